@@ -1,0 +1,78 @@
+"""One error tree, and the few checks that build every message.
+
+Every message reads ``<function>: <argument> must be <expected>, got <actual>. <What to do next>.``
+The command line prints it as one line and exits with code 2.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class SppnetError(Exception):
+    """Everything that sppnet raises on purpose: the message says what was expected, what came, what to do."""
+
+
+class ArgumentError(SppnetError, ValueError):
+    """An argument outside its range."""
+
+
+class ShapeError(ArgumentError):
+    """An array or tensor of the wrong shape or type."""
+
+
+class BoxError(ArgumentError):
+    """A region that holds no pixel of its picture; ``row`` is its index in the list that was passed."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class ImageDecodeError(SppnetError):
+    """A picture that cannot be read; ``path`` names it and ``reason`` says why."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: the picture cannot be read: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DataError(SppnetError):
+    """A data set that cannot be used; the message names file and line where there is one."""
+
+
+class CorruptFileError(SppnetError):
+    """A model or cache file whose bytes are not what was written."""
+
+
+class NotFittedError(SppnetError):
+    """A model asked for answers before it was trained or loaded."""
+
+
+class MissingExtraError(SppnetError, ImportError):
+    """An optional package that the request needs; the message says how to install it."""
+
+
+def message(function: str, argument: str, expected: str, actual: object, advice: str) -> str:
+    """Return the one sentence form of every message of this package."""
+    return f"{function}: {argument} must be {expected}, got {actual}. {advice}."
+
+
+def check_shape(
+    function: str, argument: str, shape: Sequence[int], expected: Sequence[int | str], *, advice: str
+) -> None:
+    """Raise ShapeError unless ``shape`` has the expected extents; a string in ``expected`` names a free one."""
+    fits = len(shape) == len(expected) and all(
+        isinstance(want, str) or want == got for want, got in zip(expected, shape, strict=True)
+    )
+    if not fits:
+        layout = "(" + ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "") + ")"
+        raise ShapeError(message(function, argument, layout, tuple(shape), advice))
+
+
+def check_that(
+    holds: bool, function: str, argument: str, expected: str, actual: object, *, advice: str
+) -> None:
+    """Raise ArgumentError unless ``holds``."""
+    if not holds:
+        raise ArgumentError(message(function, argument, expected, actual, advice))
