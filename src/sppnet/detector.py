@@ -1,0 +1,281 @@
+"""Pictures of any size -> detections: the feature map once, then thousands of regions from it (paper, Sec. 4).
+
+``Detector.detect`` reads like the paper's section 4.1.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sppnet.data import DetectionData, Sample
+from sppnet.encoding import Encoder, FeatureMap
+from sppnet.errors import CorruptFileError, DataError, NotFittedError, check_that
+from sppnet.geometry import check_boxes, nms
+from sppnet.images import read_image
+from sppnet.metrics import DetectionReport, detection_report
+from sppnet.proposals import GridProposals, Proposals, covering_shapes, from_description
+from sppnet.region_head import LabelledPicture, RegionHead, teach
+from sppnet.storage import TensorCache, read_tensors, write_tensors
+
+Boxes = NDArray[np.float64]
+Picture = Path | str | bytes | NDArray[np.uint8]
+Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
+
+FORMAT: Final = "sppnet detector 1"
+LEVELS: Final = (3, 2, 1)
+SHORT_SIDES: Final = (256, 640)  # pictures are scaled to their own median shorter side, within these
+SCORE_FLOOR: Final = -1.2  # regions below are not worth moving
+CANDIDATES: Final = 600  # regions a class that are moved, the best
+ROUNDS: Final = 2
+NMS_IOU: Final = 0.3
+PER_CLASS: Final = 100
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, the most certain first.
+
+    Args:
+        boxes: (N, 4) float64 in the picture's pixels, ends excluded.
+        labels: (N,) int64, indices into ``classes``.
+        scores: (N,) float32, signed distance to the class's separating plane: above 0 means found.
+        classes: names.
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.scores)
+
+    def above(self, threshold: float) -> "Detections":
+        """Return those that score at least ``threshold``."""
+        kept = self.scores >= threshold
+        return replace(self, boxes=self.boxes[kept], labels=self.labels[kept], scores=self.scores[kept])
+
+    def counts(self) -> dict[str, int]:
+        """Return how many there are of each class."""
+        return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
+
+
+class Detector:
+    """Learns to find objects from a few hundred labelled pictures, on a laptop, in minutes.
+
+    The network is frozen; what is learnt is one linear SVM and one box regression a class over the pyramid
+    features of regions. Maps are cached, so learning again after a label changed takes seconds.
+
+    Args:
+        short_side: pictures are scaled to this shorter side; None chooses by the training pictures.
+        tap: the feature map that regions are pooled from, see ``EfficientNetLite0``.
+        levels: bins per side of each level of the pyramid.
+        proposals: where regions come from; None makes a dense grid of shapes that fit the training boxes.
+        cache: where feature maps are kept between runs; None keeps nothing.
+        seed: of the choice among training regions.
+
+    Example:
+        >>> from sppnet import Detector
+        >>> Detector(levels=(2, 1)).levels
+        (2, 1)
+    """
+
+    def __init__(
+        self,
+        *,
+        short_side: int | None = None,
+        tap: str = "stride8",
+        levels: Sequence[int] = LEVELS,
+        proposals: Proposals | None = None,
+        cache: TensorCache | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.short_side, self.tap, self.levels = short_side, tap, tuple(levels)
+        self.proposals, self.cache, self.seed = proposals, cache, seed
+        self.classes: tuple[str, ...] = ()
+        self._encoder: Encoder | None = None
+        self._head: RegionHead | None = None
+
+    # Answering
+
+    def detect(self, picture: Picture, *, name: str = "") -> Detections:
+        """Find the objects of one picture of any size.
+
+        Args:
+            picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+            name: the picture's name, for proposals that come from a file; a path brings its own.
+        Returns:
+            Detections, the most certain first; none scores under ``SCORE_FLOOR``.
+        Raises:
+            NotFittedError: neither trained nor loaded. ImageDecodeError: a picture that cannot be read.
+        """
+        feature_map = self.encode(picture)
+        regions = self.regions(picture, feature_map.size, name=name)
+        return self._detections(feature_map, regions, self._fitted_head().scores(feature_map, regions))
+
+    def encode(self, picture: Picture) -> FeatureMap:
+        """Compute the picture's feature map, once for any number of ``score`` calls."""
+        return self._fitted_encoder()(picture)
+
+    def regions(self, picture: Picture, size: tuple[int, int], *, name: str = "") -> Boxes:
+        """Propose the regions (R, 4) of a picture of ``size`` (height, width)."""
+        self._fitted_head()
+        return _proposed(self.proposals, picture, size, name)
+
+    def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
+        """Score regions of an encoded picture for all classes.
+
+        Args:
+            feature_map: from ``encode``.
+            regions: (R, 4) boxes in the picture's pixels; what hangs out of the picture is cut off.
+        Returns:
+            (R, K) float32, in the order of ``classes``; minus infinity for a class without training objects.
+        Raises:
+            BoxError: naming the row of a region that is empty, inverted, NaN or wholly outside.
+        """
+        checked = check_boxes("Detector.score", regions, feature_map.size)
+        return self._fitted_head().scores(feature_map, checked)
+
+    def _detections(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
+        found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
+        labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept in found])
+        boxes, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
+        order = np.argsort(-confidence, kind="stable")
+        return Detections(boxes[order], labels[order], confidence[order], self.classes)
+
+    def _of_class(
+        self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32], label: int
+    ) -> tuple[Boxes, NDArray[np.float32]]:
+        likely = np.flatnonzero(scores > SCORE_FLOOR)
+        best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
+        boxes, moved = self._fitted_head().refine(feature_map, regions[best], label, rounds=ROUNDS)
+        kept = nms(boxes, moved, NMS_IOU)
+        kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
+        return boxes[kept], moved[kept]
+
+    # Learning
+
+    def fit(self, data: DetectionData, *, progress: Progress = lambda _, items: items) -> "Detector":
+        """Learn from labelled pictures.
+
+        Args:
+            data: from ``load_detection``; pictures without objects teach what is background.
+            progress: wraps each pass over the pictures, given its name.
+        Returns:
+            The detector itself. The same seed, data and machine give the same bits.
+        Raises:
+            DataError: no pictures, or no labelled object.
+        """
+        boxes = [sample.boxes for sample in data.samples]
+        if not any(map(len, boxes)):
+            raise DataError(f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first.")
+        short_side = self.short_side or _usual_short_side([sample.size for sample in data.samples])
+        encoder = Encoder(self.tap, short_side, cache=self.cache)
+        proposals = self.proposals or _fitting_grid(data.samples, short_side, len(data.classes))
+        for sample in progress("Computing feature maps", data.samples):
+            encoder(sample.path)
+        pictures = [_labelled(sample, encoder, proposals) for sample in data.samples]
+        self._head = teach(pictures, len(data.classes), levels=self.levels, seed=self.seed, progress=progress)
+        self._encoder, self.short_side, self.proposals, self.classes = encoder, short_side, proposals, data.classes
+        return self
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Classes that had no training object, and are never found."""
+        trained = torch.isfinite(self._fitted_head().bias).tolist()
+        return tuple(name for name, known in zip(self.classes, trained, strict=True) if not known)
+
+    def evaluate(
+        self, data: DetectionData, *, iou: float = 0.5, progress: Progress = lambda _, items: items
+    ) -> DetectionReport:
+        """Detect in every picture and compare with its labels: VOC average precision at ``iou``."""
+        found = [self.detect(sample.path) for sample in progress("Detecting", data.samples)]
+        return detection_report(found, data.samples, self.classes, iou=iou)
+
+    # Files
+
+    def save(self, path: Path | str) -> None:
+        """Write the detector to one safetensors file, whole or not at all."""
+        head, encoder = self._fitted_head(), self._fitted_encoder()
+        metadata = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "levels": list(self.levels),
+            "tap": self.tap,
+            "short_side": encoder.short_side,
+            "backbone": encoder.backbone.fingerprint,
+            "proposals": self._fitted_proposals().describe(),
+            "seed": self.seed,
+        }
+        tensors = {name: getattr(head, name) for name in HEAD_TENSORS}
+        write_tensors(Path(path), tensors, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
+        """Read a detector that ``save`` wrote.
+
+        Raises:
+            CorruptFileError: a damaged file, or one that is no detector or was made for other weights.
+        """
+        tensors, metadata = read_tensors(Path(path))
+        if metadata.get("format") != FORMAT:
+            raise CorruptFileError(f"{path}: holds {metadata.get('format')!r}, no detector. Train one with sppnet.")
+        proposals = from_description(metadata["proposals"])
+        detector = cls(
+            short_side=metadata["short_side"],
+            tap=metadata["tap"],
+            levels=metadata["levels"],
+            proposals=proposals,
+            cache=cache,
+            seed=metadata["seed"],
+        )
+        detector.classes = tuple(metadata["classes"])
+        detector._encoder = Encoder(detector.tap, metadata["short_side"], cache=cache)
+        detector._encoder.check_backbone(metadata["backbone"], path)
+        detector._head = RegionHead(detector.levels, *(tensors[name] for name in HEAD_TENSORS))
+        return detector
+
+    def _fitted_head(self) -> RegionHead:
+        if self._head is None:
+            raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
+        return self._head
+
+    def _fitted_encoder(self) -> Encoder:
+        self._fitted_head()
+        return cast(Encoder, self._encoder)
+
+    def _fitted_proposals(self) -> Proposals:
+        self._fitted_head()
+        return cast(Proposals, self.proposals)
+
+
+def _usual_short_side(sizes: Sequence[tuple[int, int]]) -> int:
+    return int(np.clip(np.median([min(size) for size in sizes]), *SHORT_SIDES))
+
+
+def _fitting_grid(samples: Sequence[Sample], short_side: int) -> GridProposals:
+    """Make a grid of the fewest shapes that the training boxes need, as pictures look when scaled."""
+    factors = [short_side / min(sample.size) for sample in samples]
+    boxes = np.concatenate([sample.boxes * factor for sample, factor in zip(samples, factors, strict=True)])
+    return GridProposals(covering_shapes(boxes, np.concatenate([sample.labels for sample in samples])), short_side)
+
+
+def _labelled(sample: Sample, encoder: Encoder, proposals: Proposals) -> LabelledPicture:
+    def load() -> tuple[FeatureMap, Boxes]:
+        feature_map = encoder(sample.path)
+        return feature_map, _proposed(proposals, sample.path, feature_map.size, sample.path.name)
+
+    return LabelledPicture(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
+
+
+def _proposed(proposals: Proposals, picture: Picture, size: tuple[int, int], name: str) -> Boxes:
+    """Propose regions; the picture is read only for a method that looks at it."""
+    if isinstance(proposals, GridProposals):
+        return proposals.regions(size)
+    return proposals(read_image(picture), name)

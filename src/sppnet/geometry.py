@@ -1,0 +1,285 @@
+"""Every coordinate rule, once: boxes, regions to windows, bin edges, box deltas, suppression.
+
+Boxes are (N, 4) float64 ``[left, top, right, bottom]`` in 0-based pixels, ends excluded: the pixels of a box
+are ``left .. right - 1``. Sizes are ``(height, width)``. Windows are the same in whole cells of a feature map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torchvision.ops import nms as torchvision_nms
+
+from sppnet.errors import BoxError, check_shape, check_that, message
+
+Boxes = NDArray[np.float64]
+Size = tuple[int, int]
+WindowRule = Literal["paper", "released"]
+
+VIEW_SIDE: Final = 224  # the side of the view that the paper's networks were trained on
+RELEASED_SHRINK: Final = 6.5  # the released code's second constant, the same for both of its networks
+MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarges a side more than this
+
+
+# Boxes
+
+
+def check_boxes(function: str, boxes: ArrayLike, size: Size) -> Boxes:
+    """Return boxes (N, 4) float64 clipped to a picture of ``size``; an empty list gives (0, 4).
+
+    Raises:
+        ShapeError: not (N, 4). BoxError: naming the first row that is NaN, empty, inverted or wholly outside.
+    """
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    check_shape(function, "regions", array.shape, ("R", 4), advice="Give left, top, right, bottom a region")
+    clipped = clip_boxes(array, size)
+    # Comparisons with NaN are false, so one test finds every kind of bad row.
+    inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    if not inside.all():
+        row = int(np.argmin(inside))
+        advice = "Give left < right and top < bottom inside the picture"
+        expected = f"a box that holds some of the picture of {size[0]} x {size[1]} pixels (height x width)"
+        raise BoxError(message(function, f"regions[{row}]", expected, array[row].tolist(), advice), row)
+    return clipped
+
+
+def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
+    """Cut off what hangs out of a picture of ``size``; NaN stays NaN."""
+    height, width = size
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    return np.clip(boxes, 0, limits)
+
+
+def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
+    """Multiply rows by ``factors[0]`` and columns by ``factors[1]``."""
+    down, across = factors
+    return boxes * np.array([across, down, across, down])
+
+
+def flip_boxes(boxes: Boxes, width: float) -> Boxes:
+    """Mirror boxes left to right in a picture of ``width`` pixels; twice gives them back."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def area(boxes: Boxes) -> NDArray[np.float64]:
+    """Return the areas (N,) in pixels."""
+    areas: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
+def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
+    """Return intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both are empty."""
+    shared = _overlap(first, second, 0) * _overlap(first, second, 1)
+    union = area(first)[:, None] + area(second)[None, :] - shared
+    ratio: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
+
+
+def _overlap(first: Boxes, second: Boxes, axis: int) -> NDArray[np.float64]:
+    end = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+    shared: NDArray[np.float64] = np.maximum(end - np.maximum(first[:, None, axis], second[None, :, axis]), 0.0)
+    return shared
+
+
+# Scales
+
+
+def shorter_side_size(size: Size, short_side: int) -> Size:
+    """Return (height, width) when the shorter side becomes ``short_side``; the other rounds half up, at least 1."""
+    shorter = min(size)
+    height, width = (max(1, (2 * side * short_side + shorter) // (2 * shorter)) for side in size)
+    return height, width
+
+
+def nearest_scale(
+    regions: Boxes,
+    size: Size,
+    scales: Sequence[int],
+    *,
+    rule: WindowRule = "paper",
+    view_side: float = VIEW_SIDE,
+) -> NDArray[np.int64]:
+    """Choose for each region the scale at which it looks most like the views of training (paper, Sec. 4.1).
+
+    Args:
+        regions: (R, 4) in the picture's pixels. size: of the picture.
+        scales: shorter sides in pixels.
+        rule: "paper": the pixel count of the scaled region is nearest ``view_side`` squared. "released": the
+            scale itself is nearest the one at which the region's side is ``view_side`` (208 for ZF-5, 216 for
+            Overfeat), rounded to a whole pixel, with the region's area counted with both ends.
+        view_side: the side in pixels of the views that the network knows.
+    Returns:
+        (R,) int64 indices into ``scales``; of two as near, the first.
+    """
+    sides, shorter = np.asarray(scales, dtype=np.float64), min(size)
+    if rule == "paper":
+        pixels = area(regions)[:, None] * (sides[None, :] / shorter) ** 2
+        return np.abs(pixels - view_side**2).argmin(axis=1)
+    expected = np.round(view_side * shorter / np.sqrt(area(regions)))
+    return np.abs(sides[None, :] - expected[:, None]).argmin(axis=1)
+
+
+# Regions to windows
+
+
+class Layer(NamedTuple):
+    """A convolution or pooling along one axis: its kernel, its stride and the cells padded before the first."""
+
+    kernel: int
+    stride: int
+    pad_before: int
+
+
+class AxisGrid(NamedTuple):
+    """Where cells lie along one axis: the centre of cell i is at pixel ``offset + stride * i``, 0-based."""
+
+    stride: float
+    offset: float
+
+
+def axis_grid(layers: Sequence[Layer]) -> AxisGrid:
+    """Derive from a network's layers where the centres of its cells lie.
+
+    >>> axis_grid([Layer(7, 2, 1), Layer(3, 2, 0)])
+    AxisGrid(stride=4.0, offset=4.0)
+    """
+    stride, offset = 1.0, 0.0
+    for layer in layers:
+        offset += ((layer.kernel - 1) / 2 - layer.pad_before) * stride
+        stride *= layer.stride
+    return AxisGrid(stride, offset)
+
+
+@dataclass(frozen=True)
+class CellGrid:
+    """Where the cells of a feature map lie on the network's input, down and across.
+
+    Padding that depends on the size ("SAME") can give the two axes different offsets.
+    """
+
+    down: AxisGrid
+    across: AxisGrid
+
+
+def windows_from_regions(
+    regions: Boxes, grid: CellGrid, map_size: Size, *, rule: WindowRule = "paper"
+) -> NDArray[np.int64]:
+    """Map regions of the network's input to windows of its feature map.
+
+    Args:
+        regions: (R, 4) in pixels of the network's input.
+        grid: where the cells lie.
+        map_size: (height, width) of the map in cells.
+        rule: "paper" (Appendix A of the fourth version): the cells whose centres lie strictly inside the
+            region's first and last pixel. "released": the authors' code, which reaches about a quarter of a
+            cell further; its first constant is the grid's offset, its second ``RELEASED_SHRINK``.
+    Returns:
+        (R, 4) int64 ``[left, top, right, bottom]``, ends excluded; inside the map, at least one cell each.
+
+    Small regions *cross*: no centre lies inside, and the last cell comes before the first. The paper is
+    silent; under "paper" the window is then the cell nearest the middle of the region, under "released" both
+    ends become their mean, rounded towards zero, as in the authors' code. After that, windows past a border
+    of the map are cut to it, and one that lies wholly past it becomes the cell at the border.
+    """
+    check_that(
+        rule in ("paper", "released"),
+        "windows_from_regions",
+        "rule",
+        "paper or released",
+        repr(rule),
+        advice="Name one of these",
+    )
+    axis_windows = _paper_windows if rule == "paper" else _released_windows
+    top, bottom = axis_windows(regions[:, 1], regions[:, 3], grid.down)
+    left, right = axis_windows(regions[:, 0], regions[:, 2], grid.across)
+    last = np.array([map_size[1], map_size[0]] * 2) - 1
+    inclusive = np.stack([left, top, right, bottom], axis=1).clip(0, last).astype(np.int64)
+    inclusive[:, 2:] += 1
+    return inclusive
+
+
+Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _paper_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis: AxisGrid) -> Ends:
+    first = np.floor((start - axis.offset) / axis.stride) + 1
+    last = np.ceil((end - 1 - axis.offset) / axis.stride) - 1
+    middle = np.floor(((start + end - 1) / 2 - axis.offset) / axis.stride + 0.5)
+    crossed = last < first
+    return np.where(crossed, middle, first), np.where(crossed, middle, last)
+
+
+def _released_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis: AxisGrid) -> Ends:
+    # Theirs counts cells from 1, which matters for the mean of a crossed window; here they are counted from 0.
+    first = np.floor((start - axis.offset + RELEASED_SHRINK) / axis.stride + 0.5) + 1
+    last = np.ceil((end - 1 - axis.offset - RELEASED_SHRINK) / axis.stride - 0.5) + 1
+    middle = np.trunc((first + last) / 2)
+    crossed = last < first
+    return np.where(crossed, middle, first) - 1, np.where(crossed, middle, last) - 1
+
+
+# Bins
+
+
+def bin_edges(length: NDArray[np.int64] | int, level: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first cell and the end (excluded) of each of ``level`` bins along ``length`` cells.
+
+    Bin i covers ``floor(i * length / level)`` to ``ceil((i + 1) * length / level)``: bins overlap where the
+    level does not divide the length, and none is ever empty (paper, Appendix A). In 64-bit whole numbers.
+
+    Args:
+        length: () or (R,) cells, at least 1. level: bins, at least 1.
+    Returns:
+        Two int64 arrays of shape (level,) or (R, level).
+    """
+    cells = np.asarray(length, dtype=np.int64)[..., None]
+    bins = np.arange(level, dtype=np.int64)
+    return bins * cells // level, -(-(bins + 1) * cells // level)
+
+
+# Box regression
+
+
+def box_deltas(regions: Boxes, targets: Boxes) -> NDArray[np.float64]:
+    """Return what moves regions onto targets, (N, 4): shift of the centre in sides, logarithm of the growth.
+
+    The parametrisation of R-CNN, as the paper uses it; ``apply_deltas`` is its inverse.
+    """
+    sides, centres = _sides_and_centres(regions)
+    target_sides, target_centres = _sides_and_centres(targets)
+    return np.concatenate([(target_centres - centres) / sides, np.log(target_sides / sides)], axis=1)
+
+
+def apply_deltas(regions: Boxes, deltas: NDArray[np.float64]) -> Boxes:
+    """Move regions (N, 4) by deltas (N, 4); a side grows or shrinks 62.5 times at most."""
+    sides, centres = _sides_and_centres(regions)
+    moved = centres + deltas[:, :2] * sides
+    half = sides * np.exp(np.clip(deltas[:, 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO)) / 2
+    return np.concatenate([moved - half, moved + half], axis=1)
+
+
+def _sides_and_centres(boxes: Boxes) -> tuple[Boxes, Boxes]:
+    return boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+# Suppression
+
+
+def nms(boxes: Boxes, scores: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """Keep boxes that overlap no better one by more than ``threshold`` IoU.
+
+    Args:
+        boxes: (N, 4). scores: (N,). threshold: IoU.
+    Returns:
+        Indices of the kept, by descending score; of equal scores, the first comes first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # Ranks instead of scores: torchvision's own order among equal scores is not promised.
+    ranks = torch.arange(len(order), 0, -1, dtype=torch.float64)
+    kept = torchvision_nms(torch.from_numpy(boxes[order]), ranks, threshold)
+    return np.asarray(order[kept.numpy()], dtype=np.int64)

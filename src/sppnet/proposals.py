@@ -1,0 +1,240 @@
+"""Picture -> regions, always in the same order: a dense grid, selective search, or a file of your own.
+
+A proposal method is an object that is called with a picture and its name and returns its regions, and that
+describes itself in JSON, so that a saved detector proposes again what it was trained on.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_shape, check_that, message
+from sppnet.geometry import clip_boxes, iou
+
+Boxes = NDArray[np.float64]
+
+# How far a region of the grid may reach out of the picture, as a share of its side: objects are cut by borders.
+OVERHANG: Final = 0.3
+
+
+class Proposals(Protocol):
+    """What every proposal method does."""
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:
+        """Return the regions of a picture (H, W, 3) as (R, 4) boxes in its pixels."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same method again."""
+
+
+@dataclass(frozen=True)
+class GridProposals:
+    """Every shape at every place of a regular grid: nothing to compute, nothing missed between touching objects.
+
+    Args:
+        shapes: (height, width) of the regions in pixels of the picture.
+        step: distance of neighbours, as a share of the region's side.
+    """
+
+    shapes: tuple[tuple[float, float], ...]
+    step: float = 0.25
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+        """Return the regions shape by shape, each row by row; those at a border are clipped."""
+        return self.regions(picture.shape[:2])
+
+    def regions(self, size: tuple[int, ...]) -> Boxes:
+        """Return the regions of any picture of ``size`` (height, width)."""
+        placed = [_placed(shape, size, self.step) for shape in self.shapes]
+        return clip_boxes(np.concatenate(placed), (size[0], size[1])) if placed else np.zeros((0, 4))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the shapes and the step."""
+        return {"method": "grid", "shapes": [list(shape) for shape in self.shapes], "step": self.step}
+
+
+def _placed(shape: tuple[float, float], size: tuple[int, ...], step: float) -> Boxes:
+    tops, lefts = (_starts(side, length, step) for side, length in zip(shape, size[:2], strict=True))
+    top, left = (axis.ravel() for axis in np.meshgrid(tops, lefts, indexing="ij"))
+    return np.stack([left, top, left + shape[1], top + shape[0]], axis=1)
+
+
+def _starts(side: float, length: int, step: float) -> NDArray[np.float64]:
+    """Spread regions of one side evenly along an axis, the first and the last hanging over the border."""
+    first, last = -OVERHANG * side, length - (1 - OVERHANG) * side
+    if last <= first:
+        return np.array([(length - side) / 2])
+    return np.linspace(first, last, int(np.ceil((last - first) / (step * side))) + 1)
+
+
+def shapes_of_boxes(boxes: Boxes, count: int, *, seed: int = 0, rounds: int = 30) -> tuple[tuple[float, float], ...]:
+    """Choose the ``count`` shapes that overlap most with the boxes: k-medians of the logarithms of the sides.
+
+    Args:
+        boxes: (N, 4), the ground truth of the training pictures.
+        count: how many shapes; fewer come back where boxes have fewer different shapes.
+        seed: of the first choice of centres.
+        rounds: at most this many improvements.
+    Returns:
+        (height, width) pairs in pixels, by area.
+    Raises:
+        ArgumentError: no boxes, or a count under 1.
+    """
+    check_that(len(boxes) > 0, "shapes_of_boxes", "boxes", "at least one box", "none", advice="Label an object")
+    check_that(count >= 1, "shapes_of_boxes", "count", "at least 1", count, advice="Ask for one shape or more")
+    sides = np.log(np.stack([boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], axis=1))
+    centres = _spread_out(sides, count, np.random.default_rng(seed))
+    for _ in range(rounds):
+        nearest = np.abs(sides[:, None] - centres).sum(2).argmin(1)
+        moved = np.array([np.median(sides[nearest == k], axis=0) for k in np.unique(nearest)])
+        if moved.shape == centres.shape and np.array_equal(moved, centres):
+            break
+        centres = moved
+    shapes = np.round(np.exp(centres), 2)
+    return tuple((float(height), float(width)) for height, width in shapes[np.lexsort((shapes[:, 1], shapes.prod(1)))])
+
+
+def _spread_out(points: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Choose centres far from each other (k-means++), never one twice."""
+    chosen = [points[rng.integers(len(points))]]
+    while len(chosen) < count:
+        distance = np.abs(points[:, None] - np.array(chosen)).sum(2).min(1) ** 2
+        if not distance.any():
+            break
+        chosen.append(points[rng.choice(len(points), p=distance / distance.sum())])
+    return np.array(chosen)
+
+
+@dataclass(frozen=True)
+class SelectiveSearch:
+    """Selective search (Uijlings et al. 2013) by OpenCV, as the paper uses it: fast mode, about 2,000 regions.
+
+    OpenCV returns its boxes in another order each call. They are re-ranked here by size and place, so that
+    the same picture always gives the same regions in the same order. Needs ``pip install 'sppnet[proposals]'``.
+
+    Args:
+        quality: the slower mode with more colour spaces.
+        limit: at most this many regions, the largest and the smallest alike: an even choice over the ranking.
+    """
+
+    quality: bool = False
+    limit: int = 2000
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+        """Return the regions by area, the largest first."""
+        search = _opencv().ximgproc.segmentation.createSelectiveSearchSegmentation()
+        search.setBaseImage(np.ascontiguousarray(picture[:, :, ::-1]))  # OpenCV's order is blue, green, red
+        (search.switchToSelectiveSearchQuality if self.quality else search.switchToSelectiveSearchFast)()
+        found = np.unique(np.asarray(search.process(), dtype=np.int64).reshape(-1, 4), axis=0)
+        left, top, width, height = found.T
+        order = np.lexsort((left, top, -width * height))
+        ranked = np.stack([left, top, left + width, top + height], axis=1)[order].astype(np.float64)
+        if len(ranked) <= self.limit:
+            return ranked
+        return ranked[np.linspace(0, len(ranked) - 1, self.limit).round().astype(np.int64)]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the mode and the limit."""
+        return {"method": "selective-search", "quality": self.quality, "limit": self.limit}
+
+
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtraError(
+            message(
+                "SelectiveSearch",
+                "OpenCV with its contributed modules",
+                "installed",
+                "no module cv2",
+                "Install it with: pip install 'sppnet[proposals]'",
+            )
+        ) from error
+    return cv2
+
+
+@dataclass(frozen=True)
+class FileProposals:
+    """Regions of your own, from a CSV file with the columns picture, left, top, right, bottom.
+
+    ``picture`` is the picture's file name; boxes are 0-based pixels with the ends excluded.
+    """
+
+    path: Path
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:
+        """Return the regions of the picture of that name in the file's order, clipped to the picture."""
+        if name not in self._regions:
+            raise DataError(f"{self.path}: holds no regions for the picture {name!r}. Add rows for it.")
+        return clip_boxes(self._regions[name], (picture.shape[0], picture.shape[1]))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file's path."""
+        return {"method": "file", "path": str(self.path)}
+
+    @cached_property
+    def _regions(self) -> Mapping[str, Boxes]:
+        return read_regions(self.path)
+
+
+def read_regions(path: Path) -> dict[str, Boxes]:
+    """Read a CSV file of regions: picture name -> (R, 4) boxes in the file's order.
+
+    Raises:
+        DataError: naming file and line, for a missing column, or a number that is none.
+    """
+    columns = ("left", "top", "right", "bottom")
+    rows: dict[str, list[list[float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"picture", *columns} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
+            for row in reader:
+                rows.setdefault(row["picture"], []).append(_numbers(path, reader.line_num, [row[c] for c in columns]))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
+    return {name: np.array(boxes, dtype=np.float64) for name, boxes in rows.items()}
+
+
+def _numbers(path: Path, line: int, texts: Sequence[str | None]) -> list[float]:
+    try:
+        numbers = [float(text) for text in texts if text is not None]
+    except ValueError as error:
+        raise DataError(f"{path}:{line}: {error}. Write the box as four numbers.") from error
+    if len(numbers) != 4 or not np.isfinite(numbers).all() or numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
+        raise DataError(f"{path}:{line}: {numbers} is no box. Write left < right and top < bottom.")
+    return numbers
+
+
+def from_description(description: Mapping[str, Any]) -> Proposals:
+    """Make the proposal method that ``describe`` told of.
+
+    Raises:
+        ArgumentError: an unknown method.
+    """
+    match description:
+        case {"method": "grid", "shapes": shapes, "step": step}:
+            return GridProposals(tuple((float(height), float(width)) for height, width in shapes), float(step))
+        case {"method": "selective-search", "quality": quality, "limit": limit}:
+            return SelectiveSearch(bool(quality), int(limit))
+        case {"method": "file", "path": path}:
+            return FileProposals(Path(path))
+    raise ArgumentError(
+        message("from_description", "method", "grid, selective-search or file", dict(description), "Name one of these")
+    )
+
+
+def reached(regions: Boxes, truths: Boxes, *, threshold: float) -> NDArray[np.bool_]:
+    """Tell for every ground-truth box whether some region overlaps it by ``threshold`` IoU: (N,) bool."""
+    check_shape("reached", "truths", truths.shape, ("N", 4), advice="Give one row a box")
+    best: NDArray[np.bool_] = iou(truths, regions).max(axis=1, initial=0.0) >= threshold
+    return best
