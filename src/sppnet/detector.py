@@ -18,7 +18,7 @@ from sppnet.errors import CorruptFileError, DataError, NotFittedError, check_tha
 from sppnet.geometry import check_boxes, nms
 from sppnet.images import read_image
 from sppnet.metrics import DetectionReport, detection_report
-from sppnet.proposals import GridProposals, Proposals, covering_shapes, from_description
+from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
 from sppnet.region_head import LabelledPicture, RegionHead, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
@@ -27,6 +27,7 @@ Picture = Path | str | bytes | NDArray[np.uint8]
 Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
 
 FORMAT: Final = "sppnet detector 1"
+HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDES: Final = (256, 640)  # pictures are scaled to their own median shorter side, within these
 SCORE_FLOOR: Final = -1.2  # regions below are not worth moving
@@ -98,9 +99,18 @@ class Detector:
     ) -> None:
         self.short_side, self.tap, self.levels = short_side, tap, tuple(levels)
         self.proposals, self.cache, self.seed = proposals, cache, seed
-        self.classes: tuple[str, ...] = ()
-        self._encoder: Encoder | None = None
-        self._head: RegionHead | None = None
+        self._learnt: _Learnt | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the scores' columns."""
+        return self._fitted().classes
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Classes that had no training object, and are never found."""
+        trained = torch.isfinite(self._fitted().head.bias).tolist()
+        return tuple(name for name, known in zip(self.classes, trained, strict=True) if not known)
 
     # Answering
 
@@ -116,17 +126,17 @@ class Detector:
             NotFittedError: neither trained nor loaded. ImageDecodeError: a picture that cannot be read.
         """
         feature_map = self.encode(picture)
-        regions = self.regions(picture, feature_map.size, name=name)
-        return self._detections(feature_map, regions, self._fitted_head().scores(feature_map, regions))
+        regions = self.propose(picture, feature_map, name=name)
+        scores = self._fitted().head.scores(feature_map, regions)
+        return self._select(feature_map, regions, scores)
 
     def encode(self, picture: Picture) -> FeatureMap:
         """Compute the picture's feature map, once for any number of ``score`` calls."""
-        return self._fitted_encoder()(picture)
+        return self._fitted().encoder(picture)
 
-    def regions(self, picture: Picture, size: tuple[int, int], *, name: str = "") -> Boxes:
-        """Propose the regions (R, 4) of a picture of ``size`` (height, width)."""
-        self._fitted_head()
-        return _proposed(self.proposals, picture, size, name)
+    def propose(self, picture: Picture, feature_map: FeatureMap, *, name: str = "") -> Boxes:
+        """Propose regions (R, 4) of a picture of ``size`` (height, width)."""
+        return np.unique(feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0)
 
     def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded picture for all classes.
@@ -140,9 +150,9 @@ class Detector:
             BoxError: naming the row of a region that is empty, inverted, NaN or wholly outside.
         """
         checked = check_boxes("Detector.score", regions, feature_map.size)
-        return self._fitted_head().scores(feature_map, checked)
+        return self._fitted().head.scores(feature_map, checked)
 
-    def _detections(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
+    def _select(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
         found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
         labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept in found])
         boxes, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -154,7 +164,7 @@ class Detector:
     ) -> tuple[Boxes, NDArray[np.float32]]:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
         best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
-        boxes, moved = self._fitted_head().refine(feature_map, regions[best], label, rounds=ROUNDS)
+        boxes, moved = self._fitted().head.refine(feature_map, regions[best], label, rounds=ROUNDS)
         kept = nms(boxes, moved, NMS_IOU)
         kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
         return boxes[kept], moved[kept]
@@ -177,19 +187,13 @@ class Detector:
             raise DataError(f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first.")
         short_side = self.short_side or _usual_short_side([sample.size for sample in data.samples])
         encoder = Encoder(self.tap, short_side, cache=self.cache)
-        proposals = self.proposals or _fitting_grid(data.samples, short_side, len(data.classes))
+        proposals = self.proposals or _fitting_grid(data.samples, short_side)
         for sample in progress("Computing feature maps", data.samples):
             encoder(sample.path)
         pictures = [_labelled(sample, encoder, proposals) for sample in data.samples]
-        self._head = teach(pictures, len(data.classes), levels=self.levels, seed=self.seed, progress=progress)
-        self._encoder, self.short_side, self.proposals, self.classes = encoder, short_side, proposals, data.classes
+        head = teach(pictures, len(data.classes), levels=self.levels, seed=self.seed, progress=progress)
+        self._learnt = _Learnt(encoder, proposals, head, data.classes)
         return self
-
-    @property
-    def untrained(self) -> tuple[str, ...]:
-        """Classes that had no training object, and are never found."""
-        trained = torch.isfinite(self._fitted_head().bias).tolist()
-        return tuple(name for name, known in zip(self.classes, trained, strict=True) if not known)
 
     def evaluate(
         self, data: DetectionData, *, iou: float = 0.5, progress: Progress = lambda _, items: items
@@ -202,18 +206,16 @@ class Detector:
 
     def save(self, path: Path | str) -> None:
         """Write the detector to one safetensors file, whole or not at all."""
-        head, encoder = self._fitted_head(), self._fitted_encoder()
+        learnt = self._fitted()
         metadata = {
             "format": FORMAT,
-            "classes": list(self.classes),
-            "levels": list(self.levels),
-            "tap": self.tap,
-            "short_side": encoder.short_side,
-            "backbone": encoder.backbone.fingerprint,
-            "proposals": self._fitted_proposals().describe(),
+            "classes": list(learnt.classes),
+            "levels": list(learnt.head.levels),
+            "encoder": learnt.encoder.describe(),
+            "proposals": learnt.proposals.describe(),
             "seed": self.seed,
         }
-        tensors = {name: getattr(head, name) for name in HEAD_TENSORS}
+        tensors = {name: getattr(learnt.head, name) for name in HEAD_TENSORS}
         write_tensors(Path(path), tensors, metadata=metadata)
 
     @classmethod
@@ -221,38 +223,37 @@ class Detector:
         """Read a detector that ``save`` wrote.
 
         Raises:
-            CorruptFileError: a damaged file, or one that is no detector or was made for other weights.
+            CorruptFileError: a damaged file, or one that is no detector or was made with other weights.
         """
         tensors, metadata = read_tensors(Path(path))
         if metadata.get("format") != FORMAT:
-            raise CorruptFileError(f"{path}: holds {metadata.get('format')!r}, no detector. Train one with sppnet.")
+            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
+        encoder = Encoder.from_description(metadata["encoder"], cache=cache)
         proposals = from_description(metadata["proposals"])
         detector = cls(
-            short_side=metadata["short_side"],
-            tap=metadata["tap"],
+            short_side=encoder.short_side,
+            tap=encoder.tap,
             levels=metadata["levels"],
             proposals=proposals,
             cache=cache,
             seed=metadata["seed"],
         )
-        detector.classes = tuple(metadata["classes"])
-        detector._encoder = Encoder(detector.tap, metadata["short_side"], cache=cache)
-        detector._encoder.check_backbone(metadata["backbone"], path)
-        detector._head = RegionHead(detector.levels, *(tensors[name] for name in HEAD_TENSORS))
+        head = RegionHead(detector.levels, *(tensors[name] for name in HEAD_TENSORS))
+        detector._learnt = _Learnt(encoder, proposals, head, tuple(metadata["classes"]))
         return detector
 
-    def _fitted_head(self) -> RegionHead:
-        if self._head is None:
+    def _fitted(self) -> "_Learnt":
+        if self._learnt is None:
             raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
-        return self._head
+        return self._learnt
 
-    def _fitted_encoder(self) -> Encoder:
-        self._fitted_head()
-        return cast(Encoder, self._encoder)
 
-    def _fitted_proposals(self) -> Proposals:
-        self._fitted_head()
-        return cast(Proposals, self.proposals)
+@dataclass(frozen=True)
+class _Learnt:
+    encoder: Encoder
+    proposals: Proposals
+    head: RegionHead
+    classes: tuple[str, ...]
 
 
 def _usual_short_side(sizes: Sequence[tuple[int, int]]) -> int:
@@ -263,13 +264,15 @@ def _fitting_grid(samples: Sequence[Sample], short_side: int) -> GridProposals:
     """Make a grid of the fewest shapes that the training boxes need, as pictures look when scaled."""
     factors = [short_side / min(sample.size) for sample in samples]
     boxes = np.concatenate([sample.boxes * factor for sample, factor in zip(samples, factors, strict=True)])
-    return GridProposals(covering_shapes(boxes, np.concatenate([sample.labels for sample in samples])), short_side)
+    labels = np.concatenate([sample.labels for sample in samples])
+    return GridProposals(fitting_shapes(boxes, labels), short_side)
 
 
 def _labelled(sample: Sample, encoder: Encoder, proposals: Proposals) -> LabelledPicture:
     def load() -> tuple[FeatureMap, Boxes]:
         feature_map = encoder(sample.path)
-        return feature_map, _proposed(proposals, sample.path, feature_map.size, sample.path.name)
+        regions = _proposed(proposals, sample.path, feature_map.size, sample.path.name)
+        return feature_map, np.unique(feature_map.snap(regions), axis=0)
 
     return LabelledPicture(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
-from sppnet.errors import check_that
-from sppnet.geometry import CellGrid, scale_boxes, shorter_side_size, windows_from_regions
-from sppnet.images import read_image, resize, to_tensor
+from sppnet.errors import CorruptFileError, check_that
+from sppnet.geometry import CellGrid, clip_boxes, regions_of_windows, scale_boxes, shorter_side_size, windows_from_regions
+from sppnet.images import read_bytes, read_image, resize, to_tensor
 from sppnet.ops import pool_windows
 from sppnet.storage import TensorCache, cache_key
 
 Boxes = NDArray[np.float64]
+Picture = Path | str | bytes | NDArray[np.uint8]
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
@@ -48,8 +49,22 @@ class FeatureMap:
 
     def windows(self, regions: Boxes) -> NDArray[np.int64]:
         """Map regions of the picture (R, 4) to windows of the map (R, 4), by the paper's rule (Appendix A)."""
-        factors = (self.scaled[0] / self.size[0], self.scaled[1] / self.size[1])
-        return windows_from_regions(scale_boxes(regions, factors), self.grid, tuple(self.values.shape[1:]))
+        height, width = self.values.shape[1:]
+        return windows_from_regions(scale_boxes(regions, self._factors), self.grid, (height, width))
+
+    @property
+    def _factors(self) -> tuple[float, float]:
+        return self.scaled[0] / self.size[0], self.scaled[1] / self.size[1]
+
+    def snap(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its window stands for it: what the features can tell of its place.
+
+        Regions that fall on one window have one feature. Box regression measured from the window instead of
+        from each of them is free of up to a cell of noise.
+        """
+        down, across = self._factors
+        snapped = regions_of_windows(self.windows(regions), self.grid)
+        return clip_boxes(scale_boxes(snapped, (1 / down, 1 / across)), self.size)
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the picture into one row.
@@ -108,12 +123,31 @@ class Encoder:
         self.tap, self.short_side, self.cache = tap, short_side, cache
         self.backbone = backbone or EfficientNetLite0()
 
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same encoder again."""
+        return {"backbone": self.backbone.fingerprint, "tap": self.tap, "short_side": self.short_side}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "Encoder":
+        """Make the encoder that ``describe`` told of.
+
+        Raises:
+            CorruptFileError: it was described with other weights than those that are installed.
+        """
+        encoder = cls(description["tap"], description["short_side"], cache=cache)
+        if encoder.backbone.fingerprint != description["backbone"]:
+            raise CorruptFileError(
+                f"the model was trained on weights {description['backbone'][:12]}, installed are "
+                f"{encoder.backbone.fingerprint[:12]}. Install the version of sppnet that trained it."
+            )
+        return encoder
+
     @property
     def channels(self) -> int:
         """How many channels the maps have."""
         return self.backbone.channels[self.tap]
 
-    def __call__(self, picture: Path | str | bytes | NDArray[np.uint8]) -> FeatureMap:
+    def __call__(self, picture: Picture) -> FeatureMap:
         """Return the feature map of a picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
 
         Raises:
@@ -130,11 +164,11 @@ class Encoder:
         self.cache.put(key, {"map": stored, "size": torch.tensor(feature_map.size)})
         return feature_map
 
-    def _key(self, picture: Path | str | bytes | NDArray[np.uint8]) -> str:
+    def _key(self, picture: Picture) -> str:
         if isinstance(picture, np.ndarray):
             content = [repr(picture.shape), np.ascontiguousarray(picture).tobytes()]
         else:
-            content = [picture if isinstance(picture, bytes) else _read_bytes(picture)]
+            content = [picture if isinstance(picture, bytes) else read_bytes(picture)]
         digests = [hashlib.sha256(part.encode() if isinstance(part, str) else part).digest() for part in content]
         return cache_key(CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, *digests)
 

@@ -203,6 +203,16 @@ def windows_from_regions(
     return inclusive
 
 
+def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid) -> Boxes:
+    """Return the middle one of all regions that the paper's rule maps to each window (R, 4).
+
+    ``windows_from_regions(regions_of_windows(windows, grid), grid, map_size)`` gives the windows back.
+    """
+    left, right = _middle_ends(windows[:, 0], windows[:, 2], grid.across)
+    top, bottom = _middle_ends(windows[:, 1], windows[:, 3], grid.down)
+    return np.stack([left, top, right, bottom], axis=1)
+
+
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -221,6 +231,11 @@ def _released_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis
     middle = np.trunc((first + last) / 2)
     crossed = last < first
     return np.where(crossed, middle, first) - 1, np.where(crossed, middle, last) - 1
+
+
+def _middle_ends(first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid) -> Ends:
+    start = axis.offset + axis.stride * (first - 0.5)
+    return start, axis.offset + axis.stride * (end - 0.5) + 1
 
 
 # Bins

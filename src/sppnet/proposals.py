@@ -21,6 +21,10 @@ Boxes = NDArray[np.float64]
 
 # How far a region of the grid may reach out of the picture, as a share of its side: objects are cut by borders.
 OVERHANG: Final = 0.3
+# Neighbouring sizes and aspects of the grid's shapes: a box half a step away still overlaps by more than 0.6.
+SIZE_STEP: Final = 1.3
+ASPECT_STEP: Final = 1.8
+SHARE: Final = 0.02
 
 
 class Proposals(Protocol):
@@ -38,29 +42,33 @@ class GridProposals:
     """Every shape at every place of a regular grid: nothing to compute, nothing missed between touching objects.
 
     Args:
-        shapes: (height, width) of the regions in pixels of the picture.
+        shapes: (height, width) of the regions, in pixels of a picture whose shorter side is ``short_side``.
+        short_side: shapes grow and shrink with the picture's shorter side.
         step: distance of neighbours, as a share of the region's side.
     """
 
     shapes: tuple[tuple[float, float], ...]
+    short_side: int
     step: float = 0.25
 
     def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
         """Return the regions shape by shape, each row by row; those at a border are clipped."""
-        return self.regions(picture.shape[:2])
+        return self.regions((picture.shape[0], picture.shape[1]))
 
-    def regions(self, size: tuple[int, ...]) -> Boxes:
+    def regions(self, size: tuple[int, int]) -> Boxes:
         """Return the regions of any picture of ``size`` (height, width)."""
-        placed = [_placed(shape, size, self.step) for shape in self.shapes]
-        return clip_boxes(np.concatenate(placed), (size[0], size[1])) if placed else np.zeros((0, 4))
+        factor = min(size) / self.short_side
+        placed = [_placed((tall * factor, wide * factor), size, self.step) for tall, wide in self.shapes]
+        return clip_boxes(np.concatenate([*placed, np.zeros((0, 4))]), size)
 
     def describe(self) -> dict[str, Any]:
-        """Return the shapes and the step."""
-        return {"method": "grid", "shapes": [list(shape) for shape in self.shapes], "step": self.step}
+        """Return the shapes, the shorter side that they are for, and the step."""
+        shapes = [list(shape) for shape in self.shapes]
+        return {"method": "grid", "shapes": shapes, "short_side": self.short_side, "step": self.step}
 
 
-def _placed(shape: tuple[float, float], size: tuple[int, ...], step: float) -> Boxes:
-    tops, lefts = (_starts(side, length, step) for side, length in zip(shape, size[:2], strict=True))
+def _placed(shape: tuple[float, float], size: tuple[int, int], step: float) -> Boxes:
+    tops, lefts = (_starts(side, length, step) for side, length in zip(shape, size, strict=True))
     top, left = (axis.ravel() for axis in np.meshgrid(tops, lefts, indexing="ij"))
     return np.stack([left, top, left + shape[1], top + shape[0]], axis=1)
 
@@ -73,42 +81,38 @@ def _starts(side: float, length: int, step: float) -> NDArray[np.float64]:
     return np.linspace(first, last, int(np.ceil((last - first) / (step * side))) + 1)
 
 
-def shapes_of_boxes(boxes: Boxes, count: int, *, seed: int = 0, rounds: int = 30) -> tuple[tuple[float, float], ...]:
-    """Choose the ``count`` shapes that overlap most with the boxes: k-medians of the logarithms of the sides.
+def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
+    """Choose the shapes that the boxes of a data set call for.
+
+    Sizes and aspects are rounded to the steps of two geometric ladders (``SIZE_STEP``, ``ASPECT_STEP``); a
+    shape is taken when ``SHARE`` of some class's boxes round to it. Counting by class keeps the shapes of a
+    rare class, which clustering all boxes together would not.
 
     Args:
-        boxes: (N, 4), the ground truth of the training pictures.
-        count: how many shapes; fewer come back where boxes have fewer different shapes.
-        seed: of the first choice of centres.
-        rounds: at most this many improvements.
+        boxes: (N, 4), the ground truth of the training pictures, in pixels of the pictures as scaled.
+        labels: (N,) the class of each.
     Returns:
-        (height, width) pairs in pixels, by area.
+        (height, width) pairs in pixels, from small to large.
     Raises:
-        ArgumentError: no boxes, or a count under 1.
+        ArgumentError: no boxes.
+
+    >>> fitting_shapes(np.array([[0, 0, 100, 100], [0, 0, 104, 98], [5, 5, 25, 85]]), np.array([0, 0, 1]))
+    ((70.29, 23.11), (94.46, 94.46))
     """
-    check_that(len(boxes) > 0, "shapes_of_boxes", "boxes", "at least one box", "none", advice="Label an object")
-    check_that(count >= 1, "shapes_of_boxes", "count", "at least 1", count, advice="Ask for one shape or more")
-    sides = np.log(np.stack([boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], axis=1))
-    centres = _spread_out(sides, count, np.random.default_rng(seed))
-    for _ in range(rounds):
-        nearest = np.abs(sides[:, None] - centres).sum(2).argmin(1)
-        moved = np.array([np.median(sides[nearest == k], axis=0) for k in np.unique(nearest)])
-        if moved.shape == centres.shape and np.array_equal(moved, centres):
-            break
-        centres = moved
-    shapes = np.round(np.exp(centres), 2)
-    return tuple((float(height), float(width)) for height, width in shapes[np.lexsort((shapes[:, 1], shapes.prod(1)))])
+    check_that(len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object")
+    height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    logs = np.stack([np.log(height * width) / (2 * np.log(SIZE_STEP)), np.log(height / width) / np.log(ASPECT_STEP)])
+    rungs = np.rint(logs).T.astype(np.int64)
+    taken = [_common(rungs[labels == label]) for label in np.unique(labels)]
+    size, aspect = np.unique(np.concatenate(taken), axis=0).T
+    side, stretch = SIZE_STEP ** size.astype(np.float64), np.sqrt(ASPECT_STEP ** aspect.astype(np.float64))
+    return tuple((round(tall, 2), round(wide, 2)) for tall, wide in zip(side * stretch, side / stretch, strict=True))
 
 
-def _spread_out(points: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Choose centres far from each other (k-means++), never one twice."""
-    chosen = [points[rng.integers(len(points))]]
-    while len(chosen) < count:
-        distance = np.abs(points[:, None] - np.array(chosen)).sum(2).min(1) ** 2
-        if not distance.any():
-            break
-        chosen.append(points[rng.choice(len(points), p=distance / distance.sum())])
-    return np.array(chosen)
+def _common(rungs: NDArray[np.int64]) -> NDArray[np.int64]:
+    shapes, counts = np.unique(rungs, axis=0, return_counts=True)
+    common: NDArray[np.int64] = shapes[counts >= min(SHARE * len(rungs), counts.max())]
+    return common
 
 
 @dataclass(frozen=True)
@@ -222,8 +226,9 @@ def from_description(description: Mapping[str, Any]) -> Proposals:
         ArgumentError: an unknown method.
     """
     match description:
-        case {"method": "grid", "shapes": shapes, "step": step}:
-            return GridProposals(tuple((float(height), float(width)) for height, width in shapes), float(step))
+        case {"method": "grid", "shapes": shapes, "short_side": short_side, "step": step}:
+            pairs = tuple((float(height), float(width)) for height, width in shapes)
+            return GridProposals(pairs, int(short_side), float(step))
         case {"method": "selective-search", "quality": quality, "limit": limit}:
             return SelectiveSearch(bool(quality), int(limit))
         case {"method": "file", "path": path}:

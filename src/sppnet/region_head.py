@@ -34,7 +34,7 @@ BIAS: Final = 10.0
 RIDGE_PENALTY: Final = 1000.0
 
 # Regions a picture, chosen so that 200 pictures of 8,000 regions make about a gigabyte of examples.
-POSITIVES: Final = 100
+POSITIVES: Final = 50
 NEGATIVES: Final = 60
 NEAR_NEGATIVES: Final = 20
 REGRESSED: Final = 60
@@ -110,7 +110,8 @@ class RegionHead:
         answers = np.zeros((len(regions), 5), dtype=np.float32)
         for _ in range(rounds):
             answers = feature_map.score(regions, self.levels, weights, bias).numpy()
-            regions = _inside(apply_deltas(regions, answers[:, 1:].astype(np.float64)), feature_map.size)
+            moved = apply_deltas(feature_map.snap(regions), answers[:, 1:].astype(np.float64))
+            regions = _inside(moved, feature_map.size)
         return regions, answers[:, 0]
 
 
@@ -193,20 +194,25 @@ def _first_examples(
     def drawn(among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
         return np.sort(rng.permutation(np.flatnonzero(among))[:count])
 
+    # By class: a picture may hold a dozen objects of one class and a single one of another.
     chosen = np.concatenate(
         [
-            drawn((targets == 1).any(axis=1), POSITIVES),
+            *(drawn(targets[:, label] == 1, POSITIVES) for label in np.unique(labels)),
             drawn(best < NEGATIVE_IOU, NEGATIVES),
             drawn((best >= NEAR_IOU) & (best < NEGATIVE_IOU), NEAR_NEGATIVES),
         ]
     )
-    moved = drawn(best >= REGRESSION_IOU, REGRESSED)
+    overlap = iou(regions, truths)
+    nearest = overlap.argmax(axis=1) if len(truths) else np.zeros(len(regions), dtype=np.int64)
+    held = labels[nearest] if len(truths) else nearest
+    moved = np.concatenate(
+        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)] or [nearest[:0]]
+    )
     pooled = feature_map.pool(np.concatenate([truths, regions[chosen], regions[moved]]), levels).numpy()
     split = len(truths) + len(chosen)
     _, truth_targets = picture.overlaps(truths, classes)
     examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]))
-    nearest = iou(regions[moved], truths).argmax(axis=1) if len(moved) else moved
-    return examples, Regressed(pooled[split:], labels[nearest], box_deltas(regions[moved], truths[nearest]))
+    return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
 
 
 def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
