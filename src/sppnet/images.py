@@ -1,0 +1,165 @@
+"""Pixels: bytes -> upright RGB, scaled, ready for a network. The only place that knows (H, W, 3) uint8.
+
+One rule to RGB for every accepted format: EXIF orientation applied, first frame, 16-bit scaled to 8 and never
+clipped, transparency over white, palettes and CMYK converted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
+
+Source = Path | str | bytes | NDArray[np.uint8]
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# Decoded, 100 megapixels take 300 MB. Scaled, 16 megapixels take 2.5 GB inside the default network.
+MAX_PIXELS: Final = 100_000_000
+MAX_SCALED_PIXELS: Final = 16_000_000
+MAX_BYTES: Final = 500_000_000
+EXIF_ORIENTATION: Final = 0x0112
+SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange height and width
+
+
+def is_picture(path: Path) -> bool:
+    """Tell by its name whether a file is a picture of an accepted format; hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return a picture file's bytes.
+
+    Raises:
+        ImageDecodeError: no such file, no permission, or more than ``MAX_BYTES``.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise ImageDecodeError(path, f"the file is larger than {MAX_BYTES // 10**6} MB")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageDecodeError(path, (error.strerror or str(error)).lower()) from error
+
+
+def read_image(source: Source) -> NDArray[np.uint8]:
+    """Read a picture, upright and in RGB.
+
+    Args:
+        source: a path, a file's bytes, or pixels (H, W, 3) uint8 RGB, which are returned as they are.
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous.
+    Raises:
+        ImageDecodeError: whatever is wrong with the file, with its path and the reason.
+        ShapeError, ArgumentError: pixels of another shape or type.
+    """
+    if isinstance(source, np.ndarray):
+        return _checked_pixels(source)
+    name, data = _named_bytes(source)
+    with _opened(name, data) as picture:
+        picture.load()
+        upright = ImageOps.exif_transpose(picture)
+        return np.ascontiguousarray(_rgb(upright))
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Return the (height, width) of a picture as it is seen, from its header alone.
+
+    Raises:
+        ImageDecodeError: the header cannot be read.
+    """
+    with _opened(str(path), read_bytes(path)) as picture:
+        width, height = picture.size
+        sideways = picture.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+    return (width, height) if sideways else (height, width)
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale (H, W, 3) uint8 to ``size`` (height, width): bicubic, smoothed when it shrinks.
+
+    Raises:
+        ImageDecodeError: the result would have more than ``MAX_SCALED_PIXELS``; raised before memory is taken.
+    """
+    height, width = size
+    if height * width > MAX_SCALED_PIXELS:
+        was = f"{image.shape[0]} x {image.shape[1]}"
+        raise ImageDecodeError(
+            f"picture of {was} pixels", f"scaled it has {height} x {width}, more than {MAX_SCALED_PIXELS:,}"
+        )
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def to_tensor(image: NDArray[np.uint8], *, mean: float, std: float) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 ``(value - mean) / std``, channels last in memory."""
+    pixels = torch.tensor(image, dtype=torch.float32)
+    return pixels.sub_(mean).div_(std).permute(2, 0, 1)
+
+
+def crop(image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Cut out every pixel that a box [left, top, right, bottom] touches, at least one."""
+    left, top = np.floor(box[:2]).astype(int)
+    right, bottom = np.maximum(np.ceil(box[2:]).astype(int), (left + 1, top + 1))
+    return image[top:bottom, left:right]
+
+
+def _checked_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    advice = "Give RGB pixels, or a path, or a file's bytes"
+    check_shape("read_image", "picture", pixels.shape, ("H", "W", 3), advice=advice)
+    if pixels.dtype != np.uint8 or pixels.size == 0:
+        actual = f"{pixels.dtype} of shape {pixels.shape}"
+        raise ArgumentError(message("read_image", "picture", "uint8 with at least one pixel", actual, advice))
+    return np.ascontiguousarray(pixels)
+
+
+def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return "picture", source
+    return str(source), read_bytes(source)
+
+
+@contextmanager
+def _opened(name: str, data: bytes) -> Iterator[Image.Image]:
+    """Open a picture of an accepted format and size; whatever goes wrong inside becomes one error."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise ImageDecodeError(name, f"{height} x {width} pixels are more than {MAX_PIXELS:,}")
+            yield picture
+    except (ImageDecodeError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        accepted = ", ".join(FORMATS)
+        raise ImageDecodeError(name, f"its content is none of {accepted}") from error
+    except Exception as error:  # Pillow raises eight types and more on bad bytes
+        raise ImageDecodeError(name, str(error) or type(error).__name__) from error
+
+
+def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode.startswith(("I", "F")):
+        return np.repeat(_eight_bit(np.asarray(picture))[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        picture = Image.alpha_composite(white, layer)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale 16-bit grey to 8; deeper or floating values, which have no agreed range, from their own."""
+    grey = values.astype(np.float64)
+    low, high = 0.0, 65535.0
+    if values.dtype.kind == "f" or grey.min() < low or grey.max() > high:
+        if not np.isfinite(grey).all():
+            raise ValueError("it holds values that are not finite")
+        low, high = grey.min(), max(grey.max(), grey.min() + 1e-12)
+    return np.rint((grey - low) * (255 / (high - low))).astype(np.uint8)

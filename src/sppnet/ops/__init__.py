@@ -1,0 +1,183 @@
+"""Spatial pyramid pooling: a vector of fixed length from a feature map, or any window of it, of any size.
+
+One custom operator (``definition``) with a readable specification (``reference``) and a kernel for the
+processor (``cpu_numba``). Bin edges come from ``geometry`` as whole numbers, so kernels cannot disagree.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sppnet.errors import ShapeError, check_shape, check_that, message
+from sppnet.ops.definition import pool
+from sppnet.ops.reference import pool_reference
+
+Mode = Literal["max", "average"]
+Backend = Literal["reference"]
+
+__all__ = ["SpatialPyramidPool", "bins", "pool_image", "pool_windows"]
+
+
+def bins(levels: Sequence[int]) -> int:
+    """Return how many bins a pyramid has.
+
+    >>> bins((6, 3, 2, 1))
+    50
+    """
+    return sum(level * level for level in levels)
+
+
+def pool_windows(
+    features: Tensor,
+    windows: Tensor,
+    *,
+    levels: Sequence[int] = (6, 3, 2, 1),
+    mode: Mode = "max",
+    backend: Backend | None = None,
+) -> Tensor:
+    """Pool every window of feature maps into a vector of fixed length.
+
+    Args:
+        features: (C, H, W) floating point, the map of one picture; or (N, C, H, W), maps of one size. Channels
+            last in memory is read without a copy.
+        windows: (R, 4) int64 ``[left, top, right, bottom]`` in cells, ends excluded, each at least one cell;
+            or, with (N, C, H, W), (R, 5) int64 with the index of the map first.
+        levels: bins per side of each level of the pyramid, in output order.
+        mode: "max", as in the paper, or "average".
+        backend: "reference" for the specification; by default the fastest for the device.
+    Returns:
+        (R, C, B) of the features' type, B the sum of n * n over levels; bins row by row, level by level.
+        Gradients reach ``features``; of equal maxima, the first cell in row order has it.
+    Raises:
+        ShapeError, ArgumentError: naming the argument, the expected and the actual shape or value.
+
+    Bins overlap where a level does not divide the window, and a window smaller than the pyramid repeats
+    cells: none is empty and nothing is padded. A bin that holds NaN is NaN.
+
+    Source: He et al. 2015, Sec. 4.1; bin limits Appendix A. Differs: nothing for "max".
+
+    >>> cells = torch.arange(12.0).reshape(1, 3, 4)
+    >>> pool_windows(cells, torch.tensor([[0, 0, 4, 3], [1, 1, 2, 2]]), levels=(2, 1))
+    tensor([[[ 5.,  7.,  9., 11., 11.]],
+    <BLANKLINE>
+            [[ 5.,  5.,  5.,  5.,  5.]]])
+    """
+    _check_options("pool_windows", levels, mode, backend)
+    single = features.ndim == 3
+    expected = ("C", "H", "W") if single else ("N", "C", "H", "W")
+    check_shape(
+        "pool_windows", "features", features.shape, expected, advice="Give the map of one picture, or a batch"
+    )
+    advice = "Make windows with geometry.windows_from_regions" + (
+        "" if single else ", the map's index before them"
+    )
+    check_shape("pool_windows", "windows", windows.shape, ("R", 4 if single else 5), advice=advice)
+    check_that(
+        windows.dtype == torch.int64,
+        "pool_windows",
+        "windows",
+        "int64",
+        windows.dtype,
+        advice="Give whole cells",
+    )
+    if single:
+        features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
+    _check_inside(windows, features.shape)
+    chosen = pool_reference if backend == "reference" else pool
+    return chosen(features, windows.to(features.device), list(levels), mode).transpose(1, 2)
+
+
+def pool_image(
+    features: Tensor,
+    *,
+    levels: Sequence[int] = (6, 3, 2, 1),
+    mode: Mode = "max",
+    backend: Backend | None = None,
+) -> Tensor:
+    """Pool whole feature maps of any size into vectors of one length.
+
+    Args:
+        features: (C, H, W) or (N, C, H, W) floating point.
+        levels, mode, backend: as in ``pool_windows``.
+    Returns:
+        (C, B) or (N, C, B), in the layout of ``pool_windows``.
+    Raises:
+        ShapeError, ArgumentError: naming the argument, the expected and the actual shape or value.
+
+    Source: He et al. 2015, Sec. 2.2, with the bins of Appendix A: the sliding windows of Sec. 2.3 (size
+    ceil(a / n), stride floor(a / n)) give the same bins where they give n of them (13 x 13), and too many
+    elsewhere (9 bins a side instead of 6 on 10 x 10).
+
+    >>> pool_image(torch.arange(12.0).reshape(1, 3, 4), levels=(2, 1))
+    tensor([[ 5.,  7.,  9., 11., 11.]])
+    """
+    _check_options("pool_image", levels, mode, backend)
+    if features.ndim == 3:
+        return pool_image(features[None], levels=levels, mode=mode, backend=backend)[0]
+    check_shape(
+        "pool_image",
+        "features",
+        features.shape,
+        ("N", "C", "H", "W"),
+        advice="Give the map of one picture, or a batch",
+    )
+    count, _, height, width = features.shape
+    index = torch.arange(count, device=features.device)[:, None]
+    whole = torch.tensor([0, 0, width, height], device=features.device).expand(count, 4)
+    return pool_windows(features, torch.cat([index, whole], dim=1), levels=levels, mode=mode, backend=backend)
+
+
+class SpatialPyramidPool(nn.Module):
+    """The layer that takes the place of a network's last pooling: any size in, a fixed length out.
+
+    Args:
+        levels: bins per side of each level of the pyramid.
+        mode: "max" or "average".
+
+    >>> layer = SpatialPyramidPool((3, 2, 1))
+    >>> layer(torch.rand(2, 16, 13, 13)).shape == layer(torch.rand(2, 16, 7, 20)).shape
+    True
+    """
+
+    def __init__(self, levels: Sequence[int] = (6, 3, 2, 1), mode: Mode = "max") -> None:
+        super().__init__()
+        _check_options("SpatialPyramidPool", levels, mode, None)
+        self.levels, self.mode = tuple(levels), mode
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C * B), channel by channel, in each the bins of all levels."""
+        return pool_image(features, levels=self.levels, mode=self.mode).flatten(-2)
+
+    def extra_repr(self) -> str:
+        """Return what printing the module shows."""
+        return f"levels={self.levels}, mode={self.mode!r}"
+
+
+def _check_options(function: str, levels: Sequence[int], mode: str, backend: str | None) -> None:
+    sound = len(levels) > 0 and all(isinstance(level, int) and level >= 1 for level in levels)
+    check_that(
+        sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)"
+    )
+    check_that(
+        mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these"
+    )
+    known = backend in (None, "reference")
+    check_that(known, function, "backend", "reference or None", repr(backend), advice="Leave it out")
+
+
+def _check_inside(windows: Tensor, shape: torch.Size) -> None:
+    """Raise unless every window holds a cell and lies inside its map."""
+    count, _, height, width = shape
+    index, left, top, right, bottom = windows.unbind(1)
+    fits = (index >= 0) & (index < count) & (left >= 0) & (left < right) & (right <= width)
+    fits = fits & (top >= 0) & (top < bottom) & (bottom <= height)
+    if torch.compiler.is_compiling() or bool(fits.all()):
+        return
+    row = int((~fits).nonzero()[0])
+    expected = f"at least one cell inside {count} map(s) of {height} x {width} cells"
+    actual = windows[row].tolist()
+    raise ShapeError(
+        message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first")
+    )

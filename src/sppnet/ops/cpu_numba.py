@@ -1,0 +1,242 @@
+"""The pooling on the processor, compiled by numba: channels last, coarse levels from fine ones, one parallel call.
+
+Levels that divide a finer one are maxima of its bins: under the floor/ceil rule 3 x 3, 2 x 2 and 1 x 1 are
+*exactly* maxima of groups of the 6 x 6 bins, so a window's cells are read once however many levels there are.
+Half precision is computed in float32, which changes no maximum.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from threading import Lock
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.geometry import bin_edges
+
+Whole = NDArray[np.int64]
+Cells = NDArray[np.floating]
+
+# numba's simplest threading layer, the only one on some machines, ends the process if two threads enter it.
+_ONE_AT_A_TIME = Lock()
+
+
+def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
+    """Pool windows (R, 5) of (N, C, H, W) into (R, B, C)."""
+    cells = _channels_last(features)
+    starts, ends = _edges(max(features.shape[2:]), tuple(levels))
+    bins = sum(level * level for level in levels)
+    pooled = torch.empty(len(windows), bins, features.shape[1], dtype=cells.dtype)
+    kernel, plan = (
+        (_pool_max, _plan(tuple(levels))) if mode == "max" else (_pool_average, _direct(tuple(levels)))
+    )
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(_threads())
+        kernel(cells.numpy(), windows.numpy(), starts, ends, plan, pooled.numpy())
+    return pooled.to(features.dtype)
+
+
+def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
+    """(R, B, C) -> (N, C, H, W), channels last in memory; which cell was the maximum is found again."""
+    cells = _channels_last(features)
+    starts, ends = _edges(max(features.shape[2:]), tuple(levels))
+    wanted = gradient.detach().to(cells.dtype).contiguous()
+    found = torch.zeros_like(cells)
+    kernel = _max_gradient if mode == "max" else _average_gradient
+    arrays = (
+        wanted.numpy(),
+        cells.numpy(),
+        windows.numpy(),
+        starts,
+        ends,
+        _direct(tuple(levels)),
+        found.numpy(),
+    )
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(_threads())
+        kernel(*arrays, _threads())
+    return found.to(features.dtype).permute(0, 3, 1, 2)
+
+
+def _threads() -> int:
+    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+
+
+def _channels_last(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C) float32 or float64, contiguous; a view where memory is so already."""
+    wide = (
+        features.detach() if features.dtype in (torch.float32, torch.float64) else features.detach().float()
+    )
+    return wide.permute(0, 2, 3, 1).contiguous()
+
+
+@lru_cache(maxsize=64)
+def _edges(longest: int, levels: tuple[int, ...]) -> tuple[Whole, Whole]:
+    """Return for every length up to ``longest`` the starts and ends of all levels' bins, (longest + 1, edges)."""
+    lengths = np.arange(longest + 1)
+    edges = [bin_edges(lengths, level) for level in levels]
+    starts, ends = (np.concatenate(side, axis=1) for side in zip(*edges, strict=True))
+    return np.ascontiguousarray(starts), np.ascontiguousarray(ends)
+
+
+@lru_cache(maxsize=64)
+def _direct(levels: tuple[int, ...]) -> Whole:
+    """Return for every level: its bins per side, its first bin, its first edge, no finer level, 0."""
+    steps, first_bin, first_edge = [], 0, 0
+    for level in levels:
+        steps.append((level, first_bin, first_edge, 0, 0))
+        first_bin, first_edge = first_bin + level * level, first_edge + level
+    return np.array(steps, dtype=np.int64)
+
+
+@lru_cache(maxsize=64)
+def _plan(levels: tuple[int, ...]) -> Whole:
+    """As ``_direct``, finest level first, with the smallest finer level that each divides and its first bin."""
+    steps = _direct(levels).copy()
+    steps = steps[np.argsort(-steps[:, 0], kind="stable")]
+    for index, step in enumerate(steps):
+        finer = [other for other in steps[:index] if other[0] % step[0] == 0]
+        if finer:
+            step[3:] = finer[-1][:2]
+    return steps
+
+
+@numba.njit(inline="always")
+def _larger(best, value):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the larger; NaN is larger than all, and the first NaN stays."""
+    return value if value > best or value != value else best
+
+
+@numba.njit(cache=True)
+def _cells_max(cells, y0, y1, x0, x1, best):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write the maximum of cells (H, W, C) in [y0, y1) x [x0, x1) into best (C,)."""
+    best[:] = cells[y0, x0]
+    for y in range(y0, y1):
+        x = x0
+        while x + 1 < x1:  # two cells a pass: half as many reads and writes of the maximum so far
+            first, second = cells[y, x], cells[y, x + 1]
+            for c in range(len(best)):
+                best[c] = _larger(best[c], _larger(first[c], second[c]))
+            x += 2
+        if x < x1:
+            last = cells[y, x]
+            for c in range(len(best)):
+                best[c] = _larger(best[c], last[c])
+
+
+@numba.njit(cache=True)
+def _bins_max(finer, level, group, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write maxima of group x group bins of a finer level (its bins row by row, C) into pooled (bins, C)."""
+    side = level * group
+    for row in range(level):
+        for column in range(level):
+            best = pooled[row * level + column]
+            best[:] = finer[row * group * side + column * group]
+            for y in range(row * group, (row + 1) * group):
+                for x in range(column * group, (column + 1) * group):
+                    other = finer[y * side + x]
+                    for c in range(len(best)):
+                        best[c] = _larger(best[c], other[c])
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _pool_max(features, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for r in numba.prange(len(windows)):
+        index, left, top, right, bottom = windows[r]
+        for step in plan:
+            level, first_bin, edge, finer, finer_bin = step
+            out = pooled[r, first_bin : first_bin + level * level]
+            if finer:
+                _bins_max(pooled[r, finer_bin : finer_bin + finer * finer], level, finer // level, out)
+                continue
+            for row in range(level):
+                y0, y1 = top + starts[bottom - top, edge + row], top + ends[bottom - top, edge + row]
+                for column in range(level):
+                    x0, x1 = (
+                        left + starts[right - left, edge + column],
+                        left + ends[right - left, edge + column],
+                    )
+                    _cells_max(features[index], y0, y1, x0, x1, out[row * level + column])
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _pool_average(features, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for r in numba.prange(len(windows)):
+        index, left, top, right, bottom = windows[r]
+        total = np.empty(features.shape[3], dtype=np.float64)
+        for level, first_bin, edge, _, _ in plan:
+            for row in range(level):
+                y0, y1 = top + starts[bottom - top, edge + row], top + ends[bottom - top, edge + row]
+                for column in range(level):
+                    x0, x1 = (
+                        left + starts[right - left, edge + column],
+                        left + ends[right - left, edge + column],
+                    )
+                    total[:] = 0.0
+                    for y in range(y0, y1):
+                        for x in range(x0, x1):
+                            total += features[index, y, x]
+                    pooled[r, first_bin + row * level + column] = total / ((y1 - y0) * (x1 - x0))
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
+    gradient, features, windows, starts, ends, plan, found, parts
+):
+    # Each thread has channels of its own, so that no two add to one cell, and sums have one order.
+    channels = features.shape[3]
+    for part in numba.prange(parts):
+        c0, c1 = part * channels // parts, (part + 1) * channels // parts
+        best, place = np.empty(c1 - c0, dtype=features.dtype), np.empty(c1 - c0, dtype=np.int32)
+        for r in range(len(windows)):
+            index, left, top, right, bottom = windows[r]
+            cells = features[index, :, :, c0:c1]
+            for level, first_bin, edge, _, _ in plan:
+                for row in range(level):
+                    y0, y1 = top + starts[bottom - top, edge + row], top + ends[bottom - top, edge + row]
+                    for column in range(level):
+                        x0 = left + starts[right - left, edge + column]
+                        x1 = left + ends[right - left, edge + column]
+                        _first_places(cells, y0, y1, x0, x1, best, place)
+                        given = gradient[r, first_bin + row * level + column, c0:c1]
+                        for c in range(c1 - c0):
+                            y, x = y0 + place[c] // (x1 - x0), x0 + place[c] % (x1 - x0)
+                            found[index, y, x, c0 + c] += given[c]
+
+
+@numba.njit(cache=True)
+def _first_places(cells, y0, y1, x0, x1, best, place):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write where in [y0, y1) x [x0, x1), counted row by row, each channel first has its maximum."""
+    best[:] = cells[y0, x0]
+    place[:] = 0
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            here, number = cells[y, x], np.int32((y - y0) * (x1 - x0) + x - x0)
+            for c in range(len(best)):
+                larger = here[c] > best[c] or (here[c] != here[c] and best[c] == best[c])
+                best[c] = here[c] if larger else best[c]
+                place[c] = number if larger else place[c]
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _average_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
+    gradient, features, windows, starts, ends, plan, found, parts
+):
+    channels = features.shape[3]
+    for part in numba.prange(parts):
+        c0, c1 = part * channels // parts, (part + 1) * channels // parts
+        for r in range(len(windows)):
+            index, left, top, right, bottom = windows[r]
+            for level, first_bin, edge, _, _ in plan:
+                for row in range(level):
+                    y0, y1 = top + starts[bottom - top, edge + row], top + ends[bottom - top, edge + row]
+                    for column in range(level):
+                        x0 = left + starts[right - left, edge + column]
+                        x1 = left + ends[right - left, edge + column]
+                        share = gradient[r, first_bin + row * level + column, c0:c1] / ((y1 - y0) * (x1 - x0))
+                        for y in range(y0, y1):
+                            for x in range(x0, x1):
+                                found[index, y, x, c0:c1] += share

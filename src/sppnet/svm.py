@@ -1,0 +1,257 @@
+"""Linear SVMs, one a class, over one shared matrix: dual coordinate descent (Hsieh et al. 2008), and ridge.
+
+scikit-learn's LinearSVC solves the same problem and is the oracle of the tests. Here the matrix is float32 and
+shared by all classes, and examples can be left out class by class, which is what a detector needs.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.errors import check_shape, check_that
+
+MAX_PASSES: Final = 1000
+TOLERANCE: Final = 0.01  # largest violation of the optimality conditions, relative to a margin of 1
+
+
+@dataclass(frozen=True)
+class LinearSvm:
+    """What was learnt: ``scores = features @ weights.T + bias``.
+
+    Args:
+        weights: (K, D) float32. bias: (K,) float32, minus infinity for a class without positives.
+        duals: (N, K) float32, the part of every example in each class's weights, signed; warm starts need them.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    duals: NDArray[np.float32]
+
+
+def one_vs_rest(labels: NDArray[np.int64], classes: int) -> NDArray[np.int8]:
+    """Return targets (N, K) int8: 1 for the example's own class, -1 for all others.
+
+    >>> one_vs_rest(np.array([1, 0]), 2).tolist()
+    [[-1, 1], [1, -1]]
+    """
+    return np.where(labels[:, None] == np.arange(classes), 1, -1).astype(np.int8)
+
+
+def train_svm(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int8],
+    *,
+    cost: float,
+    positive_weight: float = 1.0,
+    bias: float = 1.0,
+    start: LinearSvm | None = None,
+) -> LinearSvm:
+    """Minimise ``|w|^2 / 2 + cost * sum of hinge losses`` for every class.
+
+    The constant is one more feature of value ``bias`` and is regularised with the rest, as in liblinear.
+
+    Args:
+        features: (N, D) float32, finite.
+        targets: (N, K) int8: 1 positive, -1 negative, 0 not used by the class.
+        cost: of one negative's hinge loss; a positive's is ``positive_weight`` times that.
+        bias: the larger, the less the constant is regularised.
+        start: an earlier solution whose examples are the first of these; rows may be new, targets changed.
+    Returns:
+        The same bits for the same input on the same machine.
+    Raises:
+        ShapeError, ArgumentError: naming the argument.
+    """
+    check_shape("train_svm", "features", features.shape, ("N", "D"), advice="Give one row an example")
+    rows = len(features)
+    check_shape("train_svm", "targets", targets.shape, (rows, "K"), advice="Give one column a class")
+    check_that(cost > 0, "train_svm", "cost", "above 0", cost, advice="Try 1 on features of length 1")
+    shared = np.ascontiguousarray(features, dtype=np.float32)
+    signs = np.ascontiguousarray(targets.T, dtype=np.int8)
+    trained = (signs == 1).any(axis=1)
+    signs[~trained] = 0
+    limits = np.array([cost, cost * positive_weight], dtype=np.float64)
+    duals = _started(signs, limits, start)
+    # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
+    solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
+    weights, constant = solve(shared, signs, duals, limits, bias)
+    offsets = torch.where(torch.from_numpy(trained), constant * bias, -torch.inf)
+    return LinearSvm(weights, offsets.float(), np.ascontiguousarray(signs * duals, dtype=np.float32).T)
+
+
+def _started(
+    signs: NDArray[np.int8], limits: NDArray[np.float64], start: LinearSvm | None
+) -> NDArray[np.float64]:
+    """Return feasible duals (K, N): those of an earlier solution where its targets still hold, else 0."""
+    duals = np.zeros(signs.shape, dtype=np.float64)
+    if start is not None:
+        known = min(len(start.duals), signs.shape[1])
+        duals[:, :known] = signs[:, :known] * start.duals[:known].T
+    return np.clip(duals, 0, np.where(signs == 1, limits[1], limits[0]))
+
+
+def _solve_by_weights(
+    features: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    duals: NDArray[np.float64],
+    limits: NDArray[np.float64],
+    bias: float,
+) -> tuple[Tensor, Tensor]:
+    signed = signs * duals
+    weights = torch.mm(torch.from_numpy(signed).float(), torch.from_numpy(features)).contiguous()
+    constants = bias * signed.sum(axis=1)
+    squares = np.einsum("nd,nd->n", features, features, dtype=np.float64) + bias * bias
+    with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
+        _descend_on_weights(features, signs, duals, limits, squares, weights.numpy(), constants, bias)
+    return weights, torch.from_numpy(constants)
+
+
+def _solve_by_products(
+    features: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    duals: NDArray[np.float64],
+    limits: NDArray[np.float64],
+    bias: float,
+) -> tuple[Tensor, Tensor]:
+    shared = torch.from_numpy(features)
+    products = torch.mm(shared, shared.T).add_(bias * bias)
+    with numba.parallel_chunksize(1):
+        _descend_on_products(products.numpy(), signs, duals, limits)
+    signed = torch.from_numpy(signs * duals)
+    return torch.mm(signed.float(), shared), bias * signed.sum(dim=1)
+
+
+@numba.njit(cache=True)
+def _step(
+    gradient: float, dual: float, limit: float, square: float
+) -> tuple[float, float]:  # pragma: no cover
+    """Return the violation of optimality of one dual, and its new value."""
+    violation = gradient
+    if dual <= 0.0:
+        violation = min(gradient, 0.0)
+    elif dual >= limit:
+        violation = max(gradient, 0.0)
+    if violation == 0.0 or square <= 0.0:
+        return violation, dual
+    return violation, min(max(dual - gradient / square, 0.0), limit)
+
+
+@numba.njit(cache=True)
+def _out_of_play(
+    gradient: float, dual: float, limit: float, low: float, high: float
+) -> bool:  # pragma: no cover
+    """Tell whether a dual sits at a bound with a gradient beyond all violations of the last pass (shrinking)."""
+    return (dual <= 0.0 and gradient > high) or (dual >= limit and gradient < low)
+
+
+@numba.njit(parallel=True, fastmath={"reassoc", "contract", "nsz"}, cache=True, nogil=True)
+def _descend_on_weights(  # pragma: no cover
+    features: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    duals: NDArray[np.float64],
+    limits: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    weights: NDArray[np.float32],
+    constants: NDArray[np.float64],
+    bias: float,
+) -> None:
+    for k in numba.prange(len(signs)):
+        np.random.seed(k)
+        order = np.flatnonzero(signs[k])
+        active, low, high = len(order), -np.inf, np.inf
+        w = weights[k]
+        for _ in range(MAX_PASSES):
+            np.random.shuffle(order[:active])
+            least, most, place = np.inf, -np.inf, 0
+            while place < active:
+                i = order[place]
+                y = np.float64(signs[k, i])
+                limit = limits[1] if y > 0 else limits[0]
+                row = features[i]
+                total = np.float32(0.0)
+                for d in range(len(row)):
+                    total += w[d] * row[d]
+                gradient = y * (total + constants[k] * bias) - 1.0
+                if _out_of_play(gradient, duals[k, i], limit, low, high):
+                    active -= 1
+                    order[place], order[active] = order[active], order[place]
+                    continue
+                violation, new = _step(gradient, duals[k, i], limit, squares[i])
+                least, most = min(least, violation), max(most, violation)
+                if new != duals[k, i]:
+                    change = np.float32((new - duals[k, i]) * y)
+                    constants[k] += change * bias
+                    for d in range(len(row)):
+                        w[d] += change * row[d]
+                    duals[k, i] = new
+                place += 1
+            if most - least <= TOLERANCE:
+                if active == len(order):
+                    break
+                active, low, high = len(order), -np.inf, np.inf  # all again: what was out of play may be in
+            else:
+                low = least if least < 0 else -np.inf
+                high = most if most > 0 else np.inf
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _descend_on_products(  # pragma: no cover
+    products: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    duals: NDArray[np.float64],
+    limits: NDArray[np.float64],
+) -> None:
+    for k in numba.prange(len(signs)):
+        np.random.seed(k)
+        order = np.flatnonzero(signs[k])
+        scores = np.zeros(len(products), dtype=np.float64)
+        for i in order:
+            if duals[k, i] != 0.0:
+                scores += signs[k, i] * duals[k, i] * products[i]
+        for _ in range(MAX_PASSES):
+            np.random.shuffle(order)
+            worst = 0.0
+            for i in order:
+                y = np.float64(signs[k, i])
+                limit = limits[1] if y > 0 else limits[0]
+                violation, new = _step(y * scores[i] - 1.0, duals[k, i], limit, np.float64(products[i, i]))
+                worst = max(worst, abs(violation))
+                if new != duals[k, i]:
+                    change = (new - duals[k, i]) * y
+                    for j in range(len(scores)):
+                        scores[j] += change * products[i, j]
+                    duals[k, i] = new
+            if worst <= TOLERANCE / 2:
+                break
+
+
+def ridge(
+    features: NDArray[np.float32], targets: NDArray[np.float64], *, penalty: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Minimise ``|features @ weights.T + constant - targets|^2 + penalty * |weights|^2``; the constant is free.
+
+    Args:
+        features: (N, D) float32, N at least 1. targets: (N, T). penalty: above 0.
+    Returns:
+        (T, D) float32 weights and (T,) float32 constants.
+    """
+    check_that(
+        penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20"
+    )
+    values, goals = torch.from_numpy(features), torch.from_numpy(targets)
+    mean, goal = values.mean(0), goals.mean(0)
+    centred = values - mean
+    few = len(features) < features.shape[1]
+    products = torch.mm(centred, centred.T) if few else torch.mm(centred.T, centred)
+    system = products.double()
+    system.diagonal().add_(penalty)
+    wanted = goals - goal
+    right = wanted if few else torch.mm(centred.T, wanted.float()).double()
+    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system)).float()
+    weights = (torch.mm(centred.T, solved) if few else solved).T.contiguous()
+    constant = goal - torch.mv(weights, mean).double()
+    return weights.numpy(), constant.float().numpy()
