@@ -23,4 +23,6 @@ Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
 FORMAT: Final = "sppnet classifier 1"
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
-COST: Final = 1.0  # of the linear SVM on l2-normalised features (paper, Sec. 3.2; the value is in its first version)
+COST: Final = (
+    1.0  # of the linear SVM on l2-normalised features (paper, Sec. 3.2; the value is in its first version)
+)

@@ -64,7 +64,9 @@ class Detections:
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each class."""
-        return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
+        return dict(
+            zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True)
+        )
 
 
 class Detector:
@@ -136,7 +138,9 @@ class Detector:
 
     def propose(self, picture: Picture, feature_map: FeatureMap, *, name: str = "") -> Boxes:
         """Propose regions (R, 4) of a picture of ``size`` (height, width)."""
-        return np.unique(feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0)
+        return np.unique(
+            feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0
+        )
 
     def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded picture for all classes.
@@ -153,7 +157,9 @@ class Detector:
         return self._fitted().head.scores(feature_map, checked)
 
     def _select(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
-        found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
+        found = [
+            self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])
+        ]
         labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept in found])
         boxes, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.argsort(-confidence, kind="stable")
@@ -184,7 +190,9 @@ class Detector:
         """
         boxes = [sample.boxes for sample in data.samples]
         if not any(map(len, boxes)):
-            raise DataError(f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first.")
+            raise DataError(
+                f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first."
+            )
         short_side = self.short_side or _usual_short_side([sample.size for sample in data.samples])
         encoder = Encoder(self.tap, short_side, cache=self.cache)
         proposals = self.proposals or _fitting_grid(data.samples, short_side)
@@ -227,7 +235,9 @@ class Detector:
         """
         tensors, metadata = read_tensors(Path(path))
         if metadata.get("format") != FORMAT:
-            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
+            raise CorruptFileError(
+                f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one."
+            )
         encoder = Encoder.from_description(metadata["encoder"], cache=cache)
         proposals = from_description(metadata["proposals"])
         detector = cls(
@@ -244,7 +254,9 @@ class Detector:
 
     def _fitted(self) -> "_Learnt":
         if self._learnt is None:
-            raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
+            raise NotFittedError(
+                "Detector: must be trained, got one that is not. Call fit, or load a model file."
+            )
         return self._learnt
 
 

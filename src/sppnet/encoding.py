@@ -17,7 +17,14 @@ from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
 from sppnet.errors import CorruptFileError, check_that
-from sppnet.geometry import CellGrid, clip_boxes, regions_of_windows, scale_boxes, shorter_side_size, windows_from_regions
+from sppnet.geometry import (
+    CellGrid,
+    clip_boxes,
+    regions_of_windows,
+    scale_boxes,
+    shorter_side_size,
+    windows_from_regions,
+)
 from sppnet.images import read_bytes, read_image, resize, to_tensor
 from sppnet.ops import pool_windows
 from sppnet.storage import TensorCache, cache_key
@@ -118,7 +125,12 @@ class Encoder:
         backbone: EfficientNetLite0 | None = None,
     ) -> None:
         check_that(
-            short_side >= 1, "Encoder", "short_side", "at least 1 pixel", short_side, advice="Give the shorter side"
+            short_side >= 1,
+            "Encoder",
+            "short_side",
+            "at least 1 pixel",
+            short_side,
+            advice="Give the shorter side",
         )
         self.tap, self.short_side, self.cache = tap, short_side, cache
         self.backbone = backbone or EfficientNetLite0()
@@ -128,7 +140,9 @@ class Encoder:
         return {"backbone": self.backbone.fingerprint, "tap": self.tap, "short_side": self.short_side}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "Encoder":
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None
+    ) -> "Encoder":
         """Make the encoder that ``describe`` told of.
 
         Raises:
@@ -169,7 +183,9 @@ class Encoder:
             content = [repr(picture.shape), np.ascontiguousarray(picture).tobytes()]
         else:
             content = [picture if isinstance(picture, bytes) else read_bytes(picture)]
-        digests = [hashlib.sha256(part.encode() if isinstance(part, str) else part).digest() for part in content]
+        digests = [
+            hashlib.sha256(part.encode() if isinstance(part, str) else part).digest() for part in content
+        ]
         return cache_key(CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, *digests)
 
     def _restored(self, entry: Mapping[str, Tensor]) -> FeatureMap:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
@@ -137,7 +137,7 @@ def _opened(name: str, data: bytes) -> Iterator[Image.Image]:
             yield picture
     except (ImageDecodeError, MemoryError):
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         accepted = ", ".join(FORMATS)
         raise ImageDecodeError(name, f"its content is none of {accepted}") from error
     except Exception as error:  # Pillow raises eight types and more on bad bytes

@@ -22,12 +22,16 @@ Boxes = NDArray[np.float64]
 
 POSITIVE_IOU: Final = 0.7
 NEGATIVE_IOU: Final = 0.3
-NEAR_IOU: Final = 0.1  # negatives between NEAR_IOU and NEGATIVE_IOU are drawn on purpose: they are the hard ones
+NEAR_IOU: Final = (
+    0.1  # negatives between NEAR_IOU and NEGATIVE_IOU are drawn on purpose: they are the hard ones
+)
 REGRESSION_IOU: Final = 0.5
 DUPLICATE_IOU: Final = 0.7
 MARGIN: Final = -1.0  # a negative that scores above the margin is hard
 
-MEAN_NORM: Final = 20.0  # features are scaled to this mean length: one cost then fits every map (released code)
+MEAN_NORM: Final = (
+    20.0  # features are scaled to this mean length: one cost then fits every map (released code)
+)
 COST: Final = 1e-3
 POSITIVE_WEIGHT: Final = 2.0
 BIAS: Final = 10.0
@@ -206,13 +210,16 @@ def _first_examples(
     nearest = overlap.argmax(axis=1) if len(truths) else np.zeros(len(regions), dtype=np.int64)
     held = labels[nearest] if len(truths) else nearest
     moved = np.concatenate(
-        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)] or [nearest[:0]]
+        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)]
+        or [nearest[:0]]
     )
     pooled = feature_map.pool(np.concatenate([truths, regions[chosen], regions[moved]]), levels).numpy()
     split = len(truths) + len(chosen)
     _, truth_targets = picture.overlaps(truths, classes)
     examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]))
-    return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
+    return examples, Regressed(
+        pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]])
+    )
 
 
 def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:

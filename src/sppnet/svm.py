@@ -160,12 +160,12 @@ def _descend_on_weights(  # pragma: no cover
     bias: float,
 ) -> None:
     for k in numba.prange(len(signs)):
-        np.random.seed(k)
+        np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
         order = np.flatnonzero(signs[k])
         active, low, high = len(order), -np.inf, np.inf
         w = weights[k]
         for _ in range(MAX_PASSES):
-            np.random.shuffle(order[:active])
+            np.random.shuffle(order[:active])  # noqa: NPY002
             least, most, place = np.inf, -np.inf, 0
             while place < active:
                 i = order[place]
@@ -206,14 +206,14 @@ def _descend_on_products(  # pragma: no cover
     limits: NDArray[np.float64],
 ) -> None:
     for k in numba.prange(len(signs)):
-        np.random.seed(k)
+        np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
         order = np.flatnonzero(signs[k])
         scores = np.zeros(len(products), dtype=np.float64)
         for i in order:
             if duals[k, i] != 0.0:
                 scores += signs[k, i] * duals[k, i] * products[i]
         for _ in range(MAX_PASSES):
-            np.random.shuffle(order)
+            np.random.shuffle(order)  # noqa: NPY002
             worst = 0.0
             for i in order:
                 y = np.float64(signs[k, i])
@@ -232,7 +232,9 @@ def _descend_on_products(  # pragma: no cover
 def ridge(
     features: NDArray[np.float32], targets: NDArray[np.float64], *, penalty: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Minimise ``|features @ weights.T + constant - targets|^2 + penalty * |weights|^2``; the constant is free.
+    """Minimise ``|features @ weights.T + constant - targets|^2 + penalty * |weights|^2``.
+
+    The constant is not penalised.
 
     Args:
         features: (N, D) float32, N at least 1. targets: (N, T). penalty: above 0.

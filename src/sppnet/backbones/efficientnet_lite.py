@@ -145,7 +145,9 @@ class EfficientNetLite0(nn.Module):
         Raises:
             ShapeError: pixels that are not (N, 3, H, W). ArgumentError: an unknown tap.
         """
-        check_shape("EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor")
+        check_shape(
+            "EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor"
+        )
         wanted = set(self._checked(taps))
         maps: dict[str, Tensor] = {}
         features = F.relu6(self.stem(pixels), inplace=True)
@@ -188,7 +190,14 @@ class EfficientNetLite0(nn.Module):
         names = list(taps)
         for name in names:
             known = ", ".join(self.channels)
-            check_that(name in self.channels, "EfficientNetLite0", "tap", f"one of {known}", repr(name), advice="Name one of these")
+            check_that(
+                name in self.channels,
+                "EfficientNetLite0",
+                "tap",
+                f"one of {known}",
+                repr(name),
+                advice="Name one of these",
+            )
         return names
 
 

@@ -8,6 +8,7 @@ Half precision is computed in float32, which changes no maximum.
 from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
+from typing import Final
 
 import numba
 import numpy as np
@@ -20,6 +21,7 @@ from sppnet.geometry import bin_edges
 Whole = NDArray[np.int64]
 Cells = NDArray[np.floating]
 
+MOST_THREADS: Final[int] = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 # numba's simplest threading layer, the only one on some machines, ends the process if two threads enter it.
 _ONE_AT_A_TIME = Lock()
 
@@ -62,7 +64,7 @@ def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequen
 
 
 def _threads() -> int:
-    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    return min(torch.get_num_threads(), MOST_THREADS)
 
 
 def _channels_last(features: Tensor) -> Tensor:
