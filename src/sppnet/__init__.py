@@ -1,1 +1,71 @@
-"""Features of any picture, any region, at any size: spatial pyramid pooling (He et al. 2015) and what stands on it."""
+"""Features of any picture, any region, at any size: spatial pyramid pooling (He et al. 2015), and what stands on it.
+
+Importing this package does no work: each name is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sppnet.backbones import EfficientNetLite0
+    from sppnet.classifier import Classifier, Prediction
+    from sppnet.data import load_detection, load_folders
+    from sppnet.detector import Detections, Detector
+    from sppnet.encoding import Encoder, FeatureMap
+    from sppnet.errors import SppnetError
+    from sppnet.images import read_image
+    from sppnet.ops import SpatialPyramidPool, pool_image, pool_windows
+    from sppnet.proposals import GridProposals, SelectiveSearch
+    from sppnet.storage import TensorCache
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Classifier": "classifier",
+    "Detections": "detector",
+    "Detector": "detector",
+    "EfficientNetLite0": "backbones",
+    "Encoder": "encoding",
+    "FeatureMap": "encoding",
+    "GridProposals": "proposals",
+    "Prediction": "classifier",
+    "SelectiveSearch": "proposals",
+    "SpatialPyramidPool": "ops",
+    "SppnetError": "errors",
+    "TensorCache": "storage",
+    "load_detection": "data",
+    "load_folders": "data",
+    "pool_image": "ops",
+    "pool_windows": "ops",
+    "read_image": "images",
+}
+
+__all__ = [
+    "Classifier",
+    "Detections",
+    "Detector",
+    "EfficientNetLite0",
+    "Encoder",
+    "FeatureMap",
+    "GridProposals",
+    "Prediction",
+    "SelectiveSearch",
+    "SpatialPyramidPool",
+    "SppnetError",
+    "TensorCache",
+    "load_detection",
+    "load_folders",
+    "pool_image",
+    "pool_windows",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sppnet' has no attribute {name!r}")
+    return getattr(import_module(f"sppnet.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -3,26 +3,227 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.models import EfficientNet_B0_Weights
 
 from sppnet.data import FolderData
-from sppnet.encoding import Encoder, Picture
-from sppnet.errors import DataError, ImageDecodeError, NotFittedError, check_that
-from sppnet.metrics import mean_class_accuracy
+from sppnet.encoding import Encoder, PictureEncoder
+from sppnet.errors import CorruptFileError, DataError, NotFittedError
+from sppnet.images import Source
+from sppnet.metrics import confusion, mean_class_accuracy
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 from sppnet.svm import one_vs_rest, train_svm
 
 Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
+Kind = Literal["margins", "probabilities"]
 
 FORMAT: Final = "sppnet classifier 1"
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
-COST: Final = (
-    1.0  # of the linear SVM on l2-normalised features (paper, Sec. 3.2; the value is in its first version)
-)
+COST: Final = 1.0  # of the linear SVM on features of length 1 (paper, Sec. 3.2; the value is in its first version)
+
+
+@dataclass(frozen=True)
+class ClassificationReport:
+    """How well a classifier names the pictures of a data set.
+
+    Args:
+        classes: names.
+        accuracy: share of right answers, the mean over classes (paper, Sec. 3.3), 0..1; NaN without pictures.
+        confusion: (K, K) int64, pictures of class (row) that were named (column).
+    """
+
+    classes: tuple[str, ...]
+    accuracy: float
+    confusion: NDArray[np.int64]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold: the accuracy, and each class's share of right answers (None: no pictures)."""
+        totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        shares = [float(r / n) if n else None for r, n in zip(right, totals, strict=True)]
+        return {"accuracy": self.accuracy, "classes": dict(zip(self.classes, shares, strict=True))}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one picture shows, as far as the classifier knows.
+
+    Args:
+        classes: names.
+        scores: (K,) float32 in their order: probabilities of the ImageNet head; otherwise signed distances to
+            each class's separating plane.
+    """
+
+    classes: tuple[str, ...]
+    scores: NDArray[np.float32]
+
+    @property
+    def label(self) -> str:
+        """The name of the best class."""
+        return self.classes[int(self.scores.argmax())]
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the best ``count`` classes with their scores, the best first; of equal ones, the first."""
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [(self.classes[index], float(self.scores[index])) for index in order]
+
+
+class Classifier:
+    """Learns to tell pictures apart from a few dozen examples a class.
+
+    The network is frozen; what is learnt is one linear SVM a class over the pyramid's features of the whole
+    picture. They are cached, so learning again after a label changed takes seconds.
+
+    Args:
+        short_side: pictures are scaled to this shorter side, at their own aspect.
+        tap: the feature map that is pooled, see ``EfficientNetLite0``.
+        levels: bins per side of each level of the pyramid.
+        cache: where features are kept between runs; None keeps nothing.
+
+    >>> Classifier.imagenet().predict(np.zeros((60, 90, 3), np.uint8)).scores.shape
+    (1000,)
+    """
+
+    def __init__(
+        self,
+        *,
+        short_side: int = SHORT_SIDE,
+        tap: str = "head",
+        levels: Sequence[int] = LEVELS,
+        cache: TensorCache | None = None,
+    ) -> None:
+        self.encoder = PictureEncoder(Encoder(tap, short_side, cache=cache), levels)
+        self._learnt: _Learnt | None = None
+
+    @classmethod
+    def imagenet(cls, *, short_side: int = SHORT_SIDE, cache: TensorCache | None = None) -> "Classifier":
+        """Return the classifier that comes with the weights: the 1,000 classes of ImageNet, at any size.
+
+        Its layers are the published ones (average of the whole map, then one linear layer); its scores are
+        probabilities.
+        """
+        from torchvision.models import EfficientNet_B0_Weights  # slow to import, and only its names are needed
+
+        classifier = cls(short_side=short_side, cache=cache)
+        encoder = classifier.encoder.encoder
+        layer = encoder.backbone.classifier
+        names = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])
+        classifier.encoder = PictureEncoder(encoder, (1,), mode="average", normalised=False)
+        classifier._learnt = _Learnt(names, layer.weight.detach(), layer.bias.detach(), "probabilities")
+        return classifier
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the scores."""
+        return self._fitted().classes
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Classes that had no training picture, and are never named."""
+        known = torch.isfinite(self._fitted().bias).tolist()
+        return tuple(name for name, trained in zip(self.classes, known, strict=True) if not trained)
+
+    # Answering
+
+    def predict(self, picture: Source) -> Prediction:
+        """Name what one picture of any size shows.
+
+        Args:
+            picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+        Raises:
+            NotFittedError: neither trained nor loaded. ImageDecodeError: a picture that cannot be read.
+        """
+        learnt = self._fitted()
+        scores = learnt.scores(self.encoder(picture)[None])[0]
+        return Prediction(learnt.classes, scores.numpy())
+
+    def evaluate(self, data: FolderData, *, progress: Progress = lambda _, items: items) -> ClassificationReport:
+        """Name every picture and compare with the folder that it lies in.
+
+        Raises:
+            DataError: the data's classes are not the classifier's.
+        """
+        learnt = self._fitted()
+        if tuple(data.classes) != learnt.classes:
+            raise DataError(
+                f"{data.root}: must hold the classes that the model knows, got {len(data.classes)} other ones. "
+                "Load it with classes=classifier.classes."
+            )
+        features = [self.encoder(path) for path in progress("Computing features", data.paths)]
+        predicted = learnt.scores(torch.stack(features)).argmax(dim=1).numpy() if features else data.labels
+        return ClassificationReport(
+            learnt.classes,
+            mean_class_accuracy(predicted, data.labels, classes=len(learnt.classes)),
+            confusion(predicted, data.labels, classes=len(learnt.classes)),
+        )
+
+    # Learning
+
+    def fit(self, data: FolderData, *, progress: Progress = lambda _, items: items) -> "Classifier":
+        """Learn from labelled pictures.
+
+        Args:
+            data: from ``load_folders``.
+            progress: wraps the pass over the pictures, given its name.
+        Returns:
+            The classifier itself. The same data and machine give the same bits.
+        Raises:
+            DataError: fewer than two classes with pictures.
+        """
+        if len(np.unique(data.labels)) < 2:
+            raise DataError(f"{data.root}: must hold pictures of two classes at least. Add a folder of pictures.")
+        features = torch.stack([self.encoder(path) for path in progress("Computing features", data.paths)])
+        svm = train_svm(features.numpy(), one_vs_rest(data.labels, len(data.classes)), cost=COST)
+        self._learnt = _Learnt(tuple(data.classes), svm.weights, svm.bias, "margins")
+        return self
+
+    # Files
+
+    def save(self, path: Path | str) -> None:
+        """Write the classifier to one safetensors file, whole or not at all."""
+        learnt = self._fitted()
+        metadata = {
+            "format": FORMAT,
+            "classes": list(learnt.classes),
+            "encoder": self.encoder.describe(),
+            "scores": learnt.kind,
+        }
+        write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias}, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Classifier":
+        """Read a classifier that ``save`` wrote.
+
+        Raises:
+            CorruptFileError: a damaged file, or one that is no classifier or was made with other weights.
+        """
+        tensors, metadata = read_tensors(Path(path))
+        if metadata.get("format") != FORMAT:
+            raise CorruptFileError(f"{path}: must hold a classifier, got {metadata.get('format')!r}. Train one.")
+        classifier = cls(cache=cache)
+        classifier.encoder = PictureEncoder.from_description(metadata["encoder"], cache=cache)
+        classes = tuple(metadata["classes"])
+        classifier._learnt = _Learnt(classes, tensors["weights"], tensors["bias"], metadata["scores"])
+        return classifier
+
+    def _fitted(self) -> "_Learnt":
+        if self._learnt is None:
+            raise NotFittedError("Classifier: must be trained, got one that is not. Call fit, or load a model file.")
+        return self._learnt
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    classes: tuple[str, ...]
+    weights: Tensor
+    bias: Tensor
+    kind: Kind
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, K)."""
+        scores = torch.addmm(self.bias, features, self.weights.T)
+        return scores.softmax(dim=1) if self.kind == "probabilities" else scores

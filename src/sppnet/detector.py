@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from sppnet.data import DetectionData, Sample
 from sppnet.encoding import Encoder, FeatureMap
-from sppnet.errors import CorruptFileError, DataError, NotFittedError, check_that
+from sppnet.errors import CorruptFileError, DataError, NotFittedError
 from sppnet.geometry import check_boxes, nms
-from sppnet.images import read_image
+from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
 from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
 from sppnet.region_head import LabelledPicture, RegionHead, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
 Boxes = NDArray[np.float64]
-Picture = Path | str | bytes | NDArray[np.uint8]
 Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
 
 FORMAT: Final = "sppnet detector 1"
@@ -64,9 +63,7 @@ class Detections:
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each class."""
-        return dict(
-            zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True)
-        )
+        return dict(zip(self.classes, np.bincount(self.labels, minlength=len(self.classes)).tolist(), strict=True))
 
 
 class Detector:
@@ -116,7 +113,7 @@ class Detector:
 
     # Answering
 
-    def detect(self, picture: Picture, *, name: str = "") -> Detections:
+    def detect(self, picture: Source, *, name: str = "") -> Detections:
         """Find the objects of one picture of any size.
 
         Args:
@@ -132,15 +129,13 @@ class Detector:
         scores = self._fitted().head.scores(feature_map, regions)
         return self._select(feature_map, regions, scores)
 
-    def encode(self, picture: Picture) -> FeatureMap:
+    def encode(self, picture: Source) -> FeatureMap:
         """Compute the picture's feature map, once for any number of ``score`` calls."""
         return self._fitted().encoder(picture)
 
-    def propose(self, picture: Picture, feature_map: FeatureMap, *, name: str = "") -> Boxes:
+    def propose(self, picture: Source, feature_map: FeatureMap, *, name: str = "") -> Boxes:
         """Propose regions (R, 4) of a picture of ``size`` (height, width)."""
-        return np.unique(
-            feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0
-        )
+        return np.unique(feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0)
 
     def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded picture for all classes.
@@ -157,9 +152,7 @@ class Detector:
         return self._fitted().head.scores(feature_map, checked)
 
     def _select(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
-        found = [
-            self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])
-        ]
+        found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
         labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept in found])
         boxes, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.argsort(-confidence, kind="stable")
@@ -190,9 +183,7 @@ class Detector:
         """
         boxes = [sample.boxes for sample in data.samples]
         if not any(map(len, boxes)):
-            raise DataError(
-                f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first."
-            )
+            raise DataError(f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first.")
         short_side = self.short_side or _usual_short_side([sample.size for sample in data.samples])
         encoder = Encoder(self.tap, short_side, cache=self.cache)
         proposals = self.proposals or _fitting_grid(data.samples, short_side)
@@ -235,9 +226,7 @@ class Detector:
         """
         tensors, metadata = read_tensors(Path(path))
         if metadata.get("format") != FORMAT:
-            raise CorruptFileError(
-                f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one."
-            )
+            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
         encoder = Encoder.from_description(metadata["encoder"], cache=cache)
         proposals = from_description(metadata["proposals"])
         detector = cls(
@@ -254,9 +243,7 @@ class Detector:
 
     def _fitted(self) -> "_Learnt":
         if self._learnt is None:
-            raise NotFittedError(
-                "Detector: must be trained, got one that is not. Call fit, or load a model file."
-            )
+            raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
         return self._learnt
 
 
@@ -289,7 +276,7 @@ def _labelled(sample: Sample, encoder: Encoder, proposals: Proposals) -> Labelle
     return LabelledPicture(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
 
 
-def _proposed(proposals: Proposals, picture: Picture, size: tuple[int, int], name: str) -> Boxes:
+def _proposed(proposals: Proposals, picture: Source, size: tuple[int, int], name: str) -> Boxes:
     """Propose regions; the picture is read only for a method that looks at it."""
     if isinstance(proposals, GridProposals):
         return proposals.regions(size)

@@ -7,11 +7,11 @@ a run with an empty cache and one with a full cache give the same bits.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,12 +25,11 @@ from sppnet.geometry import (
     shorter_side_size,
     windows_from_regions,
 )
-from sppnet.images import read_bytes, read_image, resize, to_tensor
-from sppnet.ops import pool_windows
+from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
+from sppnet.ops import Mode, pool_image, pool_windows
 from sppnet.storage import TensorCache, cache_key
 
 Boxes = NDArray[np.float64]
-Picture = Path | str | bytes | NDArray[np.uint8]
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
@@ -140,9 +139,7 @@ class Encoder:
         return {"backbone": self.backbone.fingerprint, "tap": self.tap, "short_side": self.short_side}
 
     @classmethod
-    def from_description(
-        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None
-    ) -> "Encoder":
+    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "Encoder":
         """Make the encoder that ``describe`` told of.
 
         Raises:
@@ -161,45 +158,95 @@ class Encoder:
         """How many channels the maps have."""
         return self.backbone.channels[self.tap]
 
-    def __call__(self, picture: Picture) -> FeatureMap:
+    def __call__(self, picture: Source) -> FeatureMap:
         """Return the feature map of a picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
 
         Raises:
             ImageDecodeError: a picture that cannot be read, or is too large once scaled.
         """
         if self.cache is None:
-            return self._compute(read_image(picture))
-        key = self._key(picture)
+            return self.compute(picture)
+        key = self.key(picture)
         entry = self.cache.get(key)
         if entry is not None:
-            return self._restored(entry)
-        feature_map = self._compute(read_image(picture))
+            height, width = entry["size"].tolist()
+            return self._placed(entry["map"].permute(2, 0, 1), (height, width))
+        feature_map = self.compute(picture)
         stored = feature_map.values.permute(1, 2, 0).contiguous()
         self.cache.put(key, {"map": stored, "size": torch.tensor(feature_map.size)})
         return feature_map
 
-    def _key(self, picture: Picture) -> str:
+    def key(self, picture: Source, *parts: str) -> str:
+        """Return what a picture's map, or what ``parts`` make of it, is cached under: its content, not its name."""
+        shape = ""
         if isinstance(picture, np.ndarray):
-            content = [repr(picture.shape), np.ascontiguousarray(picture).tobytes()]
+            shape, content = str(picture.shape), np.ascontiguousarray(picture).tobytes()
         else:
-            content = [picture if isinstance(picture, bytes) else read_bytes(picture)]
-        digests = [
-            hashlib.sha256(part.encode() if isinstance(part, str) else part).digest() for part in content
-        ]
-        return cache_key(CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, *digests)
+            content = picture if isinstance(picture, bytes) else read_bytes(picture)
+        digest = hashlib.sha256(content).digest()
+        return cache_key(CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, *parts, shape, digest)
 
-    def _restored(self, entry: Mapping[str, Tensor]) -> FeatureMap:
-        height, width = entry["size"].tolist()
-        return self._placed(entry["map"].permute(2, 0, 1), (height, width))
+    def compute(self, picture: Source) -> FeatureMap:
+        """Return the feature map of a picture without looking into the cache."""
+        pixels = read_image(picture)
+        size = (pixels.shape[0], pixels.shape[1])
+        scaled = resize(pixels, shorter_side_size(size, self.short_side))
+        inputs = to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std)
+        with torch.inference_mode():
+            values = self.backbone(inputs[None], [self.tap])[self.tap][0].half()
+        return self._placed(values, size)
 
     def _placed(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
         scaled = shorter_side_size(size, self.short_side)
         return FeatureMap(values, self.backbone.grid(self.tap, scaled), size, scaled)
 
-    def _compute(self, picture: NDArray[np.uint8]) -> FeatureMap:
-        size = (picture.shape[0], picture.shape[1])
-        scaled = resize(picture, shorter_side_size(size, self.short_side))
-        pixels = to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std)
-        with torch.inference_mode():
-            values = self.backbone(pixels[None], [self.tap])[self.tap][0].half()
-        return self._placed(values, size)
+
+class PictureEncoder:
+    """Picture -> one vector of fixed length: the pyramid over its whole feature map; keeps the vector.
+
+    Args:
+        encoder: computes the feature maps; its cache keeps the vectors, and no maps.
+        levels: bins per side of each level of the pyramid.
+        mode: "max" or "average" of each bin.
+        normalised: scale every vector to length 1, as linear SVMs like it (paper, Sec. 3.2).
+    """
+
+    def __init__(self, encoder: Encoder, levels: Sequence[int], *, mode: Mode = "max", normalised: bool = True) -> None:
+        self.encoder, self.levels, self.mode, self.normalised = encoder, tuple(levels), mode, normalised
+
+    def __call__(self, picture: Source) -> Tensor:
+        """Return the vector (C * B,) float32 of a picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageDecodeError: a picture that cannot be read, or is too large once scaled.
+        """
+        vector = self._pooled(picture).float()
+        return F.normalize(vector, dim=0) if self.normalised else vector
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same encoder again."""
+        own = {"levels": list(self.levels), "mode": self.mode, "normalised": self.normalised}
+        return self.encoder.describe() | own
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "PictureEncoder":
+        """Make the encoder that ``describe`` told of; raises as ``Encoder.from_description`` does."""
+        encoder = Encoder.from_description(description, cache=cache)
+        normalised = bool(description["normalised"])
+        return cls(encoder, description["levels"], mode=description["mode"], normalised=normalised)
+
+    def _pooled(self, picture: Source) -> Tensor:
+        cache = self.encoder.cache
+        if cache is None:
+            return self._compute(picture)
+        key = self.encoder.key(picture, "pooled", self.mode, str(self.levels))
+        entry = cache.get(key)
+        if entry is None:
+            entry = {"vector": self._compute(picture)}
+            cache.put(key, entry)
+        return entry["vector"]
+
+    def _compute(self, picture: Source) -> Tensor:
+        """Pool to half precision, which is exact for the maximum of a map in half precision."""
+        values = self.encoder.compute(picture).values
+        return pool_image(values, levels=self.levels, mode=self.mode).flatten().half()

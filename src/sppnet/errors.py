@@ -70,9 +70,7 @@ def check_shape(
         raise ShapeError(message(function, argument, layout, tuple(shape), advice))
 
 
-def check_that(
-    holds: bool, function: str, argument: str, expected: str, actual: object, *, advice: str
-) -> None:
+def check_that(holds: bool, function: str, argument: str, expected: str, actual: object, *, advice: str) -> None:
     """Raise ArgumentError unless ``holds``."""
     if not holds:
         raise ArgumentError(message(function, argument, expected, actual, advice))

@@ -82,9 +82,7 @@ def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
 
 def _overlap(first: Boxes, second: Boxes, axis: int) -> NDArray[np.float64]:
     end = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
-    shared: NDArray[np.float64] = np.maximum(
-        end - np.maximum(first[:, None, axis], second[None, :, axis]), 0.0
-    )
+    shared: NDArray[np.float64] = np.maximum(end - np.maximum(first[:, None, axis], second[None, :, axis]), 0.0)
     return shared
 
 

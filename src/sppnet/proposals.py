@@ -99,20 +99,14 @@ def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float
     >>> fitting_shapes(np.array([[0, 0, 100, 100], [0, 0, 104, 98], [5, 5, 25, 85]]), np.array([0, 0, 1]))
     ((70.29, 23.11), (94.46, 94.46))
     """
-    check_that(
-        len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object"
-    )
+    check_that(len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object")
     height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
-    logs = np.stack(
-        [np.log(height * width) / (2 * np.log(SIZE_STEP)), np.log(height / width) / np.log(ASPECT_STEP)]
-    )
+    logs = np.stack([np.log(height * width) / (2 * np.log(SIZE_STEP)), np.log(height / width) / np.log(ASPECT_STEP)])
     rungs = np.rint(logs).T.astype(np.int64)
     taken = [_common(rungs[labels == label]) for label in np.unique(labels)]
     size, aspect = np.unique(np.concatenate(taken), axis=0).T
     side, stretch = SIZE_STEP ** size.astype(np.float64), np.sqrt(ASPECT_STEP ** aspect.astype(np.float64))
-    return tuple(
-        (round(tall, 2), round(wide, 2)) for tall, wide in zip(side * stretch, side / stretch, strict=True)
-    )
+    return tuple((round(tall, 2), round(wide, 2)) for tall, wide in zip(side * stretch, side / stretch, strict=True))
 
 
 def _common(rungs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,13 +201,9 @@ def read_regions(path: Path) -> dict[str, Boxes]:
             reader = csv.DictReader(file)
             missing = {"picture", *columns} - set(reader.fieldnames or ())
             if missing:
-                raise DataError(
-                    f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1."
-                )
+                raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
             for row in reader:
-                rows.setdefault(row["picture"], []).append(
-                    _numbers(path, reader.line_num, [row[c] for c in columns])
-                )
+                rows.setdefault(row["picture"], []).append(_numbers(path, reader.line_num, [row[c] for c in columns]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
     return {name: np.array(boxes, dtype=np.float64) for name, boxes in rows.items()}
@@ -224,12 +214,7 @@ def _numbers(path: Path, line: int, texts: Sequence[str | None]) -> list[float]:
         numbers = [float(text) for text in texts if text is not None]
     except ValueError as error:
         raise DataError(f"{path}:{line}: {error}. Write the box as four numbers.") from error
-    if (
-        len(numbers) != 4
-        or not np.isfinite(numbers).all()
-        or numbers[2] <= numbers[0]
-        or numbers[3] <= numbers[1]
-    ):
+    if len(numbers) != 4 or not np.isfinite(numbers).all() or numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
         raise DataError(f"{path}:{line}: {numbers} is no box. Write left < right and top < bottom.")
     return numbers
 

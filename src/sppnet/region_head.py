@@ -22,16 +22,12 @@ Boxes = NDArray[np.float64]
 
 POSITIVE_IOU: Final = 0.7
 NEGATIVE_IOU: Final = 0.3
-NEAR_IOU: Final = (
-    0.1  # negatives between NEAR_IOU and NEGATIVE_IOU are drawn on purpose: they are the hard ones
-)
+NEAR_IOU: Final = 0.1  # negatives between NEAR_IOU and NEGATIVE_IOU are drawn on purpose: they are the hard ones
 REGRESSION_IOU: Final = 0.5
 DUPLICATE_IOU: Final = 0.7
 MARGIN: Final = -1.0  # a negative that scores above the margin is hard
 
-MEAN_NORM: Final = (
-    20.0  # features are scaled to this mean length: one cost then fits every map (released code)
-)
+MEAN_NORM: Final = 20.0  # features are scaled to this mean length: one cost then fits every map (released code)
 COST: Final = 1e-3
 POSITIVE_WEIGHT: Final = 2.0
 BIAS: Final = 10.0
@@ -179,10 +175,10 @@ def teach(
     examples = Examples.joined([example for example, _ in first])
     scale = MEAN_NORM / max(float(np.linalg.norm(examples.features, axis=1).mean()), 1e-12)
     deltas = _regress([regression for _, regression in first], classes, scale)
-    svm = _train(examples, scale, seed)
+    svm = _train(examples, scale)
     head = RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
     hard = [_hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
-    svm = _train(Examples.joined([examples, *hard]), scale, seed, start=svm)
+    svm = _train(Examples.joined([examples, *hard]), scale, start=svm)
     return replace(head, weights=svm.weights, bias=svm.bias)
 
 
@@ -210,16 +206,13 @@ def _first_examples(
     nearest = overlap.argmax(axis=1) if len(truths) else np.zeros(len(regions), dtype=np.int64)
     held = labels[nearest] if len(truths) else nearest
     moved = np.concatenate(
-        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)]
-        or [nearest[:0]]
+        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)] or [nearest[:0]]
     )
     pooled = feature_map.pool(np.concatenate([truths, regions[chosen], regions[moved]]), levels).numpy()
     split = len(truths) + len(chosen)
     _, truth_targets = picture.overlaps(truths, classes)
     examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]))
-    return examples, Regressed(
-        pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]])
-    )
+    return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
 
 
 def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
@@ -236,7 +229,7 @@ def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
     return Examples(feature_map.pool(regions[chosen], head.levels).numpy(), wrong[chosen])
 
 
-def _train(examples: Examples, scale: float, seed: int, start: LinearSvm | None = None) -> LinearSvm:
+def _train(examples: Examples, scale: float, start: LinearSvm | None = None) -> LinearSvm:
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
     # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
     return train_svm(
@@ -246,7 +239,6 @@ def _train(examples: Examples, scale: float, seed: int, start: LinearSvm | None 
         positive_weight=POSITIVE_WEIGHT,
         bias=BIAS / scale,
         start=start,
-        seed=seed,
     )
 
 

@@ -83,9 +83,7 @@ def train_svm(
     return LinearSvm(weights, offsets.float(), np.ascontiguousarray(signs * duals, dtype=np.float32).T)
 
 
-def _started(
-    signs: NDArray[np.int8], limits: NDArray[np.float64], start: LinearSvm | None
-) -> NDArray[np.float64]:
+def _started(signs: NDArray[np.int8], limits: NDArray[np.float64], start: LinearSvm | None) -> NDArray[np.float64]:
     """Return feasible duals (K, N): those of an earlier solution where its targets still hold, else 0."""
     duals = np.zeros(signs.shape, dtype=np.float64)
     if start is not None:
@@ -126,9 +124,7 @@ def _solve_by_products(
 
 
 @numba.njit(cache=True)
-def _step(
-    gradient: float, dual: float, limit: float, square: float
-) -> tuple[float, float]:  # pragma: no cover
+def _step(gradient: float, dual: float, limit: float, square: float) -> tuple[float, float]:  # pragma: no cover
     """Return the violation of optimality of one dual, and its new value."""
     violation = gradient
     if dual <= 0.0:
@@ -141,9 +137,7 @@ def _step(
 
 
 @numba.njit(cache=True)
-def _out_of_play(
-    gradient: float, dual: float, limit: float, low: float, high: float
-) -> bool:  # pragma: no cover
+def _out_of_play(gradient: float, dual: float, limit: float, low: float, high: float) -> bool:  # pragma: no cover
     """Tell whether a dual sits at a bound with a gradient beyond all violations of the last pass (shrinking)."""
     return (dual <= 0.0 and gradient > high) or (dual >= limit and gradient < low)
 
@@ -241,9 +235,7 @@ def ridge(
     Returns:
         (T, D) float32 weights and (T,) float32 constants.
     """
-    check_that(
-        penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20"
-    )
+    check_that(penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20")
     values, goals = torch.from_numpy(features), torch.from_numpy(targets)
     mean, goal = values.mean(0), goals.mean(0)
     centred = values - mean

@@ -145,9 +145,7 @@ class EfficientNetLite0(nn.Module):
         Raises:
             ShapeError: pixels that are not (N, 3, H, W). ArgumentError: an unknown tap.
         """
-        check_shape(
-            "EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor"
-        )
+        check_shape("EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor")
         wanted = set(self._checked(taps))
         maps: dict[str, Tensor] = {}
         features = F.relu6(self.stem(pixels), inplace=True)

@@ -17,7 +17,7 @@ from sppnet.ops.reference import pool_reference
 Mode = Literal["max", "average"]
 Backend = Literal["reference"]
 
-__all__ = ["SpatialPyramidPool", "bins", "pool_image", "pool_windows"]
+__all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_image", "pool_windows"]
 
 
 def bins(levels: Sequence[int]) -> int:
@@ -67,12 +67,8 @@ def pool_windows(
     _check_options("pool_windows", levels, mode, backend)
     single = features.ndim == 3
     expected = ("C", "H", "W") if single else ("N", "C", "H", "W")
-    check_shape(
-        "pool_windows", "features", features.shape, expected, advice="Give the map of one picture, or a batch"
-    )
-    advice = "Make windows with geometry.windows_from_regions" + (
-        "" if single else ", the map's index before them"
-    )
+    check_shape("pool_windows", "features", features.shape, expected, advice="Give the map of one picture, or a batch")
+    advice = "Make windows with geometry.windows_from_regions" + ("" if single else ", the map's index before them")
     check_shape("pool_windows", "windows", windows.shape, ("R", 4 if single else 5), advice=advice)
     check_that(
         windows.dtype == torch.int64,
@@ -157,12 +153,8 @@ class SpatialPyramidPool(nn.Module):
 
 def _check_options(function: str, levels: Sequence[int], mode: str, backend: str | None) -> None:
     sound = len(levels) > 0 and all(isinstance(level, int) and level >= 1 for level in levels)
-    check_that(
-        sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)"
-    )
-    check_that(
-        mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these"
-    )
+    check_that(sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)")
+    check_that(mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these")
     known = backend in (None, "reference")
     check_that(known, function, "backend", "reference or None", repr(backend), advice="Leave it out")
 
@@ -178,6 +170,4 @@ def _check_inside(windows: Tensor, shape: torch.Size) -> None:
     row = int((~fits).nonzero()[0])
     expected = f"at least one cell inside {count} map(s) of {height} x {width} cells"
     actual = windows[row].tolist()
-    raise ShapeError(
-        message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first")
-    )
+    raise ShapeError(message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first"))

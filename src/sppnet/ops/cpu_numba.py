@@ -32,9 +32,7 @@ def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str)
     starts, ends = _edges(max(features.shape[2:]), tuple(levels))
     bins = sum(level * level for level in levels)
     pooled = torch.empty(len(windows), bins, features.shape[1], dtype=cells.dtype)
-    kernel, plan = (
-        (_pool_max, _plan(tuple(levels))) if mode == "max" else (_pool_average, _direct(tuple(levels)))
-    )
+    kernel, plan = (_pool_max, _plan(tuple(levels))) if mode == "max" else (_pool_average, _direct(tuple(levels)))
     with _ONE_AT_A_TIME:
         numba.set_num_threads(_threads())
         kernel(cells.numpy(), windows.numpy(), starts, ends, plan, pooled.numpy())
@@ -69,9 +67,7 @@ def _threads() -> int:
 
 def _channels_last(features: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, H, W, C) float32 or float64, contiguous; a view where memory is so already."""
-    wide = (
-        features.detach() if features.dtype in (torch.float32, torch.float64) else features.detach().float()
-    )
+    wide = features.detach() if features.dtype in (torch.float32, torch.float64) else features.detach().float()
     return wide.permute(0, 2, 3, 1).contiguous()
 
 

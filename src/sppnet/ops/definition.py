@@ -19,9 +19,7 @@ def pool(features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Ten
 
 
 @torch.library.custom_op("sppnet::pool_backward", mutates_args=())
-def pool_backward(
-    gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str
-) -> Tensor:
+def pool_backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
     """(R, B, C) -> (N, C, H, W): the gradient of ``pool`` for its features."""
     with torch.enable_grad():
         leaf = features.detach().requires_grad_()
@@ -52,9 +50,7 @@ def _pool_on_cpu(features: Tensor, windows: Tensor, levels: list[int], mode: str
 
 
 @pool_backward.register_kernel("cpu")
-def _backward_on_cpu(
-    gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str
-) -> Tensor:
+def _backward_on_cpu(gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
     return cpu_numba.backward(gradient, features, windows, levels, mode)
 
 

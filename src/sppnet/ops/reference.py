@@ -17,9 +17,7 @@ def pool_reference(features: Tensor, windows: Tensor, levels: Sequence[int], mod
         for level in levels:
             rows = zip(*bin_edges(bottom - top, level), strict=True)
             columns = list(zip(*bin_edges(right - left, level), strict=True))
-            pooled += [
-                pool_cells(window[:, y0:y1, x0:x1].flatten(1)) for y0, y1 in rows for x0, x1 in columns
-            ]
+            pooled += [pool_cells(window[:, y0:y1, x0:x1].flatten(1)) for y0, y1 in rows for x0, x1 in columns]
     bins = sum(level * level for level in levels)
     empty = features.new_zeros(0, features.shape[1])
     return torch.stack(pooled or [empty]).reshape(len(windows), bins, features.shape[1])

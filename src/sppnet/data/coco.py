@@ -1,0 +1,207 @@
+"""COCO: one JSON file a split, with pictures under images/, <split>/, images/<split>/ or beside it.
+
+Its boxes are left, top, width, height; they are converted here and nowhere else.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from sppnet.data.rules import (
+    Listing,
+    RawBox,
+    RawPicture,
+    broken,
+    files_in,
+    find_picture,
+    folders_in,
+    has_suffix,
+    read_text,
+    split_names,
+)
+from sppnet.data.samples import DetectionData, Sample
+from sppnet.errors import DataError
+
+LAYOUT: Final = "COCO (annotations/instances_<split>.json, or <split>/_annotations.coco.json, and pictures)"
+MAX_BYTES: Final = 2_000_000_000
+WHOLE: Final = ("annotations.json", "_annotations.coco.json")
+USUAL_SPLITS: Final = frozenset({"train", "val", "valid", "validation", "trainval", "test"})
+Record = dict[str, Any]
+T = TypeVar("T")
+
+
+def matches(root: Path) -> bool:
+    """Tell whether a folder has this layout."""
+    return bool(_split_files(root) or _whole_file(root))
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the names of the splits, sorted; empty if there are none. A year at the end is no part of a name."""
+    return tuple(split_names(_split_files(root)))
+
+
+def listing(root: Path, split: str | None) -> Listing:
+    """List the pictures of a split, None for all; the classes are in the order of their ids.
+
+    Raises:
+        DataError: a file that is not COCO's JSON.
+    """
+    files, names = _split_files(root), split_names(_split_files(root))
+    if split is not None:
+        return _listed(root, files[names[split]], (names[split], split))
+    whole = _whole_file(root)
+    parts = [_listed(root, files[name], (name, short)) for short, name in names.items()]
+    parts += [_listed(root, whole, ())] if whole and not parts else []
+    classes = [name for part in parts for name in part.classes or ()]
+    return Listing(classes, [picture for part in parts for picture in part.pictures])
+
+
+def _split_files(root: Path) -> dict[str, Path]:
+    """Return the file of each split by its name; other files of the whole COCO (captions, keypoints) don't count."""
+    is_json = has_suffix(".json")
+    beside = [path for path in files_in(root / "annotations", is_json) if path.name not in WHOLE]
+    instances = {path.stem.removeprefix("instances_"): path for path in beside if path.stem.startswith("instances_")}
+    loose = {path.stem: path for path in files_in(root, is_json) if path.stem in USUAL_SPLITS}
+    exported = {path.parent.name: path for folder in folders_in(root) for path in files_in(folder, _is_export)}
+    return instances or {path.stem: path for path in beside} or loose or exported
+
+
+def _is_export(path: Path) -> bool:
+    return path.name == "_annotations.coco.json"
+
+
+def _whole_file(root: Path) -> Path | None:
+    places = [folder / name for folder in (root, root / "annotations") for name in WHOLE]
+    return next((path for path in places if path.is_file()), None)
+
+
+# Reading
+
+
+class _File(NamedTuple):
+    """One JSON file: its names of classes by category id, its annotations by picture id, where pictures lie."""
+
+    root: Path
+    path: Path
+    classes: dict[int, str]
+    annotations: dict[int, list[Record]]
+    folders: Sequence[Path]
+
+
+def _listed(root: Path, path: Path, names: Sequence[str]) -> Listing:
+    document = _document(root, path)
+    images, annotations, categories = (_records(path, document, key) for key in ("images", "annotations", "categories"))
+    classes = {_field(path, row, "id", int): _field(path, row, "name", str) for row in categories}
+    grouped: dict[int, list[Record]] = defaultdict(list)
+    for row in annotations:
+        grouped[_field(path, row, "image_id", int)].append(row)
+    known = {_field(path, row, "id", int) for row in images}
+    if len(known) < len(images):
+        broken(path, "two images have the same id")
+    strays = [partial(_stray, path, row) for row in annotations if row["image_id"] not in known]
+    nearest = [base / name for base in (root / "images", root) for name in names]
+    file = _File(root, path, classes, grouped, [*nearest, path.parent, root / "images", root])
+    return Listing([classes[key] for key in sorted(classes)], [partial(_read, file, row) for row in images] + strays)
+
+
+def _document(root: Path, path: Path) -> Record:
+    try:
+        document = json.loads(read_text(root, path, limit=MAX_BYTES))
+    except json.JSONDecodeError as error:
+        broken(path, f"is not JSON: {error.msg}", line=error.lineno)
+    except (ValueError, RecursionError) as error:
+        broken(path, f"is not usable JSON: {error}")
+    if not isinstance(document, dict):
+        broken(path, "must hold images, annotations and categories")
+    return document
+
+
+def _records(path: Path, document: Record, key: str) -> list[Record]:
+    rows = document.get(key)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        broken(path, f"must hold a list of records named {key}")
+    return rows
+
+
+def _field(path: Path, row: Record, key: str, kind: type[T]) -> T:
+    value = row.get(key)
+    if not isinstance(value, kind):
+        broken(path, f"{_named(row)}: {key} must be of type {kind.__name__}, got {value!r:.40}")
+    return value
+
+
+def _named(row: Record) -> str:
+    return f"id {row.get('id')!r:.40}"
+
+
+def _stray(path: Path, row: Record) -> RawPicture:
+    broken(path, f"annotation {row.get('id')!r:.40}: there is no image with id {row['image_id']}")
+
+
+def _read(file: _File, row: Record) -> RawPicture:
+    name = _field(file.path, row, "file_name", str)
+    path, size = find_picture(file.root, [folder / name for folder in file.folders], file.path, name=name)
+    boxes = [_box(file, annotation) for annotation in file.annotations.get(row["id"], ())]
+    return RawPicture(path, size, file.path, boxes)
+
+
+def _box(file: _File, row: Record) -> RawBox:
+    where = f"annotation {row.get('id')!r:.40}"
+    category, box = row.get("category_id"), row.get("bbox")
+    if not isinstance(category, int) or category not in file.classes:
+        broken(file.path, f"{where}: category_id must be an id of categories, got {category!r:.40}")
+    try:
+        left, top, width, height = map(float, box if isinstance(box, list) else ())
+    except (TypeError, ValueError, OverflowError):
+        broken(file.path, f"{where}: bbox must be 4 numbers (left, top, width, height), got {box!r:.80}")
+    edges = (left, top, left + width, top + height)
+    return RawBox(file.classes[category], edges, where=where, crowd=bool(row.get("iscrowd", 0)))
+
+
+# Writing
+
+
+def write_coco(file: Path | str, data: DetectionData) -> None:
+    """Write one JSON file; it names pictures by their place under ``data.root``, and no pictures are copied.
+
+    COCO does not know which boxes are difficult.
+
+    Raises:
+        DataError: a picture outside ``data.root``.
+    """
+    annotations = [
+        {"image_id": number, **record}
+        for number, sample in enumerate(data.samples, start=1)
+        for record in _annotations(sample)
+    ]
+    document = {
+        "images": [_image(number, sample, data.root) for number, sample in enumerate(data.samples, start=1)],
+        "annotations": [{"id": number, **record} for number, record in enumerate(annotations, start=1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(data.classes, start=1)],
+    }
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _image(number: int, sample: Sample, root: Path) -> Record:
+    height, width = sample.size
+    if not sample.path.is_relative_to(root):
+        raise DataError(f"{sample.path}: the picture must lie in {root}. Move it there.")
+    return {
+        "id": number,
+        "file_name": sample.path.relative_to(root).as_posix(),
+        "height": height,
+        "width": width,
+    }
+
+
+def _annotations(sample: Sample) -> list[Record]:
+    lefts_tops, sides = sample.boxes[:, :2], sample.boxes[:, 2:] - sample.boxes[:, :2]
+    rows = zip(lefts_tops.tolist(), sides.tolist(), sample.labels.tolist(), sample.crowd.tolist(), strict=True)
+    return [
+        {"category_id": label + 1, "bbox": corner + side, "area": side[0] * side[1], "iscrowd": int(crowd)}
+        for corner, side, label, crowd in rows
+    ]

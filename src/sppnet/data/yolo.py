@@ -1,0 +1,182 @@
+"""YOLO: images/<split>/ and labels/<split>/*.txt, or <split>/images/ and <split>/labels/; data.yaml or classes.txt.
+
+Its boxes are centre and size relative to the picture; they are converted here and nowhere else.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from sppnet.data.rules import (
+    Listing,
+    RawBox,
+    RawPicture,
+    broken,
+    distinct_stems,
+    find_picture,
+    folders_in,
+    is_there,
+    lies_within,
+    read_text,
+    split_names,
+)
+from sppnet.data.samples import DetectionData, Sample
+from sppnet.errors import DataError
+from sppnet.images import is_picture
+
+LAYOUT: Final = "YOLO (data.yaml or classes.txt, images/<split>/, labels/<split>/*.txt)"
+MAX_BYTES: Final = 10_000_000
+NAME_LISTS: Final = ("classes.txt", "labels/classes.txt")
+Folders = list[Path]
+
+
+def matches(root: Path) -> bool:
+    """Tell whether a folder has this layout."""
+    return any((root / name).is_file() for name in ("data.yaml", *NAME_LISTS))
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """Return the names of the splits, sorted; empty if there are none."""
+    return tuple(split_names(_split_folders(root)))
+
+
+def listing(root: Path, split: str | None) -> Listing:
+    """List the pictures of a split, None for all; the classes are in the order of data.yaml or classes.txt.
+
+    Raises:
+        DataError: class names that cannot be read.
+    """
+    classes, found = _classes(root), _split_folders(root)
+    names = split_names(found)
+    wanted = [names[split]] if split is not None else list(found)
+    folders = [folder for name in wanted for folder in found[name]] or [root / "images"]
+    pictures = dict.fromkeys(path for folder in folders for path in _pictures(folder))
+    if not pictures:
+        broken(root, f"holds no pictures in {', '.join(str(folder.relative_to(root)) for folder in folders)}")
+    return Listing(classes, [partial(_read, root, path, classes) for path in pictures])
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if is_picture(path) and path.is_file())
+
+
+# The folders and the classes
+
+
+def _split_folders(root: Path) -> dict[str, Folders]:
+    """Return the folders of pictures of each split: as data.yaml says, or as they lie."""
+    document = _document(root)
+    told = {str(key): _told(root, document, value) for key, value in document.items() if key not in ("path", "names")}
+    grouped = {folder.name: [folder] for folder in folders_in(root / "images") if _labels(root, folder).is_dir()}
+    nested = {path.name: [path / "images"] for path in folders_in(root) if (path / "images").is_dir()}
+    return {key: folders for key, folders in told.items() if folders} or grouped or nested
+
+
+def _told(root: Path, document: dict[Any, Any], value: object) -> Folders:
+    """Return the folders that a value of data.yaml names; a value that names none is something else.
+
+    Exporters write paths as their own machine saw them, and "../" where they mean the root: what exists counts.
+    """
+    base = str(document.get("path", ""))
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
+    places = [[root / text, root / text.removeprefix("../"), root / base / text] for text in texts]
+    found = [
+        [path for path in tried if is_there(path, Path.is_dir) and lies_within(root, path)][:1] for tried in places
+    ]
+    return [path for first in found for path in first]
+
+
+def _document(root: Path) -> dict[Any, Any]:
+    path = root / "data.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        text = read_text(root, path, limit=MAX_BYTES)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            broken(path, "uses aliases, which are refused")  # a few lines of them grow to gigabytes
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        broken(path, f"is not YAML: {getattr(error, 'problem', error)}", line=mark.line + 1 if mark else None)
+    if not isinstance(document, dict):
+        broken(path, "must hold names")
+    return document
+
+
+def _classes(root: Path) -> list[str]:
+    names = _document(root).get("names")
+    if isinstance(names, dict) and all(isinstance(key, int) for key in names) and set(names) == set(range(len(names))):
+        names = [names[key] for key in range(len(names))]
+    if isinstance(names, list) and names and all(isinstance(name, str | int | float) for name in names):
+        return [str(name) for name in names]
+    if (root / "data.yaml").is_file():
+        broken(root / "data.yaml", "names must list the classes, or map 0, 1, ... to them")
+    path = next(root / name for name in NAME_LISTS if (root / name).is_file())
+    return [text.strip() for text in read_text(root, path, limit=MAX_BYTES).splitlines() if text.strip()]
+
+
+# Reading
+
+
+def _labels(root: Path, path: Path) -> Path:
+    """Return the place among the labels of a place among the pictures: the last images/ in it becomes labels/."""
+    parts = list(path.relative_to(root).parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return root.joinpath(*parts)
+
+
+def _read(root: Path, picture: Path, classes: list[str]) -> RawPicture:
+    path, size = find_picture(root, [picture], picture, name=picture.name)
+    labels = _labels(root, picture).with_suffix(".txt")
+    if not labels.is_file():  # the layout's way to say that a picture shows no object
+        return RawPicture(path, size, labels, ())
+    lines = enumerate(read_text(root, labels, limit=MAX_BYTES).splitlines(), start=1)
+    return RawPicture(path, size, labels, [_box(labels, *row, size, classes) for row in lines if row[1].strip()])
+
+
+def _box(labels: Path, line: int, text: str, size: tuple[int, int], classes: list[str]) -> RawBox:
+    words = text.split()
+    try:
+        number, (x, y, width, height) = int(words[0]), map(float, words[1:])
+    except ValueError:
+        expected = "class, centre x, centre y, width, height"
+        broken(labels, f"the line must be {expected}, got {text.strip()[:60]!r}", line=line)
+    left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    edges = (left * size[1], top * size[0], right * size[1], bottom * size[0])
+    if not 0 <= number < len(classes):
+        return RawBox("", edges, line, fault=f"has class {number}, and there are {len(classes)} from 0")
+    return RawBox(classes[number], edges, line)
+
+
+# Writing
+
+
+def write_yolo(folder: Path | str, data: DetectionData) -> None:
+    """Write labels/<split>/*.txt, and the split into data.yaml; no pictures are copied.
+
+    The pictures belong in images/<split>/. YOLO knows neither difficult boxes nor crowds.
+
+    Raises:
+        DataError: two pictures of the same name, or a data.yaml with other classes.
+    """
+    folder, classes = Path(folder), list(data.classes)
+    document = _document(folder) or {"names": classes}
+    if (folder / "data.yaml").is_file() and _classes(folder) != classes:
+        raise DataError(f"{folder / 'data.yaml'}: names must be {', '.join(classes)}. Write to another folder.")
+    labels = folder / "labels" / data.split
+    labels.mkdir(parents=True, exist_ok=True)
+    for stem, sample in zip(distinct_stems(data), data.samples, strict=True):
+        (labels / f"{stem}.txt").write_text("".join(_lines(sample)), encoding="utf-8")
+    document[data.split] = f"images/{data.split}"
+    (folder / "data.yaml").write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _lines(sample: Sample) -> list[str]:
+    height, width = sample.size
+    sides = sample.boxes / (width, height, width, height)
+    centres, extents = (sides[:, :2] + sides[:, 2:]) / 2, sides[:, 2:] - sides[:, :2]
+    rows = zip(sample.labels.tolist(), centres.tolist(), extents.tolist(), strict=True)
+    return [f"{label} {centre[0]!r} {centre[1]!r} {extent[0]!r} {extent[1]!r}\n" for label, centre, extent in rows]

@@ -1,0 +1,34 @@
+"""Detections drawn onto their picture."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from sppnet.detector import Detections
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart.
+COLOURS: Final = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+
+def colour_of(label: int) -> str:
+    """Return the colour of a class; there are seven, then they repeat."""
+    return COLOURS[label % len(COLOURS)]
+
+
+def draw(picture: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    """Return a copy of a picture (H, W, 3) with every detection's box, class and score, the best on top."""
+    canvas = Image.fromarray(picture)
+    pen = ImageDraw.Draw(canvas)
+    unit = max(1, min(picture.shape[:2]) // 300)  # lines and letters grow with the picture
+    font = ImageFont.load_default(11 * unit)
+    for box, label, score in reversed(list(zip(detections.boxes, detections.labels, detections.scores, strict=True))):
+        colour = colour_of(int(label))
+        left, top, right, bottom = box.round().astype(int).tolist()
+        pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=2 * unit)
+        text = f"{detections.classes[label]} {score:.1f}"
+        place = pen.textbbox((left, max(0, top - 13 * unit)), text, font=font)
+        pen.rectangle(place, fill=colour)
+        pen.text(place[:2], text, fill="black", font=font, anchor="lt")
+    return np.asarray(canvas)

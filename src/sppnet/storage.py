@@ -1,0 +1,264 @@
+"""Model files and the cache of feature maps: safetensors with one checksum over all of a file, never pickle.
+
+A file starts with the length of its header and ``{"__metadata__":{"sppnet":"{\\"checksum\\":\\"`` followed by
+64 digits: the SHA-256 of the whole file as it is with zeros in their place. So not one bit can change unseen,
+be it in a tensor, in its name, shape or type, in the metadata, in padding, or past the end. Any program that
+reads safetensors reads these files too.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from sppnet.errors import ArgumentError, CorruptFileError, DataError, check_that, message
+
+METADATA_KEY: Final = "sppnet"  # the only one: safetensors writes several in random order
+CHECKSUM: Final = "checksum"  # sorts before "metadata", so that its digits always stand at the same place
+BLANK: Final = b"0" * 64
+HEADER_START: Final = rb'{"__metadata__":{"sppnet":"{\"checksum\":\"'
+DIGITS: Final = slice(8 + len(HEADER_START), 8 + len(HEADER_START) + len(BLANK))
+MAX_HEADER: Final = 16 << 20  # bytes
+ENTRIES: Final = "[0-9a-f][0-9a-f]/*.safetensors"
+PARTIAL: Final = ".sppnet-*.tmp"
+
+
+# Files
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, Any]) -> None:
+    """Write one file, whole or not at all; the same content gives the same bytes.
+
+    The file is written under another name in the same folder, which is made where it is missing, brought to
+    the disk and then renamed: ``path`` holds the old content or all of the new, whatever happens. A process
+    that is killed can leave the other file, ``.sppnet-*.tmp``, behind.
+
+    Args:
+        path: of the file to write or to replace.
+        tensors: by name, of any shape and device, and any dtype that safetensors holds.
+        metadata: JSON; tuples come back as lists.
+    Raises:
+        ArgumentError: metadata that JSON cannot hold, a reserved name, or a header of more than 16 MiB.
+        OSError: a full or read-only disk.
+    """
+    _replace(path, _packed(tensors, metadata), durable=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote: tensors in memory of their own, and the metadata.
+
+    Raises:
+        CorruptFileError: a file whose bytes are not what was written. DataError: one that cannot be opened.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}. Give a file that sppnet wrote.") from error
+    try:
+        return _unpacked(content)
+    except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise CorruptFileError(f"{path}: the file is damaged: {error}. Train it again or restore a copy.") from error
+
+
+def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    check_that(
+        "__metadata__" not in tensors,
+        "write_tensors",
+        "tensors",
+        "named other than __metadata__",
+        sorted(tensors),
+        advice="Choose another name",
+    )
+    # Copied, because safetensors refuses strides and tensors that share memory.
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    blank = safetensors.torch.save(copies, {METADATA_KEY: _json(metadata)})
+    length = _header_length(blank)
+    expected = f"names and metadata of at most {MAX_HEADER} bytes"
+    check_that(length <= MAX_HEADER, "write_tensors", "tensors", expected, length, advice="Store less metadata")
+    return b"".join([blank[: DIGITS.start], _checksum(blank), blank[DIGITS.stop :]])
+
+
+def _unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if content[8 : DIGITS.start] != HEADER_START:
+        raise ValueError("it does not begin as the files of sppnet do")
+    length = _header_length(content)
+    if length > MAX_HEADER:
+        raise ValueError(f"its header claims {length} bytes")
+    if content[DIGITS] != _checksum(content):
+        raise ValueError("its bytes do not fit its checksum")
+    header = json.loads(content[8 : 8 + length])
+    return safetensors.torch.load(content), json.loads(header["__metadata__"][METADATA_KEY])["metadata"]
+
+
+def _json(metadata: Mapping[str, Any]) -> str:
+    try:
+        content = {CHECKSUM: BLANK.decode(), "metadata": metadata}
+        return json.dumps(content, allow_nan=False, separators=(",", ":"), sort_keys=True)
+    except (TypeError, ValueError) as error:
+        advice = "Store numbers, texts, lists and dicts with texts as keys"
+        raise ArgumentError(message("write_tensors", "metadata", "JSON", error, advice)) from error
+
+
+def _header_length(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
+
+
+def _checksum(content: bytes) -> bytes:
+    view = memoryview(content)
+    digest = hashlib.sha256(view[: DIGITS.start])
+    digest.update(BLANK)
+    digest.update(view[DIGITS.stop :])
+    return digest.hexdigest().encode()
+
+
+def _replace(path: Path, content: bytes, *, durable: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(PARTIAL.replace("*", f"{os.getpid()}-{secrets.token_hex(8)}"))
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# The cache
+
+
+class TensorCache:
+    """Tensors on disk that can be computed again, by key; processes may share a folder.
+
+    A broken entry counts as missing. Once the disk is full the cache goes on, for this object, read-only.
+
+    Args:
+        folder: made at the first ``put``; entries lie in 256 folders in it.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.repaired = 0
+        """How many broken entries ``get`` met and removed."""
+        self._writable = True
+
+    def __len__(self) -> int:
+        """Return how many entries there are."""
+        return sum(1 for _ in self.folder.glob(ENTRIES))
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """Return what was put under a key from ``cache_key``; None for a missing or broken entry.
+
+        Raises:
+            ArgumentError: a key of another form.
+        """
+        path = self._path(key)
+        try:
+            tensors, metadata = read_tensors(path)
+        except DataError:
+            return None
+        except CorruptFileError:
+            tensors, metadata = {}, {}
+        # Compared because a crash of the machine can leave another file's content under this name.
+        if metadata == {"key": key}:
+            return tensors
+        self.repaired += 1
+        with contextlib.suppress(OSError):  # in a read-only folder it stays, and stays unused
+            path.unlink()
+        return None
+
+    def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors under a key from ``cache_key``; warns, once, when the disk does not take them.
+
+        Raises:
+            ArgumentError: a key of another form.
+        """
+        path = self._path(key)
+        if not self._writable:
+            return
+        try:
+            # No fsync: what a crash of the machine breaks is found by its checksum and computed again.
+            _replace(path, _packed(tensors, {"key": key}), durable=False)
+        except FileNotFoundError:
+            return  # another process cleared the cache between the file's writing and its renaming
+        except OSError as error:
+            self._writable = False
+            advice = "Nothing more is cached. Free some space, or name another folder."
+            warnings.warn(f"{self.folder}: {error.strerror}. {advice}", RuntimeWarning, stacklevel=2)
+
+    def size(self) -> int:
+        """Return the bytes on disk, with those of files that a killed process left half written."""
+        return sum(map(_size, self._files()))
+
+    def clear(self) -> None:
+        """Remove all entries, and nothing else that lies in the folder; then it can be written again."""
+        for path in list(self._files()):
+            path.unlink(missing_ok=True)
+        self._writable = True
+
+    def _path(self, key: str) -> Path:
+        fits = re.fullmatch("[0-9a-f]{64}", key) is not None
+        check_that(fits, "TensorCache", "key", "64 hexadecimal digits", repr(key), advice="Make it with cache_key")
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _files(self) -> Iterator[Path]:
+        yield from self.folder.glob(ENTRIES)
+        yield from self.folder.glob(f"[0-9a-f][0-9a-f]/{PARTIAL}")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # another process removed it
+        return 0
+
+
+def cache_key(*parts: str | int | bytes) -> str:
+    """Return 64 hexadecimal digits that stand for exactly these parts, their types and their limits.
+
+    >>> cache_key("a", "bc") == cache_key("ab", "c"), cache_key(1) == cache_key("1")
+    (False, False)
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode(errors="surrogatepass")
+        digest.update(f"{type(part).__name__} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def default_cache_folder() -> Path:
+    """Return where this system keeps what can be computed again, for this user; nothing is made there."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sppnet"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sppnet"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The specification has relative ones ignored.
+    return (named if named.is_absolute() else Path.home() / ".cache") / "sppnet"
