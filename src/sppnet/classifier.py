@@ -1,6 +1,6 @@
 """Pictures of any size -> classes: the whole picture at its own aspect through the pyramid (paper, Sec. 3)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,10 +15,10 @@ from sppnet.encoding import Encoder, PictureEncoder
 from sppnet.errors import CorruptFileError, DataError, NotFittedError
 from sppnet.images import Source
 from sppnet.metrics import confusion, mean_class_accuracy
+from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 from sppnet.svm import one_vs_rest, train_svm
 
-Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
 Kind = Literal["margins", "probabilities"]
 
 FORMAT: Final = "sppnet classifier 1"
@@ -141,7 +141,7 @@ class Classifier:
         scores = learnt.scores(self.encoder(picture)[None])[0]
         return Prediction(learnt.classes, scores.numpy())
 
-    def evaluate(self, data: FolderData, *, progress: Progress = lambda _, items: items) -> ClassificationReport:
+    def evaluate(self, data: FolderData, *, progress: Progress = silent) -> ClassificationReport:
         """Name every picture and compare with the folder that it lies in.
 
         Raises:
@@ -163,7 +163,15 @@ class Classifier:
 
     # Learning
 
-    def fit(self, data: FolderData, *, progress: Progress = lambda _, items: items) -> "Classifier":
+    def estimate(self, data: FolderData) -> Estimate:
+        """Tell what ``fit`` will cost on this machine, from the work on one picture that it times."""
+        missing = [path for path in data.paths if not self.encoder.is_cached(path)]
+        sample = missing[len(missing) // 2 :][:1]
+        seconds = sum(timed(lambda: self.encoder.compute(path)) for path in sample)  # noqa: B023
+        features = 4 * len(data.paths) * len(self.encoder)
+        return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features)
+
+    def fit(self, data: FolderData, *, progress: Progress = silent) -> "Classifier":
         """Learn from labelled pictures.
 
         Args:

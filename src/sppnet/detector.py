@@ -3,10 +3,10 @@
 ``Detector.detect`` reads like the paper's section 4.1.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from sppnet.errors import CorruptFileError, DataError, NotFittedError
 from sppnet.geometry import check_boxes, nms
 from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
+from sppnet.ops import bins
+from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
-from sppnet.region_head import LabelledPicture, RegionHead, teach
+from sppnet.region_head import LabelledPicture, RegionHead, examples_per_picture, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
 Boxes = NDArray[np.float64]
-Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
-
 FORMAT: Final = "sppnet detector 1"
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
 LEVELS: Final = (3, 2, 1)
@@ -134,8 +134,10 @@ class Detector:
         return self._fitted().encoder(picture)
 
     def propose(self, picture: Source, feature_map: FeatureMap, *, name: str = "") -> Boxes:
-        """Propose regions (R, 4) of a picture of ``size`` (height, width)."""
-        return np.unique(feature_map.snap(_proposed(self._fitted().proposals, picture, feature_map.size, name)), axis=0)
+        """Propose regions (R, 4) of an encoded picture, one for each window that proposals fall on."""
+        if isinstance(picture, Path | str):
+            name = Path(picture).name
+        return _regions(self._fitted().proposals, picture, feature_map, name)
 
     def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded picture for all classes.
@@ -170,7 +172,7 @@ class Detector:
 
     # Learning
 
-    def fit(self, data: DetectionData, *, progress: Progress = lambda _, items: items) -> "Detector":
+    def fit(self, data: DetectionData, *, progress: Progress = silent) -> "Detector":
         """Learn from labelled pictures.
 
         Args:
@@ -181,12 +183,7 @@ class Detector:
         Raises:
             DataError: no pictures, or no labelled object.
         """
-        boxes = [sample.boxes for sample in data.samples]
-        if not any(map(len, boxes)):
-            raise DataError(f"{data.root}: holds no labelled object in {len(boxes)} pictures. Label some first.")
-        short_side = self.short_side or _usual_short_side([sample.size for sample in data.samples])
-        encoder = Encoder(self.tap, short_side, cache=self.cache)
-        proposals = self.proposals or _fitting_grid(data.samples, short_side)
+        encoder, proposals = self._prepared(data)
         for sample in progress("Computing feature maps", data.samples):
             encoder(sample.path)
         pictures = [_labelled(sample, encoder, proposals) for sample in data.samples]
@@ -194,10 +191,29 @@ class Detector:
         self._learnt = _Learnt(encoder, proposals, head, data.classes)
         return self
 
-    def evaluate(
-        self, data: DetectionData, *, iou: float = 0.5, progress: Progress = lambda _, items: items
-    ) -> DetectionReport:
+    def estimate(self, data: DetectionData) -> Estimate:
+        """Tell what ``fit`` will cost on this machine, from the work on one picture that it times."""
+        encoder, proposals = self._prepared(data)
+        missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
+        sample = (missing or data.samples)[len(missing or data.samples) // 2]
+        features = encoder.channels * bins(self.levels)
+        weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
+        feature_map = encoder.compute(sample.path)
+        regions = _regions(proposals, sample.path, feature_map, sample.path.name)
+        map_seconds = timed(lambda: encoder.compute(sample.path)) if missing else 0.0
+        region_seconds = timed(lambda: feature_map.score(regions, self.levels, *weights))
+        # Sampling and mining pool every region once each, and the SVMs take about as long as both.
+        seconds = len(missing) * map_seconds + 4 * len(data.samples) * region_seconds
+        memory = BASE_MEMORY + 2 * len(data.samples) * examples_per_picture(len(data.classes)) * features * 4
+        return Estimate(len(data.samples), len(missing), seconds, memory)
+
+    def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
         """Detect in every picture and compare with its labels: VOC average precision at ``iou``."""
+        if data.classes != self.classes:
+            raise DataError(
+                f"{data.root}: must hold the classes {', '.join(self.classes)}, got {', '.join(data.classes)}. "
+                "Load it with classes=detector.classes."
+            )
         found = [self.detect(sample.path) for sample in progress("Detecting", data.samples)]
         return detection_report(found, data.samples, self.classes, iou=iou)
 
@@ -241,6 +257,12 @@ class Detector:
         detector._learnt = _Learnt(encoder, proposals, head, tuple(metadata["classes"]))
         return detector
 
+    def _prepared(self, data: DetectionData) -> tuple[Encoder, Proposals]:
+        if not any(len(sample.boxes) for sample in data.samples):
+            raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} pictures. Label some first.")
+        short_side = self.short_side or usual_short_side(data)
+        return Encoder(self.tap, short_side, cache=self.cache), self.proposals or fitting_grid(data, short_side)
+
     def _fitted(self) -> "_Learnt":
         if self._learnt is None:
             raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
@@ -255,29 +277,33 @@ class _Learnt:
     classes: tuple[str, ...]
 
 
-def _usual_short_side(sizes: Sequence[tuple[int, int]]) -> int:
-    return int(np.clip(np.median([min(size) for size in sizes]), *SHORT_SIDES))
+def usual_short_side(data: DetectionData) -> int:
+    """Return the shorter side that pictures are scaled to unless the user chooses: their median, within limits."""
+    return int(np.clip(np.median([min(sample.size) for sample in data.samples]), *SHORT_SIDES))
 
 
-def _fitting_grid(samples: Sequence[Sample], short_side: int) -> GridProposals:
-    """Make a grid of the fewest shapes that the training boxes need, as pictures look when scaled."""
-    factors = [short_side / min(sample.size) for sample in samples]
-    boxes = np.concatenate([sample.boxes * factor for sample, factor in zip(samples, factors, strict=True)])
-    labels = np.concatenate([sample.labels for sample in samples])
+def fitting_grid(data: DetectionData, short_side: int) -> GridProposals:
+    """Make a grid of the shapes that the training boxes need, for pictures scaled to ``short_side``."""
+    boxes = np.concatenate([sample.boxes * (short_side / min(sample.size)) for sample in data.samples])
+    labels = np.concatenate([sample.labels for sample in data.samples])
     return GridProposals(fitting_shapes(boxes, labels), short_side)
 
 
 def _labelled(sample: Sample, encoder: Encoder, proposals: Proposals) -> LabelledPicture:
     def load() -> tuple[FeatureMap, Boxes]:
         feature_map = encoder(sample.path)
-        regions = _proposed(proposals, sample.path, feature_map.size, sample.path.name)
-        return feature_map, np.unique(feature_map.snap(regions), axis=0)
+        return feature_map, _regions(proposals, sample.path, feature_map, sample.path.name)
 
     return LabelledPicture(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
 
 
-def _proposed(proposals: Proposals, picture: Source, size: tuple[int, int], name: str) -> Boxes:
-    """Propose regions; the picture is read only for a method that looks at it."""
+def _regions(proposals: Proposals, picture: Source, feature_map: FeatureMap, name: str) -> Boxes:
+    """Propose regions and keep of those that fall on one window the one that stands for it.
+
+    The picture is read only for a method that looks at it.
+    """
     if isinstance(proposals, GridProposals):
-        return proposals.regions(size)
-    return proposals(read_image(picture), name)
+        proposed = proposals.regions(feature_map.size)
+    else:
+        proposed = proposals(read_image(picture), name)
+    return np.unique(feature_map.snap(proposed), axis=0)

@@ -26,7 +26,7 @@ from sppnet.geometry import (
     windows_from_regions,
 )
 from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
-from sppnet.ops import Mode, pool_image, pool_windows
+from sppnet.ops import Mode, bins, pool_image, pool_windows
 from sppnet.storage import TensorCache, cache_key
 
 Boxes = NDArray[np.float64]
@@ -96,8 +96,8 @@ class FeatureMap:
             (R, K) float32.
         """
         windows, which = np.unique(self.windows(regions), axis=0, return_inverse=True)
-        values, bins = self.values.float(), torch.from_numpy(windows)
-        parts = [torch.addmm(bias, _rows(values, part, levels), weights.T) for part in bins.split(CHUNK)]
+        values, chunks = self.values.float(), torch.split(torch.from_numpy(windows), CHUNK)
+        parts = [torch.addmm(bias, _rows(values, chunk, levels), weights.T) for chunk in chunks]
         return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which.reshape(-1))]
 
 
@@ -176,6 +176,10 @@ class Encoder:
         self.cache.put(key, {"map": stored, "size": torch.tensor(feature_map.size)})
         return feature_map
 
+    def is_cached(self, picture: Source) -> bool:
+        """Tell whether the picture's map need not be computed."""
+        return self.cache is not None and self.key(picture) in self.cache
+
     def key(self, picture: Source, *parts: str) -> str:
         """Return what a picture's map, or what ``parts`` make of it, is cached under: its content, not its name."""
         shape = ""
@@ -235,18 +239,29 @@ class PictureEncoder:
         normalised = bool(description["normalised"])
         return cls(encoder, description["levels"], mode=description["mode"], normalised=normalised)
 
+    def __len__(self) -> int:
+        """Return how long the vectors are."""
+        return self.encoder.channels * bins(self.levels)
+
+    def is_cached(self, picture: Source) -> bool:
+        """Tell whether the picture's vector need not be computed."""
+        return self.encoder.cache is not None and self._key(picture) in self.encoder.cache
+
+    def _key(self, picture: Source) -> str:
+        return self.encoder.key(picture, "pooled", self.mode, str(self.levels))
+
     def _pooled(self, picture: Source) -> Tensor:
         cache = self.encoder.cache
         if cache is None:
-            return self._compute(picture)
-        key = self.encoder.key(picture, "pooled", self.mode, str(self.levels))
+            return self.compute(picture)
+        key = self._key(picture)
         entry = cache.get(key)
         if entry is None:
-            entry = {"vector": self._compute(picture)}
+            entry = {"vector": self.compute(picture)}
             cache.put(key, entry)
         return entry["vector"]
 
-    def _compute(self, picture: Source) -> Tensor:
-        """Pool to half precision, which is exact for the maximum of a map in half precision."""
+    def compute(self, picture: Source) -> Tensor:
+        """Pool to (C * B,) float16, which is exact for the maximum of a map in half precision; no cache, no scaling."""
         values = self.encoder.compute(picture).values
         return pool_image(values, levels=self.levels, mode=self.mode).flatten().half()

@@ -52,7 +52,7 @@ def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
     """Cut off what hangs out of a picture of ``size``; NaN stays NaN."""
     height, width = size
     limits = np.array([width, height, width, height], dtype=np.float64)
-    return np.clip(boxes, 0, limits)
+    return np.minimum(np.maximum(boxes, 0.0), limits)
 
 
 def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
@@ -119,9 +119,13 @@ def nearest_scale(
     sides, shorter = np.asarray(scales, dtype=np.float64), min(size)
     if rule == "paper":
         pixels = area(regions)[:, None] * (sides[None, :] / shorter) ** 2
-        return np.abs(pixels - view_side**2).argmin(axis=1)
+        return _smallest(np.abs(pixels - view_side**2))
     expected = np.round(view_side * shorter / np.sqrt(area(regions)))
-    return np.abs(sides[None, :] - expected[:, None]).argmin(axis=1)
+    return _smallest(np.abs(sides[None, :] - expected[:, None]))
+
+
+def _smallest(distances: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.asarray(distances.argmin(axis=1), dtype=np.int64)
 
 
 # Regions to windows
@@ -234,8 +238,8 @@ def _released_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis
 
 
 def _middle_ends(first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid) -> Ends:
-    start = axis.offset + axis.stride * (first - 0.5)
-    return start, axis.offset + axis.stride * (end - 0.5) + 1
+    before_first, before_end = (cells.astype(np.float64) - 0.5 for cells in (first, end))
+    return axis.offset + axis.stride * before_first, axis.offset + axis.stride * before_end + 1.0
 
 
 # Bins

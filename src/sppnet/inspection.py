@@ -1,32 +1,28 @@
-"""What a data set holds, what is wrong with it, and what work on it will cost: looked at before long work."""
+"""What a data set holds, what is wrong with it."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from sppnet.classifier import Classifier
 from sppnet.data import (
     DetectionData,
     Duplicate,
     FolderData,
     Problem,
-    Sample,
     duplicates,
     load_detection,
     load_folders,
     recognise,
     splits,
 )
-from sppnet.detector import Detector
+from sppnet.detector import fitting_grid, usual_short_side
 from sppnet.errors import ImageDecodeError
-from sppnet.images import read_image, read_size
+from sppnet.images import read_image
+from sppnet.progress import Progress, silent
 from sppnet.proposals import reached
-
-Progress = Callable[[str, Sequence[Any]], Iterable[Any]]
 
 REACH: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
 
@@ -62,12 +58,14 @@ class Inspection:
             "shorter_side": self.sizes,
             "problems": [str(problem) for problem in self.problems],
             "duplicates": [[twin.split, str(twin.path), twin.other_split, str(twin.other_path)] for twin in self.twins],
-            "reach": {name: {f"{iou}": share for iou, share in zip(REACH, shares, strict=True)}
-                      for name, shares in self.reach.items()},
+            "reach": {
+                name: {f"{iou}": share for iou, share in zip(REACH, shares, strict=True)}
+                for name, shares in self.reach.items()
+            },
         }
 
 
-def inspect(root: Path | str, *, progress: Progress = lambda _, items: items) -> Inspection:
+def inspect(root: Path | str, *, progress: Progress = silent) -> Inspection:
     """Read a whole data set as training would, decode every picture, and tell what would go wrong.
 
     Args:
@@ -115,7 +113,7 @@ def reach(data: DetectionData) -> dict[str, tuple[float, float]]:
     """Return of each class the share of objects that the grid made for this data overlaps by 0.5 and by 0.7 IoU."""
     if not any(len(sample.boxes) for sample in data.samples):
         return {}
-    grid = Detector().proposals_for(data)
+    grid = fitting_grid(data, usual_short_side(data))
     hits: dict[str, list[tuple[bool, ...]]] = {name: [] for name in data.classes}
     for sample in data.samples:
         regions = grid.regions(sample.size)
@@ -133,9 +131,7 @@ def _objects(part: DetectionData, name: str) -> int:
     return int(sum((sample.labels == label).sum() for sample in part.samples))
 
 
-def _decoded(
-    paths: dict[str, list[Path]], progress: Progress
-) -> tuple[list[Problem], tuple[int, int, int] | None]:
+def _decoded(paths: dict[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:
     """Decode every picture once; return those that fail, and the range of shorter sides."""
     problems, shorter = [], []
     for path in progress("Reading pictures", list(dict.fromkeys(path for part in paths.values() for path in part))):

@@ -95,9 +95,7 @@ def _write_csv(folder: Path, found: Sequence[Found]) -> Path:
     rows = [
         (each.path.name, *box.round(2).tolist(), each.detections.classes[label], f"{score:.4f}")
         for each in found
-        for box, label, score in zip(
-            each.detections.boxes, each.detections.labels, each.detections.scores, strict=True
-        )
+        for box, label, score in zip(each.detections.boxes, each.detections.labels, each.detections.scores, strict=True)
     ]
     header = ("picture", "left", "top", "right", "bottom", "class", "score")
     return _written(folder / "detections.csv", _csv(header, rows))

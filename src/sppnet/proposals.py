@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_shape, check_that, message
-from sppnet.geometry import clip_boxes, iou
+from sppnet.geometry import check_boxes, clip_boxes, iou
 
 Boxes = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float
         ArgumentError: no boxes.
 
     >>> fitting_shapes(np.array([[0, 0, 100, 100], [0, 0, 104, 98], [5, 5, 25, 85]]), np.array([0, 0, 1]))
-    ((70.29, 23.11), (94.46, 94.46))
+    ((70.87, 21.87), (112.46, 112.46))
     """
     check_that(len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object")
     height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
@@ -106,7 +106,8 @@ def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float
     taken = [_common(rungs[labels == label]) for label in np.unique(labels)]
     size, aspect = np.unique(np.concatenate(taken), axis=0).T
     side, stretch = SIZE_STEP ** size.astype(np.float64), np.sqrt(ASPECT_STEP ** aspect.astype(np.float64))
-    return tuple((round(tall, 2), round(wide, 2)) for tall, wide in zip(side * stretch, side / stretch, strict=True))
+    shapes = np.stack([side * stretch, side / stretch], axis=1).round(2).tolist()
+    return tuple((tall, wide) for tall, wide in shapes)
 
 
 def _common(rungs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -175,9 +176,17 @@ class FileProposals:
 
     def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:
         """Return the regions of the picture of that name in the file's order, clipped to the picture."""
+        return self.of(name, (picture.shape[0], picture.shape[1]))
+
+    def of(self, name: str, size: tuple[int, int]) -> Boxes:
+        """Return the regions of the picture of that name and ``size`` (height, width).
+
+        Raises:
+            DataError: the file holds none for it. BoxError: one lies wholly outside the picture.
+        """
         if name not in self._regions:
             raise DataError(f"{self.path}: holds no regions for the picture {name!r}. Add rows for it.")
-        return clip_boxes(self._regions[name], (picture.shape[0], picture.shape[1]))
+        return check_boxes(str(self.path), self._regions[name], size)
 
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""

@@ -5,7 +5,7 @@ two points of mean AP where a class has a few hundred objects. The rest is the p
 overlap no object of their class by 0.3, near-duplicates among them are dropped, one round of hard negatives.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sppnet.encoding import FeatureMap
 from sppnet.geometry import apply_deltas, box_deltas, iou, nms
+from sppnet.progress import Progress, silent
 from sppnet.svm import LinearSvm, ridge, train_svm
 
 Boxes = NDArray[np.float64]
@@ -146,16 +147,13 @@ class Regressed:
     deltas: NDArray[np.float64]
 
 
-Progress = Callable[[str, Sequence[LabelledPicture]], Iterable[LabelledPicture]]
-
-
 def teach(
     pictures: Sequence[LabelledPicture],
     classes: int,
     *,
     levels: Sequence[int],
     seed: int = 0,
-    progress: Progress = lambda _, pictures: pictures,
+    progress: Progress = silent,
 ) -> RegionHead:
     """Learn a region head from labelled pictures: a first SVM, one round of hard negatives, box regression.
 
@@ -180,6 +178,11 @@ def teach(
     hard = [_hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
     svm = _train(Examples.joined([examples, *hard]), scale, start=svm)
     return replace(head, weights=svm.weights, bias=svm.bias)
+
+
+def examples_per_picture(classes: int) -> int:
+    """Return about how many pooled regions ``teach`` holds of each picture."""
+    return (POSITIVES + REGRESSED) * min(classes, 2) + NEGATIVES + NEAR_NEGATIVES + HARD_NEGATIVES * classes // 2
 
 
 def _first_examples(

@@ -172,6 +172,10 @@ class TensorCache:
         """Return how many entries there are."""
         return sum(1 for _ in self.folder.glob(ENTRIES))
 
+    def __contains__(self, key: str) -> bool:
+        """Tell whether there is an entry under a key, without checking its content."""
+        return self._path(key).is_file()
+
     def get(self, key: str) -> dict[str, Tensor] | None:
         """Return what was put under a key from ``cache_key``; None for a missing or broken entry.
 

@@ -60,6 +60,10 @@ class SameConv(nn.Module):
         total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
         return total // 2, total - total // 2
 
+    def layer(self, length: int) -> Layer:
+        """Return kernel, stride and leading padding on an axis of ``length`` cells."""
+        return Layer(self.conv.kernel_size[0], self.conv.stride[0], self.padding(length)[0])
+
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
         top, bottom = self.padding(features.shape[-2])
@@ -149,7 +153,7 @@ class EfficientNetLite0(nn.Module):
         wanted = set(self._checked(taps))
         maps: dict[str, Tensor] = {}
         features = F.relu6(self.stem(pixels), inplace=True)
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self._chain()):
             wide = block.widen(features)
             tap = self._tap_blocks.get(index)
             if tap in wanted:
@@ -178,11 +182,13 @@ class EfficientNetLite0(nn.Module):
     def _layers(self, tap: str, length: int) -> list[Layer]:
         layers: list[Layer] = []
         last = {name: index for index, name in self._tap_blocks.items()}.get(tap, len(self.blocks))
-        for conv in [self.stem, *(block.depthwise for block in list(self.blocks)[:last])]:
-            kernel, stride = conv.conv.kernel_size[0], conv.conv.stride[0]
-            layers.append(Layer(kernel, stride, conv.padding(length)[0]))
-            length = -(-length // stride)
+        for conv in [self.stem, *(block.depthwise for block in self._chain()[:last])]:
+            layers.append(conv.layer(length))
+            length = -(-length // layers[-1].stride)
         return layers
+
+    def _chain(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def _checked(self, taps: Iterable[str]) -> list[str]:
         names = list(taps)

@@ -10,7 +10,8 @@ from typing import Final, Literal, Protocol
 from sppnet.data import coco, folders, voc, yolo
 from sppnet.data.coco import write_coco
 from sppnet.data.folders import load_folders
-from sppnet.data.rules import ALL, Listing, check_on_bad, choose_split, gather
+from sppnet.data.gathering import Listing, gather
+from sppnet.data.rules import ALL, check_on_bad, choose_split
 from sppnet.data.samples import DetectionData, Duplicate, FolderData, OnBad, Problem, Sample, duplicates
 from sppnet.data.voc import write_voc
 from sppnet.data.yolo import write_yolo
@@ -93,8 +94,8 @@ def load_detection(
     root = Path(root)
     check_on_bad("load_detection", on_bad)
     layout = _WITH_BOXES[_recognised("load_detection", root, _WITH_BOXES)]
-    chosen = choose_split("load_detection", split, layout.splits(root))
-    return gather(root, chosen or ALL, layout.listing(root, chosen), on_bad=on_bad, classes=classes)
+    chosen = choose_split("load_detection", layout.splits(root), split=split)
+    return gather(root, layout.listing(root, chosen), split=chosen or ALL, on_bad=on_bad, classes=classes)
 
 
 def _recognised(function: str, root: Path, layouts: Mapping[Layout, _Splits]) -> Layout:

@@ -10,18 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sppnet.data.rules import (
-    Listing,
-    RawBox,
-    RawPicture,
-    broken,
-    files_in,
-    find_picture,
-    folders_in,
-    has_suffix,
-    read_text,
-    split_names,
-)
+from sppnet.data.gathering import Listing, RawBox, RawPicture
+from sppnet.data.rules import broken, files_in, find_picture, folders_in, has_suffix, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
 
@@ -143,7 +133,7 @@ def _stray(path: Path, row: Record) -> RawPicture:
 
 def _read(file: _File, row: Record) -> RawPicture:
     name = _field(file.path, row, "file_name", str)
-    path, size = find_picture(file.root, [folder / name for folder in file.folders], file.path, name=name)
+    path, size = find_picture(file.root, [folder / name for folder in file.folders], source=file.path, name=name)
     boxes = [_box(file, annotation) for annotation in file.annotations.get(row["id"], ())]
     return RawPicture(path, size, file.path, boxes)
 

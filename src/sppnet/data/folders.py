@@ -48,7 +48,7 @@ def load_folders(
     check_on_bad("load_folders", on_bad)
     if not matches(root):
         raise DataError(message("load_folders", "root", LAYOUT, str(root), "Name the folder that holds the classes"))
-    chosen = choose_split("load_folders", split, splits(root))
+    chosen = choose_split("load_folders", splits(root), split=split)
     bases = _bases(root)
     folders = [folder for name in ([chosen] if chosen else bases) for folder in folders_in(bases[name])]
     names = tuple(classes or sorted({folder.name for folder in folders}))

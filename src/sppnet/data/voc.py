@@ -10,19 +10,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from sppnet.data.rules import (
-    LEADS_OUT,
-    Listing,
-    RawBox,
-    RawPicture,
-    broken,
-    distinct_stems,
-    files_in,
-    find_picture,
-    has_suffix,
-    lies_within,
-    read_text,
-)
+from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
+from sppnet.data.rules import LEADS_OUT, broken, files_in, find_picture, has_suffix, lies_within, read_text
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.data.voc_xml import Node, read_xml
 from sppnet.images import is_picture
@@ -83,7 +72,7 @@ def _read(root: Path, annotation: Path, pictures: dict[str, Path]) -> RawPicture
     tag = tree.find("filename")
     name = tag.text.strip() if tag and tag.text.strip() else annotation.stem
     candidates = [pictures[annotation.stem]] if annotation.stem in pictures else [root / "JPEGImages" / name]
-    path, size = find_picture(root, candidates, annotation, name=name, line=tag.line if tag else None)
+    path, size = find_picture(root, candidates, source=annotation, name=name, line=tag.line if tag else None)
     boxes = [_box(annotation, node) for node in tree.children if node.tag == "object"]
     return RawPicture(path, size, annotation, boxes)
 

@@ -9,19 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from sppnet.data.rules import (
-    Listing,
-    RawBox,
-    RawPicture,
-    broken,
-    distinct_stems,
-    find_picture,
-    folders_in,
-    is_there,
-    lies_within,
-    read_text,
-    split_names,
-)
+from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
+from sppnet.data.rules import broken, find_picture, folders_in, is_there, lies_within, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
 from sppnet.images import is_picture
@@ -29,12 +18,23 @@ from sppnet.images import is_picture
 LAYOUT: Final = "YOLO (data.yaml or classes.txt, images/<split>/, labels/<split>/*.txt)"
 MAX_BYTES: Final = 10_000_000
 NAME_LISTS: Final = ("classes.txt", "labels/classes.txt")
+MAX_YAML_BYTES: Final = 1_000_000
+MAX_YAML_DEPTH: Final = 16
 Folders = list[Path]
+
+_OPENING: Final = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING: Final = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def matches(root: Path) -> bool:
     """Tell whether a folder has this layout."""
-    return any((root / name).is_file() for name in ("data.yaml", *NAME_LISTS))
+    labelled = any((base / "labels").is_dir() for base in (root, *folders_in(root)))
+    return (root / "data.yaml").is_file() or (labelled and any((root / name).is_file() for name in NAME_LISTS))
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -93,9 +93,8 @@ def _document(root: Path) -> dict[Any, Any]:
     if not path.is_file():
         return {}
     try:
-        text = read_text(root, path, limit=MAX_BYTES)
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            broken(path, "uses aliases, which are refused")  # a few lines of them grow to gigabytes
+        text = read_text(root, path, limit=MAX_YAML_BYTES)
+        _check_tokens(path, text)
         document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -103,6 +102,16 @@ def _document(root: Path) -> dict[Any, Any]:
     if not isinstance(document, dict):
         broken(path, "must hold names")
     return document
+
+
+def _check_tokens(path: Path, text: str) -> None:
+    """Refuse what a short file can keep the parser busy with for hours: aliases of aliases, and great depth."""
+    depth = 0
+    for token in yaml.scan(text):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if isinstance(token, yaml.AliasToken) or depth > MAX_YAML_DEPTH:
+            line = token.start_mark.line + 1
+            broken(path, f"uses aliases or lies more than {MAX_YAML_DEPTH} deep, which is refused", line=line)
 
 
 def _classes(root: Path) -> list[str]:
@@ -129,7 +138,7 @@ def _labels(root: Path, path: Path) -> Path:
 
 
 def _read(root: Path, picture: Path, classes: list[str]) -> RawPicture:
-    path, size = find_picture(root, [picture], picture, name=picture.name)
+    path, size = find_picture(root, [picture], source=picture, name=picture.name)
     labels = _labels(root, picture).with_suffix(".txt")
     if not labels.is_file():  # the layout's way to say that a picture shows no object
         return RawPicture(path, size, labels, ())

@@ -1,0 +1,147 @@
+"""Raw boxes, as a layout has them -> samples: the only place that says which boxes are bad."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sppnet.data.samples import BrokenSampleError, DetectionData, OnBad, Problem, Sample
+from sppnet.errors import DataError
+from sppnet.geometry import Boxes, Size, clip_boxes
+
+
+class RawBox(NamedTuple):
+    """A box as its annotation has it, in this package's convention but unchecked.
+
+    Args:
+        name: of its class.
+        edges: left, top, right, bottom in 0-based pixels, ends excluded.
+        line: in the annotation file. where: names the box where lines cannot be told.
+        fault: why it cannot be used, where the layout knows; otherwise empty.
+    """
+
+    name: str
+    edges: tuple[float, float, float, float]
+    line: int | None = None
+    where: str = ""
+    difficult: bool = False
+    crowd: bool = False
+    fault: str = ""
+
+
+class RawPicture(NamedTuple):
+    """A picture whose annotation could be read; ``source`` is the annotation's file."""
+
+    path: Path
+    size: Size
+    source: Path
+    boxes: Sequence[RawBox]
+
+
+class Listing(NamedTuple):
+    """The pictures of a split, each read when called, and the class names if the layout declares them.
+
+    Reading one raises BrokenSampleError where it cannot be used.
+    """
+
+    classes: Sequence[str] | None
+    pictures: Sequence[Callable[[], RawPicture]]
+
+
+def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
+    """Read the pictures of a listing and check every box.
+
+    Raises:
+        BrokenSampleError: a picture that cannot be used, unless ``on_bad`` is "skip".
+        DataError: a class that ``classes`` does not hold.
+    """
+    read = [_read(picture, on_bad) for picture in listing.pictures]
+    raws = [raw for raw in read if isinstance(raw, RawPicture)]
+    names = tuple(dict.fromkeys(classes or listing.classes or _names_used(raws)))
+    checked = [_checked(raw, names) for raw in raws]
+    problems = [raw for raw in read if isinstance(raw, Problem)]
+    problems += [problem for _, found in checked for problem in found]
+    return DetectionData(root, names, tuple(sample for sample, _ in checked), tuple(problems), split)
+
+
+def _read(picture: Callable[[], RawPicture], on_bad: OnBad) -> RawPicture | Problem:
+    try:
+        return picture()
+    except BrokenSampleError as error:
+        if on_bad == "fail":
+            raise
+        return error.problem
+
+
+def _names_used(raws: Iterable[RawPicture]) -> list[str]:
+    return sorted({box.name for raw in raws for box in raw.boxes if not box.fault})
+
+
+def _checked(raw: RawPicture, classes: Sequence[str]) -> tuple[Sample, list[Problem]]:
+    """Make a sample of the good boxes, and a problem of each bad one."""
+    edges = np.array([box.edges for box in raw.boxes], dtype=np.float64).reshape(-1, 4)
+    clipped = clip_boxes(edges, raw.size)
+    faults = [
+        box.fault or _fault(before, after, raw.size)
+        for box, before, after in zip(raw.boxes, edges, clipped, strict=True)
+    ]
+    kept = np.array([not fault for fault in faults], dtype=np.bool_)
+    good = [box for box, fault in zip(raw.boxes, faults, strict=True) if not fault]
+    problems = [
+        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", "box")
+        for box, fault in zip(raw.boxes, faults, strict=True)
+        if fault
+    ]
+    return _sample(raw, good, clipped[kept], classes), problems
+
+
+def _sample(raw: RawPicture, good: Sequence[RawBox], boxes: Boxes, classes: Sequence[str]) -> Sample:
+    return Sample(
+        path=raw.path,
+        boxes=boxes,
+        labels=np.array([_label(raw.source, box, classes) for box in good], dtype=np.int64),
+        difficult=np.array([box.difficult for box in good], dtype=np.bool_),
+        crowd=np.array([box.crowd for box in good], dtype=np.bool_),
+        size=raw.size,
+    )
+
+
+def _fault(edges: Boxes, clipped: Boxes, size: Size) -> str:
+    left, top, right, bottom = edges
+    if not np.isfinite(edges).all():
+        return "is not finite"
+    if left >= right or top >= bottom:
+        return "is empty or inverted"
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        return f"lies outside the picture of {size[0]} x {size[1]} pixels (height x width)"
+    return ""
+
+
+def _edges(box: RawBox) -> str:
+    return f"[{', '.join(f'{edge:g}' for edge in box.edges)}]"
+
+
+def _where(box: RawBox) -> str:
+    return f"{box.where}: " if box.where else ""
+
+
+def _label(source: Path, box: RawBox, classes: Sequence[str]) -> int:
+    if box.name not in classes:
+        what = f"{_where(box)}the class must be one of {', '.join(classes)}, got {box.name!r}. Correct the label."
+        raise DataError(str(Problem(source, box.line, what, "box")))
+    return classes.index(box.name)
+
+
+def distinct_stems(data: DetectionData) -> list[str]:
+    """Return the pictures' names without suffix, which annotation files are named after.
+
+    Raises:
+        DataError: two pictures have the same.
+    """
+    stems = [sample.path.stem for sample in data.samples]
+    name, times = Counter(stems).most_common(1)[0] if stems else ("", 0)
+    if times > 1:
+        raise DataError(f"{data.root}: {times} pictures are named {name!r}. Rename them, or write COCO.")
+    return stems

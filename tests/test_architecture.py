@@ -1,0 +1,141 @@
+"""The rules of the house that a reader relies on, read from the source itself."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "sppnet"
+LEVELS = (
+    {"errors"},
+    {"geometry", "images"},
+    {"ops", "metrics", "proposals", "svm", "storage", "data"},
+    {"backbones"},
+    {"encoding"},
+    {"region_head"},
+    {"detector", "classifier"},
+    {"inspection"},
+    {"cli", "demo"},
+)
+LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
+MAX_LINES = 500
+NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "common", "manager", "base"}
+HEAVY = {"torch", "torchvision", "numpy", "numba", "PIL", "cv2", "sklearn", "skimage", "typer", "rich"}
+
+FILES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+every_file = pytest.mark.parametrize("file", FILES, ids=str)
+every_module = pytest.mark.parametrize("file", [file for file in FILES if file != Path("__init__.py")], ids=str)
+
+
+def _tree(file: Path) -> ast.Module:
+    return ast.parse((SOURCE / file).read_text(encoding="utf-8"))
+
+
+def _module(file: Path) -> str:
+    """Return the name directly below sppnet: a package counts as one module."""
+    return file.parts[0].removesuffix(".py")
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield every imported name in full, wherever the import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ("." * node.level + f"{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def _used_modules(tree: ast.AST) -> set[str]:
+    """Return the modules below sppnet that are imported; "" for the package itself or a relative import."""
+    used = set()
+    for name in _imports(tree):
+        first, *rest = name.split(".")
+        if first in ("sppnet", ""):
+            used.add(rest[0] if first and rest else "")
+    return used
+
+
+def _misplaced(module: str, used: set[str]) -> set[str]:
+    """Return the modules that may not be imported from ``module``: those of its own level and of higher ones."""
+    return {other for other in used - {module} if LEVEL_OF.get(other, len(LEVELS)) >= LEVEL_OF[module]}
+
+
+def _touches_library(tree: ast.AST) -> bool:
+    imported = any(name == "torch.library" or name.startswith("torch.library.") for name in _imports(tree))
+    return imported or any(
+        isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.library" for node in ast.walk(tree)
+    )
+
+
+@every_module
+def test_each_module_has_a_level(file: Path) -> None:
+    assert _module(file) in LEVEL_OF, f"{_module(file)} has no level yet: place it in LEVELS of test_architecture.py"
+
+
+@every_module
+def test_a_module_imports_lower_levels_only(file: Path) -> None:
+    wrong = _misplaced(_module(file), _used_modules(_tree(file)))
+    assert not wrong, f"{file} is of level {LEVEL_OF[_module(file)]} and may not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("geometry", "from sppnet.errors import BoxError", set()),
+        ("geometry", "from sppnet.images import resize", {"images"}),
+        ("geometry", "import sppnet.detector", {"detector"}),
+        ("geometry", "def f():\n    from sppnet import cli", {"cli"}),
+        ("geometry", "import sppnet", {""}),
+        ("geometry", "from . import errors", {""}),
+        ("geometry", "from sppnet.novelty import thing", {"novelty"}),
+        ("ops", "from sppnet.ops.reference import pool_reference", set()),
+        ("ops", "from sppnet.data import samples", {"data"}),
+        ("cli", "import numpy, sppnet.inspection", set()),
+    ],
+)
+def test_a_misplaced_import_is_seen(module: str, source: str, wrong: set[str]) -> None:
+    assert _misplaced(module, _used_modules(ast.parse(source))) == wrong
+
+
+def test_only_the_definition_touches_the_library_of_operators() -> None:
+    assert [file for file in FILES if _touches_library(_tree(file))] == [Path("ops/definition.py")]
+
+
+@pytest.mark.parametrize(
+    ("source", "touches"),
+    [
+        ("import torch.library", True),
+        ("from torch import library", True),
+        ("from torch.library import custom_op", True),
+        ("import torch\n@torch.library.custom_op('a::b')\ndef f(): ...", True),
+        ("import torch\nlibrary = torch.ops.sppnet", False),
+    ],
+)
+def test_a_use_of_the_library_is_seen(source: str, touches: bool) -> None:
+    assert _touches_library(ast.parse(source)) is touches
+
+
+@every_file
+def test_nothing_is_checked_by_assert(file: Path) -> None:
+    lines = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.Assert)]
+    assert not lines, f"{file}: python -O removes the assert statements of lines {lines}; raise an error instead"
+
+
+@every_file
+def test_names_say_what_a_module_is_for(file: Path) -> None:
+    assert not NAMES_THAT_SAY_NOTHING & {part.removesuffix(".py").strip("_") for part in file.parts}
+
+
+@every_file
+def test_no_file_is_too_long(file: Path) -> None:
+    assert len((SOURCE / file).read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_importing_the_package_does_no_work() -> None:
+    code = "import sys, sppnet; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "sppnet" in done.stdout.split()
+    assert not HEAVY & set(done.stdout.split())

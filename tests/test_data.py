@@ -1,0 +1,804 @@
+"""Data sets of every layout, good and bad: what is read, what is refused, and what the message names."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sppnet.data import (
+    DetectionData,
+    Sample,
+    duplicates,
+    load_detection,
+    load_folders,
+    recognise,
+    splits,
+    write_coco,
+    write_voc,
+    write_yolo,
+)
+from sppnet.errors import ArgumentError, DataError
+
+HEIGHT, WIDTH = 40, 60
+CORNERS = "<xmin>{}</xmin>\n<ymin>{}</ymin>\n<xmax>{}</xmax>\n<ymax>{}</ymax>"
+
+
+def picture(path: Path, *, shade: int = 128, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kinds = {".png": "PNG", ".gif": "GIF"}
+    image = Image.new("RGB", (size[1], size[0]), (shade, shade, shade))
+    image.save(path, format=kinds.get(path.suffix.lower(), "JPEG"))
+    return path
+
+
+def text(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def voc_object(name: str, corners: Sequence[object], *, difficult: int = 0) -> str:
+    """Nine lines; <bndbox> is the fourth."""
+    box = CORNERS.format(*corners)
+    return f"<object>\n<name>{name}</name>\n<difficult>{difficult}</difficult>\n<bndbox>\n{box}\n</bndbox></object>\n"
+
+
+def voc(root: Path, stem: str, *objects: str, suffix: str = ".jpg", filename: str = "elsewhere.jpg") -> Path:
+    picture(root / "JPEGImages" / f"{stem}{suffix}", shade=len(list(root.rglob("*"))) % 250)
+    content = f"<annotation>\n<filename>{filename}</filename>\n{''.join(objects)}</annotation>\n"
+    return text(root / "Annotations" / f"{stem}.xml", content)
+
+
+def coco_document(*names: str, boxes: Sequence[dict[str, object]] = ()) -> dict[str, object]:
+    return {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names, start=10)],
+        "annotations": [
+            {"id": number, "image_id": 10, "category_id": 7, **box} for number, box in enumerate(boxes, start=100)
+        ],
+        "categories": [{"id": 7, "name": "zebra"}, {"id": 3, "name": "ant"}, {"id": 5, "name": "newt"}],
+    }
+
+
+def coco(root: Path, *boxes: dict[str, object], file: str = "annotations/instances_train.json") -> Path:
+    picture(root / "images" / "a.jpg")
+    return text(root / file, json.dumps(coco_document("a.jpg", boxes=boxes)))
+
+
+def yolo(root: Path, lines: str, *, split: str = "train", stem: str = "a") -> Path:
+    picture(root / "images" / split / f"{stem}.jpg")
+    text(root / "data.yaml", "names: [zebra, ant]\n")
+    return text(root / "labels" / split / f"{stem}.txt", lines)
+
+
+BUILDERS = {
+    "voc": lambda root: voc(root, "a", voc_object("ant", (1, 1, 5, 5))),
+    "coco": lambda root: coco(root, {"bbox": [0, 0, 5, 5]}),
+    "yolo": lambda root: yolo(root, "0 0.5 0.5 0.5 0.5\n"),
+}
+
+
+# Recognising
+
+
+@pytest.mark.parametrize("layout", BUILDERS)
+def test_a_layout_is_recognised_by_its_files(tmp_path: Path, layout: str) -> None:
+    BUILDERS[layout](tmp_path)
+    assert recognise(tmp_path) == layout
+    assert len(load_detection(str(tmp_path)).samples) == 1
+
+
+def test_folders_are_recognised_and_hold_no_boxes(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "1.png")
+    assert recognise(tmp_path) == "folders"
+    with pytest.raises(DataError, match=r"^load_detection: root must be a folder laid out as VOC .*COCO .*YOLO "):
+        load_detection(tmp_path)
+
+
+def test_an_unknown_layout_lists_what_is_expected(tmp_path: Path) -> None:
+    text(tmp_path / "notes" / "readme.txt", "nothing")
+    with pytest.raises(DataError, match=r"VOC .*, or COCO .*, or YOLO .*, or folders .*has no such files"):
+        recognise(tmp_path)
+    with pytest.raises(DataError, match="which is no folder"):
+        recognise(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="load_folders: root must be folders"):
+        load_folders(tmp_path)
+
+
+def test_a_mode_that_does_not_exist(tmp_path: Path) -> None:
+    BUILDERS["voc"](tmp_path)
+    with pytest.raises(ArgumentError, match="load_detection: on_bad must be fail or skip, got 'ignore'"):
+        load_detection(tmp_path, on_bad="ignore")  # type: ignore[arg-type]
+
+
+# Splits
+
+
+def test_voc_splits_are_the_set_files_without_the_class_lists(tmp_path: Path) -> None:
+    for stem in ("a", "b", "c"):
+        voc(tmp_path, stem)
+    for name, content in {"train": "c\na\n", "val": "b\n", "ant_train": "a  1\nc -1\n"}.items():
+        text(tmp_path / "ImageSets" / "Main" / f"{name}.txt", content)
+    assert splits(tmp_path) == ("train", "val")
+    assert [sample.path.stem for sample in load_detection(tmp_path).samples] == ["c", "a"]
+    assert load_detection(tmp_path).split == "train"
+    assert [sample.path.stem for sample in load_detection(tmp_path, split="val").samples] == ["b"]
+
+
+def test_no_split_means_every_picture_where_there_is_no_train(tmp_path: Path) -> None:
+    voc(tmp_path, "b")
+    voc(tmp_path, "a")
+    assert splits(tmp_path) == ("all",)
+    for split in (None, "all"):
+        data = load_detection(tmp_path, split=split)
+        assert ([sample.path.stem for sample in data.samples], data.split) == (["a", "b"], "all")
+
+
+def test_coco_splits_lose_their_year_and_find_their_pictures(tmp_path: Path) -> None:
+    for split in ("train2017", "val2017"):
+        picture(tmp_path / split / "a.jpg", shade=len(split))
+        text(tmp_path / "annotations" / f"instances_{split}.json", json.dumps(coco_document("a.jpg")))
+        text(tmp_path / "annotations" / f"captions_{split}.json", "{}")
+    assert splits(tmp_path) == ("train", "val")
+    assert load_detection(tmp_path, split="val").samples[0].path == tmp_path / "val2017" / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "expected"),
+    [
+        ("annotations/train.json", "images/train", ("train",)),
+        ("train.json", "train", ("train",)),
+        ("annotations.json", "images", ("all",)),
+        ("annotations/annotations.json", "", ("all",)),
+        ("_annotations.coco.json", "", ("all",)),
+        ("train/_annotations.coco.json", "train", ("train",)),
+        ("valid/_annotations.coco.json", "valid", ("val",)),
+    ],
+)
+def test_coco_files_and_pictures_lie_in_many_places(
+    tmp_path: Path, file: str, place: str, expected: tuple[str, ...]
+) -> None:
+    path = picture(tmp_path / place / "a.jpg")
+    text(tmp_path / file, json.dumps(coco_document("a.jpg")))
+    assert splits(tmp_path) == expected
+    assert load_detection(tmp_path, split=expected[0]).samples[0].path == path
+
+
+def test_yolo_splits_by_folders_and_by_data_yaml(tmp_path: Path) -> None:
+    yolo(tmp_path, "", split="train")
+    yolo(tmp_path, "", split="val")
+    assert splits(tmp_path) == ("train", "val")
+    text(tmp_path / "data.yaml", "path: /somewhere/else\ntrain: images/val\nnames: {0: zebra, 1: ant}\nnc: 2\n")
+    data = load_detection(tmp_path)
+    assert splits(tmp_path) == ("train",)
+    assert data.samples[0].path == tmp_path / "images" / "val" / "a.jpg"
+    assert data.classes == ("zebra", "ant")
+
+
+def test_yolo_as_roboflow_exports_it(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        picture(tmp_path / split / "images" / "a.jpg", shade=len(split))
+        text(tmp_path / split / "labels" / "a.txt", "1 0.5 0.5 1 1\n")
+    text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['zebra', 'ant']\n")
+    assert splits(tmp_path) == ("train", "val")
+    assert load_detection(tmp_path, split="val").samples[0].labels.tolist() == [1]
+    text(tmp_path / "data.yaml", "names: ['zebra', 'ant']\n")
+    assert splits(tmp_path) == ("train", "val")
+
+
+@pytest.mark.parametrize("place", ["classes.txt", "labels/classes.txt"])
+def test_yolo_without_data_yaml(tmp_path: Path, place: str) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    text(tmp_path / "labels" / "a.txt", "1 0.5 0.5 1 1\n")
+    text(tmp_path / place, "zebra\nant\n")
+    data = load_detection(tmp_path)
+    assert (data.classes, data.split, data.samples[0].labels.tolist()) == (("zebra", "ant"), "all", [1])
+
+
+@pytest.mark.parametrize("layout", BUILDERS)
+def test_an_unknown_split_names_those_that_exist(tmp_path: Path, layout: str) -> None:
+    BUILDERS[layout](tmp_path)
+    names = ", ".join(splits(tmp_path))
+    with pytest.raises(DataError, match=f"load_detection: split must be one of {names}, got 'test'"):
+        load_detection(tmp_path, split="test")
+
+
+# Boxes
+
+
+def only(root: Path) -> Sample:
+    (sample,) = load_detection(root).samples
+    return sample
+
+
+def test_voc_corners_count_from_one_and_are_part_of_the_box(tmp_path: Path) -> None:
+    voc(tmp_path, "a", voc_object("ant", (1, 1, WIDTH, HEIGHT)), voc_object("bee", ("7.0", 3, 7, 3), difficult=1))
+    sample = only(tmp_path)
+    assert sample.boxes.tolist() == [[0, 0, WIDTH, HEIGHT], [6, 2, 7, 3]]
+    assert sample.difficult.tolist() == [False, True]
+    assert sample.crowd.tolist() == [False, False]
+    assert sample.labels.tolist() == [0, 1]
+    assert sample.size == (HEIGHT, WIDTH)
+
+
+def test_coco_boxes_are_corner_and_sides(tmp_path: Path) -> None:
+    coco(tmp_path, {"bbox": [1.5, 2, 10, 20]}, {"bbox": [0, 0, 60, 40], "iscrowd": 1, "category_id": 3})
+    sample = only(tmp_path)
+    assert sample.boxes.tolist() == [[1.5, 2, 11.5, 22], [0, 0, 60, 40]]
+    assert sample.crowd.tolist() == [False, True]
+    assert sample.difficult.tolist() == [False, False]
+    assert sample.labels.tolist() == [2, 0]
+
+
+def test_yolo_boxes_are_centre_and_sides_of_the_picture(tmp_path: Path) -> None:
+    yolo(tmp_path, "1 0.5 0.5 0.5 0.25\n\n0 0.25 0.5 0.5 1\n")
+    sample = only(tmp_path)
+    assert sample.boxes.tolist() == [[15, 15, 45, 25], [0, 0, 30, 40]]
+    assert sample.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("layout", BUILDERS)
+def test_types_of_samples_with_and_without_boxes(tmp_path: Path, layout: str) -> None:
+    BUILDERS[layout](tmp_path)
+    full = only(tmp_path)
+    {
+        "voc": lambda: voc(tmp_path, "a"),
+        "coco": lambda: coco(tmp_path),
+        "yolo": lambda: (tmp_path / "labels/train/a.txt").unlink(),
+    }[layout]()
+    for count, sample in ((1, full), (0, only(tmp_path))):
+        assert (sample.boxes.shape, sample.boxes.dtype) == ((count, 4), np.float64)
+        assert (sample.labels.shape, sample.labels.dtype) == ((count,), np.int64)
+        assert (sample.difficult.shape, sample.difficult.dtype) == ((count,), np.bool_)
+        assert (sample.crowd.shape, sample.crowd.dtype) == ((count,), np.bool_)
+
+
+def test_the_size_is_of_the_upright_picture(tmp_path: Path) -> None:
+    voc(tmp_path, "a")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "JPEGImages" / "a.jpg", exif=exif)
+    assert only(tmp_path).size == (WIDTH, HEIGHT)
+
+
+def test_a_box_that_hangs_out_is_cut_to_the_picture(tmp_path: Path) -> None:
+    coco(tmp_path, {"bbox": [-5, 30, 20, 30]})
+    assert only(tmp_path).boxes.tolist() == [[0, 30, 15, 40]]
+
+
+VOC_BAD = {
+    "empty": ((9, 9, 8, 20), "is empty or inverted"),
+    "inverted": ((20, 20, 9, 9), "is empty or inverted"),
+    "not a number": (("nan", 1, 9, 9), "is not finite"),
+    "endless": ((1, 1, "inf", 9), "is not finite"),
+    "outside": ((WIDTH + 1, 1, WIDTH + 9, 9), "lies outside the picture of 40 x 60 pixels"),
+}
+
+
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
+@pytest.mark.parametrize(("corners", "reason"), VOC_BAD.values(), ids=VOC_BAD)
+def test_bad_voc_boxes_are_dropped_with_file_and_line(
+    tmp_path: Path, corners: tuple[object, ...], reason: str, on_bad: str
+) -> None:
+    file = voc(tmp_path, "a", voc_object("ant", (1, 1, 5, 5)), voc_object("ant", corners))
+    data = load_detection(tmp_path, on_bad=on_bad)  # type: ignore[arg-type]
+    (problem,) = data.problems
+    assert data.samples[0].boxes.tolist() == [[0, 0, 5, 5]]
+    assert (problem.path, problem.line, problem.kind) == (file, 15, "box")
+    assert str(problem).startswith(f"{file}:15: the box [")
+    assert reason in str(problem)
+
+
+def test_bad_coco_boxes_are_dropped_and_named_by_their_annotation(tmp_path: Path) -> None:
+    file = coco(tmp_path, {"bbox": [1, 1, 0, 5]}, {"bbox": [float("nan"), 1, 1, 1]}, {"bbox": [1, 1, 2, 2]})
+    data = load_detection(tmp_path)
+    assert len(data.samples[0].boxes) == 1
+    assert [str(problem) for problem in data.problems] == [
+        f"{file}: annotation 100: the box [1, 1, 1, 6] is empty or inverted; it is dropped",
+        f"{file}: annotation 101: the box [nan, 1, nan, 2] is not finite; it is dropped",
+    ]
+
+
+def test_bad_yolo_boxes_are_dropped_with_file_and_line(tmp_path: Path) -> None:
+    file = yolo(tmp_path, "0 0.5 0.5 1 1\n\n2 0.5 0.5 1 1\n-1 0.5 0.5 1 1\n0 0.5 0.5 0 1\n0 1.5 0.5 0.5 1\n")
+    data = load_detection(tmp_path)
+    assert [problem.line for problem in data.problems] == [3, 4, 5, 6]
+    assert str(data.problems[0]) == (
+        f"{file}:3: the box [0, 0, 60, 40] has class 2, and there are 2 from 0; it is dropped"
+    )
+    assert len(data.samples[0].boxes) == 1
+
+
+# Broken annotations and pictures
+
+BOMB = '<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>\n<annotation>&b;</annotation>'
+OUTSIDE_ENTITY = '<!DOCTYPE b [<!ENTITY a SYSTEM "file:///etc/hostname">]>\n<annotation>&a;</annotation>'
+BROKEN_XML = {
+    "bomb": (BOMB, ":1: declares entities, which are refused"),
+    "outside entity": (OUTSIDE_ENTITY, ":1: declares entities"),
+    "deep": ("<annotation>\n" + "<a>" * 40, ":2: cannot be read: elements lie more than 32 deep"),
+    "truncated": ("<annotation>\n<object>\n", ":3: is not XML: no element found"),
+    "empty": ("", ":1: is not XML"),
+    "encoding": ('<?xml version="1.0" encoding="nonsense"?><annotation/>', ":1: cannot be read: unknown encoding"),
+    "another root": ("\n<html/>", ":2: must hold an <annotation>, got <html>"),
+    "no box": ("<annotation>\n<object>\n<name>a</name></object></annotation>", ":2: <object> must hold <bndbox>"),
+    "no name": ("<annotation>\n\n<object/></annotation>", ":3: <object> must hold <name>"),
+    "no edge": ("<annotation><object><name>a</name>\n<bndbox/></object></annotation>", ":2: <bndbox> must hold <xmin>"),
+    "words": (f"<annotation>\n{voc_object('a', ('one', 1, 2, 2))}</annotation>", ":6: <xmin> must be a number"),
+    "large": ("<annotation>" + " " * 10_000_000 + "</annotation>", ": is larger than 10,000,000 bytes"),
+}
+
+
+def assert_refused(root: Path, start: str) -> None:
+    """One sample is broken: "fail" raises, "skip" keeps the others and says the same."""
+    with pytest.raises(DataError) as caught:
+        load_detection(root)
+    data = load_detection(root, on_bad="skip")
+    assert [problem.kind for problem in data.problems] == ["picture"]
+    assert str(data.problems[0]) == str(caught.value)
+    assert str(caught.value).startswith(start)
+    assert [sample.path.stem for sample in data.samples] == ["good"]
+
+
+@pytest.mark.parametrize(("content", "reason"), BROKEN_XML.values(), ids=BROKEN_XML)
+def test_broken_xml_is_named_with_its_line(tmp_path: Path, content: str, reason: str) -> None:
+    voc(tmp_path, "good")
+    file = voc(tmp_path, "bad")
+    text(file, content)
+    assert_refused(tmp_path, f"{file}{reason}")
+
+
+@given(st.binary(max_size=60), st.integers(0, 120))
+@settings(max_examples=150, deadline=None)
+def test_no_bytes_in_an_annotation_raise_anything_but_data_error(noise: bytes, at: int) -> None:
+    with TemporaryDirectory() as folder:
+        file = voc(Path(folder), "a", voc_object("ant", (1, 1, 5, 5)))
+        content = file.read_bytes()
+        file.write_bytes(content[:at] + noise + content[at + len(noise) :])
+        load_detection(folder, on_bad="skip")
+
+
+def test_a_picture_that_is_missing_or_unreadable(tmp_path: Path) -> None:
+    voc(tmp_path, "good")
+    file = voc(tmp_path, "bad", filename="gone.jpg")
+    path = tmp_path / "JPEGImages" / "bad.jpg"
+    path.write_bytes(b"no picture")
+    assert_refused(tmp_path, f"{path}: cannot be read: its content is none of JPEG")
+    path.unlink()
+    assert_refused(tmp_path, f"{file}:2: the picture 'gone.jpg' is missing")
+    picture(tmp_path / "JPEGImages" / "gone.jpg")
+    assert len(load_detection(tmp_path).samples) == 2
+
+
+def test_a_name_in_a_split_without_annotation(tmp_path: Path) -> None:
+    voc(tmp_path, "good")
+    file = text(tmp_path / "ImageSets" / "Main" / "train.txt", "good\n\n../good\n")
+    assert_refused(tmp_path, f"{file}:3: the annotation of '../good' is missing in Annotations")
+
+
+@pytest.mark.parametrize("layout", ["coco", "yolo"])
+def test_unreadable_pictures_of_the_other_layouts(tmp_path: Path, layout: str) -> None:
+    if layout == "coco":
+        picture(tmp_path / "images" / "good.jpg")
+        path = text(tmp_path / "images" / "bad.jpg", "")
+        text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", "bad.jpg")))
+    else:
+        yolo(tmp_path, "", stem="good")
+        path = text(tmp_path / "images" / "train" / "bad.jpg", "")
+    assert_refused(tmp_path, f"{path}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0.5 0.5 1", "0 0.1 0.1 0.2 0.2 0.3 0.3", "ant 0.5 0.5 1 1", "0 0.5 half 1 1", "0.5 0.5 0.5 1 1"]
+)
+def test_broken_yolo_lines(tmp_path: Path, line: str) -> None:
+    yolo(tmp_path, "", stem="good")
+    file = yolo(tmp_path, f"0 0.5 0.5 1 1\n{line}\n", stem="bad")
+    expected = f"the line must be class, centre x, centre y, width, height, got {line!r}"
+    assert_refused(tmp_path, f"{file}:2: {expected}")
+
+
+def test_labels_that_are_not_text(tmp_path: Path) -> None:
+    yolo(tmp_path, "", stem="good")
+    file = yolo(tmp_path, "", stem="bad")
+    file.write_bytes(b"0 0.5 \xff 1 1")
+    assert_refused(tmp_path, f"{file}: is not UTF-8 text")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("names: [a\n", ":2: is not YAML"),
+        ("- a\n", ": must hold names"),
+        ("train: images/train\n", ": names must list the classes"),
+        ("names: {0: a, 2: b}\n", ": names must list the classes"),
+        ("names: &n [a]\nothers: [*n, *n]\n", ":2: uses aliases or lies more than 16 deep"),
+        ("names: [!!python/object/apply:os.getcwd []]\n", ":1: is not YAML"),
+        ("names: " + "[" * 900_000, ":1: uses aliases or lies more than 16 deep"),
+    ],
+)
+def test_a_broken_data_yaml_is_refused_in_both_modes(tmp_path: Path, content: str, reason: str) -> None:
+    yolo(tmp_path, "")
+    file = text(tmp_path / "data.yaml", content)
+    for on_bad in ("fail", "skip"):
+        with pytest.raises(DataError) as caught:
+            load_detection(tmp_path, on_bad=on_bad)  # type: ignore[arg-type]
+        assert str(caught.value).startswith(f"{file}{reason}")
+
+
+def test_a_yolo_set_without_pictures(tmp_path: Path) -> None:
+    text(tmp_path / "data.yaml", "names: [a]\ntrain: /elsewhere\n")
+    with pytest.raises(DataError, match="holds no pictures in images"):
+        load_detection(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"images": [\n', ":2: is not JSON"),
+        ("[" * 100_000, ": is not usable JSON"),
+        ("[]", ": must hold images, annotations and categories"),
+        ('{"images": []}', ": must hold a list of records named annotations"),
+        ('{"images": [7], "annotations": [], "categories": []}', ": must hold a list of records named images"),
+        ('{"images": [{"id": []}], "annotations": [], "categories": []}', ": id []: id must be of type int, got []"),
+        ('{"images": [{"id": 1}, {"id": 1}], "annotations": [], "categories": []}', ": two images have the same id"),
+    ],
+)
+def test_a_broken_coco_file_is_refused_in_both_modes(tmp_path: Path, content: str, reason: str) -> None:
+    file = text(tmp_path / "annotations.json", content)
+    for on_bad in ("fail", "skip"):
+        with pytest.raises(DataError) as caught:
+            load_detection(tmp_path, on_bad=on_bad)  # type: ignore[arg-type]
+        assert str(caught.value).startswith(f"{file}{reason}")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"bbox": [1, 2, 3]}, "annotation 100: bbox must be 4 numbers (left, top, width, height), got [1, 2, 3]"),
+        ({"bbox": None}, "annotation 100: bbox must be 4 numbers"),
+        ({"bbox": [1, 2, [], 3]}, "annotation 100: bbox must be 4 numbers"),
+        ({"bbox": [1, 2, 10**400, 3]}, "annotation 100: bbox must be 4 numbers"),
+        ({"bbox": [1, 2, 3, 4], "category_id": 1}, "annotation 100: category_id must be an id of categories, got 1"),
+        ({"bbox": [1, 2, 3, 4], "category_id": []}, "annotation 100: category_id must be an id of categories"),
+    ],
+)
+def test_broken_coco_annotations_are_named_by_their_id(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+    for name in ("bad.jpg", "good.jpg"):
+        picture(tmp_path / name)
+    file = text(tmp_path / "annotations.json", json.dumps(coco_document("bad.jpg", "good.jpg", boxes=[change])))
+    assert_refused(tmp_path, f"{file}: {reason}")
+
+
+def test_a_coco_annotation_of_no_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "good.jpg")
+    boxes = [{"bbox": [1, 1, 2, 2], "image_id": 99}]
+    file = text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", boxes=boxes)))
+    assert_refused(tmp_path, f"{file}: annotation 100: there is no image with id 99")
+
+
+# Staying inside
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "ABSOLUTE", "nul\0.jpg"])
+def test_a_coco_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    root, secret = tmp_path / "data", picture(tmp_path / "secret.jpg")
+    picture(root / "good.jpg")
+    written = str(secret) if name == "ABSOLUTE" else name
+    file = text(root / "annotations.json", json.dumps(coco_document("good.jpg", written)))
+    assert_refused(root, f"{file}: the picture {written!r} leads out of the data set")
+
+
+def test_a_name_too_long_for_a_file_is_missing(tmp_path: Path) -> None:
+    picture(tmp_path / "good.jpg")
+    file = text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", "x" * 5000)))
+    assert_refused(tmp_path, f"{file}: the picture 'xxx")
+
+
+def test_a_voc_filename_that_leads_out_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    picture(tmp_path / "secret.jpg")
+    voc(root, "good")
+    file = voc(root, "bad", filename="../../secret.jpg")
+    (root / "JPEGImages" / "bad.jpg").unlink()
+    assert_refused(root, f"{file}:2: the picture '../../secret.jpg' leads out of the data set")
+
+
+def test_links_out_of_the_root_are_refused_and_links_within_followed(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    voc(root, "good")
+    file = voc(root, "bad")
+    linked = root / "JPEGImages" / "bad.jpg"
+    linked.unlink()
+    linked.symlink_to(picture(tmp_path / "secret.jpg"))
+    assert_refused(root, f"{file}:2: the picture 'elsewhere.jpg' leads out of the data set")
+    linked.unlink()
+    linked.symlink_to(root / "JPEGImages" / "good.jpg")
+    assert len(load_detection(root).samples) == 2
+    shutil.move(file, tmp_path / "bad.xml")
+    file.symlink_to(tmp_path / "bad.xml")
+    assert_refused(root, f"{file}: leads out of the data set")
+
+
+def test_a_root_that_is_itself_a_link(tmp_path: Path) -> None:
+    voc(tmp_path / "data", "a")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert only(tmp_path / "link").path == tmp_path / "link" / "JPEGImages" / "a.jpg"
+
+
+def test_yolo_labels_and_pictures_that_lead_out(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    yolo(root, "", stem="good")
+    file = yolo(root, "", stem="bad")
+    file.unlink()
+    file.symlink_to(text(tmp_path / "secret.txt", "0 0.5 0.5 1 1\n"))
+    assert_refused(root, f"{file}: leads out of the data set")
+    file.unlink()
+    path = root / "images" / "train" / "bad.jpg"
+    path.unlink()
+    path.symlink_to(picture(tmp_path / "secret.jpg"))
+    assert_refused(root, f"{path}: the picture 'bad.jpg' leads out of the data set")
+
+
+# Classes
+
+
+def test_the_default_order_of_classes(tmp_path: Path) -> None:
+    voc(tmp_path / "voc", "a", voc_object("zebra", (1, 1, 5, 5)), voc_object("ant", (1, 1, 5, 5)))
+    BUILDERS["coco"](tmp_path / "coco")
+    BUILDERS["yolo"](tmp_path / "yolo")
+    assert load_detection(tmp_path / "voc").classes == ("ant", "zebra")
+    assert load_detection(tmp_path / "coco").classes == ("ant", "newt", "zebra")
+    assert load_detection(tmp_path / "yolo").classes == ("zebra", "ant")
+
+
+@pytest.mark.parametrize("layout", BUILDERS)
+def test_given_classes_fix_the_order(tmp_path: Path, layout: str) -> None:
+    BUILDERS[layout](tmp_path)
+    used = load_detection(tmp_path)
+    name = used.classes[int(used.samples[0].labels[0])]
+    data = load_detection(tmp_path, classes=["first", name])
+    assert data.classes == ("first", name)
+    assert data.samples[0].labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("layout", "place"),
+    [
+        ("voc", r"Annotations/a.xml:6: the"),
+        ("coco", r"instances_train.json: annotation 100: the"),
+        ("yolo", r"labels/train/a.txt:1: the"),
+    ],
+)
+def test_a_class_that_was_not_given_is_refused_in_both_modes(tmp_path: Path, layout: str, place: str) -> None:
+    BUILDERS[layout](tmp_path)
+    for on_bad in ("fail", "skip"):
+        with pytest.raises(DataError, match=rf"{place} class must be one of dog, cow, got '(ant|zebra)'"):
+            load_detection(tmp_path, classes=["dog", "cow"], on_bad=on_bad)  # type: ignore[arg-type]
+
+
+# Files in many shapes
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".Jpeg", ".png", ".PNG", ".GIF"])
+def test_suffixes_of_any_case(tmp_path: Path, suffix: str) -> None:
+    file = voc(tmp_path / "voc", "a.b", suffix=suffix)
+    file.rename(file.with_suffix(".XML"))
+    assert only(tmp_path / "voc").path.suffix == suffix
+    picture(tmp_path / "folders" / "cat" / f"1{suffix}")
+    assert len(load_folders(tmp_path / "folders").paths) == 1
+
+
+def test_hidden_files_are_no_annotations_and_no_pictures(tmp_path: Path) -> None:
+    voc(tmp_path / "voc", "a")
+    text(tmp_path / "voc" / "Annotations" / "._a.xml", "junk")
+    assert only(tmp_path / "voc").path.stem == "a"
+    yolo(tmp_path / "yolo", "")
+    text(tmp_path / "yolo" / "images" / "train" / "._a.jpg", "junk")
+    assert only(tmp_path / "yolo").path.stem == "a"
+
+
+# Folders
+
+
+def test_folders_in_sorted_order(tmp_path: Path) -> None:
+    for name in ("dog/2.jpg", "dog/10.jpg", "cat/9.png"):
+        picture(tmp_path / name)
+    text(tmp_path / "dog" / ".hidden.jpg", "")
+    text(tmp_path / "dog" / "notes.txt", "")
+    picture(tmp_path / ".git" / "1.jpg")
+    data = load_folders(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert [path.relative_to(tmp_path).as_posix() for path in data.paths] == ["cat/9.png", "dog/10.jpg", "dog/2.jpg"]
+    assert (data.labels.tolist(), data.labels.dtype) == ([0, 1, 1], np.int64)
+    assert (data.problems, splits(tmp_path)) == ((), ("all",))
+
+
+def test_a_list_of_classes_beside_the_folders_does_not_make_them_yolo(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "cat" / "1.jpg")
+    picture(tmp_path / "cat" / "1.jpg")
+    text(tmp_path / "classes.txt", "cat\n")
+    assert recognise(tmp_path) == "folders"
+
+
+def test_folders_with_splits(tmp_path: Path) -> None:
+    for name in ("train/cat/1.jpg", "train/dog/1.jpg", "valid/cat/2.jpg", "extra/cat/3.jpg"):
+        picture(tmp_path / name)
+    assert splits(tmp_path) == ("train", "val")
+    assert len(load_folders(tmp_path).paths) == 2
+    val = load_folders(tmp_path, split="val", classes=["dog", "cat"])
+    assert (val.classes, val.labels.tolist()) == (("dog", "cat"), [1])
+    with pytest.raises(DataError, match="load_folders: split must be one of train, val, got 'test'"):
+        load_folders(tmp_path, split="test")
+    shutil.rmtree(tmp_path / "train")
+    picture(tmp_path / "test" / "cat" / "1.jpg")
+    assert len(load_folders(tmp_path).paths) == 2
+
+
+def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
+    for name in ("train/1.jpg", "ship/1.jpg"):
+        picture(tmp_path / name)
+    assert load_folders(tmp_path).classes == ("ship", "train")
+
+
+def test_an_empty_class_is_kept_and_named(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "1.jpg")
+    (tmp_path / "dog").mkdir()
+    data = load_folders(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert [str(problem) for problem in data.problems] == [f"{tmp_path / 'dog'}: holds no pictures"]
+
+
+def test_a_folder_that_was_not_given_as_class(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "1.jpg")
+    with pytest.raises(DataError, match="cat: the class must be one of dog, cow"):
+        load_folders(tmp_path, classes=["dog", "cow"])
+
+
+def test_a_link_out_of_the_folders(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    picture(root / "cat" / "1.jpg")
+    link = root / "cat" / "2.jpg"
+    link.symlink_to(picture(tmp_path / "secret.jpg"))
+    with pytest.raises(DataError, match=r"2\.jpg: leads out of the data set"):
+        load_folders(root)
+    data = load_folders(root, on_bad="skip")
+    assert [path.name for path in data.paths] == ["1.jpg"]
+    assert [str(problem) for problem in data.problems] == [f"{link}: leads out of the data set"]
+
+
+def test_duplicates_across_splits(tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "1.png", shade=1), picture(tmp_path / "2.png", shade=2)
+    copy = Path(shutil.copy(first, tmp_path / "copy.png"))
+    found = duplicates({"train": [first, second], "val": [copy], "test": [second]})
+    assert found == [("train", first, "val", copy), ("train", second, "test", second)]
+    assert duplicates({"train": [first, copy], "val": [second]}) == []
+
+
+# Writing
+
+CLASSES = ("zebra", "ant", "Ärger & <mehr>")
+
+
+@st.composite
+def samples(draw: st.DrawFn, *, whole: bool) -> list[tuple[list[list[float]], list[int], list[bool]]]:
+    """Boxes, labels and flags of a few pictures of HEIGHT x WIDTH."""
+
+    def interval(length: int) -> st.SearchStrategy[list[float]]:
+        number = st.integers(0, length) if whole else st.floats(0, length)
+        return st.lists(number, min_size=2, max_size=2).map(sorted).filter(lambda ends: ends[1] - ends[0] > 1e-3)
+
+    pictures = []
+    for _ in range(draw(st.integers(1, 3))):
+        pairs = draw(st.lists(st.tuples(interval(WIDTH), interval(HEIGHT)), max_size=4))
+        boxes = [[across[0], down[0], across[1], down[1]] for across, down in pairs]
+        labels = [draw(st.integers(0, len(CLASSES) - 1)) for _ in boxes]
+        pictures.append((boxes, labels, [draw(st.booleans()) for _ in boxes]))
+    return pictures
+
+
+def made(root: Path, place: str, drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> DetectionData:
+    built = [
+        Sample(
+            path=picture(root / place / f"{number}.png"),
+            boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
+            labels=np.array(labels, dtype=np.int64),
+            difficult=np.array(flags, dtype=np.bool_),
+            crowd=np.array(flags, dtype=np.bool_),
+            size=(HEIGHT, WIDTH),
+        )
+        for number, (boxes, labels, flags) in enumerate(drawn)
+    ]
+    return DetectionData(root, CLASSES, tuple(built), (), "train")
+
+
+def assert_same(data: DetectionData, again: DetectionData, *, tolerance: float) -> None:
+    assert (again.problems, again.split, again.classes) == ((), data.split, data.classes)
+    assert [sample.path for sample in again.samples] == [sample.path for sample in data.samples]
+    for old, new in zip(data.samples, again.samples, strict=True):
+        np.testing.assert_allclose(new.boxes, old.boxes, rtol=1e-6 * (tolerance > 0), atol=tolerance)
+        assert new.labels.tolist() == old.labels.tolist()
+
+
+@given(samples(whole=True))
+@settings(max_examples=25, deadline=None)
+def test_voc_gives_whole_boxes_back(drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> None:
+    with TemporaryDirectory() as folder:
+        data = made(Path(folder), "JPEGImages", drawn)
+        write_voc(folder, data)
+        again = load_detection(folder, classes=CLASSES)
+        assert_same(data, again, tolerance=0)
+        assert [s.difficult.tolist() for s in again.samples] == [s.difficult.tolist() for s in data.samples]
+
+
+@given(samples(whole=False))
+@settings(max_examples=25, deadline=None)
+def test_coco_gives_boxes_back(drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> None:
+    with TemporaryDirectory() as folder:
+        data = made(Path(folder), "pictures/here", drawn)
+        write_coco(Path(folder) / "annotations" / "instances_train.json", data)
+        again = load_detection(folder)
+        assert_same(data, again, tolerance=1e-9)
+        assert [s.crowd.tolist() for s in again.samples] == [s.crowd.tolist() for s in data.samples]
+
+
+@given(samples(whole=False))
+@settings(max_examples=25, deadline=None)
+def test_yolo_gives_boxes_back(drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> None:
+    with TemporaryDirectory() as folder:
+        data = made(Path(folder), "images/train", drawn)
+        write_yolo(folder, data)
+        assert_same(data, load_detection(folder), tolerance=1e-9)
+
+
+def test_voc_grows_other_boxes_to_the_pixels_they_touch(tmp_path: Path) -> None:
+    write_voc(tmp_path, made(tmp_path, "JPEGImages", [([[1.2, 3.0, 1.4, 5.5]], [0], [False])]))
+    assert only(tmp_path).boxes.tolist() == [[1, 3, 2, 6]]
+
+
+def test_yolo_keeps_the_other_splits_and_refuses_other_classes(tmp_path: Path) -> None:
+    data = made(tmp_path, "images/train", [([], [], [])])
+    write_yolo(tmp_path, data)
+    val = DetectionData(tmp_path, CLASSES, made(tmp_path, "images/val", [([], [], [])]).samples, (), "val")
+    write_yolo(tmp_path, val)
+    assert splits(tmp_path) == ("train", "val")
+    with pytest.raises(DataError, match=r"data.yaml: names must be other\. Write to another folder"):
+        write_yolo(tmp_path, DetectionData(tmp_path, ("other",), (), (), "test"))
+
+
+@pytest.mark.parametrize("write", [write_voc, write_yolo])
+def test_two_pictures_of_one_name_are_not_written(tmp_path: Path, write: object) -> None:
+    first, second = made(tmp_path, "a", [([], [], [])]), made(tmp_path, "b", [([], [], [])])
+    data = DetectionData(tmp_path, CLASSES, first.samples + second.samples, (), "train")
+    with pytest.raises(DataError, match="2 pictures are named '0'"):
+        write(tmp_path, data)  # type: ignore[operator]
+
+
+def test_coco_does_not_write_pictures_outside_its_root(tmp_path: Path) -> None:
+    data = made(tmp_path, "a", [([], [], [])])
+    with pytest.raises(DataError, match=r"0.png: the picture must lie in .*elsewhere"):
+        write_coco(tmp_path / "a.json", DetectionData(tmp_path / "elsewhere", CLASSES, data.samples, (), "train"))
+
+
+# The real sets
+
+
+def test_bccd(shared_data: Path) -> None:
+    train, val = (load_detection(shared_data / "bccd", split=split) for split in ("train", "val"))
+    assert splits(shared_data / "bccd") == ("train", "trainval", "val")
+    assert (len(train.samples), len(val.samples)) == (205, 87)
+    assert train.classes == val.classes == ("Platelets", "RBC", "WBC")
+    assert {sample.size for sample in train.samples} == {(480, 640)}
+    paths = {data.split: [sample.path for sample in data.samples] for data in (train, val)}
+    assert duplicates(paths) == []
+
+
+def test_caltech101(shared_data: Path) -> None:
+    data = load_folders(shared_data / "caltech101" / "101_ObjectCategories")
+    assert (len(data.paths), len(data.classes), data.problems) == (9144, 102, ())
