@@ -137,7 +137,8 @@ def test_check_boxes_wants_four_columns(given_boxes: list[float], shape: Size) -
 @pytest.mark.parametrize("nothing", [[], (), np.zeros((0, 4), np.float32)])
 def test_check_boxes_takes_an_empty_list(nothing: list[float]) -> None:
     checked = check_boxes("score", nothing, (20, 30))
-    assert (checked.shape, checked.dtype) == ((0, 4), np.float64)
+    assert checked.shape == (0, 4)
+    assert checked.dtype == np.float64
 
 
 def test_check_boxes_clips_a_copy() -> None:
@@ -390,7 +391,8 @@ def test_each_axis_has_its_own_grid_and_its_own_border() -> None:
 
 def golden_regions(net: str) -> Boxes:
     """The authors' boxes, 1-based with both ends, as regions."""
-    return GOLDEN[f"{net}_boxes"].astype(np.float64) - [1, 1, 0, 0]
+    regions: Boxes = GOLDEN[f"{net}_boxes"] - np.array([1.0, 1.0, 0.0, 0.0])
+    return regions
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -492,7 +494,7 @@ def test_bin_edges_of_giant_lengths_are_exact(length: int) -> None:
 
 
 def test_bin_edges_widen_small_whole_numbers() -> None:
-    starts, ends = bin_edges(np.array([100], dtype=np.int8), 8)  # type: ignore[arg-type]
+    starts, ends = bin_edges(np.array([100], dtype=np.int8), 8)
     assert starts.tolist() == [[0, 12, 25, 37, 50, 62, 75, 87]]
     assert ends.tolist() == [[13, 25, 38, 50, 63, 75, 88, 100]]
 
