@@ -12,7 +12,5 @@ def shared_data() -> Path:
     beside = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SPPNET_DATA", beside))
     if not (folder / "bccd").is_dir():
-        pytest.skip(
-            "needs BCCD and Caltech-101: set SPPNET_DATA to the folder that holds bccd and caltech101"
-        )
+        pytest.skip("needs BCCD and Caltech-101: set SPPNET_DATA to the folder that holds bccd and caltech101")
     return folder

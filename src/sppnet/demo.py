@@ -129,7 +129,8 @@ def _crop_features(backbone: EfficientNetLite0, photograph: Pixels, regions: NDA
         crops = [resize(crop(photograph, region), (224, 224)) for region in some]
         pixels = torch.stack([to_tensor(each, mean=backbone.mean, std=backbone.std) for each in crops])
         with torch.inference_mode():
-            return backbone(pixels)["head"].amax((2, 3))
+            pooled: Tensor = backbone(pixels)["head"].amax((2, 3))
+        return pooled
 
     return torch.cat([features(some) for some in np.split(regions, len(regions) // 10)])
 

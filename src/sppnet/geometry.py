@@ -52,7 +52,8 @@ def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
     """Cut off what hangs out of a picture of ``size``; NaN stays NaN."""
     height, width = size
     limits = np.array([width, height, width, height], dtype=np.float64)
-    return np.minimum(np.maximum(boxes, 0.0), limits)
+    clipped: Boxes = np.minimum(np.maximum(boxes, 0.0), limits)
+    return clipped
 
 
 def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:

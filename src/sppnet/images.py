@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import torch
@@ -41,10 +41,16 @@ def read_bytes(path: Path | str) -> bytes:
     Raises:
         ImageDecodeError: no such file, no permission, or more than ``MAX_BYTES``.
     """
-    try:
+    with _reading(path):
         if Path(path).stat().st_size > MAX_BYTES:
             raise ImageDecodeError(path, f"the file is larger than {MAX_BYTES // 10**6} MB")
         return Path(path).read_bytes()
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ImageDecodeError(path, (error.strerror or str(error)).lower()) from error
 
@@ -63,7 +69,7 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         return _checked_pixels(source)
     name, data = _named_bytes(source)
-    with _opened(name, data) as picture:
+    with _opened(name, BytesIO(data)) as picture:
         picture.load()
         upright = ImageOps.exif_transpose(picture)
         return np.ascontiguousarray(_rgb(upright))
@@ -75,7 +81,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises:
         ImageDecodeError: the header cannot be read.
     """
-    with _opened(str(path), read_bytes(path)) as picture:
+    with _reading(path), Path(path).open("rb") as file, _opened(path, file) as picture:
         width, height = picture.size
         sideways = picture.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
     return (width, height) if sideways else (height, width)
@@ -127,10 +133,10 @@ def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def _opened(name: str, data: bytes) -> Iterator[Image.Image]:
+def _opened(name: Path | str, file: BinaryIO) -> Iterator[Image.Image]:
     """Open a picture of an accepted format and size; whatever goes wrong inside becomes one error."""
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ImageDecodeError(name, f"{height} x {width} pixels are more than {MAX_PIXELS:,}")

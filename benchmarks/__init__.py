@@ -1,0 +1,1 @@
+"""Measurements through the public interface; each writes one JSON file to ``results/``."""

@@ -1,0 +1,22 @@
+"""``python -m benchmarks [NAME...]``: run the named measurements, or all, and render README's table."""
+
+import argparse
+
+from benchmarks import bccd, caltech101, render
+
+MEASUREMENTS = {"bccd": bccd.measure, "caltech101": caltech101.measure}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all by default")
+    names = parser.parse_args().names or list(MEASUREMENTS)
+    for name in names:
+        if name not in MEASUREMENTS:
+            parser.error(f"NAME must be one of {', '.join(MEASUREMENTS)}, got {name!r}")
+        MEASUREMENTS[name]()
+    render.update_readme()
+
+
+if __name__ == "__main__":
+    main()

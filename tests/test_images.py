@@ -1,0 +1,496 @@
+"""Every accepted format to the same upright RGB; everything else to one error."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from sppnet import images
+from sppnet.errors import ArgumentError, ImageDecodeError, ShapeError
+from sppnet.geometry import shorter_side_size
+from sppnet.images import FORMATS, MAX_PIXELS, crop, is_picture, read_bytes, read_image, read_size, resize, to_tensor
+
+Pixels = NDArray[np.uint8]
+
+EXACT = [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})]
+# A picture stored as the tiles 1 2 3 / 4 5 6, and how each EXIF orientation says it is to be seen.
+SEEN = {
+    1: [[1, 2, 3], [4, 5, 6]],
+    2: [[3, 2, 1], [6, 5, 4]],
+    3: [[6, 5, 4], [3, 2, 1]],
+    4: [[4, 5, 6], [1, 2, 3]],
+    5: [[1, 4], [2, 5], [3, 6]],
+    6: [[4, 1], [5, 2], [6, 3]],
+    7: [[6, 3], [5, 2], [4, 1]],
+    8: [[3, 6], [2, 5], [1, 4]],
+}
+
+
+def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
+    file = BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def _smooth(height: int = 37, width: int = 52) -> Pixels:
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.stack([255 * rows, 255 * columns, 127 * (rows + columns)], axis=2).astype(np.uint8)
+
+
+def _noise(height: int, width: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _grey(values: NDArray[Any], form: str, **options: Any) -> Pixels:
+    """Return the one channel that a grey picture was read as, three times the same."""
+    read = read_image(_encoded(Image.fromarray(values), form, **options))
+    assert (read == read[:, :, :1]).all()
+    return read[:, :, 0]
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Record instead of raise: inside read_image a raised warning would pass for a broken picture."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    assert not [str(warning.message) for warning in caught]
+
+
+# Formats
+
+
+@pytest.mark.parametrize(("form", "options"), EXACT)
+def test_a_format_without_loss_gives_its_pixels_back(tmp_path: Path, form: str, options: dict[str, Any]) -> None:
+    pixels = _noise(13, 29)
+    (path := tmp_path / "picture").write_bytes(_encoded(Image.fromarray(pixels), form, **options))
+    for source in (path, str(path), path.read_bytes()):
+        read = read_image(source)
+        assert read.dtype == np.uint8
+        assert read.flags.c_contiguous
+        np.testing.assert_array_equal(read, pixels)
+    assert read_size(path) == (13, 29)
+
+
+@pytest.mark.parametrize(("form", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
+def test_a_format_with_loss_comes_close(form: str, options: dict[str, Any]) -> None:
+    pixels = _smooth()
+    read = read_image(_encoded(Image.fromarray(pixels), form, **options))
+    assert np.abs(read.astype(int) - pixels).mean() < 2
+
+
+def test_a_gif_gives_its_palette_colours() -> None:
+    colours = np.array([[10, 20, 30], [200, 0, 7], [255, 255, 255]], dtype=np.uint8)
+    pixels = colours[np.arange(60).reshape(6, 10) % 3]
+    np.testing.assert_array_equal(read_image(_encoded(Image.fromarray(pixels), "GIF")), pixels)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_of_many_frames_the_first_counts(form: str) -> None:
+    first, *others = (Image.new("RGB", (9, 5), colour) for colour in ("red", "lime", "blue"))
+    options = {"lossless": True} if form == "WEBP" else {}
+    read = read_image(_encoded(first, form, save_all=True, append_images=others, **options))
+    np.testing.assert_array_equal(read, np.broadcast_to(np.uint8([255, 0, 0]), (5, 9, 3)))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_one_pixel_is_a_picture(form: str) -> None:
+    read = read_image(_encoded(Image.new("RGB", (1, 1), "white"), form))
+    np.testing.assert_array_equal(read, np.full((1, 1, 3), 255))
+
+
+@pytest.mark.parametrize("form", ["ICO", "PPM", "PDF", "TGA"])
+def test_a_format_that_is_not_accepted_is_refused_by_name(tmp_path: Path, form: str) -> None:
+    (path := tmp_path / "picture.png").write_bytes(_encoded(Image.new("RGB", (16, 16)), form))
+    for read in (read_image, read_size):
+        with pytest.raises(ImageDecodeError) as caught:
+            read(path)
+        assert str(caught.value) == (
+            f"{path}: the picture cannot be read: its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.JPG", True), ("b.tiff", True), ("c.d.webp", True), (".e.png", False), ("f.txt", False), ("png", False)],
+)
+def test_pictures_are_known_by_their_name(name: str, expected: bool) -> None:
+    assert is_picture(Path("folder") / name) is expected
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", SEEN)
+def test_a_picture_is_turned_upright(tmp_path: Path, form: str, orientation: int) -> None:
+    tile = np.ones((16, 16, 1), dtype=np.uint8)
+    stored = np.kron(np.array(SEEN[1], dtype=np.uint8)[:, :, None] * np.uint8([40, 20, 10]), tile)
+    (exif := Image.Exif())[0x0112] = orientation
+    (path := tmp_path / "picture").write_bytes(_encoded(Image.fromarray(stored), form, exif=exif, quality=95))
+    read = read_image(path)
+    expected = np.array(SEEN[orientation])[:, :, None] * [40, 20, 10]
+    assert read.shape == (16 * expected.shape[0], 16 * expected.shape[1], 3)
+    assert np.abs(read[8::16, 8::16] - expected).max() <= 5  # half of what tells two tiles apart, for JPEG and WebP
+    assert read_size(path) == read.shape[:2]
+
+
+def test_deep_grey_is_turned_upright() -> None:
+    (exif := Image.Exif())[0x0112] = 6
+    ramp = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    np.testing.assert_array_equal(_grey(ramp, "PNG", exif=exif), [[0], [100], [255]])
+
+
+# Depths, palettes and transparency
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_16_bit_grey_is_scaled_and_never_saturates(form: str, order: str) -> None:
+    ramp = np.arange(65536).reshape(256, 256)
+    np.testing.assert_array_equal(_grey(ramp.astype(order), form), np.rint(ramp / 257))
+
+
+def test_32_bit_grey_of_16_bit_values_is_scaled_as_such() -> None:
+    values = np.array([[0, 257, 257 * 200, 65535]], dtype=np.int32)
+    np.testing.assert_array_equal(_grey(values, "TIFF"), [[0, 1, 200, 255]])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[-(2**31), 0, 2**31 - 1]], dtype=np.int32),
+        np.array([[0, 50_000, 100_000]], dtype=np.int32),
+        np.array([[-0.5, 0.0, 0.5]], dtype=np.float32),
+        np.array([[1e30, 2e30, 3e30]], dtype=np.float32),
+        np.array([[0, 1e-30, 2e-30]], dtype=np.float32),
+    ],
+)
+def test_grey_without_an_agreed_range_is_scaled_from_its_own(values: NDArray[Any]) -> None:
+    assert _grey(values, "TIFF").tolist() in ([[0, 127, 255]], [[0, 128, 255]])
+
+
+@pytest.mark.parametrize("value", [np.float32(0), np.float32(0.5), np.float32(1e6), np.int32(-7), np.int32(2**20)])
+def test_grey_of_one_value_without_a_range_is_black(value: np.generic) -> None:
+    with _no_warnings():
+        assert not _grey(np.full((2, 3), value), "TIFF").any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_grey_that_is_not_finite_is_refused(value: float) -> None:
+    picture = Image.fromarray(np.array([[0, value]], dtype=np.float32))
+    with pytest.raises(ImageDecodeError, match="it holds values that are not finite"):
+        read_image(_encoded(picture, "TIFF"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF"])
+def test_one_bit_is_black_and_white(form: str) -> None:
+    bits = np.arange(55).reshape(5, 11) % 3 == 0
+    np.testing.assert_array_equal(_grey(bits, form), 255 * bits)
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_the_transparent_colour_of_a_palette_becomes_white(form: str) -> None:
+    picture = Image.new("P", (3, 1))
+    picture.putpalette([0, 0, 0, 200, 10, 20, 30, 40, 50])
+    picture.putdata([0, 1, 2])
+    read = read_image(_encoded(picture, form, transparency=1))
+    assert read.tolist() == [[[0, 0, 0], [255, 255, 255], [30, 40, 50]]]
+
+
+def test_a_palette_may_be_partly_transparent() -> None:
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([0, 100, 200, 0, 100, 200])
+    picture.putdata([0, 1])
+    read = read_image(_encoded(picture, "PNG", transparency=bytes([255, 51])))
+    assert read.tolist() == [[[0, 100, 200], [204, 224, 244]]]
+
+
+@pytest.mark.parametrize(("mode", "key", "seen"), [("L", 7, 9), ("RGB", (7, 7, 7), (9, 9, 9))])
+def test_a_transparent_colour_becomes_white(mode: str, key: Any, seen: Any) -> None:
+    picture = Image.new(mode, (2, 1), key)
+    picture.putpixel((1, 0), seen)
+    read = read_image(_encoded(picture, "PNG", transparency=key))
+    assert read.tolist() == [[[255] * 3, [9] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "options"),
+    [("LA", "PNG", {}), ("RGBA", "PNG", {}), ("RGBA", "TIFF", {}), ("RGBA", "WEBP", {"lossless": True, "exact": True})],
+)
+def test_transparency_lies_over_white(mode: str, form: str, options: dict[str, Any]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (16, 16, len(mode)), dtype=np.uint8)
+    values[0, :, -1], values[1, :, -1] = 0, 255
+    read = read_image(_encoded(Image.fromarray(values, mode), form, **options))
+    alpha = values[:, :, -1:] / 255
+    np.testing.assert_allclose(read, np.broadcast_to(values[:, :, :-1] * alpha + 255 * (1 - alpha), read.shape), atol=1)
+    assert (read[0] == 255).all()
+    np.testing.assert_array_equal(read[1], np.broadcast_to(values[1, :, :-1], read[1].shape))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("ink", "colour"),
+    [((0, 0, 0, 0), (255, 255, 255)), ((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))],
+)
+def test_inks_become_colours(form: str, ink: tuple[int, ...], colour: tuple[int, ...]) -> None:
+    read = read_image(_encoded(Image.new("CMYK", (16, 16), ink), form))
+    np.testing.assert_allclose(read, np.broadcast_to(colour, read.shape), atol=2)
+
+
+# Broken files
+
+
+def _files() -> dict[str, bytes]:
+    """Return one small file of each format, with metadata, as cameras and scanners write them."""
+    (exif := Image.Exif())[0x0112] = 6
+    exif[0x010F] = "maker"
+    picture = Image.fromarray(_smooth(19, 26))
+    options: dict[str, dict[str, Any]] = {
+        "JPEG": {"exif": exif, "quality": 90},
+        "PNG": {"exif": exif, "dpi": (72, 72)},
+        "WEBP": {"exif": exif, "quality": 90},
+        "GIF": {"save_all": True, "append_images": [picture.rotate(180)], "comment": b"comment"},
+        "TIFF": {"exif": exif, "compression": "tiff_adobe_deflate"},
+    }
+    files = {form: _encoded(picture, form, **options.get(form, {})) for form in FORMATS}
+    files["progressive JPEG"] = _encoded(picture, "JPEG", progressive=True)
+    files["16-bit TIFF"] = _encoded(Image.fromarray(np.arange(99, dtype=np.uint16).reshape(9, 11)), "TIFF")
+    files["palette PNG"] = _encoded(picture.convert("P"), "PNG", transparency=bytes(range(200)))
+    return files
+
+
+FILES = _files()
+
+
+def _mutated(data: bytes, random: np.random.Generator) -> bytes:
+    """Change, remove or insert a few bytes, most of them in the first part of the file, where its structure is."""
+    changed = bytearray(data)
+    for _ in range(random.integers(1, 6)):
+        place = int(len(changed) * random.random() ** 2)
+        match random.integers(4):
+            case 0:
+                del changed[place : place + int(random.integers(1, 9))]
+            case 1:
+                changed[place:place] = random.bytes(int(random.integers(1, 9)))
+            case _:
+                changed[place : place + 1] = random.bytes(1)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_broken_bytes_give_a_picture_or_one_error(
+    form: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)  # a header made huge costs no time
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(400):
+        data = _mutated(FILES[form], random)
+        with _no_warnings():
+            try:
+                read = read_image(data)
+            except ImageDecodeError as error:
+                assert error.reason
+                outcomes.add("error")
+                continue
+        assert read.dtype == np.uint8
+        assert read.ndim == 3
+        assert read.shape[2] == 3
+        assert read.size > 0
+        outcomes.add("picture")
+    assert outcomes == {"error", "picture"}
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_truncated_file_is_refused(tmp_path: Path, form: str) -> None:
+    data = FILES[form]
+    for share in (0.05, 0.3, 0.5):
+        (path := tmp_path / "cut").write_bytes(data[: int(share * len(data))])
+        with _no_warnings(), pytest.raises(ImageDecodeError) as caught:
+            read_image(path)
+        assert caught.value.path == str(path)
+        assert str(caught.value) == f"{path}: the picture cannot be read: {caught.value.reason}"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"not a picture", bytes(5000)])
+def test_bytes_of_no_picture_are_refused(data: bytes) -> None:
+    with pytest.raises(ImageDecodeError, match="its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"):
+        read_image(data)
+
+
+def test_random_bytes_behind_a_signature_are_refused() -> None:
+    random = np.random.default_rng(1)
+    for data in FILES.values():
+        for _ in range(20):
+            with _no_warnings(), pytest.raises(ImageDecodeError):
+                read_image(data[:12] + random.bytes(500))
+
+
+@pytest.mark.parametrize("read", [read_image, read_size, read_bytes])
+def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(ImageDecodeError, match="none.png: the picture cannot be read: no such file or directory"):
+        read(tmp_path / "none.png")
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ImageDecodeError, match="is a directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "a" * 5000 + ".png"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ImageDecodeError):
+        read_image(name)
+
+
+def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 2_000_000)
+    (path := tmp_path / "large.png").write_bytes(bytes(2_000_001))
+    with pytest.raises(ImageDecodeError, match="the file is larger than 2 MB"):
+        read_bytes(path)
+    path.write_bytes(bytes(2_000_000))
+    assert len(read_bytes(path)) == 2_000_000
+
+
+# Sizes that a header claims
+
+
+def _claims(height: int, width: int) -> bytes:
+    """Return a PNG whose header claims a size that its bytes do not hold."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(10))
+    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data, b"IEND"))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (12_000, 12_000), (2, MAX_PIXELS), (10_001, 10_000)])
+def test_a_claim_of_too_many_pixels_is_refused_before_memory_is_taken(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[object] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loads.append)
+    (path := tmp_path / "bomb.png").write_bytes(_claims(*size))
+    for read in (read_image, read_size):
+        with _no_warnings(), pytest.raises(ImageDecodeError, match=r"bomb\.png: .* pixels"):
+            read(path)
+    assert not loads
+
+
+def test_the_largest_accepted_picture_gives_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: None)
+    (path := tmp_path / "large.png").write_bytes(_claims(10_000, MAX_PIXELS // 10_000))
+    with _no_warnings():
+        assert read_size(path) == (10_000, MAX_PIXELS // 10_000)
+
+
+# Pixels that are given
+
+
+def test_pixels_are_returned_as_they_are() -> None:
+    pixels = _noise(4, 5)
+    assert read_image(pixels) is pixels
+    turned = read_image(pixels.swapaxes(0, 1))
+    assert turned.flags.c_contiguous
+    np.testing.assert_array_equal(turned, pixels.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 4), (3, 4, 5), (1, 4, 5, 3), ()])
+def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError) as caught:
+        read_image(np.zeros(shape, dtype=np.uint8))
+    assert str(caught.value) == (
+        f"read_image: picture must be (H, W, 3), got {shape}. Give RGB pixels, or a path, or a file's bytes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("pixels", "actual"),
+    [
+        (np.zeros((4, 5, 3)), "float64 of shape (4, 5, 3)"),
+        (np.zeros((4, 5, 3), dtype=np.int8), "int8 of shape (4, 5, 3)"),
+        (np.zeros((0, 5, 3), dtype=np.uint8), "uint8 of shape (0, 5, 3)"),
+    ],
+)
+def test_pixels_of_another_type_are_refused(pixels: NDArray[Any], actual: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        read_image(pixels)
+    assert str(caught.value) == (
+        f"read_image: picture must be uint8 with at least one pixel, got {actual}. "
+        "Give RGB pixels, or a path, or a file's bytes."
+    )
+
+
+# Scaling, tensors, crops
+
+
+@pytest.mark.parametrize("size", [(31, 17), (64, 200), (1, 1), (40, 300)])
+def test_scaling_is_bicubic_and_smoothed_when_it_shrinks(size: tuple[int, int]) -> None:
+    pixels = _noise(40, 60)
+    read = resize(pixels, size)
+    np.testing.assert_array_equal(read, Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    independent = torch.nn.functional.interpolate(planes, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    np.testing.assert_allclose(read, independent.clamp(0, 255), atol=1.01)
+
+
+def test_the_same_size_gives_the_same_pixels() -> None:
+    pixels = _noise(6, 7)
+    np.testing.assert_array_equal(resize(pixels, (6, 7)), pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 3)])
+def test_one_pixel_grows_to_any_size(size: tuple[int, int]) -> None:
+    pixel = np.array([[[3, 140, 250]]], dtype=np.uint8)
+    np.testing.assert_array_equal(resize(pixel, size), np.broadcast_to(pixel, (*size, 3)))
+
+
+def test_a_scaled_picture_of_too_many_pixels_is_refused() -> None:
+    pixels = np.zeros((1, 10_000, 3), dtype=np.uint8)
+    with pytest.raises(ImageDecodeError) as caught:
+        resize(pixels, shorter_side_size((1, 10_000), 688))
+    assert str(caught.value) == (
+        "picture of 1 x 10000 pixels: the picture cannot be read: scaled it has 688 x 6880000, more than 16,000,000"
+    )
+
+
+def test_the_largest_scaled_picture_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_SCALED_PIXELS", 12)
+    assert resize(_noise(2, 2), (3, 4)).shape == (3, 4, 3)
+    with pytest.raises(ImageDecodeError, match="scaled it has 13 x 1, more than 12"):
+        resize(_noise(2, 2), (13, 1))
+
+
+def test_a_tensor_holds_normalised_planes_with_channels_last() -> None:
+    pixels = _noise(5, 8)
+    before = pixels.copy()
+    tensor = to_tensor(pixels, mean=127.0, std=128.0)
+    assert (tensor.shape, tensor.dtype) == ((3, 5, 8), torch.float32)
+    assert tensor[None].is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(tensor.numpy(), (before.transpose(2, 0, 1).astype(np.float32) - 127) / 128)
+    np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ([1, 2, 4, 6], slice(2, 6), slice(1, 4)),
+        ([1.9, 2.1, 3.1, 5.9], slice(2, 6), slice(1, 4)),
+        ([3, 3, 3, 3], slice(3, 4), slice(3, 4)),
+        ([0, 0, 9, 7], slice(0, 7), slice(0, 9)),
+        ([8.2, 6.4, 8.3, 6.5], slice(6, 7), slice(8, 9)),
+    ],
+)
+def test_a_crop_holds_each_pixel_that_the_box_touches(box: list[float], rows: slice, columns: slice) -> None:
+    pixels = _noise(7, 9)
+    np.testing.assert_array_equal(crop(pixels, np.array(box, dtype=np.float64)), pixels[rows, columns])

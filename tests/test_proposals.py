@@ -1,0 +1,378 @@
+"""Regions that miss nothing, lie inside the picture, and come in the same order each time."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage import data
+
+from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
+from sppnet.geometry import area
+from sppnet.proposals import (
+    ASPECT_STEP,
+    SIZE_STEP,
+    Boxes,
+    FileProposals,
+    GridProposals,
+    SelectiveSearch,
+    fitting_shapes,
+    from_description,
+    reached,
+    read_regions,
+)
+
+Size = tuple[int, int]
+
+SIDES = st.floats(4, 300)
+SHAPES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3).map(tuple)
+SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
+SHARES = st.floats(0, 1)
+HEADER = "picture,left,top,right,bottom\n"
+
+
+def _picture(size: Size) -> NDArray[np.uint8]:
+    return np.zeros((*size, 3), dtype=np.uint8)
+
+
+def _assert_inside(boxes: Boxes, size: Size) -> None:
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= [size[1], size[0]]).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+# The grid
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    shapes=SHAPES,
+    size=SIZES,
+    short_side=st.integers(20, 400),
+    steps=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
+    place=st.tuples(SHARES, SHARES),
+)
+def test_the_grid_misses_no_box_within_half_a_step_of_a_shape(
+    shapes: tuple[tuple[float, float], ...],
+    size: Size,
+    short_side: int,
+    steps: tuple[float, float],
+    place: tuple[float, float],
+) -> None:
+    grow, stretch = SIZE_STEP ** steps[0], ASPECT_STEP ** (steps[1] / 2)
+    factor = min(size) / short_side
+    tall, wide = shapes[-1][0] * factor * grow * stretch, shapes[-1][1] * factor * grow / stretch
+    assume(tall <= size[0] and wide <= size[1])
+    top, left = place[0] * (size[0] - tall), place[1] * (size[1] - wide)
+    truth = np.array([[left, top, left + wide, top + tall]])
+    assert reached(GridProposals(shapes, short_side).regions(size), truth, threshold=0.5).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=SIZES, sides=st.tuples(SHARES, SHARES), place=st.tuples(SHARES, SHARES))
+def test_the_grid_of_fitting_shapes_reaches_the_box_that_they_were_chosen_for(
+    size: Size, sides: tuple[float, float], place: tuple[float, float]
+) -> None:
+    lengths = np.maximum(0.05, sides) * size
+    top, left = place * (size - lengths)
+    truth = np.array([[left, top, left + lengths[1], top + lengths[0]]])
+    grid = GridProposals(fitting_shapes(truth, np.array([0])), min(size))
+    assert reached(grid.regions(size), truth, threshold=0.5).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(shapes=SHAPES, size=SIZES, short_side=st.integers(50, 400))
+def test_regions_of_the_grid_lie_inside_the_picture(
+    shapes: tuple[tuple[float, float], ...], size: Size, short_side: int
+) -> None:
+    grid = GridProposals(shapes, short_side)
+    regions = grid.regions(size)
+    assert (regions.dtype, regions.shape[1]) == (np.float64, 4)
+    _assert_inside(regions, size)
+    np.testing.assert_array_equal(grid(_picture(size), "any"), regions)
+
+
+def test_regions_come_shape_by_shape_and_row_by_row() -> None:
+    both = GridProposals(((10, 10), (10, 20)), short_side=10, step=0.5)
+    regions = both.regions((10, 20))
+    rows = [(0, 7), (0, 10), (3, 10)]
+    columns = [(0, 7), (1, 11), (5, 15), (9, 19), (13, 20)]
+    first = [[left, top, right, bottom] for top, bottom in rows for left, right in columns]
+    np.testing.assert_allclose(regions[:15], first, rtol=0, atol=1e-12)
+    second = GridProposals(((10, 20),), short_side=10, step=0.5).regions((10, 20))
+    np.testing.assert_array_equal(regions[15:], second)
+
+
+def test_regions_grow_with_the_picture() -> None:
+    grid = GridProposals(((40, 30), (90, 20)), short_side=100)
+    np.testing.assert_allclose(grid.regions((300, 420)), 3 * grid.regions((100, 140)), rtol=1e-12)
+
+
+def test_a_finer_step_gives_more_regions() -> None:
+    coarse, fine = (len(GridProposals(((40, 40),), 100, step).regions((100, 100))) for step in (0.5, 0.125))
+    assert (coarse, fine) == (5**2, 17**2)
+
+
+def test_a_region_larger_than_the_picture_becomes_the_picture() -> None:
+    regions = GridProposals(((1000, 1000),), short_side=100).regions((100, 130))
+    np.testing.assert_array_equal(regions, [[0, 0, 130, 100]])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
+def test_the_smallest_pictures_have_regions(size: Size) -> None:
+    regions = GridProposals(((100, 100), (20, 60)), short_side=100).regions(size)
+    assert len(regions) > 0
+    _assert_inside(regions, size)
+
+
+def test_no_shapes_give_no_regions() -> None:
+    assert GridProposals((), short_side=100).regions((50, 60)).shape == (0, 4)
+
+
+# Shapes
+
+
+def _box(tall: float, wide: float) -> list[float]:
+    return [5, 7, 5 + wide, 7 + tall]
+
+
+def test_shapes_are_rounded_to_the_two_ladders() -> None:
+    boxes = np.array([_box(100, 100), _box(104, 98), _box(20, 90), _box(200, 50)])
+    for (tall, wide), box in zip(fitting_shapes(boxes[2:], np.zeros(2)), [(20, 90), (200, 50)], strict=True):
+        assert abs(np.log(tall * wide / (box[0] * box[1]))) / 2 <= np.log(SIZE_STEP) / 2 + 1e-3
+        assert abs(np.log(tall / wide / (box[0] / box[1]))) <= np.log(ASPECT_STEP) / 2 + 1e-3
+    assert len(fitting_shapes(boxes[:2], np.zeros(2))) == 1
+
+
+def test_a_rare_class_keeps_its_shapes() -> None:
+    boxes = np.array([_box(100, 100)] * 999 + [_box(20, 90)])
+    (rare,) = fitting_shapes(boxes[999:], np.zeros(1))
+    assert rare in fitting_shapes(boxes, np.array([0] * 999 + [1]))
+    assert rare not in fitting_shapes(boxes, np.zeros(1000, dtype=np.int64))
+
+
+def test_a_class_whose_boxes_all_differ_keeps_its_shapes() -> None:
+    boxes = np.array([_box(SIZE_STEP**rung, SIZE_STEP**rung) for rung in range(2, 22)])
+    assert len(fitting_shapes(np.repeat(boxes, 3, axis=0), np.zeros(60, dtype=np.int64))) == 20
+
+
+def test_shapes_are_distinct_plain_numbers_in_the_order_of_their_size() -> None:
+    sides = np.random.default_rng(0).uniform(5, 200, (300, 2))
+    boxes = np.concatenate([np.zeros((300, 2)), sides], axis=1)
+    shapes = fitting_shapes(boxes, np.arange(300) % 3)
+    areas = [tall * wide for tall, wide in shapes]
+    np.testing.assert_allclose(areas, sorted(areas), rtol=2e-3)  # shapes are rounded to hundredths of a pixel
+    assert len(set(shapes)) == len(shapes)
+    assert {type(side) for shape in shapes for side in shape} == {float}
+    order = np.random.default_rng(1).permutation(300)
+    assert fitting_shapes(boxes[order], order % 3) == shapes
+
+
+def test_shapes_need_a_box() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        fitting_shapes(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
+    assert str(caught.value) == "fitting_shapes: boxes must be at least one box, got none. Label an object."
+
+
+# Descriptions
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        GridProposals(((10.5, 20), (7, 7)), 256, 0.3),
+        GridProposals((), 100),
+        SelectiveSearch(quality=True, limit=77),
+        SelectiveSearch(),
+        FileProposals(Path("folder") / "regions.csv"),
+    ],
+)
+def test_a_method_is_made_again_from_its_description(method: Any) -> None:
+    again = from_description(json.loads(json.dumps(method.describe())))
+    assert again == method
+    assert type(again) is type(method)
+    assert again.describe() == method.describe()
+
+
+@pytest.mark.parametrize("description", [{"method": "magic"}, {"method": "grid"}, {}])
+def test_an_unknown_method_is_refused(description: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        from_description(description)
+    assert str(caught.value) == (
+        f"from_description: method must be grid, selective-search or file, got {description}. Name one of these."
+    )
+
+
+# Selective search
+
+
+def test_selective_search_gives_the_same_regions_by_area() -> None:
+    picture = data.astronaut()[:110, 160:290]
+    regions = SelectiveSearch()(picture, "astronaut")
+    np.testing.assert_array_equal(SelectiveSearch()(picture, "again"), regions)
+    assert (regions.dtype, regions.ndim) == (np.float64, 2)
+    assert len(regions) > 50
+    assert len(np.unique(regions, axis=0)) == len(regions)
+    assert (np.diff(area(regions)) <= 0).all()
+    _assert_inside(regions, (110, 130))
+
+
+def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:
+    picture = np.stack([data.coins()[:100, :120]] * 3, axis=2)
+    every, some = (SelectiveSearch(limit=limit)(picture, "coins") for limit in (10_000, 12))
+    places = np.flatnonzero((every[:, None] == some[None]).all(axis=2).any(axis=1))
+    assert len(some) == len(places) == 12
+    assert (places[0], places[-1]) == (0, len(every) - 1)
+    assert np.ptp(np.diff(places)) <= 1
+
+
+def test_the_slower_mode_finds_more() -> None:
+    picture = data.astronaut()[:60, 180:250]
+    assert len(SelectiveSearch(quality=True)(picture, "")) > len(SelectiveSearch()(picture, ""))
+
+
+def test_selective_search_sees_an_object_in_its_place() -> None:
+    picture = np.full((80, 120, 3), 30, dtype=np.uint8)
+    picture[20:50, 60:110] = [200, 40, 40]
+    assert reached(SelectiveSearch()(picture, ""), np.array([[60.0, 20, 110, 50]]), threshold=0.8).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (2, 2)])
+def test_selective_search_takes_the_smallest_pictures(size: Size) -> None:
+    _assert_inside(SelectiveSearch()(_picture(size), ""), size)
+
+
+@pytest.mark.parametrize("module", [None, ModuleType("cv2")], ids=["no OpenCV", "OpenCV without contributed modules"])
+def test_what_selective_search_needs_is_named(module: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", module)
+    with pytest.raises(MissingExtraError, match=r"pip install 'sppnet\[proposals\]'"):
+        SelectiveSearch()(_picture((20, 20)), "")
+
+
+# Files
+
+
+def _written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "regions.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_file_gives_the_regions_of_each_picture_in_its_order(tmp_path: Path) -> None:
+    lines = ["b.png,5,6,7,8", "a.png,0,0,2.5,1e2", "b.png,1,2,3,4", '"c, d.png",-1,0,1,1']
+    regions = read_regions(_written(tmp_path, HEADER + "\n".join(lines)))
+    assert {name: boxes.tolist() for name, boxes in regions.items()} == {
+        "b.png": [[5, 6, 7, 8], [1, 2, 3, 4]],
+        "a.png": [[0, 0, 2.5, 100]],
+        "c, d.png": [[-1, 0, 1, 1]],
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf" + HEADER.encode() + b"a,1,2,3,4\n",
+        HEADER.replace("\n", "\r\n") + "a,1,2,3,4\r\n\r\n",
+        "bottom,note,right,picture,top,left\n4,good,3,a,2,1",
+    ],
+    ids=["byte order mark", "Windows lines and an empty one", "other order"],
+)
+def test_files_of_other_programs_are_read(tmp_path: Path, text: str | bytes) -> None:
+    regions = read_regions(_written(tmp_path, text))
+    assert {name: boxes.tolist() for name, boxes in regions.items()} == {"a": [[1, 2, 3, 4]]}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("a,1,2,x,4", "could not convert string to float: 'x'. Write the box as four numbers."),
+        ("a,1,2,,4", "could not convert string to float: ''. Write the box as four numbers."),
+        ("a,1,2,3", "[1.0, 2.0, 3.0] is no box. Write left < right and top < bottom."),
+        ("a", "[] is no box. Write left < right and top < bottom."),
+        ("a,3,2,3,4", "[3.0, 2.0, 3.0, 4.0] is no box. Write left < right and top < bottom."),
+        ("a,1,4,3,2", "[1.0, 4.0, 3.0, 2.0] is no box. Write left < right and top < bottom."),
+        ("a,nan,2,3,4", "[nan, 2.0, 3.0, 4.0] is no box. Write left < right and top < bottom."),
+        ("a,1,2,inf,4", "[1.0, 2.0, inf, 4.0] is no box. Write left < right and top < bottom."),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    path = _written(tmp_path, f"{HEADER}a,1,2,3,4\n\n{line}\na,1,2,3,4\n")
+    with pytest.raises(DataError) as caught:
+        read_regions(path)
+    assert str(caught.value) == f"{path}:4: {complaint}"
+
+
+def test_a_line_without_a_picture_is_named(tmp_path: Path) -> None:
+    path = _written(tmp_path, "left,top,right,bottom,picture\n1,2,3,4,a\n1,2,3,4\n")
+    with pytest.raises(DataError, match=r"regions\.csv:3: "):
+        read_regions(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        ("picture,left,top,right\n", "bottom"),
+        ("picture;left;top;right;bottom\n", "bottom, left, picture, right, top"),
+        ("", "bottom, left, picture, right, top"),
+    ],
+)
+def test_missing_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
+    path = _written(tmp_path, header)
+    with pytest.raises(DataError) as caught:
+        read_regions(path)
+    assert str(caught.value) == f"{path}:1: the columns {missing} are missing. Name them in line 1."
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\x00\x00", HEADER.encode() + b"\xe9,1,2,3,4\n"])
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, text: bytes) -> None:
+    path = _written(tmp_path, text)
+    with pytest.raises(DataError, match=r"regions\.csv: regions cannot be read: .* Give a CSV file with a header\."):
+        read_regions(path)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(DataError, match=f"{path.name}: regions cannot be read: "):
+            read_regions(path)
+
+
+def test_regions_of_a_file_are_clipped_to_the_picture(tmp_path: Path) -> None:
+    method = FileProposals(_written(tmp_path, HEADER + "a.png,-5,2,30,8\na.png,1,1,2,99\n"))
+    assert method(_picture((10, 20)), "a.png").tolist() == [[0, 2, 20, 8], [1, 1, 2, 10]]
+    assert method(_picture((4, 6)), "a.png").tolist() == [[0, 2, 6, 4], [1, 1, 2, 4]]
+
+
+def test_a_picture_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+    method = FileProposals(_written(tmp_path, HEADER + "a.png,1,2,3,4\n"))
+    with pytest.raises(DataError) as caught:
+        method(_picture((9, 9)), "b.png")
+    assert str(caught.value) == (f"{method.path}: holds no regions for the picture 'b.png'. Add rows for it.")
+
+
+def test_a_method_of_a_file_reads_it_when_it_is_used(tmp_path: Path) -> None:
+    method = FileProposals(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"none\.csv"):
+        method(_picture((9, 9)), "a.png")
+
+
+# Recall
+
+
+def test_a_box_is_reached_when_some_region_overlaps_it_enough() -> None:
+    regions = np.array([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+    truths = np.array([[0.0, 0, 10, 5], [20, 20, 30, 30], [50, 50, 60, 60]])
+    assert reached(regions, truths, threshold=0.5).tolist() == [True, True, False]
+    assert reached(regions, truths, threshold=0.51).tolist() == [False, True, False]
+    assert reached(regions[:0], truths, threshold=0.5).tolist() == [False, False, False]
+    assert reached(regions, truths[:0], threshold=0.5).shape == (0,)
+
+
+def test_truths_of_another_shape_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"reached: truths must be \(N, 4\), got \(4,\)\. Give one row a box"):
+        reached(np.zeros((1, 4)), np.zeros(4), threshold=0.5)
