@@ -52,14 +52,14 @@ def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
     """Cut off what hangs out of a picture of ``size``; NaN stays NaN."""
     height, width = size
     limits = np.array([width, height, width, height], dtype=np.float64)
-    clipped: Boxes = np.minimum(np.maximum(boxes, 0.0), limits)
-    return clipped
+    return np.minimum(np.maximum(boxes, 0.0), limits)
 
 
 def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
     """Multiply rows by ``factors[0]`` and columns by ``factors[1]``."""
     down, across = factors
-    return boxes * np.array([across, down, across, down])
+    scaled: Boxes = boxes * np.array([across, down, across, down])
+    return scaled
 
 
 def flip_boxes(boxes: Boxes, width: float) -> Boxes:

@@ -1,0 +1,62 @@
+"""README: its code runs, its commands exist, its table is the measured one."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import render
+from PIL import Image
+from typer.testing import CliRunner
+
+from sppnet.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def blood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the folder that README's code works on: two labelled pictures in VOC's layout."""
+    root = tmp_path / "blood"
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a", "b", "new"):
+        pixels = np.full((96, 128, 3), 230, dtype=np.uint8)
+        pixels[30:60, 40:70] = (180, 40, 60)
+        folder = tmp_path if name == "new" else root / "JPEGImages"
+        Image.fromarray(pixels).save(folder / f"{name}.jpg")
+    box = "<bndbox><xmin>41</xmin><ymin>31</ymin><xmax>70</xmax><ymax>60</ymax></bndbox>"
+    for name in ("a", "b"):
+        text = f"<annotation><object><name>cell</name>{box}</object></annotation>"
+        (root / "Annotations" / f"{name}.xml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def test_the_python_of_the_readme_runs(blood: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = _blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "cell" in capsys.readouterr().out
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("sppnet ")]
+    assert len(lines) >= 6
+    for line in lines:
+        words = shlex.split(line.split("#")[0])[1:]
+        names = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+        command = names if names[0] == "train" else names[:1]
+        shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+        assert shown.exit_code == 0, line
+        for option in (word for word in words if word.startswith("--")):
+            assert option in shown.output, f"{line}: {option}"
+
+
+def test_the_table_of_the_readme_is_the_measured_one() -> None:
+    assert render.rendered(README) == README
