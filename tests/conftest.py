@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
