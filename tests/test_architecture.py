@@ -18,7 +18,8 @@ LEVELS = (
     {"region_head"},
     {"detector", "classifier"},
     {"inspection", "drawing", "predictions"},
-    {"cli", "demo"},
+    {"demo"},
+    {"cli"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 MAX_LINES = 500

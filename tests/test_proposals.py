@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -160,8 +161,15 @@ def test_a_rare_class_keeps_its_shapes() -> None:
 
 
 def test_a_class_whose_boxes_all_differ_keeps_its_shapes() -> None:
-    boxes = np.array([_box(SIZE_STEP**rung, SIZE_STEP**rung) for rung in range(2, 22)])
-    assert len(fitting_shapes(np.repeat(boxes, 3, axis=0), np.zeros(60, dtype=np.int64))) == 20
+    sides = SIZE_STEP ** np.arange(2, 22)
+    stretches = ASPECT_STEP ** (np.arange(-2, 3) / 2)
+    boxes = np.array([_box(side * stretch, side / stretch) for side in sides for stretch in stretches])
+    assert len(fitting_shapes(boxes, np.zeros(100, dtype=np.int64))) == 100
+
+
+def test_a_class_keeps_its_less_common_shapes() -> None:
+    boxes = np.array([_box(100, 100)] * 95 + [_box(20, 90)] * 5)
+    assert len(fitting_shapes(boxes, np.zeros(100, dtype=np.int64))) == 2
 
 
 def test_shapes_are_distinct_plain_numbers_in_the_order_of_their_size() -> None:
@@ -223,6 +231,15 @@ def test_selective_search_gives_the_same_regions_by_area() -> None:
     assert len(np.unique(regions, axis=0)) == len(regions)
     assert (np.diff(area(regions)) <= 0).all()
     _assert_inside(regions, (110, 130))
+
+
+def test_selective_search_is_opencvs_in_the_right_order_of_colours() -> None:
+    picture = data.astronaut()[:60, 180:250]
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search.setBaseImage(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    search.switchToSelectiveSearchFast()
+    expected = {(x, y, x + width, y + height) for x, y, width, height in search.process().tolist()}
+    assert {tuple(box) for box in SelectiveSearch()(picture, "").astype(int).tolist()} == expected
 
 
 def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:

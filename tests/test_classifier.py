@@ -1,0 +1,125 @@
+"""The classifier: learns, answers, and is the same after saving; the published head is right at any size."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from sppnet.classifier import Classifier
+from sppnet.data import FolderData, load_folders
+from sppnet.errors import CorruptFileError, DataError, NotFittedError
+from sppnet.storage import TensorCache, write_tensors
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make 6 pictures a class, of many sizes: stripes across, stripes down, checks."""
+    root = tmp_path_factory.mktemp("patterns")
+    rng = np.random.default_rng(0)
+    for name in ("across", "checks", "down"):
+        (root / name).mkdir()
+        for index in range(6):
+            height, width = rng.integers(80, 200, 2)
+            down, across = np.mgrid[:height, :width] // int(rng.integers(6, 12)) % 2
+            pattern = {"across": down, "down": across, "checks": down ^ across}[name]
+            pixels = np.repeat((pattern * 200 + rng.integers(0, 40, (height, width)))[:, :, None], 3, axis=2)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def halves(folders: Path) -> tuple[FolderData, FolderData]:
+    data = load_folders(folders)
+    train = np.arange(len(data.paths)) % 6 < 4
+
+    def part(rows: np.ndarray) -> FolderData:
+        paths = tuple(path for path, kept in zip(data.paths, rows, strict=True) if kept)
+        return dataclasses.replace(data, paths=paths, labels=data.labels[rows])
+
+    return part(train), part(~train)
+
+
+@pytest.fixture(scope="module")
+def classifier(halves: tuple[FolderData, FolderData]) -> Classifier:
+    return Classifier(short_side=96).fit(halves[0])
+
+
+def test_it_learns(classifier: Classifier, halves: tuple[FolderData, FolderData]) -> None:
+    report = classifier.evaluate(halves[1])
+    assert report.accuracy == 1.0
+    assert report.confusion.tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+    assert report.as_dict()["classes"] == {"across": 1.0, "checks": 1.0, "down": 1.0}
+
+
+def test_a_loaded_classifier_answers_as_the_saved_one(
+    classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path
+) -> None:
+    classifier.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    for path in halves[1].paths:
+        np.testing.assert_array_equal(loaded.predict(path).scores, classifier.predict(path).scores)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+def test_a_cache_changes_no_bit(halves: tuple[FolderData, FolderData], classifier: Classifier, tmp_path: Path) -> None:
+    kept = Classifier(short_side=96, cache=TensorCache(tmp_path / "cache"))
+    assert kept.estimate(halves[0]).missing == 12
+    kept.fit(halves[0])
+    assert kept.estimate(halves[0]).missing == 0
+    kept.fit(halves[0]).save(tmp_path / "kept")
+    classifier.save(tmp_path / "plain")
+    assert (tmp_path / "kept").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("picture", "names"),
+    [
+        ("chelsea", {"Egyptian cat", "tabby", "tiger cat"}),
+        ("coffee", {"espresso"}),
+        ("rocket", {"missile", "drilling platform"}),
+    ],
+)
+def test_the_published_head_knows_photographs_at_their_own_size(picture: str, names: set[str]) -> None:
+    pixels = np.ascontiguousarray(getattr(skimage.data, picture)())
+    classifier = Classifier.imagenet()
+    prediction = classifier.predict(pixels)
+    assert prediction.label in names
+    assert prediction.scores.sum() == pytest.approx(1.0, abs=1e-5)
+    assert prediction.top(1) == [(prediction.label, pytest.approx(float(prediction.scores.max())))]
+
+
+def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
+    pixels = np.ascontiguousarray(skimage.data.chelsea()[:224, :224])
+    classifier = Classifier.imagenet()
+    backbone = classifier.encoder.encoder.backbone
+    inputs = (torch.from_numpy(pixels).float().permute(2, 0, 1)[None] - 127) / 128
+    expected = backbone.logits(inputs).softmax(1)[0].numpy()
+    np.testing.assert_allclose(classifier.predict(pixels).scores, expected, atol=2e-3)  # maps are half precision
+    classifier.save(tmp_path / "imagenet")
+    loaded = Classifier.load(tmp_path / "imagenet").predict(pixels)
+    np.testing.assert_array_equal(loaded.scores, classifier.predict(pixels).scores)
+
+
+def test_a_class_without_pictures_is_untrained(halves: tuple[FolderData, FolderData]) -> None:
+    more = dataclasses.replace(halves[0], classes=(*halves[0].classes, "dots"))
+    classifier = Classifier(short_side=96).fit(more)
+    assert classifier.untrained == ("dots",)
+    assert classifier.predict(halves[1].paths[0]).label != "dots"
+
+
+def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match=r"Classifier: must be trained, got one that is not\. Call fit, or load"):
+        Classifier().predict(np.zeros((9, 9, 3), np.uint8))
+    one = dataclasses.replace(halves[0], labels=np.zeros_like(halves[0].labels))
+    with pytest.raises(DataError, match=r"must hold pictures of two classes at least\. Add a folder of pictures\."):
+        Classifier().fit(one)
+    with pytest.raises(DataError, match="must hold the classes that the model knows, got 1 other ones"):
+        classifier.evaluate(dataclasses.replace(halves[1], classes=("else",)))
+    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"format": "sppnet detector 1"})
+    with pytest.raises(CorruptFileError, match="must hold a classifier, got 'sppnet detector 1'"):
+        Classifier.load(tmp_path / "other")

@@ -1,0 +1,169 @@
+"""The detector: learns, answers, and is the same after saving, on synthetic shapes and on real blood cells."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sppnet.data import DetectionData, load_detection
+from sppnet.detector import Detector
+from sppnet.errors import BoxError, CorruptFileError, DataError, NotFittedError
+from sppnet.geometry import iou
+from sppnet.proposals import FileProposals
+from sppnet.storage import TensorCache, write_tensors
+
+
+@pytest.fixture(scope="module")
+def train(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="train")
+
+
+@pytest.fixture(scope="module")
+def val(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="val")
+
+
+@pytest.fixture(scope="module")
+def detector(train: DetectionData, tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return Detector(cache=TensorCache(tmp_path_factory.mktemp("cache"))).fit(train)
+
+
+def _saved(detector: Detector, path: Path) -> bytes:
+    detector.save(path)
+    return path.read_bytes()
+
+
+def test_it_finds_what_it_was_taught(detector: Detector, val: DetectionData) -> None:
+    report = detector.evaluate(val)
+    assert report.classes == ("disc", "square")
+    assert report.mean > 0.9
+    assert detector.evaluate(val, iou=0.7).mean > 0.7
+
+
+def test_detections_are_sorted_and_inside_the_picture(detector: Detector, val: DetectionData) -> None:
+    sample = val.samples[0]
+    found = detector.detect(sample.path)
+    assert (np.diff(found.scores) <= 0).all()
+    assert (found.boxes[:, :2] >= 0).all()
+    assert (found.boxes[:, 2:] <= sample.size[::-1]).all()
+    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+    assert len(found.above(0)) == sum(found.above(0).counts().values())
+
+
+def test_detections_of_a_class_do_not_overlap(detector: Detector, val: DetectionData) -> None:
+    found = detector.detect(val.samples[0].path)
+    for label in range(2):
+        boxes = found.boxes[found.labels == label]
+        assert (iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)] <= 0.3 + 1e-9).all()
+
+
+def test_the_same_data_give_the_same_bits(detector: Detector, train: DetectionData, tmp_path: Path) -> None:
+    again = Detector().fit(train)
+    assert _saved(again, tmp_path / "again") == _saved(detector, tmp_path / "first")
+
+
+def test_a_loaded_detector_answers_as_the_saved_one(detector: Detector, val: DetectionData, tmp_path: Path) -> None:
+    detector.save(tmp_path / "model")
+    loaded = Detector.load(tmp_path / "model")
+    for sample in val.samples:
+        one, other = detector.detect(sample.path), loaded.detect(sample.path)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.scores, other.scores)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert _saved(loaded, tmp_path / "again") == (tmp_path / "model").read_bytes()
+
+
+def test_regions_of_an_encoded_picture_are_scored(detector: Detector, val: DetectionData) -> None:
+    sample = val.samples[0]
+    feature_map = detector.encode(sample.path)
+    scores = detector.score(feature_map, sample.boxes)
+    assert scores.argmax(axis=1).tolist() == sample.labels.tolist()
+    assert detector.score(feature_map, []).shape == (0, 2)
+    with pytest.raises(BoxError, match=r"Detector\.score: regions\[1\] must be a box") as caught:
+        detector.score(feature_map, [[0, 0, 9, 9], [9, 9, 9, 20]])
+    assert caught.value.row == 1
+
+
+def test_a_class_without_objects_is_untrained_and_never_found(train: DetectionData, val: DetectionData) -> None:
+    more = dataclasses.replace(train, classes=(*train.classes, "triangle"))
+    detector = Detector().fit(more)
+    assert detector.untrained == ("triangle",)
+    found = detector.detect(val.samples[0].path)
+    assert found.counts()["triangle"] == 0
+    assert np.isfinite(found.scores).all()
+    scores = detector.score(detector.encode(val.samples[0].path), val.samples[0].boxes)
+    assert np.isneginf(scores[:, 2]).all()
+
+
+def test_difficult_objects_are_neither_learnt_nor_background(train: DetectionData) -> None:
+    hard = [
+        dataclasses.replace(sample, difficult=sample.labels == 0) if index else sample
+        for index, sample in enumerate(train.samples)
+    ]
+    detector = Detector().fit(dataclasses.replace(train, samples=tuple(hard)))
+    feature_map = detector.encode(train.samples[3].path)
+    scores = detector.score(feature_map, train.samples[3].boxes[train.samples[3].labels == 0])
+    assert scores[0, 0] > -0.5  # one disc was learnt from; as background this one would be pushed below -1
+
+
+def test_pictures_without_objects_teach_background(train: DetectionData) -> None:
+    sample = train.samples[0]
+    none = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)}
+    empty = dataclasses.replace(sample, **none, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
+    more = dataclasses.replace(train, samples=(*train.samples, empty))
+    assert len(Detector().fit(more).classes) == 2
+    with pytest.raises(DataError, match=r"holds no labelled object in 1 pictures\. Label some first\."):
+        Detector().fit(dataclasses.replace(train, samples=(empty,)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (40, 7), (700, 500)])
+def test_pictures_of_any_size_are_answered(detector: Detector, size: tuple[int, int]) -> None:
+    found = detector.detect(np.full((*size, 3), 128, np.uint8))
+    assert np.isfinite(found.boxes).all()
+    assert np.isfinite(found.scores).all()
+
+
+def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["picture,left,top,right,bottom"]
+    for sample in train.samples:
+        for box in np.concatenate([sample.boxes, sample.boxes + rng.integers(-9, 9, (2, 4)), sample.boxes * 0.5]):
+            rows.append(f"{sample.path.name}," + ",".join(map(str, box)))
+    (tmp_path / "regions.csv").write_text("\n".join(rows))
+    detector = Detector(proposals=FileProposals(tmp_path / "regions.csv")).fit(train)
+    found = detector.detect(train.samples[0].path).above(0)
+    assert iou(found.boxes, train.samples[0].boxes).max(axis=0).min() > 0.5
+    detector.save(tmp_path / "model")
+    loaded = Detector.load(tmp_path / "model").detect(train.samples[0].path).above(0)
+    np.testing.assert_array_equal(loaded.boxes, found.boxes)
+
+
+def test_an_estimate_counts_what_is_missing(train: DetectionData, tmp_path: Path) -> None:
+    detector = Detector(cache=TensorCache(tmp_path))
+    before = detector.estimate(train)
+    assert (before.pictures, before.missing) == (8, 8)
+    assert before.seconds > 0
+    assert before.memory > 10**8
+    detector.fit(train)
+    assert detector.estimate(train).missing == 0
+
+
+def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match=r"Detector: must be trained, got one that is not\. Call fit, or load"):
+        Detector().detect(np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(DataError, match="must hold the classes disc, square, got a, b"):
+        detector.evaluate(dataclasses.replace(val, classes=("a", "b")))
+    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"format": "else"})
+    with pytest.raises(CorruptFileError, match=r"must hold a detector, got 'else'\. Train one\."):
+        Detector.load(tmp_path / "other")
+
+
+def test_blood_cells_are_found(shared_data: Path) -> None:
+    """A fifth of the training pictures is enough for most of the accuracy; the whole is measured in benchmarks."""
+    train = load_detection(shared_data / "bccd", split="train")
+    val = load_detection(shared_data / "bccd", split="val")
+    detector = Detector().fit(dataclasses.replace(train, samples=train.samples[::5]))
+    report = detector.evaluate(dataclasses.replace(val, samples=val.samples[::3]))
+    assert report.mean > 0.8
