@@ -129,8 +129,8 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
     rng = np.random.default_rng(0)
     rows = ["picture,left,top,right,bottom"]
     for sample in train.samples:
-        for box in np.concatenate([sample.boxes, sample.boxes + rng.integers(-9, 9, (2, 4)), sample.boxes * 0.5]):
-            rows.append(f"{sample.path.name}," + ",".join(map(str, box)))
+        boxes = np.concatenate([sample.boxes, sample.boxes + rng.integers(-9, 9, (2, 4)), sample.boxes * 0.5])
+        rows += [f"{sample.path.name}," + ",".join(map(str, box)) for box in boxes]
     (tmp_path / "regions.csv").write_text("\n".join(rows))
     detector = Detector(proposals=FileProposals(tmp_path / "regions.csv")).fit(train)
     found = detector.detect(train.samples[0].path).above(0)

@@ -161,8 +161,8 @@ def test_16_bit_grey_is_scaled_and_never_saturates(form: str, order: str) -> Non
     np.testing.assert_array_equal(_grey(ramp.astype(order), form), np.rint(ramp / 257))
 
 
-def test_dark_16_bit_grey_stays_dark() -> None:
-    np.testing.assert_array_equal(_grey(np.array([[0, 257, 25700]], dtype=np.uint16), "PNG"), [[0, 1, 100]])
+def test_dark_16_bit_grey_stays_darker_than_white() -> None:
+    np.testing.assert_array_equal(_grey(np.array([[0, 257, 51400]], dtype=np.uint16), "PNG"), [[0, 1, 200]])
 
 
 def test_32_bit_grey_of_16_bit_values_is_scaled_as_such() -> None:

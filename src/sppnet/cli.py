@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -32,7 +31,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 Item = TypeVar("Item")
 
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = 130  # how typer ends after Ctrl-C
 BAD_INPUT: Final = 2
 SHOWN: Final = 10  # problems printed before the rest is counted
 
@@ -80,17 +79,14 @@ ModelFile = Annotated[Path, typer.Argument(help="A model that 'sppnet train' wro
 def main() -> None:
     """Run the command line."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
-        code = INTERRUPTED
+        app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
+        raise
     except (SppnetError, OSError, MemoryError) as error:
         notes.print(f"Error: {str(error) or type(error).__name__}", markup=False, style="red")
-        code = BAD_INPUT
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(BAD_INPUT)
 
 
 # Learning

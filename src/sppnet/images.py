@@ -4,6 +4,7 @@ One rule to RGB for every accepted format: EXIF orientation applied, first frame
 clipped, transparency over white, palettes and CMYK converted.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,7 +14,7 @@ from typing import BinaryIO, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
@@ -28,6 +29,15 @@ MAX_SCALED_PIXELS: Final = 16_000_000
 MAX_BYTES: Final = 500_000_000
 EXIF_ORIENTATION: Final = 0x0112
 SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange height and width
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def is_picture(path: Path) -> bool:
@@ -53,6 +63,8 @@ def _reading(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ImageDecodeError(path, (error.strerror or str(error)).lower()) from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageDecodeError(path, str(error)) from error
 
 
 def read_image(source: Source) -> NDArray[np.uint8]:
@@ -70,8 +82,9 @@ def read_image(source: Source) -> NDArray[np.uint8]:
         return _checked_pixels(source)
     name, data = _named_bytes(source)
     with _opened(name, BytesIO(data)) as picture:
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        turn = _UPRIGHT.get(_orientation(picture))
+        picture.load()  # turns TIFF by itself
+        upright = picture if turn is None or picture.format == "TIFF" else picture.transpose(turn)
         return np.ascontiguousarray(_rgb(upright))
 
 
@@ -83,8 +96,14 @@ def read_size(path: Path | str) -> tuple[int, int]:
     """
     with _reading(path), Path(path).open("rb") as file, _opened(path, file) as picture:
         width, height = picture.size
-        sideways = picture.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+        sideways = _orientation(picture) in SIDEWAYS and picture.format != "TIFF"  # whose size is turned already
     return (width, height) if sideways else (height, width)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, from what stands before the pixels; 1 where there is none."""
+    # Not picture.getexif(): for PNG that decodes the whole picture in search of more.
+    return int(Image.Image.getexif(picture).get(EXIF_ORIENTATION, 1))
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -136,7 +155,8 @@ def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
 def _opened(name: Path | str, file: BinaryIO) -> Iterator[Image.Image]:
     """Open a picture of an accepted format and size; whatever goes wrong inside becomes one error."""
     try:
-        with Image.open(file, formats=FORMATS) as picture:
+        # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ImageDecodeError(name, f"{height} x {width} pixels are more than {MAX_PIXELS:,}")
@@ -167,5 +187,7 @@ def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     if values.dtype.kind == "f" or grey.min() < low or grey.max() > high:
         if not np.isfinite(grey).all():
             raise ValueError("it holds values that are not finite")
-        low, high = grey.min(), max(grey.max(), grey.min() + 1e-12)
+        low, high = grey.min(), grey.max()
+    if low == high:
+        return np.zeros(grey.shape, dtype=np.uint8)
     return np.rint((grey - low) * (255 / (high - low))).astype(np.uint8)

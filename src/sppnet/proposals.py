@@ -51,6 +51,13 @@ class GridProposals:
     short_side: int
     step: float = 0.25
 
+    def __post_init__(self) -> None:
+        """Raise ArgumentError for a side or a step that is not above 0."""
+        sides = [side for shape in self.shapes for side in shape]
+        least = min([*sides, self.short_side, self.step])
+        advice = "Give sides in pixels, and the step as a share of the side"
+        check_that(least > 0, "GridProposals", "every side and the step", "above 0", least, advice=advice)
+
     def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
         """Return the regions shape by shape, each row by row; those at a border are clipped."""
         return self.regions((picture.shape[0], picture.shape[1]))
@@ -101,6 +108,8 @@ def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float
     """
     check_that(len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object")
     height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    sound = bool((np.minimum(height, width) > 0).all())
+    check_that(sound, "fitting_shapes", "boxes", "of some area", "an empty one", advice="Drop empty boxes")
     logs = np.stack([np.log(height * width) / (2 * np.log(SIZE_STEP)), np.log(height / width) / np.log(ASPECT_STEP)])
     rungs = np.rint(logs).T.astype(np.int64)
     taken = [_common(rungs[labels == label]) for label in np.unique(labels)]
@@ -152,13 +161,15 @@ class SelectiveSearch:
 def _opencv() -> Any:
     try:
         import cv2
-    except ImportError as error:
+
+        cv2.ximgproc  # noqa: B018 (plain OpenCV lacks it)
+    except (ImportError, AttributeError) as error:
         raise MissingExtraError(
             message(
                 "SelectiveSearch",
                 "OpenCV with its contributed modules",
                 "installed",
-                "no module cv2",
+                str(error),
                 "Install it with: pip install 'sppnet[proposals]'",
             )
         ) from error
@@ -212,18 +223,25 @@ def read_regions(path: Path) -> dict[str, Boxes]:
             if missing:
                 raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
             for row in reader:
-                rows.setdefault(row["picture"], []).append(_numbers(path, reader.line_num, [row[c] for c in columns]))
+                numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["picture"])
+                rows.setdefault(row["picture"], []).append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
     return {name: np.array(boxes, dtype=np.float64) for name, boxes in rows.items()}
 
 
-def _numbers(path: Path, line: int, texts: Sequence[str | None]) -> list[float]:
+def _numbers(path: Path, line: int, texts: Sequence[str | None], name: str | None) -> list[float]:
     try:
         numbers = [float(text) for text in texts if text is not None]
     except ValueError as error:
         raise DataError(f"{path}:{line}: {error}. Write the box as four numbers.") from error
-    if len(numbers) != 4 or not np.isfinite(numbers).all() or numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
+    if (
+        name is None
+        or len(numbers) != 4
+        or not np.isfinite(numbers).all()
+        or numbers[2] <= numbers[0]
+        or numbers[3] <= numbers[1]
+    ):
         raise DataError(f"{path}:{line}: {numbers} is no box. Write left < right and top < bottom.")
     return numbers
 

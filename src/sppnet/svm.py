@@ -4,8 +4,9 @@ scikit-learn's LinearSVC solves the same problem and is the oracle of the tests.
 shared by all classes, and examples can be left out class by class, which is what a detector needs.
 """
 
+import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numba
 import numpy as np
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from sppnet.errors import check_shape, check_that
 
-MAX_PASSES: Final = 1000
-TOLERANCE: Final = 0.01  # largest violation of the optimality conditions, relative to a margin of 1
+MAX_PASSES: Final = 100_000
+TOLERANCE: Final = 1e-4  # largest violation of the optimality conditions, relative to a margin of 1
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,25 @@ def train_svm(
     rows = len(features)
     check_shape("train_svm", "targets", targets.shape, (rows, "K"), advice="Give one column a class")
     check_that(cost > 0, "train_svm", "cost", "above 0", cost, advice="Try 1 on features of length 1")
+    check_that(positive_weight > 0, "train_svm", "positive_weight", "above 0", positive_weight, advice="Try 1")
+    known = targets.shape[1] if start is None else start.duals.shape[1]
+    advice = "Start from a solution for the same classes"
+    check_that(known == targets.shape[1], "train_svm", "start", f"for {targets.shape[1]} classes", known, advice=advice)
     shared = np.ascontiguousarray(features, dtype=np.float32)
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
     limits = np.array([cost, cost * positive_weight], dtype=np.float64)
     duals = _started(signs, limits, start)
+    squares = np.einsum("nd,nd->n", shared, shared, dtype=np.float64) + bias * bias
+    finite = bool(np.isfinite(squares).all())
+    check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken picture")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
     solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
-    weights, constant = solve(shared, signs, duals, limits, bias)
+    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, squares, bias))
+    if not converged.all():
+        advice = "Lower the cost, or scale the features to a smaller length."
+        warnings.warn(f"train_svm: stopped after {MAX_PASSES} passes, short of the optimum. {advice}", stacklevel=2)
     offsets = torch.where(torch.from_numpy(trained), constant * bias, -torch.inf)
     return LinearSvm(weights, offsets.float(), np.ascontiguousarray(signs * duals, dtype=np.float32).T)
 
@@ -92,35 +103,39 @@ def _started(signs: NDArray[np.int8], limits: NDArray[np.float64], start: Linear
     return np.clip(duals, 0, np.where(signs == 1, limits[1], limits[0]))
 
 
-def _solve_by_weights(
-    features: NDArray[np.float32],
-    signs: NDArray[np.int8],
-    duals: NDArray[np.float64],
-    limits: NDArray[np.float64],
-    bias: float,
-) -> tuple[Tensor, Tensor]:
+class _Problem(NamedTuple):
+    """What the solvers share; they change ``duals`` (K, N) in place."""
+
+    features: NDArray[np.float32]
+    signs: NDArray[np.int8]
+    duals: NDArray[np.float64]
+    limits: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    bias: float
+
+
+_Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
+
+
+def _solve_by_weights(problem: _Problem) -> _Solved:
+    features, signs, duals, limits, squares, bias = problem
     signed = signs * duals
-    weights = torch.mm(torch.from_numpy(signed).float(), torch.from_numpy(features)).contiguous()
+    weights = torch.mm(torch.from_numpy(signed).float(), torch.from_numpy(features)).double()
     constants = bias * signed.sum(axis=1)
-    squares = np.einsum("nd,nd->n", features, features, dtype=np.float64) + bias * bias
+    converged = np.zeros(len(signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
-        _descend_on_weights(features, signs, duals, limits, squares, weights.numpy(), constants, bias)
-    return weights, torch.from_numpy(constants)
+        _descend_on_weights(features, signs, duals, limits, squares, weights.numpy(), constants, bias, converged)
+    return weights.float(), torch.from_numpy(constants), converged
 
 
-def _solve_by_products(
-    features: NDArray[np.float32],
-    signs: NDArray[np.int8],
-    duals: NDArray[np.float64],
-    limits: NDArray[np.float64],
-    bias: float,
-) -> tuple[Tensor, Tensor]:
-    shared = torch.from_numpy(features)
-    products = torch.mm(shared, shared.T).add_(bias * bias)
+def _solve_by_products(problem: _Problem) -> _Solved:
+    shared = torch.from_numpy(problem.features)
+    products = torch.mm(shared, shared.T).add_(problem.bias * problem.bias)
+    converged = np.zeros(len(problem.signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):
-        _descend_on_products(products.numpy(), signs, duals, limits)
-    signed = torch.from_numpy(signs * duals)
-    return torch.mm(signed.float(), shared), bias * signed.sum(dim=1)
+        _descend_on_products(products.numpy(), problem.signs, problem.duals, problem.limits, converged)
+    signed = torch.from_numpy(problem.signs * problem.duals)
+    return torch.mm(signed.float(), shared), problem.bias * signed.sum(dim=1), converged
 
 
 @numba.njit(cache=True)
@@ -131,8 +146,10 @@ def _step(gradient: float, dual: float, limit: float, square: float) -> tuple[fl
         violation = min(gradient, 0.0)
     elif dual >= limit:
         violation = max(gradient, 0.0)
-    if violation == 0.0 or square <= 0.0:
+    if violation == 0.0:
         return violation, dual
+    if square <= 0.0:  # an example of zeros: no weight changes its loss, and only its dual can be at a bound
+        return violation, limit if gradient < 0.0 else 0.0
     return violation, min(max(dual - gradient / square, 0.0), limit)
 
 
@@ -149,9 +166,10 @@ def _descend_on_weights(  # pragma: no cover
     duals: NDArray[np.float64],
     limits: NDArray[np.float64],
     squares: NDArray[np.float64],
-    weights: NDArray[np.float32],
+    weights: NDArray[np.float64],
     constants: NDArray[np.float64],
     bias: float,
+    converged: NDArray[np.bool_],
 ) -> None:
     for k in numba.prange(len(signs)):
         np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
@@ -166,7 +184,7 @@ def _descend_on_weights(  # pragma: no cover
                 y = np.float64(signs[k, i])
                 limit = limits[1] if y > 0 else limits[0]
                 row = features[i]
-                total = np.float32(0.0)
+                total = 0.0
                 for d in range(len(row)):
                     total += w[d] * row[d]
                 gradient = y * (total + constants[k] * bias) - 1.0
@@ -177,7 +195,7 @@ def _descend_on_weights(  # pragma: no cover
                 violation, new = _step(gradient, duals[k, i], limit, squares[i])
                 least, most = min(least, violation), max(most, violation)
                 if new != duals[k, i]:
-                    change = np.float32((new - duals[k, i]) * y)
+                    change = (new - duals[k, i]) * y
                     constants[k] += change * bias
                     for d in range(len(row)):
                         w[d] += change * row[d]
@@ -185,6 +203,7 @@ def _descend_on_weights(  # pragma: no cover
                 place += 1
             if most - least <= TOLERANCE:
                 if active == len(order):
+                    converged[k] = True
                     break
                 active, low, high = len(order), -np.inf, np.inf  # all again: what was out of play may be in
             else:
@@ -198,6 +217,7 @@ def _descend_on_products(  # pragma: no cover
     signs: NDArray[np.int8],
     duals: NDArray[np.float64],
     limits: NDArray[np.float64],
+    converged: NDArray[np.bool_],
 ) -> None:
     for k in numba.prange(len(signs)):
         np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
@@ -220,6 +240,7 @@ def _descend_on_products(  # pragma: no cover
                         scores[j] += change * products[i, j]
                     duals[k, i] = new
             if worst <= TOLERANCE / 2:
+                converged[k] = True
                 break
 
 
@@ -236,7 +257,9 @@ def ridge(
         (T, D) float32 weights and (T,) float32 constants.
     """
     check_that(penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20")
-    values, goals = torch.from_numpy(features), torch.from_numpy(targets)
+    check_shape("ridge", "targets", targets.shape, (len(features), "T"), advice="Give one row an example")
+    check_that(len(features) > 0, "ridge", "features", "of one row at least", "none", advice="Give examples")
+    values, goals = torch.from_numpy(features), torch.from_numpy(targets.astype(np.float64))
     mean, goal = values.mean(0), goals.mean(0)
     centred = values - mean
     few = len(features) < features.shape[1]

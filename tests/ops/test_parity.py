@@ -1,5 +1,8 @@
 """The kernel, the specification, PyTorch's adaptive pooling and the authors' released kernel give the same bits."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -420,3 +423,28 @@ def test_two_threads_at_once_each_get_their_own_answer() -> None:
     for pair, expected_pair in zip(found, expected, strict=True):
         assert torch.equal(pair[0], expected_pair[0])
         assert torch.equal(pair[1], expected_pair[1])
+
+
+TWO_AT_ONCE = """
+from concurrent.futures import ThreadPoolExecutor
+import numba, torch
+from sppnet.ops import pool_image
+torch.set_num_threads(2)
+features = torch.arange(64 * 40 * 40.0).reshape(64, 40, 40)
+
+def largest(_):
+    leaf = features.clone().requires_grad_()
+    pooled = pool_image(leaf)
+    pooled.sum().backward()
+    return torch.equal(pooled[:, -1], features[:, -1, -1]) and leaf.grad.sum() == pooled.numel()
+
+with ThreadPoolExecutor(2) as threads:
+    right = all(threads.map(largest, range(60)))
+print(numba.threading_layer(), right)
+"""
+
+
+def test_two_threads_at_once_do_not_end_a_process_with_numbas_simplest_layer() -> None:
+    environment = os.environ | {"NUMBA_THREADING_LAYER": "workqueue"}
+    done = subprocess.run([sys.executable, "-c", TWO_AT_ONCE], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["workqueue", "True"], done.stderr

@@ -1,0 +1,258 @@
+"""The command line as a user meets it: in processes of its own, where that matters."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from sppnet import cli
+from sppnet.data import load_detection
+
+PROGRAM = [sys.executable, "-m", "sppnet.cli"]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def _invoked(*arguments: str | Path) -> str:
+    """Run a command in this process, which is quicker, and return what it printed to stdout."""
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def model(shapes: Path, folder: Path) -> Path:
+    path = folder / "shapes.safetensors"
+    printed = _invoked("train", "detector", shapes, "--out", path, "--cache", folder / "cache", "--json")
+    summary = json.loads(printed)
+    assert summary.pop("seconds") > 0
+    assert summary == {"model": str(path), "pictures": 8, "classes": ["disc", "square"], "untrained": []}
+    return path
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["train", "detector"], ["check"], ["demo"]])
+def test_help_says_what_a_command_is_for(command: list[str]) -> None:
+    result = CliRunner().invoke(cli.app, [*command, "--help"], env={"TERM": "dumb", "COLUMNS": "120"})
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_evaluate_prints_a_table_and_json(model: Path, shapes: Path, folder: Path) -> None:
+    printed = _invoked("evaluate", model, shapes, "--cache", folder / "cache")
+    assert "Mean average precision at IoU 0.5 on 'val'" in printed
+    report = json.loads(_invoked("evaluate", model, shapes, "--cache", folder / "cache", "--json"))
+    assert report["mean_average_precision"] > 0.9
+    assert report["classes"]["disc"]["positives"] == 4
+
+
+@pytest.mark.parametrize("form", ["json", "coco", "voc", "csv"])
+def test_predictions_are_written_in_every_format(model: Path, shapes: Path, folder: Path, form: str) -> None:
+    out = folder / form
+    pictures = shapes / "JPEGImages"
+    printed = _invoked(
+        "predict", model, pictures, "--out", out, "--format", form, "--cache", folder / "cache", "--json"
+    )
+    told = json.loads(printed)
+    assert len(told) == 12
+    boxes = [each["box"] for each in told[0]["detections"]]
+    assert _boxes_written(out, form) == [pytest.approx(box, abs=1) for box in boxes]
+
+
+def _boxes_written(out: Path, form: str) -> list[list[float]]:
+    """Return the boxes of the first picture, left, top, right, bottom, as another program would read them."""
+    if form == "json":
+        return [each["box"] for each in json.loads((out / "detections.json").read_text())[0]["detections"]]
+    if form == "csv":
+        rows = list(csv.DictReader((out / "detections.csv").read_text().splitlines()))
+        sides = ("left", "top", "right", "bottom")
+        return [[float(row[side]) for side in sides] for row in rows if row["picture"] == "00.png"]
+    if form == "coco":
+        content = json.loads((out / "detections.coco.json").read_text())
+        first = content["images"][0]["id"]
+        rows = [each["bbox"] for each in content["annotations"] if each["image_id"] == first]
+        assert all("score" in each for each in content["annotations"])
+        return [[x, y, x + width, y + height] for x, y, width, height in rows]
+    text = (out / "Annotations" / "00.xml").read_text()
+    corners = [
+        [float(part.split("<")[0]) for part in text.split(f"<{tag}>")[1:]] for tag in ("xmin", "ymin", "xmax", "ymax")
+    ]
+    return [[left - 1, top - 1, right, bottom] for left, top, right, bottom in zip(*corners, strict=True)]
+
+
+def test_drawings_show_the_boxes(model: Path, shapes: Path, folder: Path) -> None:
+    picture = shapes / "JPEGImages" / "00.png"
+    _invoked("predict", model, picture, "--out", folder / "drawn", "--draw", "--cache", folder / "cache")
+    drawn = np.asarray(Image.open(folder / "drawn" / "00.detections.jpg")).astype(int)
+    plain = np.asarray(Image.open(picture)).astype(int)
+    assert drawn.shape == plain.shape
+    assert (np.abs(drawn - plain).max(axis=2) > 60).sum() > 100
+
+
+def test_a_bad_picture_is_named_skipped_and_counted(model: Path, shapes: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    good = shapes / "JPEGImages" / "00.png"
+    done = _run("predict", model, good, tmp_path / "broken.jpg", "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)) == 1
+    assert f"Skipped: {tmp_path / 'broken.jpg'}: the picture cannot be read" in done.stderr
+    assert "1 of 2 pictures could not be read." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["predict", "{model}", "nowhere.jpg"], "nowhere.jpg: no such file or folder. Name pictures"),
+        (["predict", "{model}", "{broken}", "--on-bad", "fail"], "broken.jpg: the picture cannot be read"),
+        (["predict", "{model}", "{broken}"], "none of 1 pictures could be read"),
+        (["predict", "nowhere", "{good}"], "nowhere: No such file or directory"),
+        (["predict", "{good}", "{good}"], "00.png: the file is damaged"),
+        (["train", "detector", "{empty}", "--out", "x"], "must"),
+        (["evaluate", "{model}", "{shapes}", "--split", "winter"], "split must be one of"),
+        (["check", "nowhere"], "nowhere"),
+        (["features", "{good}", "--out", "x", "--tap", "conv5"], "tap must be one of stride8"),
+        (["features", "{good}", "--out", "x", "--regions", "nowhere.csv"], "regions cannot be read"),
+        (["train", "detector", "{shapes}", "--out", "{good}/model"], "00.png"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    model: Path, shapes: Path, tmp_path: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    (tmp_path / "empty").mkdir()
+    known = {
+        "model": model,
+        "shapes": shapes,
+        "good": shapes / "JPEGImages/00.png",
+        "broken": tmp_path / "broken.jpg",
+        "empty": tmp_path / "empty",
+    }
+    done = subprocess.run(
+        [*PROGRAM, *(argument.format(**known) for argument in arguments)],
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
+    assert said in line
+
+
+def test_an_unknown_option_is_refused() -> None:
+    done = _run("check", "--fast", ".")
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+def test_features_of_regions_are_those_of_the_library(shapes: Path, folder: Path) -> None:
+    from sppnet.encoding import Encoder
+
+    picture = shapes / "JPEGImages" / "00.png"
+    regions = np.array([[5.0, 6.0, 60.0, 70.0], [0.0, 0.0, 30.5, 40.0]])
+    rows = "\n".join(f"00.png,{','.join(map(str, region))}" for region in regions)
+    (folder / "regions.csv").write_text(f"picture,left,top,right,bottom\n{rows}\n")
+    out = folder / "features.safetensors"
+    options = ["--regions", folder / "regions.csv", "--short-side", "128", "--tap", "stride16"]
+    printed = _invoked("features", picture, "--out", out, *options, "--cache", folder / "cache")
+    assert f"features 2 x {14 * 672} of 1 pictures" in printed
+    written = load_file(out)
+    expected = Encoder("stride16", 128)(picture).pool(regions, (3, 2, 1))
+    np.testing.assert_array_equal(written["features"], expected.numpy())
+    np.testing.assert_array_equal(written["regions"], regions)
+    assert written["picture"].tolist() == [0, 0]
+
+
+def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", shapes, copy], check=True)
+    (copy / "JPEGImages" / "08.png").write_bytes((copy / "JPEGImages" / "00.png").read_bytes())  # train in val
+    (copy / "JPEGImages" / "09.png").write_bytes((copy / "JPEGImages" / "09.png").read_bytes()[:3000])
+    bad = "<bndbox><xmin>9</xmin><ymin>9</ymin><xmax>8</xmax><ymax>20</ymax></bndbox>"
+    text = (
+        (copy / "Annotations/01.xml")
+        .read_text()
+        .replace("</annotation>", f"\n<object><name>disc</name>{bad}</object></annotation>")
+    )
+    (copy / "Annotations/01.xml").write_text(text)
+    found = json.loads(_invoked("check", copy, "--json"))
+    assert found["layout"] == "voc"
+    assert found["pictures"] == {"train": 8, "val": 4}
+    assert found["objects"] == {"disc": {"train": 8, "val": 4}, "square": {"train": 8, "val": 4}}
+    assert len(found["duplicates"]) == 1
+    assert any("01.xml:2:" in problem for problem in found["problems"])
+    assert any("09.png" in problem for problem in found["problems"])
+    assert found["reach"]["disc"]["0.5"] == 1.0
+    printed = _invoked("check", copy)
+    assert "layout voc; pictures: 8 train, 4 val." in printed
+    assert "2 problems, 1 pictures in two splits." in printed
+
+
+def test_a_classifier_from_folders(tmp_path: Path) -> None:
+    for name, value in (("dark", 30), ("light", 220)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels = np.full((40 + 9 * index, 60, 3), value + index, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    model, cache = tmp_path / "model", ["--cache", tmp_path / "cache"]
+    assert "knows dark, light" in _invoked("train", "classifier", tmp_path / "data", "--out", model, *cache)
+    picture = tmp_path / "data" / "dark" / "0.png"
+    (told,) = json.loads(_invoked("predict", model, picture, "--out", tmp_path / "out", "--json", *cache))
+    assert told["class"] == "dark"
+    assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
+    done = _run("predict", model, picture, "--out", tmp_path / "out", "--format", "voc", *cache)
+    assert done.returncode == 2
+    assert "form must be json or csv, got 'voc'" in done.stderr
+
+
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "model", tmp_path / "cache"
+    command = [*PROGRAM, "train", "detector", str(shapes), "--out", str(out), "--cache", str(cache)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(cache.rglob("*.safetensors")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. What was computed is kept: the same command goes on from there." in said
+    assert "Traceback" not in said
+    assert not out.exists()
+    assert _run(*command[3:]).returncode == 0
+    assert out.read_bytes() == model.read_bytes()
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "model", tmp_path / "cache"
+    command = ["train", "detector", str(shapes), "--out", str(out), "--cache", str(cache)]
+    for kept in (1, 4, 8):
+        with subprocess.Popen([*PROGRAM, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            while len(list(cache.rglob("*.safetensors"))) < kept and process.poll() is None:
+                time.sleep(0.005)
+            process.kill()
+    assert _run(*command).returncode == 0
+    assert out.read_bytes() == model.read_bytes()
+
+
+def test_regions_of_the_data_reach_its_objects(shapes: Path) -> None:
+    from sppnet.inspection import reach
+
+    assert reach(load_detection(shapes, split="train"))["square"][0] == 1.0
