@@ -117,12 +117,18 @@ def nearest_scale(
     Returns:
         (R,) int64 indices into ``scales``; of two as near, the first.
     """
+    _check_rule("nearest_scale", rule)
     sides, shorter = np.asarray(scales, dtype=np.float64), min(size)
     if rule == "paper":
         pixels = area(regions)[:, None] * (sides[None, :] / shorter) ** 2
         return _smallest(np.abs(pixels - view_side**2))
-    expected = np.round(view_side * shorter / np.sqrt(area(regions)))
+    expected = np.floor(view_side * shorter / np.sqrt(area(regions)) + 0.5)  # half away from zero, as MATLAB rounds
     return _smallest(np.abs(sides[None, :] - expected[:, None]))
+
+
+def _check_rule(function: str, rule: str) -> None:
+    known = rule in ("paper", "released")
+    check_that(known, function, "rule", "paper or released", repr(rule), advice="Name one of these")
 
 
 def _smallest(distances: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -191,14 +197,7 @@ def windows_from_regions(
     ends become their mean, rounded towards zero, as in the authors' code. After that, windows past a border
     of the map are cut to it, and one that lies wholly past it becomes the cell at the border.
     """
-    check_that(
-        rule in ("paper", "released"),
-        "windows_from_regions",
-        "rule",
-        "paper or released",
-        repr(rule),
-        advice="Name one of these",
-    )
+    _check_rule("windows_from_regions", rule)
     axis_windows = _paper_windows if rule == "paper" else _released_windows
     top, bottom = axis_windows(regions[:, 1], regions[:, 3], grid.down)
     left, right = axis_windows(regions[:, 0], regions[:, 2], grid.across)

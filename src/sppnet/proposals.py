@@ -23,8 +23,8 @@ Boxes = NDArray[np.float64]
 OVERHANG: Final = 0.3
 # Neighbouring sizes and aspects of the grid's shapes: a box half a step away still overlaps by more than 0.6.
 SIZE_STEP: Final = 1.3
-ASPECT_STEP: Final = 1.8
-SHARE: Final = 0.02
+ASPECT_STEP: Final = 2.5
+SHARE: Final = 0.05
 
 
 class Proposals(Protocol):

@@ -29,10 +29,10 @@ DUPLICATE_IOU: Final = 0.7
 MARGIN: Final = -1.0  # a negative that scores above the margin is hard
 
 MEAN_NORM: Final = 20.0  # features are scaled to this mean length: one cost then fits every map (released code)
-COST: Final = 1e-3
+COST: Final = 1e-2
 POSITIVE_WEIGHT: Final = 2.0
 BIAS: Final = 10.0
-RIDGE_PENALTY: Final = 1000.0
+RIDGE_PENALTY: Final = 300.0
 
 # Regions a picture, chosen so that 200 pictures of 8,000 regions make about a gigabyte of examples.
 POSITIVES: Final = 50

@@ -232,7 +232,7 @@ def test_a_window_of_no_map_is_named(index: int) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0), (0, 0)])
 def test_a_map_without_cells_is_refused(height: int, width: int) -> None:
-    with pytest.raises(ShapeError, match=f"of {height} x {width} cells"):
+    with pytest.raises(ArgumentError, match=rf"got \({height}, {width}\) cells"):
         pool_image(torch.zeros(1, 3, height, width))
 
 

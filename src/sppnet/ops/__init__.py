@@ -5,17 +5,14 @@ processor (``cpu_numba``). Bin edges come from ``geometry`` as whole numbers, so
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sppnet.errors import ShapeError, check_shape, check_that, message
+from sppnet.errors import check_shape, check_that
+from sppnet.ops.contract import Backend, Mode, check_features, check_options
 from sppnet.ops.definition import pool
 from sppnet.ops.reference import pool_reference
-
-Mode = Literal["max", "average"]
-Backend = Literal["reference"]
 
 __all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_image", "pool_windows"]
 
@@ -64,10 +61,9 @@ def pool_windows(
     <BLANKLINE>
             [[ 5.,  5.,  5.,  5.,  5.]]])
     """
-    _check_options("pool_windows", levels, mode, backend)
+    check_options("pool_windows", levels, mode, backend)
+    check_features("pool_windows", features)
     single = features.ndim == 3
-    expected = ("C", "H", "W") if single else ("N", "C", "H", "W")
-    check_shape("pool_windows", "features", features.shape, expected, advice="Give the map of one picture, or a batch")
     advice = "Make windows with geometry.windows_from_regions" + ("" if single else ", the map's index before them")
     check_shape("pool_windows", "windows", windows.shape, ("R", 4 if single else 5), advice=advice)
     check_that(
@@ -80,7 +76,6 @@ def pool_windows(
     )
     if single:
         features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
-    _check_inside(windows, features.shape)
     chosen = pool_reference if backend == "reference" else pool
     return chosen(features, windows.to(features.device), list(levels), mode).transpose(1, 2)
 
@@ -109,16 +104,10 @@ def pool_image(
     >>> pool_image(torch.arange(12.0).reshape(1, 3, 4), levels=(2, 1))
     tensor([[ 5.,  7.,  9., 11., 11.]])
     """
-    _check_options("pool_image", levels, mode, backend)
+    check_options("pool_image", levels, mode, backend)
+    check_features("pool_image", features)
     if features.ndim == 3:
         return pool_image(features[None], levels=levels, mode=mode, backend=backend)[0]
-    check_shape(
-        "pool_image",
-        "features",
-        features.shape,
-        ("N", "C", "H", "W"),
-        advice="Give the map of one picture, or a batch",
-    )
     count, _, height, width = features.shape
     index = torch.arange(count, device=features.device)[:, None]
     whole = torch.tensor([0, 0, width, height], device=features.device).expand(count, 4)
@@ -139,7 +128,7 @@ class SpatialPyramidPool(nn.Module):
 
     def __init__(self, levels: Sequence[int] = (6, 3, 2, 1), mode: Mode = "max") -> None:
         super().__init__()
-        _check_options("SpatialPyramidPool", levels, mode, None)
+        check_options("SpatialPyramidPool", levels, mode, None)
         self.levels, self.mode = tuple(levels), mode
 
     def forward(self, features: Tensor) -> Tensor:
@@ -149,25 +138,3 @@ class SpatialPyramidPool(nn.Module):
     def extra_repr(self) -> str:
         """Return what printing the module shows."""
         return f"levels={self.levels}, mode={self.mode!r}"
-
-
-def _check_options(function: str, levels: Sequence[int], mode: str, backend: str | None) -> None:
-    sound = len(levels) > 0 and all(isinstance(level, int) and level >= 1 for level in levels)
-    check_that(sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)")
-    check_that(mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these")
-    known = backend in (None, "reference")
-    check_that(known, function, "backend", "reference or None", repr(backend), advice="Leave it out")
-
-
-def _check_inside(windows: Tensor, shape: torch.Size) -> None:
-    """Raise unless every window holds a cell and lies inside its map."""
-    count, _, height, width = shape
-    index, left, top, right, bottom = windows.unbind(1)
-    fits = (index >= 0) & (index < count) & (left >= 0) & (left < right) & (right <= width)
-    fits = fits & (top >= 0) & (top < bottom) & (bottom <= height)
-    if torch.compiler.is_compiling() or bool(fits.all()):
-        return
-    row = int((~fits).nonzero()[0])
-    expected = f"at least one cell inside {count} map(s) of {height} x {width} cells"
-    actual = windows[row].tolist()
-    raise ShapeError(message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first"))

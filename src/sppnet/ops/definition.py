@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sppnet.ops import cpu_numba
+from sppnet.ops.contract import check_windows
 from sppnet.ops.reference import pool_reference
 
 
@@ -46,11 +47,13 @@ def _backward_shape(
 
 @pool.register_kernel("cpu")
 def _pool_on_cpu(features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
+    check_windows(windows, features.shape)  # here, where compiled code comes by too: the kernel reads without limits
     return cpu_numba.forward(features, windows, levels, mode)
 
 
 @pool_backward.register_kernel("cpu")
 def _backward_on_cpu(gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
+    check_windows(windows, features.shape)
     return cpu_numba.backward(gradient, features, windows, levels, mode)
 
 

@@ -1,0 +1,47 @@
+"""What the pooling asks of its arguments, the same for every kernel."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sppnet.errors import ShapeError, check_shape, check_that, message
+
+Mode = Literal["max", "average"]
+Backend = Literal["reference"]
+
+
+def check_options(function: str, levels: Sequence[int], mode: str, backend: str | None) -> None:
+    """Raise ArgumentError unless levels, mode and backend are what ``pool_windows`` says."""
+    whole = isinstance(levels, Sequence) and all(type(level) is int and level >= 1 for level in levels)
+    sound = whole and len(levels) > 0
+    check_that(sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)")
+    check_that(mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these")
+    known = backend in (None, "reference")
+    check_that(known, function, "backend", "reference or None", repr(backend), advice="Leave it out")
+
+
+def check_features(function: str, features: Tensor) -> None:
+    """Raise unless features are (C, H, W) or (N, C, H, W) floating point with at least one cell."""
+    expected = ("C", "H", "W") if features.ndim == 3 else ("N", "C", "H", "W")
+    advice = "Give the map of one picture, or a batch"
+    check_shape(function, "features", features.shape, expected, advice=advice)
+    floating = features.is_floating_point()
+    check_that(floating, function, "features", "floating point", features.dtype, advice="Convert with .float()")
+    cells = tuple(features.shape[-2:])
+    check_that(min(cells) > 0, function, "features", "of at least one cell", f"{cells} cells", advice=advice)
+
+
+def check_windows(windows: Tensor, shape: torch.Size) -> None:
+    """Raise ShapeError unless every window (R, 5) holds a cell and lies inside its map of ``shape`` (N, C, H, W)."""
+    count, _, height, width = shape
+    index, left, top, right, bottom = windows.unbind(1)
+    fits = (index >= 0) & (index < count) & (left >= 0) & (left < right) & (right <= width)
+    fits = fits & (top >= 0) & (top < bottom) & (bottom <= height)
+    if bool(fits.all()):
+        return
+    row = int((~fits).nonzero()[0])
+    expected = f"at least one cell inside {count} map(s) of {height} x {width} cells"
+    actual = windows[row].tolist()
+    raise ShapeError(message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first"))
