@@ -306,4 +306,4 @@ def _regions(proposals: Proposals, picture: Source, feature_map: FeatureMap, nam
         proposed = proposals.regions(feature_map.size)
     else:
         proposed = proposals(read_image(picture), name)
-    return np.unique(feature_map.snap(proposed), axis=0)
+    return feature_map.distinct(proposed)

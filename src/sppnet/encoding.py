@@ -20,21 +20,20 @@ from sppnet.errors import CorruptFileError, check_that
 from sppnet.geometry import (
     CellGrid,
     clip_boxes,
+    distinct_windows,
     regions_of_windows,
     scale_boxes,
     shorter_side_size,
     windows_from_regions,
 )
 from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
-from sppnet.ops import Mode, bins, pool_image, pool_windows
+from sppnet.ops import Mode, bins, pool_chunks, pool_image, pool_windows
 from sppnet.storage import TensorCache, cache_key
 
 Boxes = NDArray[np.float64]
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
-# Windows pooled at a time: their features (13 kB each with 240 channels and 14 bins) stay in the processor's cache.
-CHUNK: Final = 512
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,15 @@ class FeatureMap:
         Regions that fall on one window have one feature. Box regression measured from the window instead of
         from each of them is free of up to a cell of noise.
         """
+        return self._regions(self.windows(regions))
+
+    def distinct(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each window that regions (R, 4) fall on, as ``snap`` has it, in one order."""
+        return self._regions(distinct_windows(self.windows(regions))[0])
+
+    def _regions(self, windows: NDArray[np.int64]) -> Boxes:
         down, across = self._factors
-        snapped = regions_of_windows(self.windows(regions), self.grid)
-        return clip_boxes(scale_boxes(snapped, (1 / down, 1 / across)), self.size)
+        return clip_boxes(scale_boxes(regions_of_windows(windows, self.grid), (1 / down, 1 / across)), self.size)
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the picture into one row.
@@ -81,7 +86,8 @@ class FeatureMap:
         Returns:
             (R, B * C) float32, bin by bin and in it channel by channel.
         """
-        return _rows(self.values.float(), torch.from_numpy(self.windows(regions)), levels)
+        pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
+        return pooled.transpose(1, 2).flatten(1)
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
@@ -95,14 +101,10 @@ class FeatureMap:
         Returns:
             (R, K) float32.
         """
-        windows, which = np.unique(self.windows(regions), axis=0, return_inverse=True)
-        values, chunks = self.values.float(), torch.split(torch.from_numpy(windows), CHUNK)
-        parts = [torch.addmm(bias, _rows(values, chunk, levels), weights.T) for chunk in chunks]
-        return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which.reshape(-1))]
-
-
-def _rows(values: Tensor, windows: Tensor, levels: Sequence[int]) -> Tensor:
-    return pool_windows(values, windows, levels=levels).transpose(1, 2).flatten(1)
+        windows, which = distinct_windows(self.windows(regions))
+        pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
+        parts = [torch.addmm(bias, rows.flatten(1), weights.T) for rows in pooled]
+        return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which)]
 
 
 class Encoder:

@@ -217,6 +217,17 @@ def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid) -> Boxes:
     return np.stack([left, top, right, bottom], axis=1)
 
 
+def distinct_windows(windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct rows of windows (R, 4) in ascending order, (U, 4), and which of them each row is, (R,)."""
+    base = int(windows.max(initial=0)) + 1
+    if base**4 >= 2**63:
+        rows, which = np.unique(windows, axis=0, return_inverse=True)
+        return rows, which.reshape(-1)
+    # One whole number a row sorts ten times faster than rows do.
+    keys, which = np.unique(windows @ base ** np.arange(3, -1, -1), return_inverse=True)
+    return np.stack(np.unravel_index(keys, (base,) * 4), axis=1).astype(np.int64), which
+
+
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 

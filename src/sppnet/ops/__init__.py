@@ -4,26 +4,18 @@ One custom operator (``definition``) with a readable specification (``reference`
 processor (``cpu_numba``). Bin edges come from ``geometry`` as whole numbers, so kernels cannot disagree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from sppnet.errors import check_shape, check_that
-from sppnet.ops.contract import Backend, Mode, check_features, check_options
+from sppnet.ops import cpu_numba
+from sppnet.ops.contract import Backend, Mode, bins, check_features, check_options, check_windows
 from sppnet.ops.definition import pool
 from sppnet.ops.reference import pool_reference
 
-__all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_image", "pool_windows"]
-
-
-def bins(levels: Sequence[int]) -> int:
-    """Return how many bins a pyramid has.
-
-    >>> bins((6, 3, 2, 1))
-    50
-    """
-    return sum(level * level for level in levels)
+__all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_chunks", "pool_image", "pool_windows"]
 
 
 def pool_windows(
@@ -78,6 +70,27 @@ def pool_windows(
         features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
     chosen = pool_reference if backend == "reference" else pool
     return chosen(features, windows.to(features.device), list(levels), mode).transpose(1, 2)
+
+
+def pool_chunks(
+    features: Tensor, windows: Tensor, *, levels: Sequence[int] = (6, 3, 2, 1), size: int = 512
+) -> Iterator[Tensor]:
+    """Pool many windows of one map by their maxima, a chunk at a time, into one buffer: for scoring as they come.
+
+    What windows share is computed once for all chunks, and no memory is taken anew.
+
+    Args:
+        features: (C, H, W) on the processor; no gradient reaches it.
+        windows: (R, 4) int64, levels: as in ``pool_windows``.
+        size: windows a chunk; 512 of 14 bins and 240 channels stay in the processor's cache.
+    Yields:
+        (size, B, C), the last one shorter; overwritten by the next.
+    """
+    check_options("pool_chunks", levels, "max", None)
+    check_features("pool_chunks", features)
+    windows = torch.nn.functional.pad(windows, (1, 0))
+    check_windows(windows, features[None].shape)
+    yield from cpu_numba.chunks(features[None], windows, levels, "max", size=size)
 
 
 def pool_image(

@@ -12,6 +12,15 @@ Mode = Literal["max", "average"]
 Backend = Literal["reference"]
 
 
+def bins(levels: Sequence[int]) -> int:
+    """Return how many bins a pyramid has.
+
+    >>> bins((6, 3, 2, 1))
+    50
+    """
+    return sum(level * level for level in levels)
+
+
 def check_options(function: str, levels: Sequence[int], mode: str, backend: str | None) -> None:
     """Raise ArgumentError unless levels, mode and backend are what ``pool_windows`` says."""
     whole = isinstance(levels, Sequence) and all(type(level) is int and level >= 1 for level in levels)

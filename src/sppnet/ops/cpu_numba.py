@@ -2,10 +2,13 @@
 
 Levels that divide a finer one are maxima of its bins: under the floor/ceil rule 3 x 3, 2 x 2 and 1 x 1 are
 *exactly* maxima of groups of the 6 x 6 bins, so a window's cells are read once however many levels there are.
+Where windows overlap much, *tables* are made first: maxima of the 2 x 2, 4 x 4 and 8 x 8 cells from each cell on.
+Four blocks of a table, which may overlap, then cover a bin of any size up to twice the block's.
 Half precision is computed in float32, which changes no maximum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import Final
@@ -17,10 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.geometry import bin_edges
+from sppnet.ops.contract import bins
 
 Whole = NDArray[np.int64]
 Cells = NDArray[np.floating]
 
+MOST_TABLES: Final = 3  # blocks of up to 8 x 8 cells
+WORTH_TABLES: Final = 3.0  # how many times windows must cover the map for a table to pay: measured, see benchmarks
 MOST_THREADS: Final[int] = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 # numba's simplest threading layer, the only one on some machines, ends the process if two threads enter it.
 _ONE_AT_A_TIME = Lock()
@@ -28,15 +34,43 @@ _ONE_AT_A_TIME = Lock()
 
 def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
     """Pool windows (R, 5) of (N, C, H, W) into (R, B, C)."""
-    cells = _channels_last(features)
-    starts, ends = _edges(max(features.shape[2:]), tuple(levels))
-    bins = sum(level * level for level in levels)
-    pooled = torch.empty(len(windows), bins, features.shape[1], dtype=cells.dtype)
-    kernel, plan = (_pool_max, _plan(tuple(levels))) if mode == "max" else (_pool_average, _direct(tuple(levels)))
-    with _ONE_AT_A_TIME:
-        numba.set_num_threads(_threads())
-        kernel(cells.numpy(), windows.numpy(), starts, ends, plan, pooled.numpy())
+    (pooled,) = chunks(features, windows, levels, mode, size=max(1, len(windows)))
     return pooled.to(features.dtype)
+
+
+def chunks(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, *, size: int) -> Iterator[Tensor]:
+    """Pool windows as ``forward`` does, ``size`` at a time, into one buffer that each chunk overwrites."""
+    cells = _channels_last(features)
+    edges = _edges(max(features.shape[2:]), tuple(levels))
+    buffer = torch.empty(min(size, len(windows)), bins(levels), features.shape[1], dtype=cells.dtype)
+    if mode == "max":
+        kernel, plan, source = _pool_max, _plan(tuple(levels)), _tables(cells, windows, max(levels))
+    else:
+        kernel, plan, source = _pool_average, _direct(tuple(levels)), cells.numpy()
+    for part in torch.split(windows, size):
+        pooled = buffer[: len(part)]
+        with _threads():
+            kernel(source, part.numpy(), *edges, plan, pooled.numpy())
+        yield pooled
+
+
+def _tables(cells: Tensor, windows: Tensor, finest: int) -> Cells:
+    """Return (T, N, H, W, C): entry t of a cell is the maximum of 2^t x 2^t cells from it on, as far as they exist.
+
+    T is 1, the cells themselves, where making more costs more than reading cells over and over.
+    """
+    count, height, width, _ = cells.shape
+    areas = ((windows[:, 3] - windows[:, 1]) * (windows[:, 4] - windows[:, 2])).double()
+    side = float(areas.mean().sqrt()) / finest if len(windows) else 1.0
+    depth = min(int(np.log2(max(side, 1.0))), MOST_TABLES)
+    if depth == 0 or float(areas.sum()) < WORTH_TABLES * depth * count * height * width:
+        return cells.numpy()[None]
+    tables = torch.empty(1 + depth, *cells.shape, dtype=cells.dtype)
+    tables[0] = cells
+    with _threads():
+        for index in range(depth):
+            _double(tables[index].numpy(), 1 << index, tables[index + 1].numpy())
+    return np.asarray(tables.numpy())
 
 
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
@@ -55,14 +89,18 @@ def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequen
         _direct(tuple(levels)),
         found.numpy(),
     )
-    with _ONE_AT_A_TIME:
-        numba.set_num_threads(_threads())
-        kernel(*arrays, _threads())
+    with _threads() as threads:
+        kernel(*arrays, threads)
     return found.to(features.dtype).permute(0, 3, 1, 2)
 
 
-def _threads() -> int:
-    return min(torch.get_num_threads(), MOST_THREADS)
+@contextmanager
+def _threads() -> Iterator[int]:
+    """Take the kernels for one thread of the caller's, with as many threads of their own as torch has; yield those."""
+    with _ONE_AT_A_TIME:
+        threads = min(torch.get_num_threads(), MOST_THREADS)
+        numba.set_num_threads(threads)
+        yield threads
 
 
 def _channels_last(features: Tensor) -> Tensor:
@@ -108,21 +146,50 @@ def _larger(best, value):  # type: ignore[no-untyped-def]  # pragma: no cover
     return value if value > best or value != value else best
 
 
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _double(table, side, doubled):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write maxima of 2 x 2 blocks of ``side``, a block apart, of (N, H, W, C) from each cell on."""
+    count, height, width, _ = table.shape
+    for row in numba.prange(count * height):
+        index, y = row // height, row % height
+        below = min(y + side, height - 1)
+        for x in range(width):
+            beside = min(x + side, width - 1)
+            _four(
+                table[index, y, x],
+                table[index, y, beside],
+                table[index, below, x],
+                table[index, below, beside],
+                doubled[index, y, x],
+            )
+
+
 @numba.njit(cache=True)
-def _cells_max(cells, y0, y1, x0, x1, best):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write the maximum of cells (H, W, C) in [y0, y1) x [x0, x1) into best (C,)."""
-    best[:] = cells[y0, x0]
-    for y in range(y0, y1):
+def _four(first, second, third, fourth, best):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for c in range(len(best)):
+        best[c] = _larger(_larger(first[c], second[c]), _larger(third[c], fourth[c]))
+
+
+@numba.njit(cache=True)
+def _block_max(tables, index, y0, y1, x0, x1, best):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write the maximum over [y0, y1) x [x0, x1) into best (C,), from the largest blocks that fit."""
+    depth, side = 0, 1
+    while depth + 1 < len(tables) and 2 * side <= min(y1 - y0, x1 - x0):
+        depth, side = depth + 1, 2 * side
+    table, bottom, right = tables[depth, index], y1 - side, x1 - side
+    _four(table[y0, x0], table[y0, right], table[bottom, x0], table[bottom, right], best)
+    if y1 - y0 <= 2 * side and x1 - x0 <= 2 * side:
+        return
+    y = y0
+    while y < y1:
+        across = table[min(y, bottom)]
         x = x0
-        while x + 1 < x1:  # two cells a pass: half as many reads and writes of the maximum so far
-            first, second = cells[y, x], cells[y, x + 1]
+        while x < x1:  # two blocks a pass: half as many reads and writes of the maximum so far
+            first, second = across[min(x, right)], across[min(x + side, right)]
             for c in range(len(best)):
                 best[c] = _larger(best[c], _larger(first[c], second[c]))
-            x += 2
-        if x < x1:
-            last = cells[y, x]
-            for c in range(len(best)):
-                best[c] = _larger(best[c], last[c])
+            x += 2 * side
+        y += side
 
 
 @numba.njit(cache=True)
@@ -141,7 +208,7 @@ def _bins_max(finer, level, group, pooled):  # type: ignore[no-untyped-def]  # p
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _pool_max(features, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _pool_max(tables, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
     for r in numba.prange(len(windows)):
         index, left, top, right, bottom = windows[r]
         for step in plan:
@@ -157,7 +224,7 @@ def _pool_max(features, windows, starts, ends, plan, pooled):  # type: ignore[no
                         left + starts[right - left, edge + column],
                         left + ends[right - left, edge + column],
                     )
-                    _cells_max(features[index], y0, y1, x0, x1, out[row * level + column])
+                    _block_max(tables, index, y0, y1, x0, x1, out[row * level + column])
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
