@@ -185,7 +185,8 @@ class Detector:
         """
         encoder, proposals = self._prepared(data)
         for sample in progress("Computing feature maps", data.samples):
-            encoder(sample.path)
+            if self.cache is not None and not encoder.is_cached(sample.path):
+                encoder(sample.path)
         pictures = [_labelled(sample, encoder, proposals) for sample in data.samples]
         head = teach(pictures, len(data.classes), levels=self.levels, seed=self.seed, progress=progress)
         self._learnt = _Learnt(encoder, proposals, head, data.classes)

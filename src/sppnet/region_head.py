@@ -40,6 +40,7 @@ NEGATIVES: Final = 60
 NEAR_NEGATIVES: Final = 20
 REGRESSED: Final = 60
 HARD_NEGATIVES: Final = 40
+MINED: Final = 2  # one region in so many is looked at for hard negatives: its neighbours look the same
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,10 @@ def teach(
         for index, picture in enumerate(progress("Sampling regions", pictures))
     ]
     examples = Examples.joined([example for example, _ in first])
-    scale = MEAN_NORM / max(float(np.linalg.norm(examples.features, axis=1).mean()), 1e-12)
+    lengths = np.sqrt(np.einsum("nd,nd->n", examples.features, examples.features))
+    scale = MEAN_NORM / max(float(lengths.mean()), 1e-12)
     deltas = _regress([regression for _, regression in first], classes, scale)
+    del first  # several hundred megabytes, before as many come
     svm = _train(examples, scale)
     head = RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
     hard = [_hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
@@ -221,6 +224,7 @@ def _first_examples(
 def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
     """Pool the negatives that the first SVM scores above its margin, the worst first, near-duplicates dropped."""
     feature_map, regions = picture.load()
+    regions = regions[::MINED]
     scores = head.scores(feature_map, regions)
     _, targets = picture.overlaps(regions, scores.shape[1])
     wrong = np.zeros_like(targets)
@@ -247,13 +251,11 @@ def _train(examples: Examples, scale: float, start: LinearSvm | None = None) -> 
 
 def _regress(parts: Sequence[Regressed], classes: int, scale: float) -> tuple[Tensor, Tensor]:
     """Fit one ridge regression a class, from pooled regions to the four deltas."""
-    features = np.concatenate([part.features for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
-    deltas = np.concatenate([part.deltas for part in parts])
-    weights = torch.zeros(classes, 4, features.shape[1])
+    weights = torch.zeros(classes, 4, parts[0].features.shape[1])
     bias = torch.zeros(classes, 4)
-    for label in np.unique(labels):
-        mine = labels == label
-        solved, constant = ridge(features[mine], deltas[mine], penalty=RIDGE_PENALTY / scale**2)
+    for label in np.unique(np.concatenate([part.labels for part in parts])):
+        features = np.concatenate([part.features[part.labels == label] for part in parts])
+        deltas = np.concatenate([part.deltas[part.labels == label] for part in parts])
+        solved, constant = ridge(features, deltas, penalty=RIDGE_PENALTY / scale**2)
         weights[label], bias[label] = torch.from_numpy(solved), torch.from_numpy(constant)
     return weights, bias
