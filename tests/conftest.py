@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton, which compiling imports
 
 
 @pytest.fixture(scope="session")

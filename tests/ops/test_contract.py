@@ -42,15 +42,15 @@ def numbered_windows(count: int) -> Tensor:
 @pytest.mark.parametrize("count", [0, 4])
 def test_the_operator_keeps_pytorchs_rules(shape: tuple[int, ...], count: int, mode: Mode) -> None:
     features = random_map(*shape).requires_grad_()
-    torch.library.opcheck(pool, (features, numbered_windows(count), [3, 1], mode))
+    torch.library.opcheck(pool, (features, numbered_windows(count), [3, 1], mode, ""))
 
 
 @each_mode
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_backward_operator_keeps_pytorchs_rules(dtype: torch.dtype, mode: Mode) -> None:
     features, windows = random_map(2, 3, 8, 9).to(dtype), numbered_windows(4)
-    torch.library.opcheck(pool, (features, windows, [3, 1], mode))
-    torch.library.opcheck(pool_backward, (torch.ones(4, 10, 3, dtype=dtype), features, windows, [3, 1], mode))
+    torch.library.opcheck(pool, (features, windows, [3, 1], mode, ""))
+    torch.library.opcheck(pool_backward, (torch.ones(4, 10, 3, dtype=dtype), features, windows, [3, 1], mode, ""))
 
 
 def test_a_second_derivative_is_refused_and_not_zero() -> None:
@@ -142,7 +142,9 @@ def test_an_unknown_mode_is_named(function: str) -> None:
 
 @pytest.mark.parametrize("function", ["pool_windows", "pool_image"])
 def test_an_unknown_backend_is_named(function: str) -> None:
-    expected = f"{function}: backend must be reference or None, got 'cuda'. Leave it out."
+    expected = (
+        f"{function}: backend must be None, reference, numba or triton, got 'cuda'. Leave it out for the fastest."
+    )
     with pytest.raises(ArgumentError, match=f"^{re.escape(expected)}$"):
         call(function, backend="cuda")
 

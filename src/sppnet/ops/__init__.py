@@ -1,7 +1,8 @@
 """Spatial pyramid pooling: a vector of fixed length from a feature map, or any window of it, of any size.
 
-One custom operator (``definition``) with a readable specification (``reference``) and a kernel for the
-processor (``cpu_numba``). Bin edges come from ``geometry`` as whole numbers, so kernels cannot disagree.
+One custom operator (``definition``) with a readable specification (``reference``), a kernel for the processor
+(``cpu_numba``) and one for a GPU (``gpu_triton``). Bin edges come from ``geometry`` as whole numbers, so that
+kernels cannot disagree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,6 @@ from sppnet.errors import check_shape, check_that
 from sppnet.ops import cpu_numba
 from sppnet.ops.contract import Backend, Mode, bins, check_features, check_options, check_windows
 from sppnet.ops.definition import pool
-from sppnet.ops.reference import pool_reference
 
 __all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_chunks", "pool_image", "pool_windows"]
 
@@ -35,7 +35,8 @@ def pool_windows(
             or, with (N, C, H, W), (R, 5) int64 with the index of the map first.
         levels: bins per side of each level of the pyramid, in output order.
         mode: "max", as in the paper, or "average".
-        backend: "reference" for the specification; by default the fastest for the device.
+        backend: "reference" (the specification, on any device), "numba" (processor) or "triton" (GPU); by default
+            the fastest for the device.
     Returns:
         (R, C, B) of the features' type, B the sum of n * n over levels; bins row by row, level by level.
         Gradients reach ``features``; of equal maxima, the first cell in row order has it.
@@ -68,8 +69,8 @@ def pool_windows(
     )
     if single:
         features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
-    chosen = pool_reference if backend == "reference" else pool
-    return chosen(features, windows.to(features.device), list(levels), mode).transpose(1, 2)
+    pooled: Tensor = pool(features, windows.to(features.device), list(levels), mode, backend or "")
+    return pooled.transpose(1, 2)
 
 
 def pool_chunks(

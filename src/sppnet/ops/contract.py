@@ -9,7 +9,7 @@ from torch import Tensor
 from sppnet.errors import ShapeError, check_shape, check_that, message
 
 Mode = Literal["max", "average"]
-Backend = Literal["reference"]
+Backend = Literal["reference", "numba", "triton"]
 
 
 def bins(levels: Sequence[int]) -> int:
@@ -27,8 +27,9 @@ def check_options(function: str, levels: Sequence[int], mode: str, backend: str 
     sound = whole and len(levels) > 0
     check_that(sound, function, "levels", "whole numbers from 1, at least one", levels, advice="Try (6, 3, 2, 1)")
     check_that(mode in ("max", "average"), function, "mode", "max or average", repr(mode), advice="Name one of these")
-    known = backend in (None, "reference")
-    check_that(known, function, "backend", "reference or None", repr(backend), advice="Leave it out")
+    known = backend in (None, "reference", "numba", "triton")
+    expected = "None, reference, numba or triton"
+    check_that(known, function, "backend", expected, repr(backend), advice="Leave it out for the fastest")
 
 
 def check_features(function: str, features: Tensor) -> None:

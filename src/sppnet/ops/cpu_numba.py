@@ -9,7 +9,6 @@ Half precision is computed in float32, which changes no maximum.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from threading import Lock
 from typing import Final
 
@@ -19,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.geometry import bin_edges
 from sppnet.ops.contract import bins
+from sppnet.ops.planning import direct_plan, edge_tables, nested_plan
 
-Whole = NDArray[np.int64]
 Cells = NDArray[np.floating]
 
 MOST_TABLES: Final = 3  # blocks of up to 8 x 8 cells
@@ -41,12 +39,12 @@ def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str)
 def chunks(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, *, size: int) -> Iterator[Tensor]:
     """Pool windows as ``forward`` does, ``size`` at a time, into one buffer that each chunk overwrites."""
     cells = _channels_last(features)
-    edges = _edges(max(features.shape[2:]), tuple(levels))
+    edges = edge_tables(max(features.shape[2:]), tuple(levels))
     buffer = torch.empty(min(size, len(windows)), bins(levels), features.shape[1], dtype=cells.dtype)
     if mode == "max":
-        kernel, plan, source = _pool_max, _plan(tuple(levels)), _tables(cells, windows, max(levels))
+        kernel, plan, source = _pool_max, nested_plan(tuple(levels)), _tables(cells, windows, max(levels))
     else:
-        kernel, plan, source = _pool_average, _direct(tuple(levels)), cells.numpy()
+        kernel, plan, source = _pool_average, direct_plan(tuple(levels)), cells.numpy()
     for part in torch.split(windows, size):
         pooled = buffer[: len(part)]
         with _threads():
@@ -76,7 +74,7 @@ def _tables(cells: Tensor, windows: Tensor, finest: int) -> Cells:
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
     """(R, B, C) -> (N, C, H, W), channels last in memory; which cell was the maximum is found again."""
     cells = _channels_last(features)
-    starts, ends = _edges(max(features.shape[2:]), tuple(levels))
+    starts, ends = edge_tables(max(features.shape[2:]), tuple(levels))
     wanted = gradient.detach().to(cells.dtype).contiguous()
     found = torch.zeros_like(cells)
     kernel = _max_gradient if mode == "max" else _average_gradient
@@ -86,7 +84,7 @@ def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequen
         windows.numpy(),
         starts,
         ends,
-        _direct(tuple(levels)),
+        direct_plan(tuple(levels)),
         found.numpy(),
     )
     with _threads() as threads:
@@ -107,37 +105,6 @@ def _channels_last(features: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, H, W, C) float32 or float64, contiguous; a view where memory is so already."""
     wide = features.detach() if features.dtype in (torch.float32, torch.float64) else features.detach().float()
     return wide.permute(0, 2, 3, 1).contiguous()
-
-
-@lru_cache(maxsize=64)
-def _edges(longest: int, levels: tuple[int, ...]) -> tuple[Whole, Whole]:
-    """Return for every length up to ``longest`` the starts and ends of all levels' bins, (longest + 1, edges)."""
-    lengths = np.arange(longest + 1)
-    edges = [bin_edges(lengths, level) for level in levels]
-    starts, ends = (np.concatenate(side, axis=1) for side in zip(*edges, strict=True))
-    return np.ascontiguousarray(starts), np.ascontiguousarray(ends)
-
-
-@lru_cache(maxsize=64)
-def _direct(levels: tuple[int, ...]) -> Whole:
-    """Return for every level: its bins per side, its first bin, its first edge, no finer level, 0."""
-    steps, first_bin, first_edge = [], 0, 0
-    for level in levels:
-        steps.append((level, first_bin, first_edge, 0, 0))
-        first_bin, first_edge = first_bin + level * level, first_edge + level
-    return np.array(steps, dtype=np.int64)
-
-
-@lru_cache(maxsize=64)
-def _plan(levels: tuple[int, ...]) -> Whole:
-    """As ``_direct``, finest level first, with the smallest finer level that each divides and its first bin."""
-    steps = _direct(levels).copy()
-    steps = steps[np.argsort(-steps[:, 0], kind="stable")]
-    for index, step in enumerate(steps):
-        finer = [other for other in steps[:index] if other[0] % step[0] == 0]
-        if finer:
-            step[3:] = finer[-1][:2]
-    return steps
 
 
 @numba.njit(inline="always")

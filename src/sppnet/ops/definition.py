@@ -1,37 +1,65 @@
-"""The operator ``sppnet::pool``: its schema, kernels, shapes without values, and gradient.
+"""The operator ``sppnet::pool``: its schema, its kernels, shapes without values, and gradient.
 
 The only file that touches ``torch.library``.
 """
 
+import warnings
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sppnet.ops import cpu_numba
-from sppnet.ops.contract import check_windows
-from sppnet.ops.reference import pool_reference
+from sppnet.ops import cpu_numba, reference
+from sppnet.ops.contract import bins, check_windows
 
 
 @torch.library.custom_op("sppnet::pool", mutates_args=())
-def pool(features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
+def pool(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:
     """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into (R, B, C)."""
-    return pool_reference(features, windows, levels, mode).contiguous()
+    check_windows(windows, features.shape)  # here, where compiled code comes by too: kernels read without limits
+    pooled: Tensor = _kernels(features, backend).forward(features, windows, levels, mode)
+    return pooled
 
 
 @torch.library.custom_op("sppnet::pool_backward", mutates_args=())
-def pool_backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
-    """(R, B, C) -> (N, C, H, W): the gradient of ``pool`` for its features."""
-    with torch.enable_grad():
-        leaf = features.detach().requires_grad_()
-        (found,) = torch.autograd.grad(pool_reference(leaf, windows, levels, mode), leaf, gradient)
-    return found.contiguous(memory_format=torch.channels_last)
+def pool_backward(
+    gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str
+) -> Tensor:
+    """(R, B, C) -> (N, C, H, W), channels last in memory: the gradient of ``pool`` for its features."""
+    check_windows(windows, features.shape)
+    found: Tensor = _kernels(features, backend).backward(gradient, features, windows, levels, mode)
+    return found
+
+
+def _kernels(features: Tensor, backend: str) -> ModuleType:
+    """Return the module that pools: the one named, or the fastest for where the features lie."""
+    name = backend or {"cpu": "numba", "cuda": "triton"}.get(features.device.type, "reference")
+    if name == "triton":
+        return _triton() if not backend else _named_triton()
+    return {"numba": cpu_numba, "reference": reference}[name]
+
+
+def _named_triton() -> ModuleType:
+    from sppnet.ops import gpu_triton
+
+    return gpu_triton
+
+
+@cache
+def _triton() -> ModuleType:
+    """Return the GPU's kernels, or the reference, with one warning, where Triton is not installed."""
+    try:
+        return _named_triton()
+    except ImportError as error:
+        warnings.warn(f"Triton is not installed ({error}): pooling on the GPU is slow.", RuntimeWarning, stacklevel=2)
+        return reference
 
 
 @pool.register_fake
-def _pool_shape(features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:  # noqa: ARG001
-    bins = sum(level * level for level in levels)
-    return features.new_empty(windows.shape[0], bins, features.shape[1])
+def _pool_shape(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:  # noqa: ARG001
+    return features.new_empty(windows.shape[0], bins(levels), features.shape[1])
 
 
 @pool_backward.register_fake
@@ -41,30 +69,19 @@ def _backward_shape(
     windows: Tensor,  # noqa: ARG001
     levels: list[int],  # noqa: ARG001
     mode: str,  # noqa: ARG001
+    backend: str,  # noqa: ARG001
 ) -> Tensor:
     return torch.empty_like(features, memory_format=torch.channels_last)
 
 
-@pool.register_kernel("cpu")
-def _pool_on_cpu(features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
-    check_windows(windows, features.shape)  # here, where compiled code comes by too: the kernel reads without limits
-    return cpu_numba.forward(features, windows, levels, mode)
-
-
-@pool_backward.register_kernel("cpu")
-def _backward_on_cpu(gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str) -> Tensor:
-    check_windows(windows, features.shape)
-    return cpu_numba.backward(gradient, features, windows, levels, mode)
-
-
-def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, list[int], str], output: Tensor) -> None:  # noqa: ARG001
-    features, windows, ctx.levels, ctx.mode = inputs
+def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, list[int], str, str], output: Tensor) -> None:  # noqa: ARG001
+    features, windows, *ctx.options = inputs
     ctx.save_for_backward(features, windows)
 
 
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
     features, windows = ctx.saved_tensors
-    return pool_backward(gradient, features, windows, ctx.levels, ctx.mode), None, None, None
+    return pool_backward(gradient, features, windows, *ctx.options), None, None, None, None
 
 
 pool.register_autograd(_gradients, setup_context=_setup)

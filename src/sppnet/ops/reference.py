@@ -1,34 +1,48 @@
-"""The specification of the pooling, in plain PyTorch: slow, short, differentiable, on any device."""
+"""The specification of the pooling and of its gradient, in plain PyTorch: slow, short, on any device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from sppnet.geometry import bin_edges
-from sppnet.ops.contract import check_windows
+from sppnet.ops.contract import bins
 
 
-def pool_reference(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
+def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
     """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into (R, B, C)."""
-    check_windows(windows, features.shape)
-    pool_cells = _first_maximum if mode == "max" else _average
-    pooled = []
-    for index, left, top, right, bottom in windows.tolist():
-        window = features[index, :, top:bottom, left:right]
+    pooled = features.new_empty(len(windows), bins(levels), features.shape[1])
+    for row, number, index, rows, columns in _bins(windows, levels):
+        cells = features[index, :, rows, columns].flatten(1)
+        pooled[row, number] = cells.gather(1, _first_maximum(cells)[:, None])[:, 0] if mode == "max" else cells.mean(1)
+    return pooled
+
+
+def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
+    """(R, B, C) -> (N, C, H, W), channels last in memory: each bin's goes to its maximum, or to all its cells."""
+    found = torch.zeros_like(features, memory_format=torch.channels_last)
+    channels = torch.arange(features.shape[1], device=features.device)
+    for row, number, index, rows, columns in _bins(windows, levels):
+        part, given = found[index, :, rows, columns], gradient[row, number]
+        if mode == "max":
+            place = _first_maximum(features[index, :, rows, columns].flatten(1))
+            part[channels, place // part.shape[2], place % part.shape[2]] += given
+        else:
+            part += (given / (part.shape[1] * part.shape[2]))[:, None, None]
+    return found
+
+
+def _bins(windows: Tensor, levels: Sequence[int]) -> Iterator[tuple[int, int, int, slice, slice]]:
+    """Yield of every bin: its window, its number, its map, and the rows and columns that it covers there."""
+    for row, (index, left, top, right, bottom) in enumerate(windows.tolist()):
+        number = 0
         for level in levels:
-            rows = zip(*bin_edges(bottom - top, level), strict=True)
-            columns = list(zip(*bin_edges(right - left, level), strict=True))
-            pooled += [pool_cells(window[:, y0:y1, x0:x1].flatten(1)) for y0, y1 in rows for x0, x1 in columns]
-    bins = sum(level * level for level in levels)
-    none = features.sum((2, 3))[:0]  # of no windows too, the gradient is a map of zeros
-    return (torch.stack(pooled) if pooled else none).reshape(len(windows), bins, features.shape[1])
+            for y0, y1 in zip(*bin_edges(bottom - top, level), strict=True):
+                for x0, x1 in zip(*bin_edges(right - left, level), strict=True):
+                    yield row, number, index, slice(top + y0, top + y1), slice(left + x0, left + x1)
+                    number += 1
 
 
 def _first_maximum(cells: Tensor) -> Tensor:
-    """(C, cells) -> (C,): the maximum; its gradient goes to the first of equals, and NaN counts as largest."""
-    return cells.gather(1, cells.detach().argmax(dim=1, keepdim=True))[:, 0]
-
-
-def _average(cells: Tensor) -> Tensor:
-    return cells.mean(dim=1)
+    """(C, cells) -> (C,): where the maximum is, the first of equals; NaN counts as largest."""
+    return cells.argmax(dim=1)

@@ -1,0 +1,89 @@
+"""The GPU's kernels against the specification: under Triton's interpreter, and on a GPU where there is one."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sppnet.ops import pool_image, pool_windows
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+WINDOWS = [[0, 0, 0, 9, 7], [1, 2, 3, 5, 4], [1, 0, 0, 1, 1], [0, 3, 2, 9, 7], [1, 0, 6, 9, 7]]
+LEVELS = [(6, 3, 2, 1), (3, 2, 1), (1, 2, 4), (5, 1), (2, 2)]
+
+
+def _features(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    values = torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(seed))  # whole: many ties
+    return values.to(dtype).to(DEVICE)
+
+
+def _both(features: Tensor, levels: tuple[int, ...], mode: str) -> list[tuple[Tensor, Tensor]]:
+    """Return the pooled bins and the gradient of the features, by Triton and by the specification."""
+    results = []
+    windows = torch.tensor(WINDOWS, device=DEVICE)
+    for backend in ("triton", "reference"):
+        leaf = features.clone().requires_grad_()
+        pooled = pool_windows(leaf, windows, levels=levels, mode=mode, backend=backend)
+        weights = torch.arange(pooled.numel(), device=DEVICE).reshape(pooled.shape) % 7
+        (gradient,) = torch.autograd.grad(pooled, leaf, weights.to(pooled.dtype))
+        results.append((pooled.detach(), gradient))
+    return results
+
+
+@pytest.mark.parametrize("levels", LEVELS, ids=str)
+@pytest.mark.parametrize("mode", ["max", "average"])
+def test_bins_and_gradients_agree(levels: tuple[int, ...], mode: str) -> None:
+    (pooled, gradient), (expected, expected_gradient) = _both(_features(2, 5, 7, 9), levels, mode)
+    if mode == "max":
+        assert torch.equal(pooled, expected)
+        assert torch.equal(gradient, expected_gradient)  # whole numbers: any order of adding gives the same
+    torch.testing.assert_close(pooled, expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(gradient, expected_gradient, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types(dtype: torch.dtype) -> None:
+    (pooled, gradient), (expected, expected_gradient) = _both(_features(2, 3, 7, 9, dtype=dtype), (3, 1), "max")
+    assert pooled.dtype == gradient.dtype == dtype
+    assert torch.equal(pooled, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("special", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_goes_the_same_way(special: float) -> None:
+    features = _features(2, 4, 7, 9)
+    features[:, ::2, 3, 4] = special
+    features[1, 1] = special
+    (pooled, gradient), (expected, expected_gradient) = _both(features, (4, 2, 1), "max")
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 127, 129])
+def test_any_number_of_channels(channels: int) -> None:
+    features = _features(1, channels, 4, 5, seed=channels)
+    pooled = pool_image(features, levels=(2, 1), backend="triton")
+    assert torch.equal(pooled, pool_image(features, levels=(2, 1), backend="reference"))
+
+
+def test_every_size_up_to_eight() -> None:
+    for height in range(1, 9):
+        for width in range(1, 9):
+            features = _features(1, 2, height, width, seed=9 * height + width)
+            pooled = pool_image(features, levels=(6, 3, 2, 1), backend="triton")
+            assert torch.equal(pooled, pool_image(features, levels=(6, 3, 2, 1), backend="reference"))
+
+
+def test_no_windows_and_other_strides() -> None:
+    features = _features(1, 6, 9, 8).transpose(2, 3)[:, ::2]
+    none = torch.zeros(0, 5, dtype=torch.int64, device=DEVICE)
+    assert pool_windows(features, none, levels=(2,), backend="triton").shape == (0, 3, 4)
+    pooled = pool_image(features, levels=(3, 2), backend="triton")
+    assert torch.equal(pooled, pool_image(features, levels=(3, 2), backend="reference"))
+
+
+def test_unwritten_memory_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sppnet.ops import gpu_triton
+
+    empty = torch.empty
+    monkeypatch.setattr(gpu_triton.torch, "empty", lambda *size, **more: empty(*size, **more).fill_(float("nan")))
+    assert torch.isfinite(pool_image(_features(1, 3, 5, 4), levels=(6, 3, 2, 1), backend="triton")).all()
