@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sppnet.errors import ArgumentError, ShapeError
-from sppnet.ops import Mode, SpatialPyramidPool, bins, pool_image, pool_windows
+from sppnet.ops import Mode, SpatialPyramidPool, bins, pool_chunks, pool_image, pool_windows
+from sppnet.ops.contract import Backend
 from sppnet.ops.definition import pool, pool_backward
 
 MODES: list[Mode] = ["max", "average"]
@@ -296,3 +297,41 @@ def test_on_10_by_10_the_papers_sliding_windows_are_too_many() -> None:
     assert sliding(features, 6).shape == (2, 3, 81)
     assert pool_image(features, levels=(6,)).shape == (2, 3, 36)
     assert torch.equal(pool_image(features, levels=(6,)), F.adaptive_max_pool2d(features, 6).flatten(-2))
+
+
+# Memory of the caller's
+
+
+@pytest.mark.parametrize("backend", [None, "reference", "triton"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_pooling_into_memory_that_is_there(backend: Backend | None, dtype: torch.dtype) -> None:
+    features = random_map(3, 8, 9).to(dtype)
+    windows = torch.tensor([[0, 0, 9, 8], [2, 3, 4, 4]])
+    out = torch.full((2, 14, 3), torch.nan, dtype=dtype)
+    pooled = pool_windows(features, windows, levels=(3, 2, 1), backend=backend, out=out)
+    assert pooled.data_ptr() == out.data_ptr()
+    assert torch.equal(pooled, pool_windows(features, windows, levels=(3, 2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (torch.zeros(2, 3, 14), r"out must be \(2, 14, 3\), got \(2, 3, 14\)"),
+        (torch.zeros(2, 14, 3, dtype=torch.float64), "out must be contiguous torch.float32 on cpu, got torch.float64"),
+        (torch.zeros(2, 3, 14).transpose(1, 2), "got not contiguous torch.float32"),
+        (torch.zeros(2, 14, 3, requires_grad=True), "left out where gradients are asked for, got one"),
+    ],
+)
+def test_memory_that_does_not_fit_is_refused(out: torch.Tensor, said: str) -> None:
+    windows = torch.tensor([[0, 0, 9, 8], [2, 3, 4, 4]])
+    with pytest.raises(ArgumentError, match=said):
+        pool_windows(random_map(3, 8, 9), windows, levels=(3, 2, 1), out=out)
+
+
+def test_chunks_are_the_windows_in_order() -> None:
+    features = random_map(3, 8, 9)
+    windows = torch.tensor([[0, 0, 9, 8], [2, 3, 4, 4], [1, 1, 7, 8], [0, 0, 1, 1], [5, 2, 9, 8]])
+    parts = [part.clone() for part in pool_chunks(features, windows, levels=(3, 1), size=2)]
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat(parts).transpose(1, 2), pool_windows(features, windows, levels=(3, 1)))
+    assert [tuple(part.shape) for part in pool_chunks(features, windows[:0], levels=(3, 1))] == [(0, 10, 3)]

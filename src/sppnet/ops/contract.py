@@ -43,6 +43,18 @@ def check_features(function: str, features: Tensor) -> None:
     check_that(min(cells) > 0, function, "features", "of at least one cell", f"{cells} cells", advice=advice)
 
 
+def check_out(out: Tensor, features: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raise unless ``out`` can take what is pooled from ``features``: of ``shape``, its type, contiguous."""
+    advice = "Make it with torch.empty(windows, bins, channels)"
+    check_shape("pool_windows", "out", out.shape, shape, advice=advice)
+    fits = out.dtype == features.dtype and out.device == features.device and out.is_contiguous()
+    expected = f"contiguous {features.dtype} on {features.device}"
+    actual = f"{'' if out.is_contiguous() else 'not contiguous '}{out.dtype} on {out.device}"
+    check_that(fits, "pool_windows", "out", expected, actual, advice=advice)
+    asked = out.requires_grad or (features.requires_grad and torch.is_grad_enabled())
+    check_that(not asked, "pool_windows", "out", "left out where gradients are asked for", "one", advice=advice)
+
+
 def check_windows(windows: Tensor, shape: torch.Size) -> None:
     """Raise ShapeError unless every window (R, 5) holds a cell and lies inside its map of ``shape`` (N, C, H, W)."""
     count, _, height, width = shape

@@ -10,7 +10,7 @@ Half precision is computed in float32, which changes no maximum.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -30,26 +30,34 @@ MOST_THREADS: Final[int] = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-d
 _ONE_AT_A_TIME = Lock()
 
 
-def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
-    """Pool windows (R, 5) of (N, C, H, W) into (R, B, C)."""
-    (pooled,) = chunks(features, windows, levels, mode, size=max(1, len(windows)))
-    return pooled.to(features.dtype)
-
-
-def chunks(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, *, size: int) -> Iterator[Tensor]:
-    """Pool windows as ``forward`` does, ``size`` at a time, into one buffer that each chunk overwrites."""
+def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, pooled: Tensor) -> None:
+    """Pool windows (R, 5) of (N, C, H, W) into ``pooled`` (R, B, C)."""
     cells = _channels_last(features)
-    edges = edge_tables(max(features.shape[2:]), tuple(levels))
+    wide = pooled if pooled.dtype == cells.dtype else torch.empty(pooled.shape, dtype=cells.dtype)
+    kernel, *arrays = _prepared(cells, windows, tuple(levels), mode)
+    with _threads():
+        kernel(windows.numpy(), *arrays, wide.numpy())
+    if wide is not pooled:
+        pooled.copy_(wide)
+
+
+def chunks(features: Tensor, windows: Tensor, levels: Sequence[int], *, size: int) -> Iterator[Tensor]:
+    """Pool windows as ``forward`` does, by their maxima, ``size`` at a time, into one buffer."""
+    cells = _channels_last(features)
     buffer = torch.empty(min(size, len(windows)), bins(levels), features.shape[1], dtype=cells.dtype)
-    if mode == "max":
-        kernel, plan, source = _pool_max, nested_plan(tuple(levels)), _tables(cells, windows, max(levels))
-    else:
-        kernel, plan, source = _pool_average, direct_plan(tuple(levels)), cells.numpy()
+    kernel, *arrays = _prepared(cells, windows, tuple(levels), "max")
     for part in torch.split(windows, size):
-        pooled = buffer[: len(part)]
         with _threads():
-            kernel(source, part.numpy(), *edges, plan, pooled.numpy())
-        yield pooled
+            kernel(part.numpy(), *arrays, buffer[: len(part)].numpy())
+        yield buffer[: len(part)]
+
+
+def _prepared(cells: Tensor, windows: Tensor, levels: tuple[int, ...], mode: str) -> tuple[Any, ...]:
+    """Return the kernel and what it reads beside the windows."""
+    edges = edge_tables(max(cells.shape[1:3]), levels)
+    if mode == "max":
+        return _pool_max, _tables(cells, windows, max(levels)), *edges, nested_plan(levels)
+    return _pool_average, cells.numpy(), *edges, direct_plan(levels)
 
 
 def _tables(cells: Tensor, windows: Tensor, finest: int) -> Cells:
@@ -175,7 +183,7 @@ def _bins_max(finer, level, group, pooled):  # type: ignore[no-untyped-def]  # p
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _pool_max(tables, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _pool_max(windows, tables, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
     for r in numba.prange(len(windows)):
         index, left, top, right, bottom = windows[r]
         for step in plan:
@@ -195,7 +203,7 @@ def _pool_max(tables, windows, starts, ends, plan, pooled):  # type: ignore[no-u
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _pool_average(features, windows, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _pool_average(windows, features, starts, ends, plan, pooled):  # type: ignore[no-untyped-def]  # pragma: no cover
     for r in numba.prange(len(windows)):
         index, left, top, right, bottom = windows[r]
         total = np.empty(features.shape[3], dtype=np.float64)

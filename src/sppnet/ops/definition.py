@@ -18,9 +18,16 @@ from sppnet.ops.contract import bins, check_windows
 @torch.library.custom_op("sppnet::pool", mutates_args=())
 def pool(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:
     """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into (R, B, C)."""
-    check_windows(windows, features.shape)  # here, where compiled code comes by too: kernels read without limits
-    pooled: Tensor = _kernels(features, backend).forward(features, windows, levels, mode)
+    shape = (windows.shape[0], bins(levels), features.shape[1])
+    pooled = torch.empty(shape, dtype=features.dtype, device=features.device)
+    pool_into(pooled, features, windows, levels, mode, backend)
     return pooled
+
+
+def pool_into(pooled: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> None:
+    """Pool as ``pool`` does into memory that is there already, (R, B, C); without a gradient."""
+    check_windows(windows, features.shape)  # here, where compiled code comes by too: kernels read without limits
+    _kernels(features, backend).forward(features, windows, levels, mode, pooled)
 
 
 @torch.library.custom_op("sppnet::pool_backward", mutates_args=())

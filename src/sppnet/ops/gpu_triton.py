@@ -20,14 +20,12 @@ from sppnet.ops.planning import direct_plan, edge_tables, nested_plan
 WIDEST = 128  # channels a program
 
 
-def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
-    """Pool windows (R, 5) of (N, C, H, W) into (R, B, C)."""
+def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, pooled: Tensor) -> None:
+    """Pool windows (R, 5) of (N, C, H, W) into ``pooled`` (R, B, C)."""
     cells = features.detach().permute(0, 2, 3, 1).contiguous()
-    pooled = torch.empty(len(windows), bins(levels), cells.shape[3], dtype=cells.dtype, device=cells.device)
     plan = nested_plan(tuple(levels)) if mode == "max" else direct_plan(tuple(levels))
     kernel = _pool_max if mode == "max" else _pool_average
     _launch(kernel, cells, windows, tuple(levels), plan, pooled)
-    return pooled
 
 
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:

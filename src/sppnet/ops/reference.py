@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 
 from sppnet.geometry import bin_edges
-from sppnet.ops.contract import bins
 
 
-def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
-    """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into (R, B, C)."""
-    pooled = features.new_empty(len(windows), bins(levels), features.shape[1])
+def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, pooled: Tensor) -> None:
+    """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into ``pooled`` (R, B, C)."""
     for row, number, index, rows, columns in _bins(windows, levels):
         cells = features[index, :, rows, columns].flatten(1)
         pooled[row, number] = cells.gather(1, _first_maximum(cells)[:, None])[:, 0] if mode == "max" else cells.mean(1)
-    return pooled
 
 
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
