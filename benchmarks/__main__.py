@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import bccd, caltech101, render
+from benchmarks import bccd, caltech101, pooling, render
 
-MEASUREMENTS = {"bccd": bccd.measure, "caltech101": caltech101.measure}
+MEASUREMENTS = {"bccd": bccd.measure, "caltech101": caltech101.measure, "pooling": pooling.measure}
 
 
 def main() -> None:

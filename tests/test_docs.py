@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,3 +61,14 @@ def test_the_commands_of_the_readme_exist() -> None:
 
 def test_the_table_of_the_readme_is_the_measured_one() -> None:
     assert render.rendered(README) == README
+
+
+def test_the_code_of_the_page_on_pooling_runs() -> None:
+    page = (ROOT / "docs" / "pooling.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "pooling.md", "exec"), names)
+    assert names["a"].shape == names["b"].shape == (2, 256 * 50)
+    assert names["pooled"].shape == (2, 256, 50)
+    assert names["whole"].shape == (256, 14)
+    assert names["features"].grad is not None
