@@ -430,3 +430,27 @@ def test_ridge_needs_a_penalty(penalty: float) -> None:
     with pytest.raises(ArgumentError) as caught:
         ridge(np.ones((3, 2), np.float32), np.ones((3, 1)), penalty=penalty)
     assert str(caught.value) == (f"ridge: penalty must be above 0, got {penalty}. Try 1000 on features of length 20.")
+
+
+# Squared losses
+
+
+@pytest.mark.parametrize("shape", [(120, 20), (40, 100)], ids=["tall", "wide"])
+@pytest.mark.parametrize("cost", [0.1, 1.0, 10.0])
+def test_squared_losses_are_those_of_scikit_learn(shape: tuple[int, int], cost: float) -> None:
+    features = _features(shape, 1)
+    targets = _targets(features, 1)
+    ours = train_svm(features, targets, cost=cost, positive_weight=2.0, bias=2.0, squared=True)
+    for label in range(targets.shape[1]):
+        theirs = LinearSVC(C=cost, intercept_scaling=2.0, class_weight={1: 2.0}, tol=1e-9, max_iter=10**6)
+        theirs.fit(features, targets[:, label])
+        np.testing.assert_allclose(ours.weights[label], theirs.coef_[0], atol=2e-3 * np.abs(theirs.coef_).max())
+        np.testing.assert_allclose(ours.bias[label], theirs.intercept_[0], atol=2e-3)
+
+
+def test_squared_losses_start_warm() -> None:
+    features = _features((60, 20), 2)
+    targets = _targets(features, 2)
+    first = train_svm(features, targets, cost=1.0, squared=True)
+    again = train_svm(features, targets, cost=1.0, squared=True, start=first)
+    np.testing.assert_allclose(again.weights, first.weights, atol=TOLERANCE)

@@ -185,7 +185,7 @@ class Classifier:
         if len(np.unique(data.labels)) < 2:
             raise DataError(f"{data.root}: must hold pictures of two classes at least. Add a folder of pictures.")
         features = torch.stack([self.encoder(path) for path in progress("Computing features", data.paths)])
-        svm = train_svm(features.numpy(), one_vs_rest(data.labels, len(data.classes)), cost=COST)
+        svm = train_svm(features.numpy(), one_vs_rest(data.labels, len(data.classes)), cost=COST, squared=True)
         self._learnt = _Learnt(tuple(data.classes), svm.weights, svm.bias, "margins")
         return self
 

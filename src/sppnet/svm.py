@@ -51,6 +51,7 @@ def train_svm(
     positive_weight: float = 1.0,
     bias: float = 1.0,
     start: LinearSvm | None = None,
+    squared: bool = False,
 ) -> LinearSvm:
     """Minimise ``|w|^2 / 2 + cost * sum of hinge losses`` for every class.
 
@@ -61,6 +62,7 @@ def train_svm(
         targets: (N, K) int8: 1 positive, -1 negative, 0 not used by the class.
         cost: of one negative's hinge loss; a positive's is ``positive_weight`` times that.
         bias: the larger, the less the constant is regularised.
+        squared: square the hinge losses, which punishes the worst examples more.
         start: an earlier solution whose examples are the first of these; rows may be new, targets changed.
     Returns:
         The same bits for the same input on the same machine.
@@ -79,14 +81,16 @@ def train_svm(
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
-    limits = np.array([cost, cost * positive_weight], dtype=np.float64)
+    costs = np.array([cost, cost * positive_weight])
+    # Squared losses take the bounds off the duals and add to the diagonal of their inner products.
+    limits, damping = (np.full(2, np.inf), 0.5 / costs) if squared else (costs, np.zeros(2))
     duals = _started(signs, limits, start)
     squares = np.einsum("nd,nd->n", shared, shared, dtype=np.float64) + bias * bias
     finite = bool(np.isfinite(squares).all())
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken picture")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
     solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
-    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, squares, bias))
+    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, bias))
     if not converged.all():
         advice = "Lower the cost, or scale the features to a smaller length."
         warnings.warn(f"train_svm: stopped after {MAX_PASSES} passes, short of the optimum. {advice}", stacklevel=2)
@@ -110,6 +114,7 @@ class _Problem(NamedTuple):
     signs: NDArray[np.int8]
     duals: NDArray[np.float64]
     limits: NDArray[np.float64]
+    damping: NDArray[np.float64]
     squares: NDArray[np.float64]
     bias: float
 
@@ -118,13 +123,15 @@ _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
 
 
 def _solve_by_weights(problem: _Problem) -> _Solved:
-    features, signs, duals, limits, squares, bias = problem
+    features, signs, duals, limits, damping, squares, bias = problem
     signed = signs * duals
     weights = torch.mm(torch.from_numpy(signed).float(), torch.from_numpy(features)).double()
     constants = bias * signed.sum(axis=1)
     converged = np.zeros(len(signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
-        _descend_on_weights(features, signs, duals, limits, squares, weights.numpy(), constants, bias, converged)
+        _descend_on_weights(
+            features, signs, duals, limits, damping, squares, weights.numpy(), constants, bias, converged
+        )
     return weights.float(), torch.from_numpy(constants), converged
 
 
@@ -133,7 +140,7 @@ def _solve_by_products(problem: _Problem) -> _Solved:
     products = torch.mm(shared, shared.T).add_(problem.bias * problem.bias)
     converged = np.zeros(len(problem.signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):
-        _descend_on_products(products.numpy(), problem.signs, problem.duals, problem.limits, converged)
+        _descend_on_products(products.numpy(), problem.signs, problem.duals, problem.limits, problem.damping, converged)
     signed = torch.from_numpy(problem.signs * problem.duals)
     return torch.mm(signed.float(), shared), problem.bias * signed.sum(dim=1), converged
 
@@ -165,6 +172,7 @@ def _descend_on_weights(  # pragma: no cover
     signs: NDArray[np.int8],
     duals: NDArray[np.float64],
     limits: NDArray[np.float64],
+    damping: NDArray[np.float64],
     squares: NDArray[np.float64],
     weights: NDArray[np.float64],
     constants: NDArray[np.float64],
@@ -182,17 +190,17 @@ def _descend_on_weights(  # pragma: no cover
             while place < active:
                 i = order[place]
                 y = np.float64(signs[k, i])
-                limit = limits[1] if y > 0 else limits[0]
+                limit, damp = limits[int(y > 0)], damping[int(y > 0)]
                 row = features[i]
                 total = 0.0
                 for d in range(len(row)):
                     total += w[d] * row[d]
-                gradient = y * (total + constants[k] * bias) - 1.0
+                gradient = y * (total + constants[k] * bias) - 1.0 + damp * duals[k, i]
                 if _out_of_play(gradient, duals[k, i], limit, low, high):
                     active -= 1
                     order[place], order[active] = order[active], order[place]
                     continue
-                violation, new = _step(gradient, duals[k, i], limit, squares[i])
+                violation, new = _step(gradient, duals[k, i], limit, squares[i] + damp)
                 least, most = min(least, violation), max(most, violation)
                 if new != duals[k, i]:
                     change = (new - duals[k, i]) * y
@@ -217,6 +225,7 @@ def _descend_on_products(  # pragma: no cover
     signs: NDArray[np.int8],
     duals: NDArray[np.float64],
     limits: NDArray[np.float64],
+    damping: NDArray[np.float64],
     converged: NDArray[np.bool_],
 ) -> None:
     for k in numba.prange(len(signs)):
@@ -231,8 +240,9 @@ def _descend_on_products(  # pragma: no cover
             worst = 0.0
             for i in order:
                 y = np.float64(signs[k, i])
-                limit = limits[1] if y > 0 else limits[0]
-                violation, new = _step(y * scores[i] - 1.0, duals[k, i], limit, np.float64(products[i, i]))
+                limit, damp = limits[int(y > 0)], damping[int(y > 0)]
+                gradient = y * scores[i] - 1.0 + damp * duals[k, i]
+                violation, new = _step(gradient, duals[k, i], limit, np.float64(products[i, i]) + damp)
                 worst = max(worst, abs(violation))
                 if new != duals[k, i]:
                     change = (new - duals[k, i]) * y
