@@ -335,3 +335,28 @@ def test_chunks_are_the_windows_in_order() -> None:
     assert [len(part) for part in parts] == [2, 2, 1]
     assert torch.equal(torch.cat(parts).transpose(1, 2), pool_windows(features, windows, levels=(3, 1)))
     assert [tuple(part.shape) for part in pool_chunks(features, windows[:0], levels=(3, 1))] == [(0, 10, 3)]
+
+
+# Maps of different sizes
+
+
+def test_maps_of_different_sizes_are_pooled_one_after_the_other() -> None:
+    maps = [random_map(3, 8, 9).requires_grad_(), random_map(3, 2, 5), random_map(3, 6, 6)]
+    windows = [
+        torch.tensor([[0, 0, 9, 8], [2, 3, 4, 4]]),
+        torch.zeros(0, 4, dtype=torch.int64),
+        torch.tensor([[0, 0, 6, 6]]),
+    ]
+    pooled = pool_windows(maps, windows, levels=(2, 1))
+    each = [pool_windows(cells, rows, levels=(2, 1)) for cells, rows in zip(maps, windows, strict=True)]
+    assert torch.equal(pooled, torch.cat(each))
+    assert torch.autograd.grad(pooled.sum(), maps[0])[0].sum() == 2 * 3 * 5
+    out = torch.full((3, 5, 3), torch.nan)
+    plain = [cells.detach() for cells in maps]
+    assert torch.equal(pool_windows(plain, windows, levels=(2, 1), out=out), pooled)
+
+
+@pytest.mark.parametrize("windows", [[], [torch.zeros(1, 4)] * 2, torch.zeros(1, 4)], ids=["none", "more", "tensor"])
+def test_each_map_needs_its_windows(windows: object) -> None:
+    with pytest.raises(ArgumentError, match="windows must be one tensor for each map, got 1 maps and"):
+        pool_windows([random_map(3, 8, 9)], windows)

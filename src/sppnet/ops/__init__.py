@@ -7,20 +7,21 @@ kernels cannot disagree.
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sppnet.errors import check_shape, check_that
 from sppnet.ops import cpu_numba
-from sppnet.ops.contract import Backend, Mode, bins, check_features, check_options, check_out, check_windows
+from sppnet.ops.contract import Backend, Mode, bins, check_features, check_options, check_out, check_windows, paired
 from sppnet.ops.definition import pool, pool_into
 
 __all__ = ["Mode", "SpatialPyramidPool", "bins", "pool_chunks", "pool_image", "pool_windows"]
 
 
 def pool_windows(
-    features: Tensor,
-    windows: Tensor,
+    features: Tensor | Sequence[Tensor],
+    windows: Tensor | Sequence[Tensor],
     *,
     levels: Sequence[int] = (6, 3, 2, 1),
     mode: Mode = "max",
@@ -30,10 +31,11 @@ def pool_windows(
     """Pool every window of feature maps into a vector of fixed length.
 
     Args:
-        features: (C, H, W) floating point, the map of one picture; or (N, C, H, W), maps of one size. Channels
-            last in memory is read without a copy.
+        features: (C, H, W) floating point, the map of one picture; or (N, C, H, W), maps of one size; or a
+            sequence of N (C, H, W), maps of any sizes. Channels last in memory is read without a copy.
         windows: (R, 4) int64 ``[left, top, right, bottom]`` in cells, ends excluded, each at least one cell;
-            or, with (N, C, H, W), (R, 5) int64 with the index of the map first.
+            or, with (N, C, H, W), (R, 5) int64 with the index of the map first; or, with a sequence, one
+            (R, 4) for each map, whose results follow each other.
         levels: bins per side of each level of the pyramid, in output order.
         mode: "max", as in the paper, or "average".
         backend: "reference" (the specification, on any device), "numba" (processor) or "triton" (GPU); by default
@@ -58,6 +60,15 @@ def pool_windows(
             [[ 5.,  5.,  5.,  5.,  5.]]])
     """
     check_options("pool_windows", levels, mode, backend)
+    if not isinstance(features, Tensor) or not isinstance(windows, Tensor):
+        pairs = paired(features, windows)
+        ends = np.cumsum([len(rows) for _, rows in pairs])
+        places = [None] * len(pairs) if out is None else torch.tensor_split(out, ends[:-1].tolist())
+        parts = [
+            pool_windows(cells, rows, levels=levels, mode=mode, backend=backend, out=place)
+            for (cells, rows), place in zip(pairs, places, strict=True)
+        ]
+        return torch.cat(parts) if out is None else out.transpose(1, 2)
     check_features("pool_windows", features)
     single = features.ndim == 3
     advice = "Make windows with geometry.windows_from_regions" + ("" if single else ", the map's index before them")

@@ -43,6 +43,16 @@ def check_features(function: str, features: Tensor) -> None:
     check_that(min(cells) > 0, function, "features", "of at least one cell", f"{cells} cells", advice=advice)
 
 
+def paired(features: Tensor | Sequence[Tensor], windows: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Return each map with its windows; raise ArgumentError unless both are sequences, as long, and not empty."""
+    alike = not isinstance(features, Tensor) and not isinstance(windows, Tensor) and len(features) == len(windows)
+    sound = alike and len(features) > 0
+    actual = f"{len(features)} maps and {len(windows)} lists of windows"
+    advice = "Give a list of maps and a list of windows for each"
+    check_that(sound, "pool_windows", "windows", "one tensor for each map", actual, advice=advice)
+    return list(zip(features, windows, strict=True))
+
+
 def check_out(out: Tensor, features: Tensor, shape: tuple[int, int, int]) -> None:
     """Raise unless ``out`` can take what is pooled from ``features``: of ``shape``, its type, contiguous."""
     advice = "Make it with torch.empty(windows, bins, channels)"
