@@ -90,6 +90,7 @@ def teach_coins(photograph: Pixels) -> Taught:
     with tempfile.TemporaryDirectory() as folder:
         upper = _coin_data(Path(folder) / "upper.png", photograph[:HALF], boxes[:12])
         lower = _coin_data(Path(folder) / "lower.png", photograph[HALF:], boxes[12:] - [0, HALF, 0, HALF])
+        Detector().fit(upper)  # compiles, once on a machine
         detector, seconds = _timed(lambda: Detector().fit(upper))
         report = detector.evaluate(lower)
         found = detector.detect(photograph[HALF:]).above(0)
@@ -175,6 +176,7 @@ def _coins() -> Pixels:
 
 def _classified(photographs: dict[str, Pixels]) -> str:
     classifier = Classifier.imagenet()
+    classifier.predict(next(iter(photographs.values())))  # compiles, once on a machine
     figures = []
     for name, picture in photographs.items():
         prediction, seconds = _timed(lambda: classifier.predict(picture))  # noqa: B023
