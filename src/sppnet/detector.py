@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sppnet.data import DetectionData, Sample
 from sppnet.encoding import Encoder, FeatureMap
 from sppnet.errors import CorruptFileError, DataError, NotFittedError
-from sppnet.geometry import check_boxes, nms
+from sppnet.geometry import Boxes, check_boxes, nms
 from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
 from sppnet.ops import bins
@@ -24,7 +24,6 @@ from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_desc
 from sppnet.region_head import LabelledPicture, RegionHead, examples_per_picture, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
-Boxes = NDArray[np.float64]
 FORMAT: Final = "sppnet detector 1"
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
 LEVELS: Final = (3, 2, 1)

@@ -18,6 +18,7 @@ from torch import Tensor
 from sppnet.backbones import EfficientNetLite0
 from sppnet.errors import CorruptFileError, check_that
 from sppnet.geometry import (
+    Boxes,
     CellGrid,
     clip_boxes,
     distinct_windows,
@@ -29,8 +30,6 @@ from sppnet.geometry import (
 from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
 from sppnet.ops import Mode, bins, pool_chunks, pool_image, pool_windows
 from sppnet.storage import TensorCache, cache_key
-
-Boxes = NDArray[np.float64]
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
@@ -115,6 +114,7 @@ class Encoder:
         short_side: the picture's shorter side is scaled to this many pixels, whatever its aspect.
         cache: where maps are kept between runs, by the picture's bytes; None keeps nothing.
         backbone: shared between encoders where given, loaded otherwise.
+        multiple: the longer side is rounded to a multiple of this, see ``geometry.shorter_side_size``.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Encoder:
         *,
         cache: TensorCache | None = None,
         backbone: EfficientNetLite0 | None = None,
+        multiple: int = 1,
     ) -> None:
         check_that(
             short_side >= 1,
@@ -133,12 +134,13 @@ class Encoder:
             short_side,
             advice="Give the shorter side",
         )
-        self.tap, self.short_side, self.cache = tap, short_side, cache
+        self.tap, self.short_side, self.multiple, self.cache = tap, short_side, multiple, cache
         self.backbone = backbone or EfficientNetLite0()
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
-        return {"backbone": self.backbone.fingerprint, "tap": self.tap, "short_side": self.short_side}
+        scale = {"short_side": self.short_side, "multiple": self.multiple}
+        return {"backbone": self.backbone.fingerprint, "tap": self.tap, **scale}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "Encoder":
@@ -147,7 +149,7 @@ class Encoder:
         Raises:
             CorruptFileError: it was described with other weights than those that are installed.
         """
-        encoder = cls(description["tap"], description["short_side"], cache=cache)
+        encoder = cls(description["tap"], description["short_side"], cache=cache, multiple=description["multiple"])
         if encoder.backbone.fingerprint != description["backbone"]:
             raise CorruptFileError(
                 f"the model was trained on weights {description['backbone'][:12]}, installed are "
@@ -190,20 +192,24 @@ class Encoder:
         else:
             content = picture if isinstance(picture, bytes) else read_bytes(picture)
         digest = hashlib.sha256(content).digest()
-        return cache_key(CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, *parts, shape, digest)
+        made = (CACHE_VERSION, self.backbone.fingerprint, self.tap, self.short_side, self.multiple)
+        return cache_key(*made, *parts, shape, digest)
 
     def compute(self, picture: Source) -> FeatureMap:
         """Return the feature map of a picture without looking into the cache."""
         pixels = read_image(picture)
         size = (pixels.shape[0], pixels.shape[1])
-        scaled = resize(pixels, shorter_side_size(size, self.short_side))
+        scaled = resize(pixels, self._scaled(size))
         inputs = to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std)
         with torch.inference_mode():
             values = self.backbone(inputs[None], [self.tap])[self.tap][0].half()
         return self._placed(values, size)
 
+    def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        return shorter_side_size(size, self.short_side, multiple=self.multiple)
+
     def _placed(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
-        scaled = shorter_side_size(size, self.short_side)
+        scaled = self._scaled(size)
         return FeatureMap(values, self.backbone.grid(self.tap, scaled), size, scaled)
 
 

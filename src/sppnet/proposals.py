@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_shape, check_that, message
-from sppnet.geometry import check_boxes, clip_boxes, iou
-
-Boxes = NDArray[np.float64]
+from sppnet.geometry import Boxes, check_boxes, clip_boxes, iou
 
 # How far a region of the grid may reach out of the picture, as a share of its side: objects are cut by borders.
 OVERHANG: Final = 0.3

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.encoding import FeatureMap
-from sppnet.geometry import apply_deltas, box_deltas, iou, nms
+from sppnet.geometry import Boxes, apply_deltas, box_deltas, iou, nms
 from sppnet.progress import Progress, silent
 from sppnet.svm import LinearSvm, ridge, train_svm
-
-Boxes = NDArray[np.float64]
 
 POSITIVE_IOU: Final = 0.7
 NEGATIVE_IOU: Final = 0.3
