@@ -69,7 +69,7 @@ def _part(data: FolderData, rows: NDArray[np.int64]) -> FolderData:
 
 
 def _table(data: FolderData) -> dict[str, Any]:
-    encoder = Encoder("head", SIDE)
+    encoder = Encoder("head", SIDE, multiple=32)
     splits = [_split(data.labels, seed) for seed in range(SPLITS)]
     table: dict[str, Any] = {}
     for view, prepare in VIEWS.items():
@@ -89,7 +89,7 @@ def _features(
         pyramid.append(pool_image(values, levels=LEVELS).flatten().half())
         average.append(values.mean((1, 2)).half())
     return {
-        name: F.normalize(torch.stack(rows).float(), dim=1).numpy()
+        name: F.normalize(torch.stack(rows).float().sqrt(), dim=1).numpy()
         for name, rows in (("pyramid", pyramid), ("global average", average))
     }
 
@@ -98,7 +98,7 @@ def _accuracy(
     features: NDArray[np.float32], labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> float:
     classes = int(labels.max()) + 1
-    svm = train_svm(features[train], one_vs_rest(labels[train], classes), cost=1.0)
+    svm = train_svm(features[train], one_vs_rest(labels[train], classes), cost=3.0, squared=True)
     scores = torch.addmm(svm.bias, torch.from_numpy(features[test]), svm.weights.T)
     return mean_class_accuracy(scores.argmax(dim=1).numpy(), labels[test], classes=classes)
 

@@ -220,7 +220,8 @@ class PictureEncoder:
         encoder: computes the feature maps; its cache keeps the vectors, and no maps.
         levels: bins per side of each level of the pyramid.
         mode: "max" or "average" of each bin.
-        normalised: scale every vector to length 1, as linear SVMs like it (paper, Sec. 3.2).
+        normalised: take square roots and scale every vector to length 1, as linear SVMs like it. The paper scales
+            only (Sec. 3.2); the roots keep a few strong bins from outweighing all others.
     """
 
     def __init__(self, encoder: Encoder, levels: Sequence[int], *, mode: Mode = "max", normalised: bool = True) -> None:
@@ -233,7 +234,7 @@ class PictureEncoder:
             ImageDecodeError: a picture that cannot be read, or is too large once scaled.
         """
         vector = self._pooled(picture).float()
-        return F.normalize(vector, dim=0) if self.normalised else vector
+        return F.normalize(vector.sqrt(), dim=0) if self.normalised else vector
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
