@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -102,14 +103,14 @@ def _write_csv(folder: Path, found: Sequence[Found]) -> Path:
 
 
 def _write_voc(folder: Path, found: Sequence[Found]) -> Path:
-    write_voc(folder, _as_data(folder, found))
+    write_voc(folder, _as_data(found))
     return folder
 
 
 def _write_coco(folder: Path, found: Sequence[Found]) -> Path:
     """Add the scores, which a data set has no place for, to what ``write_coco`` writes box by box."""
     path = folder / "detections.coco.json"
-    write_coco(path, _as_data(folder, found))
+    write_coco(path, _as_data(found))
     content = json.loads(path.read_text(encoding="utf-8"))
     scores = [round(float(score), 4) for each in found for score in each.detections.scores]
     for annotation, score in zip(content["annotations"], scores, strict=True):
@@ -117,12 +118,15 @@ def _write_coco(folder: Path, found: Sequence[Found]) -> Path:
     return _written(path, _json(content))
 
 
-def _as_data(root: Path, found: Sequence[Found]) -> DetectionData:
+def _as_data(found: Sequence[Found]) -> DetectionData:
+    """Return detections as a data set whose root is the folder that all the pictures lie in."""
+
     def sample(each: Found) -> Sample:
         nothing = np.zeros(len(each.detections), dtype=np.bool_)
-        return Sample(each.path, each.detections.boxes, each.detections.labels, nothing, nothing, each.size)
+        return Sample(each.path.absolute(), each.detections.boxes, each.detections.labels, nothing, nothing, each.size)
 
     classes = found[0].detections.classes if found else ()
+    root = Path(os.path.commonpath([each.path.absolute().parent for each in found])) if found else Path()
     return DetectionData(root, classes, tuple(map(sample, found)), (), "predictions")
 
 
