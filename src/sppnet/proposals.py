@@ -102,7 +102,7 @@ def fitting_shapes(boxes: Boxes, labels: NDArray[np.int64]) -> tuple[tuple[float
         ArgumentError: no boxes.
 
     >>> fitting_shapes(np.array([[0, 0, 100, 100], [0, 0, 104, 98], [5, 5, 25, 85]]), np.array([0, 0, 1]))
-    ((70.87, 21.87), (112.46, 112.46))
+    ((98.43, 15.75), (112.46, 112.46))
     """
     check_that(len(boxes) > 0, "fitting_shapes", "boxes", "at least one box", "none", advice="Label an object")
     height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
