@@ -23,7 +23,7 @@ from sppnet.images import resize
 
 LEVELS = (6, 3, 2, 1)
 CHANNELS = 256
-ROUNDS = 9
+ROUNDS = 7
 SIDES = {480: (30, 40), 600: (38, 50), 688: (43, 58), 864: (54, 72), 1200: (75, 100)}  # short side -> map
 
 
