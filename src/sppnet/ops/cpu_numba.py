@@ -104,8 +104,11 @@ def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequen
 def _threads() -> Iterator[int]:
     """Take the kernels for one thread of the caller's, with as many threads of their own as torch has; yield those."""
     with _ONE_AT_A_TIME:
-        threads = min(torch.get_num_threads(), MOST_THREADS)
+        wanted = torch.get_num_threads()
+        threads = min(wanted, MOST_THREADS)
         numba.set_num_threads(threads)
+        if torch.get_num_threads() != wanted:  # the first call starts numba's threads, and changes OpenMP's number
+            torch.set_num_threads(wanted)
         yield threads
 
 
