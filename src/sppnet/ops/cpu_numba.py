@@ -149,23 +149,27 @@ def _four(first, second, third, fourth, best):  # type: ignore[no-untyped-def]  
 
 
 @numba.njit(cache=True)
-def _block_max(tables, index, y0, y1, x0, x1, best):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write the maximum over [y0, y1) x [x0, x1) into best (C,), from the largest blocks that fit."""
+def _block_max(tables, index, y0, y1, x0, x1, pooled, r, place):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write the maximum over [y0, y1) x [x0, x1) into pooled[r, place], from the largest blocks that fit."""
     depth, side = 0, 1
     while depth + 1 < len(tables) and 2 * side <= min(y1 - y0, x1 - x0):
         depth, side = depth + 1, 2 * side
-    table, bottom, right = tables[depth, index], y1 - side, x1 - side
-    _four(table[y0, x0], table[y0, right], table[bottom, x0], table[bottom, right], best)
+    bottom, right = y1 - side, x1 - side
+    for c in range(pooled.shape[2]):  # elements, not rows: making views of arrays costs as much as the maxima
+        above = _larger(tables[depth, index, y0, x0, c], tables[depth, index, y0, right, c])
+        below = _larger(tables[depth, index, bottom, x0, c], tables[depth, index, bottom, right, c])
+        pooled[r, place, c] = _larger(above, below)
     if y1 - y0 <= 2 * side and x1 - x0 <= 2 * side:
         return
     y = y0
     while y < y1:
-        across = table[min(y, bottom)]
+        row = min(y, bottom)
         x = x0
         while x < x1:  # two blocks a pass: half as many reads and writes of the maximum so far
-            first, second = across[min(x, right)], across[min(x + side, right)]
-            for c in range(len(best)):
-                best[c] = _larger(best[c], _larger(first[c], second[c]))
+            first, second = min(x, right), min(x + side, right)
+            for c in range(pooled.shape[2]):
+                two = _larger(tables[depth, index, row, first, c], tables[depth, index, row, second, c])
+                pooled[r, place, c] = _larger(pooled[r, place, c], two)
             x += 2 * side
         y += side
 
@@ -202,7 +206,7 @@ def _pool_max(windows, tables, starts, ends, plan, pooled):  # type: ignore[no-u
                         left + starts[right - left, edge + column],
                         left + ends[right - left, edge + column],
                     )
-                    _block_max(tables, index, y0, y1, x0, x1, out[row * level + column])
+                    _block_max(tables, index, y0, y1, x0, x1, pooled, r, first_bin + row * level + column)
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
