@@ -24,7 +24,7 @@ from sppnet.ops.planning import direct_plan, edge_tables, nested_plan
 Cells = NDArray[np.floating]
 
 MOST_TABLES: Final = 3  # blocks of up to 8 x 8 cells
-WORTH_TABLES: Final = 3.0  # how many times windows must cover the map for a table to pay: measured, see benchmarks
+WORTH_TABLES: Final = 3.0  # how many times windows must cover the map before tables are made: chosen, not tuned
 MOST_THREADS: Final[int] = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 # numba's simplest threading layer, the only one on some machines, ends the process if two threads enter it.
 _ONE_AT_A_TIME = Lock()
