@@ -16,9 +16,10 @@ LEVELS = (
     {"backbones"},
     {"encoding"},
     {"region_head"},
-    {"detector", "classifier"},
-    {"inspection", "drawing", "predictions"},
-    {"demo"},
+    {"detector", "classifier", "views"},
+    {"inspection", "drawing", "predictions", "training", "teaching", "rcnn"},
+    {"demo", "recipes"},
+    {"web"},
     {"cli"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

@@ -1,0 +1,5 @@
+"""``python -m sppnet.cli``."""
+
+from sppnet.cli import main
+
+main()

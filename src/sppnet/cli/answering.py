@@ -1,0 +1,175 @@
+"""``predict``, ``evaluate`` and ``features``: what a model, or the network alone, makes of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sppnet.cli.asking import (
+    Bad,
+    Cache,
+    Data,
+    Format,
+    Json,
+    ModelFile,
+    OnBad,
+    cache_in,
+    each_picture,
+    load_model,
+    pictures_below,
+)
+from sppnet.cli.printing import bar, notes, print_json, show_report, warn
+from sppnet.cli.program import app
+
+if TYPE_CHECKING:
+    from sppnet.classifier import Classifier
+    from sppnet.detector import Detector
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("predictions"),
+    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSON,
+    draw: Annotated[bool, typer.Option("--draw", help="Also write pictures with the boxes drawn.")] = False,
+    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.0,
+    on_bad: Bad = OnBad.SKIP,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Find or name what pictures show, and write it to files."""
+    from sppnet.classifier import Classifier
+
+    known = load_model(model, cache_in(cache))
+    paths = pictures_below(pictures)
+    if isinstance(known, Classifier):
+        _predict_classes(known, paths, out, form, on_bad, as_json)
+    else:
+        _predict_boxes(known, paths, out, form, on_bad, as_json, draw, threshold)
+
+
+def _predict_classes(
+    known: "Classifier", paths: Sequence[Path], out: Path, form: Format, on_bad: OnBad, as_json: bool
+) -> None:
+    from sppnet.predictions import classified, write_classes
+
+    found = each_picture("Predicting", paths, known.predict, on_bad)
+    written = write_classes(out, form.value, found)
+    if as_json:
+        print_json([classified(*pair) for pair in found])
+        return
+    for path, prediction in found:
+        print(f"{path}: " + ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(3)))
+    notes.print(f"Written to {written}", markup=False)
+
+
+def _predict_boxes(
+    known: "Detector",
+    paths: Sequence[Path],
+    out: Path,
+    form: Format,
+    on_bad: OnBad,
+    as_json: bool,
+    draw: bool,
+    threshold: float,
+) -> None:
+    from PIL import Image
+
+    from sppnet.drawing import draw as drawn
+    from sppnet.images import read_image, read_size
+    from sppnet.predictions import Found, as_dict, write_detections
+
+    def detected(path: Path) -> Found:
+        return Found(path, read_size(path), known.detect(path).above(threshold))
+
+    found = [each for _, each in each_picture("Detecting", paths, detected, on_bad)]
+    written = write_detections(out, form.value, found)
+    for each in found if draw else ():
+        picture = Image.fromarray(drawn(read_image(each.path), each.detections))
+        picture.save(out / f"{each.path.stem}.detections.jpg", quality=92)
+    if as_json:
+        print_json([as_dict(each) for each in found])
+        return
+    for each in found:
+        counts = ", ".join(f"{number} {name}" for name, number in each.detections.counts().items() if number)
+        print(f"{each.path}: {counts or 'nothing found'}")
+    notes.print(f"Written to {written}", markup=False)
+
+
+@app.command()
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    split: Annotated[str | None, typer.Option(help="Part of the data; by default 'val', 'test', or all.")] = None,
+    iou: Annotated[float, typer.Option(help="Overlap from which a detection is right.")] = 0.5,
+    on_bad: Bad = OnBad.FAIL,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a model's answers with a data set's labels."""
+    from sppnet.classifier import Classifier
+    from sppnet.data import load_detection, load_folders, splits
+
+    known = load_model(model, cache_in(cache))
+    chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
+    if isinstance(known, Classifier):
+        pictures = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+        warn(pictures.problems)
+        named = known.evaluate(pictures, progress=bar)
+        columns = ["accuracy"]
+        rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
+        show_report(named.as_dict(), f"Mean accuracy a class on '{chosen}'", named.accuracy, columns, rows, as_json)
+        return
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+    warn(samples.problems)
+    report = known.evaluate(samples, iou=iou, progress=bar)
+    columns = ["average_precision", "recall", "precision", "positives"]
+    rows = {name: [row[key] for key in columns] for name, row in report.as_dict()["classes"].items()}
+    show_report(
+        report.as_dict(), f"Mean average precision at IoU {iou} on '{chosen}'", report.mean, columns, rows, as_json
+    )
+
+
+@app.command()
+def features(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: safetensors.")],
+    regions: Annotated[
+        Path | None, typer.Option(help="CSV of regions: picture,left,top,right,bottom; by default whole pictures.")
+    ] = None,
+    short_side: Annotated[int, typer.Option(help="Scale pictures to this shorter side.")] = 480,
+    tap: Annotated[str, typer.Option(help="Feature map: stride8, stride16, stride32 or head.")] = "head",
+    on_bad: Bad = OnBad.SKIP,
+    cache: Cache = None,
+) -> None:
+    """Write the pyramid features of regions, or of whole pictures."""
+    import numpy as np
+    import torch
+
+    from sppnet.encoding import Encoder
+    from sppnet.images import read_size
+    from sppnet.proposals import FileProposals
+    from sppnet.storage import write_tensors
+
+    levels = (3, 2, 1)
+    encoder = Encoder(tap, short_side, cache=cache_in(cache))
+    proposed = FileProposals(regions) if regions else None
+
+    def pooled(path: Path) -> tuple[Any, torch.Tensor]:
+        size = read_size(path)
+        boxes = proposed.of(path.name, size) if proposed else np.array([[0.0, 0.0, size[1], size[0]]])
+        return boxes, encoder(path).pool(boxes, levels)
+
+    rows = each_picture("Computing features", pictures_below(pictures), pooled, on_bad)
+    counts = [len(boxes) for _, (boxes, _) in rows]
+    tensors = {
+        "features": torch.cat([values for _, (_, values) in rows]),
+        "regions": torch.from_numpy(np.concatenate([boxes for _, (boxes, _) in rows])),
+        "picture": torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(counts)),
+    }
+    metadata = {"pictures": [str(path) for path, _ in rows], "tap": tap, "short_side": short_side, "levels": levels}
+    write_tensors(out, tensors, metadata=metadata)
+    shape = tuple(tensors["features"].shape)
+    print(f"{out}: features {shape[0]} x {shape[1]} of {len(rows)} pictures")

@@ -1,0 +1,105 @@
+"""What several commands ask for: their options, and what becomes of them."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sppnet.cli.printing import bar, notes
+from sppnet.errors import DataError
+
+if TYPE_CHECKING:
+    from sppnet.classifier import Classifier
+    from sppnet.detector import Detector
+    from sppnet.storage import TensorCache
+
+
+class OnBad(StrEnum):
+    """What to do about a picture that cannot be read."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Format(StrEnum):
+    """What to write predictions as."""
+
+    JSON = "json"
+    COCO = "coco"
+    VOC = "voc"
+    CSV = "csv"
+
+
+Data = Annotated[Path, typer.Argument(help="Folder with a data set: VOC, COCO, YOLO, or one folder a class.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write the model to.")]
+Split = Annotated[
+    str | None, typer.Option(help="Part of the data to use; by default 'train', or all if there is none.")
+]
+Bad = Annotated[OnBad, typer.Option(help="Stop at a picture that cannot be read, or leave it out.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder where features are kept between runs; by default the user's cache folder.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ModelFile = Annotated[Path, typer.Argument(help="A model that 'sppnet train' wrote.")]
+
+
+def each_picture(name: str, paths: Sequence[Path], work: Any, on_bad: OnBad) -> list[tuple[Path, Any]]:
+    """Do work on every picture; a bad one stops it all or is named, left out and counted."""
+    from sppnet.errors import ImageDecodeError
+
+    done, bad = [], 0
+    for path in bar(name, paths):
+        try:
+            done.append((path, work(path)))
+        except ImageDecodeError as error:
+            if on_bad is OnBad.FAIL:
+                raise
+            bad += 1
+            notes.print(f"Skipped: {error}", markup=False, style="yellow")
+    if bad:
+        notes.print(f"{bad} of {len(paths)} pictures could not be read.")
+    if not done:
+        raise DataError(f"{paths[0]}: none of {len(paths)} pictures could be read. Name other ones.")
+    return done
+
+
+def pictures_below(given: Sequence[Path]) -> list[Path]:
+    """Return the pictures named, and those in the folders named."""
+    from sppnet.images import is_picture
+
+    found: list[Path] = []
+    for path in given:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder. Name pictures, or folders of pictures.")
+        found += sorted(each for each in path.rglob("*") if is_picture(each)) if path.is_dir() else [path]
+    if not found:
+        raise DataError(f"{given[0]}: holds no pictures. Name pictures, or folders of pictures.")
+    return found
+
+
+def load_model(path: Path, cache: "TensorCache") -> "Detector | Classifier":
+    """Return the detector or the classifier that a file holds."""
+    from sppnet import classifier, detector
+    from sppnet.storage import read_tensors
+
+    _, metadata = read_tensors(path)
+    kind = classifier.Classifier if metadata.get("format") == classifier.FORMAT else detector.Detector
+    return kind.load(path, cache=cache)
+
+
+def named_proposals(name: str) -> Any:
+    """Return the way of proposing regions that was named; None is a grid that fits the training boxes."""
+    from sppnet.proposals import FileProposals, SelectiveSearch
+
+    if name == "grid":
+        return None
+    return SelectiveSearch() if name == "selective-search" else FileProposals(Path(name))
+
+
+def cache_in(folder: Path | None) -> "TensorCache":
+    """Return the cache of features in a folder, by default the user's."""
+    from sppnet.storage import TensorCache, default_cache_folder
+
+    return TensorCache(folder or default_cache_folder())
