@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sppnet"
 LEVELS = (
-    {"errors", "progress"},
+    {"errors", "files", "progress"},
     {"geometry", "images"},
     {"ops", "metrics", "proposals", "svm", "storage", "data"},
     {"backbones"},

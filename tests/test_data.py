@@ -192,6 +192,25 @@ def test_yolo_as_roboflow_exports_it(tmp_path: Path) -> None:
     assert splits(tmp_path) == ("train", "val")
 
 
+def test_yolo_splits_that_are_lists_of_pictures(tmp_path: Path) -> None:
+    for stem in "abc":
+        yolo(tmp_path, "0 0.5 0.5 1 1\n", split="all", stem=stem)
+    text(tmp_path / "lists" / "train.txt", "./images/all/c.jpg\n\nimages/all/a.jpg\n../images/all/b.jpg\n")
+    text(tmp_path / "val.txt", "images/all/b.jpg\nimages/all/lost.jpg\n../outside.jpg\n")
+    text(tmp_path / "data.yaml", "train: lists/train.txt\nval: val.txt\nnames: [zebra, ant]\n")
+    data = load_detection(tmp_path)
+    assert [sample.path.resolve() for sample in data.samples] == [
+        tmp_path / "images" / "all" / f"{stem}.jpg" for stem in "cab"
+    ]
+    assert all(len(sample.boxes) == 1 for sample in data.samples)
+    val = load_detection(tmp_path, split="val", on_bad="skip")
+    assert [sample.path.name for sample in val.samples] == ["b.jpg"]
+    assert [problem.what for problem in val.problems] == [
+        "the picture 'lost.jpg' is missing",
+        "the picture 'outside.jpg' leads out of the data set",
+    ]
+
+
 @pytest.mark.parametrize("place", ["classes.txt", "labels/classes.txt"])
 def test_yolo_without_data_yaml(tmp_path: Path, place: str) -> None:
     picture(tmp_path / "images" / "a.jpg")
@@ -240,6 +259,13 @@ def test_yolo_boxes_are_centre_and_sides_of_the_picture(tmp_path: Path) -> None:
     yolo(tmp_path, "1 0.5 0.5 0.5 0.25\n\n0 0.25 0.5 0.5 1\n")
     sample = only(tmp_path)
     assert sample.boxes.tolist() == [[15, 15, 45, 25], [0, 0, 30, 40]]
+    assert sample.labels.tolist() == [1, 0]
+
+
+def test_yolo_polygons_give_the_box_around_them(tmp_path: Path) -> None:
+    yolo(tmp_path, "1 0.5 0.25 0.75 0.5 0.25 0.75\n0 0.1 0.1 0.2 0.1 0.2 0.3 0.1 0.3\n")
+    sample = only(tmp_path)
+    np.testing.assert_allclose(sample.boxes, [[15, 10, 45, 30], [6, 4, 12, 12]])
     assert sample.labels.tolist() == [1, 0]
 
 
@@ -395,12 +421,21 @@ def test_unreadable_pictures_of_the_other_layouts(tmp_path: Path, layout: str) -
 
 
 @pytest.mark.parametrize(
-    "line", ["0 0.5 0.5 1", "0 0.1 0.1 0.2 0.2 0.3 0.3", "ant 0.5 0.5 1 1", "0 0.5 half 1 1", "0.5 0.5 0.5 1 1"]
+    "line",
+    [
+        "0 0.5 0.5 1",
+        "0 0.1 0.1 0.2 0.2 0.3",
+        "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4",
+        "ant 0.5 0.5 1 1",
+        "0 0.5 half 1 1",
+        "0.5 0.5 0.5 1 1",
+    ],
 )
 def test_broken_yolo_lines(tmp_path: Path, line: str) -> None:
     yolo(tmp_path, "", stem="good")
     file = yolo(tmp_path, f"0 0.5 0.5 1 1\n{line}\n", stem="bad")
-    expected = f"the line must be class, centre x, centre y, width, height, got {line!r}"
+    form = "class, centre x, centre y, width, height, or class and three corners x, y at least"
+    expected = f"the line must be {form}, got {line!r}"
     assert_refused(tmp_path, f"{file}:2: {expected}")
 
 

@@ -22,6 +22,7 @@ from sppnet.detector import Detector
 from sppnet.drawing import draw
 from sppnet.encoding import Encoder
 from sppnet.errors import MissingExtraError, message
+from sppnet.files import write_file
 from sppnet.images import crop, resize, to_tensor
 from sppnet.metrics import DetectionReport
 from sppnet.progress import Progress, silent
@@ -81,7 +82,7 @@ def write_page(path: Path, *, progress: Progress = silent) -> None:
     ]
     sections = [step() for step in progress("Demonstrating", steps)]
     seconds = time.perf_counter() - start
-    path.write_text(_PAGE.format(sections="\n".join(sections), seconds=f"{seconds:.0f}"), encoding="utf-8")
+    write_file(path, _PAGE.format(sections="\n".join(sections), seconds=f"{seconds:.0f}"))
 
 
 def teach_coins(photograph: Pixels) -> Taught:

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from sppnet.classifier import Prediction
-from sppnet.data import DetectionData, Sample, write_coco, write_voc
+from sppnet.data import DetectionData, Sample, coco_document, write_voc
 from sppnet.detector import Detections
 from sppnet.errors import ArgumentError, message
+from sppnet.files import write_file
 
 TOP: Final = 5  # classes of a classifier that are written for each picture
 
@@ -108,14 +109,12 @@ def _write_voc(folder: Path, found: Sequence[Found]) -> Path:
 
 
 def _write_coco(folder: Path, found: Sequence[Found]) -> Path:
-    """Add the scores, which a data set has no place for, to what ``write_coco`` writes box by box."""
-    path = folder / "detections.coco.json"
-    write_coco(path, _as_data(found))
-    content = json.loads(path.read_text(encoding="utf-8"))
+    """Add the scores, which a data set has no place for, to the boxes' records."""
+    content = coco_document(_as_data(found))
     scores = [round(float(score), 4) for each in found for score in each.detections.scores]
     for annotation, score in zip(content["annotations"], scores, strict=True):
         annotation["score"] = score
-    return _written(path, _json(content))
+    return _written(folder / "detections.coco.json", _json(content))
 
 
 def _as_data(found: Sequence[Found]) -> DetectionData:
@@ -131,7 +130,7 @@ def _as_data(found: Sequence[Found]) -> DetectionData:
 
 
 def _written(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
+    write_file(path, text)
     return path
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, check_that, message
+from sppnet.files import PARTIAL, write_file
 
 METADATA_KEY: Final = "sppnet"  # the only one: safetensors writes several in random order
 CHECKSUM: Final = "checksum"  # sorts before "metadata", so that its digits always stand at the same place
@@ -32,18 +32,13 @@ HEADER_START: Final = rb'{"__metadata__":{"sppnet":"{\"checksum\":\"'
 DIGITS: Final = slice(8 + len(HEADER_START), 8 + len(HEADER_START) + len(BLANK))
 MAX_HEADER: Final = 16 << 20  # bytes
 ENTRIES: Final = "[0-9a-f][0-9a-f]/*.safetensors"
-PARTIAL: Final = ".sppnet-*.tmp"
 
 
 # Files
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, Any]) -> None:
-    """Write one file, whole or not at all; the same content gives the same bytes.
-
-    The file is written under another name in the same folder, which is made where it is missing, brought to
-    the disk and then renamed: ``path`` holds the old content or all of the new, whatever happens. A process
-    that is killed can leave the other file, ``.sppnet-*.tmp``, behind.
+    """Write one file, whole or not at all (``files.write_file``); the same content gives the same bytes.
 
     Args:
         path: of the file to write or to replace.
@@ -53,7 +48,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mappin
         ArgumentError: metadata that JSON cannot hold, a reserved name, or a header of more than 16 MiB.
         OSError: a full or read-only disk.
     """
-    _replace(path, _packed(tensors, metadata), durable=True)
+    write_file(path, _packed(tensors, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -125,31 +120,6 @@ def _checksum(content: bytes) -> bytes:
     return digest.hexdigest().encode()
 
 
-def _replace(path: Path, content: bytes, *, durable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(PARTIAL.replace("*", f"{os.getpid()}-{secrets.token_hex(8)}"))
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    if durable and os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # The cache
 
 
@@ -208,7 +178,7 @@ class TensorCache:
             return
         try:
             # No fsync: what a crash of the machine breaks is found by its checksum and computed again.
-            _replace(path, _packed(tensors, {"key": key}), durable=False)
+            write_file(path, _packed(tensors, {"key": key}), durable=False)
         except FileNotFoundError:
             return  # another process cleared the cache between the file's writing and its renaming
         except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from sppnet.data import coco, folders, voc, yolo
-from sppnet.data.coco import write_coco
+from sppnet.data.coco import coco_document, write_coco
 from sppnet.data.folders import load_folders
 from sppnet.data.gathering import Listing, gather
 from sppnet.data.rules import ALL, check_on_bad, choose_split
@@ -25,6 +25,7 @@ __all__ = [
     "OnBad",
     "Problem",
     "Sample",
+    "coco_document",
     "duplicates",
     "load_detection",
     "load_folders",

@@ -14,6 +14,7 @@ from sppnet.data.gathering import Listing, RawBox, RawPicture
 from sppnet.data.rules import broken, files_in, find_picture, folders_in, has_suffix, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
+from sppnet.files import write_file
 
 LAYOUT: Final = "COCO (annotations/instances_<split>.json, or <split>/_annotations.coco.json, and pictures)"
 MAX_BYTES: Final = 2_000_000_000
@@ -155,9 +156,14 @@ def _box(file: _File, row: Record) -> RawBox:
 
 
 def write_coco(file: Path | str, data: DetectionData) -> None:
-    """Write one JSON file; it names pictures by their place under ``data.root``, and no pictures are copied.
+    """Write ``coco_document(data)`` as one JSON file; no pictures are copied."""
+    write_file(Path(file), json.dumps(coco_document(data), indent=1))
 
-    COCO does not know which boxes are difficult.
+
+def coco_document(data: DetectionData) -> dict[str, Any]:
+    """Return a data set as COCO has it; annotations follow each other as the boxes of ``data`` do.
+
+    Pictures are named by their place under ``data.root``. COCO does not know which boxes are difficult.
 
     Raises:
         DataError: a picture outside ``data.root``.
@@ -167,13 +173,11 @@ def write_coco(file: Path | str, data: DetectionData) -> None:
         for number, sample in enumerate(data.samples, start=1)
         for record in _annotations(sample)
     ]
-    document = {
+    return {
         "images": [_image(number, sample, data.root) for number, sample in enumerate(data.samples, start=1)],
         "annotations": [{"id": number, **record} for number, record in enumerate(annotations, start=1)],
         "categories": [{"id": number, "name": name} for number, name in enumerate(data.classes, start=1)],
     }
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def _image(number: int, sample: Sample, root: Path) -> Record:

@@ -8,12 +8,13 @@ import re
 from functools import partial
 from pathlib import Path
 from typing import Final
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
 from sppnet.data.rules import LEADS_OUT, broken, files_in, find_picture, has_suffix, lies_within, read_text
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.data.voc_xml import Node, read_xml
+from sppnet.files import write_file
 from sppnet.images import is_picture
 
 LAYOUT: Final = "VOC (Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt)"
@@ -117,14 +118,12 @@ def write_voc(folder: Path | str, data: DetectionData) -> None:
     """
     folder = Path(folder)
     stems = distinct_stems(data)
-    (folder / "Annotations").mkdir(parents=True, exist_ok=True)
-    (folder / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
     for stem, sample in zip(stems, data.samples, strict=True):
         document = _document(sample, data.classes)
         indent(document)
-        ElementTree(document).write(folder / "Annotations" / f"{stem}.xml", encoding="utf-8")
+        write_file(folder / "Annotations" / f"{stem}.xml", tostring(document, encoding="utf-8"))
     names = "".join(f"{stem}\n" for stem in stems)
-    (folder / "ImageSets" / "Main" / f"{data.split}.txt").write_text(names, encoding="utf-8")
+    write_file(folder / "ImageSets" / "Main" / f"{data.split}.txt", names)
 
 
 def _document(sample: Sample, classes: tuple[str, ...]) -> Element:

@@ -1,6 +1,8 @@
 """YOLO: images/<split>/ and labels/<split>/*.txt, or <split>/images/ and <split>/labels/; data.yaml or classes.txt.
 
-Its boxes are centre and size relative to the picture; they are converted here and nowhere else.
+Its boxes are centre and size relative to the picture, or the corners of a polygon, of which the box around them
+is taken; they are converted here and nowhere else. A split of data.yaml is a folder, or a text file that lists
+pictures.
 """
 
 from functools import partial
@@ -13,6 +15,7 @@ from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
 from sppnet.data.rules import broken, find_picture, folders_in, is_there, lies_within, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
+from sppnet.files import write_file
 from sppnet.images import is_picture
 
 LAYOUT: Final = "YOLO (data.yaml or classes.txt, images/<split>/, labels/<split>/*.txt)"
@@ -20,7 +23,7 @@ MAX_BYTES: Final = 10_000_000
 NAME_LISTS: Final = ("classes.txt", "labels/classes.txt")
 MAX_YAML_BYTES: Final = 1_000_000
 MAX_YAML_DEPTH: Final = 16
-Folders = list[Path]
+Places = list[Path]  # folders of pictures, and files that list pictures
 
 _OPENING: Final = (
     yaml.BlockMappingStartToken,
@@ -39,7 +42,7 @@ def matches(root: Path) -> bool:
 
 def splits(root: Path) -> tuple[str, ...]:
     """Return the names of the splits, sorted; empty if there are none."""
-    return tuple(split_names(_split_folders(root)))
+    return tuple(split_names(_split_places(root)))
 
 
 def listing(root: Path, split: str | None) -> Listing:
@@ -48,25 +51,35 @@ def listing(root: Path, split: str | None) -> Listing:
     Raises:
         DataError: class names that cannot be read.
     """
-    classes, found = _classes(root), _split_folders(root)
+    classes, found = _classes(root), _split_places(root)
     names = split_names(found)
     wanted = [names[split]] if split is not None else list(found)
-    folders = [folder for name in wanted for folder in found[name]] or [root / "images"]
-    pictures = dict.fromkeys(path for folder in folders for path in _pictures(folder))
+    places = [place for name in wanted for place in found[name]] or [root / "images"]
+    pictures = dict.fromkeys(path for place in places for path in _pictures(root, place))
     if not pictures:
-        broken(root, f"holds no pictures in {', '.join(str(folder.relative_to(root)) for folder in folders)}")
+        broken(root, f"holds no pictures in {', '.join(str(place.relative_to(root)) for place in places)}")
     return Listing(classes, [partial(_read, root, path, classes) for path in pictures])
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if is_picture(path) and path.is_file())
+def _pictures(root: Path, place: Path) -> list[Path]:
+    """Return the pictures in a folder, sorted, or those that a file lists, in its order."""
+    if place.is_file():
+        lines = (line.strip() for line in read_text(root, place, limit=MAX_BYTES).splitlines())
+        return [_listed(root, place, line) for line in lines if line]
+    return sorted(path for path in place.rglob("*") if is_picture(path) and path.is_file())
+
+
+def _listed(root: Path, file: Path, text: str) -> Path:
+    """Return the picture that a line of a file names, from the root or from the file's own folder."""
+    tried = [root / text, file.parent / text]
+    return next((path for path in tried if is_there(path, Path.is_file)), tried[0])
 
 
 # The folders and the classes
 
 
-def _split_folders(root: Path) -> dict[str, Folders]:
-    """Return the folders of pictures of each split: as data.yaml says, or as they lie."""
+def _split_places(root: Path) -> dict[str, Places]:
+    """Return where the pictures of each split are: as data.yaml says, or as folders lie."""
     document = _document(root)
     told = {str(key): _told(root, document, value) for key, value in document.items() if key not in ("path", "names")}
     grouped = {folder.name: [folder] for folder in folders_in(root / "images") if _labels(root, folder).is_dir()}
@@ -74,18 +87,20 @@ def _split_folders(root: Path) -> dict[str, Folders]:
     return {key: folders for key, folders in told.items() if folders} or grouped or nested
 
 
-def _told(root: Path, document: dict[Any, Any], value: object) -> Folders:
-    """Return the folders that a value of data.yaml names; a value that names none is something else.
+def _told(root: Path, document: dict[Any, Any], value: object) -> Places:
+    """Return the folders and lists that a value of data.yaml names; a value that names none is something else.
 
     Exporters write paths as their own machine saw them, and "../" where they mean the root: what exists counts.
     """
     base = str(document.get("path", ""))
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
     places = [[root / text, root / text.removeprefix("../"), root / base / text] for text in texts]
-    found = [
-        [path for path in tried if is_there(path, Path.is_dir) and lies_within(root, path)][:1] for tried in places
-    ]
+    found = [[path for path in tried if _is_place(path) and lies_within(root, path)][:1] for tried in places]
     return [path for first in found for path in first]
+
+
+def _is_place(path: Path) -> bool:
+    return is_there(path, Path.is_dir) or (path.suffix == ".txt" and is_there(path, Path.is_file))
 
 
 def _document(root: Path) -> dict[Any, Any]:
@@ -149,15 +164,26 @@ def _read(root: Path, picture: Path, classes: list[str]) -> RawPicture:
 def _box(labels: Path, line: int, text: str, size: tuple[int, int], classes: list[str]) -> RawBox:
     words = text.split()
     try:
-        number, (x, y, width, height) = int(words[0]), map(float, words[1:])
+        number, numbers = int(words[0]), [float(word) for word in words[1:]]
+        left, top, right, bottom = _sides(numbers)
     except ValueError:
-        expected = "class, centre x, centre y, width, height"
+        expected = "class, centre x, centre y, width, height, or class and three corners x, y at least"
         broken(labels, f"the line must be {expected}, got {text.strip()[:60]!r}", line=line)
-    left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     edges = (left * size[1], top * size[0], right * size[1], bottom * size[0])
     if not 0 <= number < len(classes):
         return RawBox("", edges, line, fault=f"has class {number}, and there are {len(classes)} from 0")
     return RawBox(classes[number], edges, line)
+
+
+def _sides(numbers: list[float]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of a box, or of the box around a polygon; ValueError where it is neither."""
+    if len(numbers) == 4:
+        x, y, width, height = numbers
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise ValueError(len(numbers))
+    across, down = numbers[::2], numbers[1::2]
+    return min(across), min(down), max(across), max(down)
 
 
 # Writing
@@ -176,11 +202,10 @@ def write_yolo(folder: Path | str, data: DetectionData) -> None:
     if (folder / "data.yaml").is_file() and _classes(folder) != classes:
         raise DataError(f"{folder / 'data.yaml'}: names must be {', '.join(classes)}. Write to another folder.")
     labels = folder / "labels" / data.split
-    labels.mkdir(parents=True, exist_ok=True)
     for stem, sample in zip(distinct_stems(data), data.samples, strict=True):
-        (labels / f"{stem}.txt").write_text("".join(_lines(sample)), encoding="utf-8")
+        write_file(labels / f"{stem}.txt", "".join(_lines(sample)))
     document[data.split] = f"images/{data.split}"
-    (folder / "data.yaml").write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_file(folder / "data.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 def _lines(sample: Sample) -> list[str]:
