@@ -244,17 +244,24 @@ class Detector:
         if metadata.get("format") != FORMAT:
             raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
         encoder = Encoder.from_description(metadata["encoder"], cache=cache)
-        proposals = from_description(metadata["proposals"])
+        head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
+        proposals, classes = from_description(metadata["proposals"]), tuple(metadata["classes"])
+        return cls.of_parts(encoder, proposals, head, classes, seed=metadata["seed"])
+
+    @classmethod
+    def of_parts(
+        cls, encoder: Encoder, proposals: Proposals, head: RegionHead, classes: tuple[str, ...], *, seed: int = 0
+    ) -> "Detector":
+        """Make a trained detector of parts that were learnt elsewhere; ``classes`` are in the order of the head."""
         detector = cls(
             short_side=encoder.short_side,
             tap=encoder.tap,
-            levels=metadata["levels"],
+            levels=head.levels,
             proposals=proposals,
-            cache=cache,
-            seed=metadata["seed"],
+            cache=encoder.cache,
+            seed=seed,
         )
-        head = RegionHead(detector.levels, *(tensors[name] for name in HEAD_TENSORS))
-        detector._learnt = _Learnt(encoder, proposals, head, tuple(metadata["classes"]))
+        detector._learnt = _Learnt(encoder, proposals, head, classes)
         return detector
 
     def _prepared(self, data: DetectionData) -> tuple[Encoder, Proposals]:

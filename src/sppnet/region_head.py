@@ -166,18 +166,18 @@ def teach(
         The head; a class without a positive is untrained: its bias is minus infinity and it is never found.
     """
     first = [
-        _first_examples(picture, classes, levels, np.random.default_rng((seed, index)))
+        first_examples(picture, classes, levels, np.random.default_rng((seed, index)))
         for index, picture in enumerate(progress("Sampling regions", pictures))
     ]
     examples = Examples.joined([example for example, _ in first])
     lengths = np.sqrt(np.einsum("nd,nd->n", examples.features, examples.features))
     scale = MEAN_NORM / max(float(lengths.mean()), 1e-12)
-    deltas = _regress([regression for _, regression in first], classes, scale)
+    deltas = regress([regression for _, regression in first], classes, scale)
     del first  # several hundred megabytes, before as many come
-    svm = _train(examples, scale)
+    svm = train_on(examples, scale)
     head = RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
-    hard = [_hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
-    svm = _train(Examples.joined([examples, *hard]), scale, start=svm)
+    hard = [hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
+    svm = train_on(Examples.joined([examples, *hard]), scale, start=svm)
     return replace(head, weights=svm.weights, bias=svm.bias)
 
 
@@ -186,7 +186,7 @@ def examples_per_picture(classes: int) -> int:
     return (POSITIVES + REGRESSED) * min(classes, 2) + NEGATIVES + NEAR_NEGATIVES + HARD_NEGATIVES * classes // 2
 
 
-def _first_examples(
+def first_examples(
     picture: LabelledPicture, classes: int, levels: Sequence[int], rng: np.random.Generator
 ) -> tuple[Examples, Regressed]:
     """Pool the ground truth, regions that hold it well or partly, and a sample of the background."""
@@ -219,7 +219,7 @@ def _first_examples(
     return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
 
 
-def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
+def hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
     """Pool the negatives that the first SVM scores above its margin, the worst first, near-duplicates dropped."""
     feature_map, regions = picture.load()
     regions = regions[::MINED]
@@ -234,7 +234,8 @@ def _hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
     return Examples(feature_map.pool(regions[chosen], head.levels).numpy(), wrong[chosen])
 
 
-def _train(examples: Examples, scale: float, start: LinearSvm | None = None) -> LinearSvm:
+def train_on(examples: Examples, scale: float, start: LinearSvm | None = None) -> LinearSvm:
+    """Train one SVM a class on examples whose features times ``scale`` have the length that the cost is for."""
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
     # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
     return train_svm(
@@ -247,7 +248,7 @@ def _train(examples: Examples, scale: float, start: LinearSvm | None = None) -> 
     )
 
 
-def _regress(parts: Sequence[Regressed], classes: int, scale: float) -> tuple[Tensor, Tensor]:
+def regress(parts: Sequence[Regressed], classes: int, scale: float) -> tuple[Tensor, Tensor]:
     """Fit one ridge regression a class, from pooled regions to the four deltas."""
     weights = torch.zeros(classes, 4, parts[0].features.shape[1])
     bias = torch.zeros(classes, 4)
