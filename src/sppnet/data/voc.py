@@ -109,7 +109,7 @@ def _number(annotation: Path, box: Node, tag: str) -> float:
 
 
 def write_voc(folder: Path | str, data: DetectionData) -> None:
-    """Write Annotations/*.xml and ImageSets/Main/<split>.txt; no pictures are copied.
+    """Write ``Annotations/*.xml`` and ``ImageSets/Main/<split>.txt``; no pictures are copied.
 
     VOC counts whole pixels: other boxes grow to the pixels they touch. It knows no crowds.
 

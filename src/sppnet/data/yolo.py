@@ -190,7 +190,7 @@ def _sides(numbers: list[float]) -> tuple[float, float, float, float]:
 
 
 def write_yolo(folder: Path | str, data: DetectionData) -> None:
-    """Write labels/<split>/*.txt, and the split into data.yaml; no pictures are copied.
+    """Write ``labels/<split>/*.txt``, and the split into ``data.yaml``; no pictures are copied.
 
     The pictures belong in images/<split>/. YOLO knows neither difficult boxes nor crowds.
 
