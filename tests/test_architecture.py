@@ -15,6 +15,7 @@ LEVELS = (
     {"ops", "metrics", "proposals", "svm", "storage", "data"},
     {"backbones"},
     {"encoding"},
+    {"scales", "taps", "region_layers"},
     {"region_head"},
     {"detector", "classifier", "views"},
     {"inspection", "drawing", "predictions", "training", "teaching", "rcnn"},

@@ -459,6 +459,20 @@ def test_the_region_of_a_window_is_the_middle_one(grid: CellGrid, cells: int) ->
     assert_array_equal(windows_from_regions(region + 1.01 * outer, grid, (99, 99)), wider)
 
 
+@given(grids, st.integers(2, 9))
+def test_the_released_rules_region_of_a_window_is_its_middle_one(grid: CellGrid, cells: int) -> None:
+    window = np.array([[3, 3, 3 + cells, 3 + cells]], dtype=np.int64)
+    region = regions_of_windows(window, grid, rule="released")
+    half = np.array([grid.across.stride, grid.down.stride]) / 2
+    outer, inner = np.concatenate([-half, half]), np.concatenate([half, -half])
+    for share in (0.99 * outer, 0.99 * inner, 0.0):
+        assert_array_equal(windows_from_regions(region + share, grid, (99, 99), rule="released"), window)
+    wider = np.array([[2, 2, 4 + cells, 4 + cells]])
+    assert_array_equal(windows_from_regions(region + 1.01 * outer, grid, (99, 99), rule="released"), wider)
+    with pytest.raises(ArgumentError, match=r"regions_of_windows: rule must be paper or released, got 'mine'\."):
+        regions_of_windows(window, grid, rule="mine")  # type: ignore[arg-type]
+
+
 # Bins
 
 

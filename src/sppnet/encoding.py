@@ -5,9 +5,9 @@ a run with an empty cache and one with a full cache give the same bits.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from sppnet.errors import CorruptFileError, check_that
 from sppnet.geometry import (
     Boxes,
     CellGrid,
+    WindowRule,
     clip_boxes,
     distinct_windows,
     regions_of_windows,
@@ -29,10 +30,67 @@ from sppnet.geometry import (
 )
 from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
 from sppnet.ops import Mode, bins, pool_chunks, pool_image, pool_windows
+from sppnet.progress import stage
 from sppnet.storage import TensorCache, cache_key
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
+
+
+# Rows of length D in chunks, (N, D) float32 each and overwritten by the next, and (R,) which row each region has.
+Rows = tuple[Iterator[Tensor], NDArray[np.int64]]
+
+
+class Maps(Protocol):
+    """What can be asked of a picture once it is encoded, whatever it was encoded into.
+
+    One feature map; the maps of several scales; what further layers make of either; or, as R-CNN has it, every
+    region run through the network alone. D, the length of a region's row, depends on ``levels``.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the picture in pixels."""
+
+    @property
+    def placing(self) -> "Maps":
+        """What boxes are regressed from: the pooled maps, whatever layers stand on them (paper, Sec. 4.1)."""
+
+    def snap(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its features stand for it: what they can tell of its place."""
+
+    def distinct(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each set of regions (R, 4) that have one row, in one order."""
+
+    def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Return one row a region, (R, D) float32."""
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Return the rows of ``pool``, each that is the same for several regions once, and which one each has."""
+
+    def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
+        """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32."""
+
+
+class MapsEncoder(Protocol):
+    """Picture -> ``Maps``; describes itself, so that a saved detector encodes as it was trained."""
+
+    cache: TensorCache | None
+
+    def __call__(self, picture: Source) -> Maps:
+        """Encode a picture, or read from the cache what it was encoded into."""
+
+    def compute(self, picture: Source) -> Maps:
+        """Encode a picture without looking into the cache."""
+
+    def is_cached(self, picture: Source) -> bool:
+        """Tell whether the picture need not be run through the network."""
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return D, how long a region's row is."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which the same encoder can be made again."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +102,24 @@ class FeatureMap:
         grid: where the cells lie on the scaled picture.
         size: (height, width) of the picture in pixels.
         scaled: (height, width) of the picture as the network saw it.
+        rule: which cells a region's window has, see ``geometry.windows_from_regions``.
     """
 
     values: Tensor
     grid: CellGrid
     size: tuple[int, int]
     scaled: tuple[int, int]
+    rule: WindowRule = "paper"
+
+    @property
+    def placing(self) -> "FeatureMap":
+        """The map itself: boxes are regressed from pooled cells."""
+        return self
 
     def windows(self, regions: Boxes) -> NDArray[np.int64]:
-        """Map regions of the picture (R, 4) to windows of the map (R, 4), by the paper's rule (Appendix A)."""
+        """Map regions of the picture (R, 4) to windows of the map (R, 4), by its rule."""
         height, width = self.values.shape[1:]
-        return windows_from_regions(scale_boxes(regions, self._factors), self.grid, (height, width))
+        return windows_from_regions(scale_boxes(regions, self._factors), self.grid, (height, width), rule=self.rule)
 
     @property
     def _factors(self) -> tuple[float, float]:
@@ -74,7 +139,8 @@ class FeatureMap:
 
     def _regions(self, windows: NDArray[np.int64]) -> Boxes:
         down, across = self._factors
-        return clip_boxes(scale_boxes(regions_of_windows(windows, self.grid), (1 / down, 1 / across)), self.size)
+        middle = regions_of_windows(windows, self.grid, rule=self.rule)
+        return clip_boxes(scale_boxes(middle, (1 / down, 1 / across)), self.size)
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the picture into one row.
@@ -85,8 +151,9 @@ class FeatureMap:
         Returns:
             (R, B * C) float32, bin by bin and in it channel by channel.
         """
-        pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
-        return pooled.transpose(1, 2).flatten(1)
+        with stage("pooling"):
+            pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
+            return pooled.transpose(1, 2).flatten(1)
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
@@ -100,9 +167,19 @@ class FeatureMap:
         Returns:
             (R, K) float32.
         """
+        return score_rows(*self.rows(regions, levels), weights, bias)
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Pool the windows that regions (R, 4) fall on, each once, a chunk at a time into one buffer."""
         windows, which = distinct_windows(self.windows(regions))
         pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
-        parts = [torch.addmm(bias, rows.flatten(1), weights.T) for rows in pooled]
+        return (rows.flatten(1) for rows in pooled), which
+
+
+def score_rows(chunks: Iterator[Tensor], which: NDArray[np.int64], weights: Tensor, bias: Tensor) -> Tensor:
+    """Compute ``rows @ weights.T + bias`` of the rows of ``Maps.rows``, and return it region by region: (R, K)."""
+    with stage("pooling and scores"):
+        parts = [torch.addmm(bias, rows, weights.T) for rows in chunks]
         return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which)]
 
 
@@ -115,6 +192,7 @@ class Encoder:
         cache: where maps are kept between runs, by the picture's bytes; None keeps nothing.
         backbone: shared between encoders where given, loaded otherwise.
         multiple: the longer side is rounded to a multiple of this, see ``geometry.shorter_side_size``.
+        rule: which cells a region's window has, see ``geometry.windows_from_regions``.
     """
 
     def __init__(
@@ -125,6 +203,7 @@ class Encoder:
         cache: TensorCache | None = None,
         backbone: EfficientNetLite0 | None = None,
         multiple: int = 1,
+        rule: WindowRule = "paper",
     ) -> None:
         check_that(
             short_side >= 1,
@@ -134,12 +213,12 @@ class Encoder:
             short_side,
             advice="Give the shorter side",
         )
-        self.tap, self.short_side, self.multiple, self.cache = tap, short_side, multiple, cache
+        self.tap, self.short_side, self.multiple, self.cache, self.rule = tap, short_side, multiple, cache, rule
         self.backbone = backbone or EfficientNetLite0()
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
-        scale = {"short_side": self.short_side, "multiple": self.multiple}
+        scale = {"short_side": self.short_side, "multiple": self.multiple, "rule": self.rule}
         return {"backbone": self.backbone.fingerprint, "tap": self.tap, **scale}
 
     @classmethod
@@ -149,7 +228,8 @@ class Encoder:
         Raises:
             CorruptFileError: it was described with other weights than those that are installed.
         """
-        encoder = cls(description["tap"], description["short_side"], cache=cache, multiple=description["multiple"])
+        options = {"multiple": description["multiple"], "rule": description.get("rule", "paper")}
+        encoder = cls(description["tap"], description["short_side"], cache=cache, **options)
         if encoder.backbone.fingerprint != description["backbone"]:
             raise CorruptFileError(
                 f"the model was trained on weights {description['backbone'][:12]}, installed are "
@@ -162,22 +242,32 @@ class Encoder:
         """How many channels the maps have."""
         return self.backbone.channels[self.tap]
 
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long the row of a region is, pooled by the pyramid of these levels."""
+        return self.channels * bins(levels)
+
     def __call__(self, picture: Source) -> FeatureMap:
         """Return the feature map of a picture: a path, a file's bytes, or (H, W, 3) uint8 RGB.
 
         Raises:
             ImageDecodeError: a picture that cannot be read, or is too large once scaled.
         """
-        if self.cache is None:
-            return self.compute(picture)
-        key = self.key(picture)
-        entry = self.cache.get(key)
-        if entry is not None:
-            height, width = entry["size"].tolist()
-            return self._placed(entry["map"].permute(2, 0, 1), (height, width))
-        feature_map = self.compute(picture)
-        stored = feature_map.values.permute(1, 2, 0).contiguous()
-        self.cache.put(key, {"map": stored, "size": torch.tensor(feature_map.size)})
+        cached = self.cached(picture)
+        return self.kept(picture, self.compute(picture)) if cached is None else cached
+
+    def cached(self, picture: Source) -> FeatureMap | None:
+        """Return the picture's map from the cache; None where it is not there."""
+        entry = None if self.cache is None else self.cache.get(self.key(picture))
+        if entry is None:
+            return None
+        height, width = entry["size"].tolist()
+        return self.placed(entry["map"].permute(2, 0, 1), (height, width))
+
+    def kept(self, picture: Source, feature_map: FeatureMap) -> FeatureMap:
+        """Put a picture's map into the cache, if there is one, and return it."""
+        if self.cache is not None:
+            stored = feature_map.values.permute(1, 2, 0).contiguous()
+            self.cache.put(self.key(picture), {"map": stored, "size": torch.tensor(feature_map.size)})
         return feature_map
 
     def is_cached(self, picture: Source) -> bool:
@@ -197,20 +287,27 @@ class Encoder:
 
     def compute(self, picture: Source) -> FeatureMap:
         """Return the feature map of a picture without looking into the cache."""
-        pixels = read_image(picture)
-        size = (pixels.shape[0], pixels.shape[1])
-        scaled = resize(pixels, self._scaled(size))
-        inputs = to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std)
-        with torch.inference_mode():
+        inputs, size = self.seen(picture)
+        with stage("network"), torch.inference_mode():
             values = self.backbone(inputs[None], [self.tap])[self.tap][0].half()
-        return self._placed(values, size)
+        return self.placed(values, size)
+
+    def seen(self, picture: Source) -> tuple[Tensor, tuple[int, int]]:
+        """Return a picture as the network sees it, (3, h, w) float32, and its own (height, width)."""
+        with stage("reading"):
+            pixels = read_image(picture)
+        size = (pixels.shape[0], pixels.shape[1])
+        with stage("scaling"):
+            scaled = resize(pixels, self._scaled(size))
+            return to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std), size
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
         return shorter_side_size(size, self.short_side, multiple=self.multiple)
 
-    def _placed(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
+    def placed(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
+        """Make the feature map (C, H, W) that the network gave for a picture of ``size`` (height, width)."""
         scaled = self._scaled(size)
-        return FeatureMap(values, self.backbone.grid(self.tap, scaled), size, scaled)
+        return FeatureMap(values, self.backbone.grid(self.tap, scaled), size, scaled, self.rule)
 
 
 class PictureEncoder:

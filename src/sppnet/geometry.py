@@ -219,13 +219,14 @@ def windows_from_regions(
     return inclusive
 
 
-def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid) -> Boxes:
-    """Return the middle one of all regions that the paper's rule maps to each window (R, 4).
+def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid, *, rule: WindowRule = "paper") -> Boxes:
+    """Return the middle one of all regions that a rule maps to each window (R, 4).
 
-    ``windows_from_regions(regions_of_windows(windows, grid), grid, map_size)`` gives the windows back.
+    ``windows_from_regions`` gives the windows back, by the same grid and rule.
     """
-    left, right = _middle_ends(windows[:, 0], windows[:, 2], grid.across)
-    top, bottom = _middle_ends(windows[:, 1], windows[:, 3], grid.down)
+    _check_rule("regions_of_windows", rule)
+    left, right = _middle_ends(windows[:, 0], windows[:, 2], grid.across, rule)
+    top, bottom = _middle_ends(windows[:, 1], windows[:, 3], grid.down, rule)
     return np.stack([left, top, right, bottom], axis=1)
 
 
@@ -260,9 +261,11 @@ def _released_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis
     return np.where(crossed, middle, first) - 1, np.where(crossed, middle, last) - 1
 
 
-def _middle_ends(first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid) -> Ends:
+def _middle_ends(first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid, rule: WindowRule) -> Ends:
+    # The released rule's windows reach further, so that the regions that have them are smaller.
+    inset = 0.0 if rule == "paper" else axis.stride / 2 - RELEASED_SHRINK
     before_first, before_end = (cells.astype(np.float64) - 0.5 for cells in (first, end))
-    return axis.offset + axis.stride * before_first, axis.offset + axis.stride * before_end + 1.0
+    return axis.offset + axis.stride * before_first + inset, axis.offset + axis.stride * before_end + 1.0 - inset
 
 
 # Bins

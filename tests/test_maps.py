@@ -1,0 +1,268 @@
+"""Maps of several scales, of several depths, and with layers on top: each behaves as one, whatever is asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sppnet.backbones import EfficientNetLite0
+from sppnet.encoding import Encoder, Maps, MapsEncoder
+from sppnet.errors import ArgumentError
+from sppnet.geometry import Boxes, area, nearest_scale
+from sppnet.region_layers import Layer, LayeredEncoder, LayeredMaps, RegionLayers
+from sppnet.scales import ScaledEncoder
+from sppnet.storage import TensorCache
+from sppnet.taps import JoinedEncoder
+
+LEVELS = (2, 1)
+SCALES = (96, 128, 192)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> EfficientNetLite0:
+    return EfficientNetLite0()
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (120, 171, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def regions() -> Boxes:
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(0, 100, (60, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(3, 120, (60, 2))], axis=1)
+    boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, 171)
+    boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, 120)
+    return np.concatenate([boxes, boxes[:9]])
+
+
+def _layers(inputs: int) -> RegionLayers:
+    draw = torch.Generator().manual_seed(0)
+    first = Layer(torch.randn(20, inputs, generator=draw) / inputs**0.5, torch.randn(20, generator=draw))
+    return RegionLayers((first, Layer(torch.randn(12, 20, generator=draw), torch.randn(12, generator=draw))))
+
+
+def _single(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    return Encoder("stride8", 96, cache=cache, backbone=backbone)
+
+
+def _scaled(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    return ScaledEncoder([Encoder("stride16", side, cache=cache, backbone=backbone) for side in SCALES], view_side=60)
+
+
+def _joined(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    return JoinedEncoder(("stride8", "stride16"), 96, cache=cache, backbone=backbone)
+
+
+def _layered(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    below = _scaled(backbone, cache)
+    return LayeredEncoder(below, _layers(below.length(LEVELS)))
+
+
+def _layered_joined(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    below = _joined(backbone, cache)
+    return LayeredEncoder(below, _layers(below.length(LEVELS)))
+
+
+Make = Callable[[EfficientNetLite0, TensorCache | None], MapsEncoder]
+every_kind = pytest.mark.parametrize("make", [_single, _scaled, _joined, _layered, _layered_joined])
+
+
+@every_kind
+def test_scores_are_those_of_the_pooled_rows(
+    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    encoder = make(backbone, None)
+    maps: Maps = encoder(picture)
+    pooled = maps.pool(regions, LEVELS)
+    assert pooled.shape == (len(regions), encoder.length(LEVELS))
+    assert pooled.dtype == torch.float32
+    draw = torch.Generator().manual_seed(0)
+    weights, bias = torch.randn(3, pooled.shape[1], generator=draw), torch.tensor([0.0, 1.0, -1.0])
+    expected = pooled.double() @ weights.double().T + bias.double()
+    scores = maps.score(regions, LEVELS, weights, bias)
+    torch.testing.assert_close(scores.double(), expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(scores[:9], scores[-9:])
+    assert maps.size == (120, 171)
+
+
+@every_kind
+def test_rows_are_the_pooled_ones_each_once(
+    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    maps = make(backbone, None)(picture)
+    chunks, which = maps.rows(regions, LEVELS)
+    rows = torch.cat([chunk.clone() for chunk in chunks])
+    assert len(rows) <= len(regions) - 9
+    torch.testing.assert_close(rows[torch.from_numpy(which)], maps.pool(regions, LEVELS), atol=1e-5, rtol=1e-5)
+
+
+@every_kind
+def test_distinct_regions_stand_for_all(
+    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    maps = make(backbone, None)(picture)
+    once = maps.distinct(regions)
+    assert len(once) < len(regions)
+    np.testing.assert_array_equal(maps.distinct(once), once)
+    assert {tuple(row) for row in maps.placing.snap(regions)} >= {tuple(row) for row in maps.snap(once)}
+
+
+@every_kind
+def test_no_regions_give_nothing(make: Make, backbone: EfficientNetLite0, picture: np.ndarray) -> None:
+    encoder, none = make(backbone, None), np.zeros((0, 4))
+    maps = encoder(picture)
+    length = encoder.length(LEVELS)
+    assert maps.pool(none, LEVELS).shape == (0, length)
+    assert maps.score(none, LEVELS, torch.zeros(3, length), torch.zeros(3)).shape == (0, 3)
+    assert maps.snap(none).shape == maps.distinct(none).shape == (0, 4)
+
+
+@every_kind
+def test_what_is_cached_has_the_bits_of_what_is_computed(
+    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes, tmp_path: Path
+) -> None:
+    cache = TensorCache(tmp_path)
+    encoder = make(backbone, cache)
+    assert not encoder.is_cached(picture)
+    first, again, alone = encoder(picture), encoder(picture), encoder.compute(picture)
+    assert encoder.is_cached(picture)
+    for maps in (again, alone):
+        assert torch.equal(maps.pool(regions, LEVELS), first.pool(regions, LEVELS))
+
+
+# Scales
+
+
+def test_each_region_comes_from_the_scale_that_suits_it(
+    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    encoder = _scaled(backbone, None)
+    maps = encoder(picture)
+    chosen = nearest_scale(regions, (120, 171), SCALES, view_side=60)
+    assert set(chosen) == {0, 1, 2}
+    singles = [Encoder("stride16", side, backbone=backbone)(picture).pool(regions, LEVELS) for side in SCALES]
+    expected = torch.stack([singles[scale][row] for row, scale in enumerate(chosen)])
+    assert torch.equal(maps.pool(regions, LEVELS), expected)
+
+
+def test_one_scale_is_the_plain_map(backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes) -> None:
+    one = ScaledEncoder([Encoder("stride8", 96, backbone=backbone)])(picture)
+    plain = Encoder("stride8", 96, backbone=backbone)(picture)
+    assert torch.equal(one.pool(regions, LEVELS), plain.pool(regions, LEVELS))
+    np.testing.assert_array_equal(one.snap(regions), plain.snap(regions))
+
+
+def test_the_released_rules_are_used_by_name(backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes) -> None:
+    def encoder(rule: str) -> ScaledEncoder:
+        made = [Encoder("stride16", side, backbone=backbone, rule=rule) for side in SCALES]  # type: ignore[arg-type]
+        return ScaledEncoder(made, rule=rule, view_side=60)  # type: ignore[arg-type]
+
+    paper, released = encoder("paper")(picture), encoder("released")(picture)
+    windows = [maps.maps[0].windows(regions) for maps in (paper, released)]
+    # At stride 16 theirs reach further: 1.5 pixels, of which a few regions get a cell more.
+    assert area(windows[1].astype(float)).mean() > area(windows[0].astype(float)).mean()
+    expected = nearest_scale(regions, (120, 171), SCALES, rule="released", view_side=60)
+    np.testing.assert_array_equal(released.chosen(regions), expected)
+    feature_map = released.maps[0]
+    wide = regions[(regions[:, 2:] - regions[:, :2]).min(axis=1) > 30]
+    np.testing.assert_array_equal(feature_map.windows(feature_map.snap(wide)), feature_map.windows(wide))
+
+
+def test_scaled_and_joined_encoders_are_made_again_from_their_descriptions(
+    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    scaled, joined = _scaled(backbone, None), _joined(backbone, None)
+    for encoder, kind in ((scaled, ScaledEncoder), (joined, JoinedEncoder)):
+        again = kind.from_description(encoder.describe())  # type: ignore[attr-defined]
+        assert again.describe() == encoder.describe()
+        assert torch.equal(again(picture).pool(regions, LEVELS), encoder(picture).pool(regions, LEVELS))
+    made = ScaledEncoder.of_scales("stride16", SCALES, view_side=60)
+    assert made.describe() == scaled.describe()
+    assert made.scales == SCALES
+
+
+# Depths
+
+
+def test_a_joined_row_is_the_rows_of_both_maps(
+    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    rows = _joined(backbone, None)(picture).pool(regions, LEVELS)
+    fine = Encoder("stride8", 96, backbone=backbone)(picture).pool(regions, LEVELS)
+    coarse = Encoder("stride16", 96, backbone=backbone)(picture).pool(regions, (1,))
+    assert torch.equal(rows, torch.cat([fine, coarse], dim=1))
+
+
+def test_joined_maps_share_their_cache_with_single_ones(
+    backbone: EfficientNetLite0, picture: np.ndarray, tmp_path: Path
+) -> None:
+    cache = TensorCache(tmp_path)
+    _joined(backbone, cache)(picture)
+    assert Encoder("stride16", 96, cache=cache, backbone=backbone).is_cached(picture)
+
+
+# Layers
+
+
+def test_layers_are_matrix_products_and_relus() -> None:
+    layers, rows = _layers(30), torch.randn(7, 30)
+    first, second = layers.layers
+    hidden = (rows @ first.weight.T + first.bias).clamp(min=0)
+    torch.testing.assert_close(layers(rows), (hidden @ second.weight.T + second.bias).clamp(min=0))
+    torch.testing.assert_close(layers.first(1)(rows), hidden)
+    assert (layers.length, layers.first(1).length) == (12, 20)
+    torch.testing.assert_close(layers.halved()(rows), layers(rows), rtol=0.05, atol=0.1)
+
+
+def test_layers_of_full_rank_are_left_and_thin_ones_are_the_nearest() -> None:
+    layers, rows = _layers(30), torch.randn(200, 30, generator=torch.Generator().manual_seed(1))
+    assert layers.truncated((20, 12)) == layers
+    losses = []
+    for rank in (19, 12, 4):
+        thin = layers.truncated((rank, 12))
+        assert [tuple(layer.weight.shape) for layer in thin.layers] == [(rank, 30), (20, rank), (12, 20)]
+        weight = thin.layers[1].weight @ thin.layers[0].weight
+        assert torch.linalg.matrix_rank(weight) == rank
+        values = torch.linalg.svdvals(layers.layers[0].weight)
+        torch.testing.assert_close(torch.dist(weight, layers.layers[0].weight), values[rank:].square().sum().sqrt())
+        losses.append(torch.dist(thin(rows), layers(rows)).item())
+    assert losses == sorted(losses)
+    assert losses[0] > 0
+
+
+def test_layers_come_back_from_their_tensors() -> None:
+    layers, rows = _layers(30).truncated((4, 12)), torch.randn(7, 30)
+    assert torch.equal(RegionLayers.from_tensors(layers.tensors())(rows), layers(rows))
+
+
+def test_regions_of_one_window_go_through_the_layers_once(
+    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+) -> None:
+    below = _single(backbone, None)
+    seen = []
+
+    class Counting(RegionLayers):
+        def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+            seen.append(len(rows))
+            return super().__call__(rows)
+
+    maps = LayeredMaps(below(picture), Counting(_layers(below.length(LEVELS)).layers))
+    maps.score(np.repeat(regions, 3, axis=0), LEVELS, torch.zeros(1, 12), torch.zeros(1))
+    assert sum(seen) == len(maps.distinct(regions))
+
+
+def test_messages(backbone: EfficientNetLite0) -> None:
+    encoders = [Encoder(tap, 96, backbone=backbone) for tap in ("stride8", "stride16")]
+    with pytest.raises(ArgumentError, match=r"ScaledEncoder: encoders must be of one network and tap, got 2 different"):
+        ScaledEncoder(encoders)
+    with pytest.raises(ArgumentError, match=r"JoinedEncoder: taps must be different names, got \['head', 'head'\]\."):
+        JoinedEncoder(("head", "head"), 96)
+    with pytest.raises(ArgumentError, match=r"RegionLayers\.first: count must be from 1 to 2, got 3\. Choose 1 to 2"):
+        _layers(4).first(3)
+    with pytest.raises(ArgumentError, match=r"RegionLayers\.truncated: ranks must be one a layer, at least 1, got"):
+        _layers(4).truncated((3,))
