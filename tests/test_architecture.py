@@ -17,7 +17,7 @@ LEVELS = (
     {"encoding"},
     {"scales", "taps", "region_layers"},
     {"region_head"},
-    {"detector", "classifier", "views"},
+    {"detector", "classifier", "views", "examples"},
     {"inspection", "drawing", "predictions", "training", "teaching", "rcnn"},
     {"demo", "recipes"},
     {"web"},

@@ -125,16 +125,20 @@ def _inside(boxes: Boxes, size: tuple[int, int]) -> Boxes:
 
 @dataclass(frozen=True)
 class Examples:
-    """Pooled regions with their targets: (N, D) float32 and (N, K) int8 (1, -1, or 0: not used by that class)."""
+    """Regions (N, 4), pooled (N, D) float32, and their targets (N, K) int8: 1, -1, or 0: not used by that class."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int8]
+    regions: Boxes
 
     @staticmethod
     def joined(parts: Sequence["Examples"]) -> "Examples":
         """Put the examples of many pictures under each other."""
-        features = np.concatenate([part.features for part in parts])
-        return Examples(features, np.concatenate([part.targets for part in parts]))
+        return Examples(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.targets for part in parts]),
+            np.concatenate([part.regions for part in parts]),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,10 +178,10 @@ def teach(
     scale = MEAN_NORM / max(float(lengths.mean()), 1e-12)
     deltas = regress([regression for _, regression in first], classes, scale)
     del first  # several hundred megabytes, before as many come
-    svm = train_on(examples, scale)
+    svm = train_on(examples, scale=scale)
     head = RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
     hard = [hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
-    svm = train_on(Examples.joined([examples, *hard]), scale, start=svm)
+    svm = train_on(Examples.joined([examples, *hard]), scale=scale, start=svm)
     return replace(head, weights=svm.weights, bias=svm.bias)
 
 
@@ -212,10 +216,11 @@ def first_examples(
     moved = np.concatenate(
         [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)] or [nearest[:0]]
     )
-    pooled = feature_map.pool(np.concatenate([truths, regions[chosen], regions[moved]]), levels).numpy()
-    split = len(truths) + len(chosen)
+    sampled = np.concatenate([truths, regions[chosen]])
+    pooled = feature_map.pool(np.concatenate([sampled, regions[moved]]), levels).numpy()
+    split = len(sampled)
     _, truth_targets = picture.overlaps(truths, classes)
-    examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]))
+    examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]), sampled)
     return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
 
 
@@ -231,10 +236,10 @@ def hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
         kept = nms(regions[found], scores[found, label], DUPLICATE_IOU)[:HARD_NEGATIVES]
         wrong[found[kept], label] = -1
     chosen = np.flatnonzero(wrong.any(axis=1))
-    return Examples(feature_map.pool(regions[chosen], head.levels).numpy(), wrong[chosen])
+    return Examples(feature_map.pool(regions[chosen], head.levels).numpy(), wrong[chosen], regions[chosen])
 
 
-def train_on(examples: Examples, scale: float, start: LinearSvm | None = None) -> LinearSvm:
+def train_on(examples: Examples, *, scale: float, start: LinearSvm | None = None) -> LinearSvm:
     """Train one SVM a class on examples whose features times ``scale`` have the length that the cost is for."""
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
     # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
