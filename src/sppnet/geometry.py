@@ -151,11 +151,15 @@ def _smallest(distances: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 class Layer(NamedTuple):
-    """A convolution or pooling along one axis: its kernel, its stride and the cells padded before the first."""
+    """A convolution or pooling along one axis: its kernel, its stride and the cells padded before the first.
+
+    ``ceil``: a last cell whose kernel hangs out past the end counts too, as Caffe pools. It moves no centre.
+    """
 
     kernel: int
     stride: int
     pad_before: int
+    ceil: bool = False
 
 
 class AxisGrid(NamedTuple):
@@ -176,6 +180,25 @@ def axis_grid(layers: Sequence[Layer]) -> AxisGrid:
         offset += ((layer.kernel - 1) / 2 - layer.pad_before) * stride
         stride *= layer.stride
     return AxisGrid(stride, offset)
+
+
+def cells_along(layers: Sequence[Layer], length: int) -> int:
+    """Return how many cells an axis of ``length`` pixels has after layers that pad as much after as before.
+
+    0 where some kernel does not fit. A cell that would begin in the padding past the end is not one.
+
+    >>> cells_along([Layer(7, 2, 1), Layer(3, 2, 0, ceil=True)], 224), cells_along([Layer(7, 2, 1)], 4)
+    (55, 0)
+    """
+    for layer in layers:
+        room = length + 2 * layer.pad_before - layer.kernel
+        if room < 0:
+            return 0
+        steps = -(-room // layer.stride) if layer.ceil else room // layer.stride
+        if layer.ceil and steps * layer.stride >= length + layer.pad_before:
+            steps -= 1
+        length = steps + 1
+    return length
 
 
 @dataclass(frozen=True)

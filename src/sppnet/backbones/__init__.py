@@ -1,5 +1,6 @@
 """Networks that turn pictures into feature maps; each knows the stride and the offset of its cells."""
 
 from sppnet.backbones.efficientnet_lite import EfficientNetLite0
+from sppnet.backbones.published import NETWORKS, PublishedNet
 
-__all__ = ["EfficientNetLite0"]
+__all__ = ["NETWORKS", "EfficientNetLite0", "PublishedNet"]
