@@ -13,7 +13,7 @@ LEVELS = (
     {"errors", "files", "progress"},
     {"geometry", "images"},
     {"ops", "metrics", "proposals", "svm", "storage", "data"},
-    {"backbones"},
+    {"backbones", "analysis"},
     {"encoding"},
     {"scales", "taps", "region_layers"},
     {"region_head"},

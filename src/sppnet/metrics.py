@@ -117,27 +117,72 @@ def detection_report(
     Raises:
         ArgumentError: different numbers of pictures, a label without a class, a bad ``iou`` or ``rule``.
     """
-    _check_pictures(found, samples, len(classes))
-    check_that(0 < iou <= 1, "detection_report", "iou", "over 0 and at most 1", iou, advice="0.5 is usual")
-    verdicts = _joined([_verdicts(*pair, iou) for pair in zip(found, samples, strict=True)], np.int8)
-    scores = _joined([picture.scores for picture in found], np.float64)
-    labels = _joined([picture.labels for picture in found], np.int64)
-    wanted = _joined([sample.labels[~_ignored(sample)] for sample in samples], np.int64)
-    positives, right, answered = (
-        np.bincount(chosen, minlength=len(classes)).astype(np.int64)
-        for chosen in (wanted, labels[(scores > 0) & (verdicts == 1)], labels[(scores > 0) & (verdicts >= 0)])
-    )
+    judged = judge(found, samples, classes, iou=iou)
+    positives = judged.objects.sum(axis=0)
     precisions = [
-        average_precision(scores[labels == label], verdicts[labels == label], int(count), rule=rule)
-        for label, count in enumerate(positives)
+        average_precision(judged.scores[mine], judged.verdicts[mine], int(count), rule=rule)
+        for mine, count in ((judged.labels == label, count) for label, count in enumerate(positives))
     ]
     return DetectionReport(
         classes=tuple(classes),
         average_precision=np.array(precisions, dtype=np.float64),
         positives=positives,
-        recall=_share(right, positives),
-        precision=_share(right, answered),
+        recall=judged.recall(np.nextafter(0, 1)),
+        precision=judged.precision(np.nextafter(0, 1)),
         iou=iou,
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The N detections of P pictures of K classes, the most certain first, and which of them are right.
+
+    Args:
+        pictures: (N,) int64, the picture of each. labels: (N,) int64. scores: (N,) float64, falling.
+        verdicts: (N,) int8: 1 right, 0 wrong, -1 neither, see ``match``.
+        objects: (P, K) int64, how many of each class there are to find in each picture.
+    """
+
+    pictures: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    verdicts: NDArray[np.int8]
+    objects: NDArray[np.int64]
+
+    def precision(self, threshold: float = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's detections from ``threshold`` up that are right; NaN without any."""
+        return _share(self._counts(self.verdicts == 1, threshold), self._counts(self.verdicts >= 0, threshold))
+
+    def recall(self, threshold: float = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's objects that are found from ``threshold`` up; NaN without any."""
+        return _share(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
+
+    def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+        labels = self.labels[chosen & (self.scores >= threshold)]
+        return np.bincount(labels, minlength=self.objects.shape[1]).astype(np.int64)
+
+
+def judge(
+    found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: Sequence[str], *, iou: float = 0.5
+) -> Judged:
+    """Compare what was found in each picture with what it shows.
+
+    All pictures' detections are ranked together by descending score; of equal scores, the first comes first.
+
+    Args and Raises: see ``detection_report``.
+    """
+    _check_pictures(found, samples, len(classes))
+    check_that(0 < iou <= 1, "detection_report", "iou", "over 0 and at most 1", iou, advice="0.5 is usual")
+    scores = _joined([picture.scores for picture in found], np.float64)
+    order = np.argsort(-scores, kind="stable")
+    wanted = [sample.labels[~_ignored(sample)] for sample in samples]
+    counts = [np.bincount(labels, minlength=len(classes)) for labels in wanted]
+    return Judged(
+        pictures=np.repeat(np.arange(len(found)), [len(picture.scores) for picture in found])[order],
+        labels=_joined([picture.labels for picture in found], np.int64)[order],
+        scores=scores[order],
+        verdicts=_joined([_verdicts(*pair, iou) for pair in zip(found, samples, strict=True)], np.int8)[order],
+        objects=np.array(counts, dtype=np.int64).reshape(len(samples), len(classes)),
     )
 
 

@@ -1,0 +1,85 @@
+"""How sure, and what mistakes: against data sets that are really drawn, and cases counted by hand."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sppnet.analysis import interval, mean_precision, resampled_precision
+from sppnet.errors import ArgumentError
+from sppnet.metrics import Judged, detection_report, judge
+
+
+class Shown(NamedTuple):
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    difficult: NDArray[np.bool_]
+    crowd: NDArray[np.bool_]
+
+
+class Found(NamedTuple):
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+CLASSES = ("a", "b")
+
+
+def _drawn(rng: np.random.Generator, pictures: int) -> tuple[list[Found], list[Shown]]:
+    """Draw pictures with objects, and detections of which about half lie on an object; no two scores are equal."""
+    found, shown = [], []
+    for _ in range(pictures):
+        count, extra = int(rng.integers(0, 5)), int(rng.integers(0, 5))
+        corner = rng.uniform(0, 80, (count + extra, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(10, 20, (count + extra, 2))], axis=1)
+        labels = rng.integers(0, 2, count + extra)
+        nothing = rng.random(count) < 0.2
+        shown.append(Shown(boxes[:count], labels[:count], nothing, np.zeros(count, dtype=bool)))
+        moved = boxes + rng.normal(0, 2, boxes.shape)
+        found.append(Found(moved, labels, rng.normal(size=count + extra)))
+    return found, shown
+
+
+def test_a_resample_is_what_the_pictures_really_drawn_give() -> None:
+    rng = np.random.default_rng(0)
+    found, shown = _drawn(rng, 12)
+    precision = resampled_precision(judge(found, shown, CLASSES), resamples=20, seed=3)
+    draws = np.random.default_rng(3).integers(12, size=(20, 12))
+    for row, draw in zip(precision, draws, strict=True):
+        # Copies of a picture tie; a hair's breadth between them leaves all other ranks alone.
+        copies = [found[i]._replace(scores=found[i].scores - 1e-12 * place) for place, i in enumerate(draw)]
+        report = detection_report(copies, [shown[i] for i in draw], CLASSES)
+        np.testing.assert_allclose(row, report.average_precision, atol=1e-12)
+
+
+def test_the_same_seed_draws_the_same_pictures() -> None:
+    found, shown = _drawn(np.random.default_rng(1), 9)
+    judged = judge(found, shown, CLASSES)
+    one, other = (resampled_precision(judged, resamples=10, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(one, resampled_precision(judged, resamples=10, seed=0))
+    assert (one != other).any()
+
+
+def test_the_interval_holds_what_was_measured() -> None:
+    found, shown = _drawn(np.random.default_rng(2), 60)
+    low, high = interval(mean_precision(resampled_precision(judge(found, shown, CLASSES))))
+    assert low < detection_report(found, shown, CLASSES).mean < high
+    assert high - low < 0.3
+
+
+def test_a_class_that_was_not_drawn_is_left_out_of_the_mean() -> None:
+    np.testing.assert_array_equal(mean_precision(np.array([[0.5, np.nan], [np.nan, np.nan]])), [0.5, np.nan])
+    assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+def test_messages_of_the_bootstrap() -> None:
+    empty = Judged(*(np.zeros(0, np.int64),) * 2, np.zeros(0), np.zeros(0, np.int8), np.zeros((0, 2), np.int64))
+    with pytest.raises(ArgumentError, match=r"resampled_precision: judged must be of one picture at least, got 0\."):
+        resampled_precision(empty)
+    judged = judge(*_drawn(np.random.default_rng(0), 2), CLASSES)
+    with pytest.raises(ArgumentError, match=r"resamples must be at least 1, got 0\. 1000 is usual\."):
+        resampled_precision(judged, resamples=0)
+    with pytest.raises(ArgumentError, match=r"interval: level must be between 0 and 1, got 95\. 0\.95 is usual\."):
+        interval(np.zeros(3), level=95)
