@@ -15,7 +15,7 @@ LEVELS = (
     {"ops", "metrics", "proposals", "svm", "storage", "data"},
     {"backbones", "analysis"},
     {"encoding"},
-    {"scales", "taps", "region_layers"},
+    {"scales", "taps", "region_layers", "contributions"},
     {"region_head"},
     {"detector", "classifier", "views", "examples"},
     {"inspection", "drawing", "predictions", "training", "teaching", "rcnn"},

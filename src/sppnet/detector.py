@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sppnet.contributions import Contributions, window_contributions
 from sppnet.data import DetectionData, Sample
 from sppnet.encoding import Encoder, FeatureMap
-from sppnet.errors import CorruptFileError, DataError, NotFittedError
+from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, message
 from sppnet.geometry import Boxes, check_boxes, nms
 from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
 from sppnet.ops import bins
-from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
+from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, stage, timed
 from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
 from sppnet.region_head import LabelledPicture, RegionHead, examples_per_picture, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
@@ -44,12 +45,15 @@ class Detections:
         labels: (N,) int64, indices into ``classes``.
         scores: (N,) float32, signed distance to the class's separating plane: above 0 means found.
         classes: names.
+        regions: (N, 4) what each score is the score of: the region that was last moved onto the object; None where
+            that is not known.
     """
 
     boxes: Boxes
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
     classes: tuple[str, ...]
+    regions: Boxes | None = None
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -58,7 +62,10 @@ class Detections:
     def above(self, threshold: float) -> "Detections":
         """Return those that score at least ``threshold``."""
         kept = self.scores >= threshold
-        return replace(self, boxes=self.boxes[kept], labels=self.labels[kept], scores=self.scores[kept])
+        regions = None if self.regions is None else self.regions[kept]
+        return replace(
+            self, boxes=self.boxes[kept], labels=self.labels[kept], scores=self.scores[kept], regions=regions
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each class."""
@@ -123,10 +130,15 @@ class Detector:
         Raises:
             NotFittedError: neither trained nor loaded. ImageDecodeError: a picture that cannot be read.
         """
-        feature_map = self.encode(picture)
-        regions = self.propose(picture, feature_map, name=name)
+        return self.detect_in(self.encode(picture), picture, name=name)
+
+    def detect_in(self, feature_map: FeatureMap, picture: Source, *, name: str = "") -> Detections:
+        """Find the objects of a picture that ``encode`` encoded; the rest as ``detect`` has it."""
+        with stage("regions"):
+            regions = self.propose(picture, feature_map, name=name)
         scores = self._fitted().head.scores(feature_map, regions)
-        return self._select(feature_map, regions, scores)
+        with stage("boxes"):
+            return self._select(feature_map, regions, scores)
 
     def encode(self, picture: Source) -> FeatureMap:
         """Compute the picture's feature map, once for any number of ``score`` calls."""
@@ -152,22 +164,41 @@ class Detector:
         checked = check_boxes("Detector.score", regions, feature_map.size)
         return self._fitted().head.scores(feature_map, checked)
 
+    def explain(self, feature_map: FeatureMap, detections: Detections) -> list[Contributions]:
+        """Tell which bins of which window made each score of ``detect``: exactly, because the head is linear.
+
+        Args:
+            feature_map: of the picture that the detections were found in.
+        Returns:
+            One for each detection; ``contributions.score`` is its score to float precision.
+        Raises:
+            ArgumentError: detections without regions, or a map that is not one map of one network.
+        """
+        regions = detections.regions
+        if not isinstance(feature_map, FeatureMap) or regions is None:
+            actual = f"{type(feature_map).__name__} and detections {'without' if regions is None else 'with'} regions"
+            advice = "Give what encode and detect return for a detector of one feature map"
+            raise ArgumentError(message("Detector.explain", "detections", "of one FeatureMap", actual, advice))
+        head = self._fitted().head
+        weights, bias = head.weights[detections.labels], head.bias[detections.labels]
+        return window_contributions(feature_map, regions, head.levels, weights, bias)
+
     def _select(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
         found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
-        labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept in found])
-        boxes, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
+        labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept, _ in found])
+        boxes, confidence, scored = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.argsort(-confidence, kind="stable")
-        return Detections(boxes[order], labels[order], confidence[order], self.classes)
+        return Detections(boxes[order], labels[order], confidence[order], self.classes, scored[order])
 
     def _of_class(
         self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32], label: int
-    ) -> tuple[Boxes, NDArray[np.float32]]:
+    ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
         best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
-        boxes, moved = self._fitted().head.refine(feature_map, regions[best], label, rounds=ROUNDS)
+        boxes, moved, scored = self._fitted().head.refine(feature_map, regions[best], label, rounds=ROUNDS)
         kept = nms(boxes, moved, NMS_IOU)
         kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
-        return boxes[kept], moved[kept]
+        return boxes[kept], moved[kept], scored[kept]
 
     # Learning
 

@@ -330,8 +330,17 @@ class PictureEncoder:
         Raises:
             ImageDecodeError: a picture that cannot be read, or is too large once scaled.
         """
-        vector = self._pooled(picture).float()
-        return F.normalize(vector.sqrt(), dim=0) if self.normalised else vector
+        return self._scaled(self._pooled(picture))
+
+    def _scaled(self, vector: Tensor) -> Tensor:
+        return F.normalize(vector.float().sqrt(), dim=0) if self.normalised else vector.float()
+
+    def of_map(self, feature_map: FeatureMap) -> Tensor:
+        """Return the vector (C * B,) float32 of a picture whose feature map is there already: the same bits."""
+        return self._scaled(self._of_map(feature_map))
+
+    def _of_map(self, feature_map: FeatureMap) -> Tensor:
+        return pool_image(feature_map.values, levels=self.levels, mode=self.mode).flatten().half()
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
@@ -369,5 +378,4 @@ class PictureEncoder:
 
     def compute(self, picture: Source) -> Tensor:
         """Pool to (C * B,) float16, which is exact for the maximum of a map in half precision; no cache, no scaling."""
-        values = self.encoder.compute(picture).values
-        return pool_image(values, levels=self.levels, mode=self.mode).flatten().half()
+        return self._of_map(self.encoder.compute(picture))

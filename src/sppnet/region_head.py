@@ -94,7 +94,7 @@ class RegionHead:
 
     def refine(
         self, feature_map: FeatureMap, regions: Boxes, label: int, *, rounds: int
-    ) -> tuple[Boxes, NDArray[np.float32]]:
+    ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
         """Move regions onto the object that they hold, and score them where they come to lie.
 
         The paper regresses once. A second round pools the moved region anew, which costs little, as few
@@ -103,16 +103,18 @@ class RegionHead:
         Args:
             regions: (R, 4). label: the class. rounds: how often to move, at least once.
         Returns:
-            (R, 4) boxes inside the picture, and (R,) scores of the windows from which they were last moved.
+            (R, 4) boxes inside the picture, (R,) scores, and the regions (R, 4) that these are the scores of: those
+            from which the boxes were last moved.
         """
         weights = torch.cat([self.weights[label, None], self.delta_weights[label]])
         bias = torch.cat([self.bias[label, None], self.delta_bias[label]])
-        answers = np.zeros((len(regions), 5), dtype=np.float32)
+        answers, scored = np.zeros((len(regions), 5), dtype=np.float32), regions
         for _ in range(rounds):
+            scored = regions
             answers = feature_map.score(regions, self.levels, weights, bias).numpy()
             moved = apply_deltas(feature_map.snap(regions), answers[:, 1:].astype(np.float64))
             regions = _inside(moved, feature_map.size)
-        return regions, answers[:, 0]
+        return regions, answers[:, 0], scored
 
 
 def _inside(boxes: Boxes, size: tuple[int, int]) -> Boxes:
