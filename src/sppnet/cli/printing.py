@@ -48,6 +48,15 @@ def show_report(
     Console().print(table)
 
 
+def show_rows(title: str, columns: Sequence[str], rows: dict[str, list[str]]) -> None:
+    """Print a title and a table of texts, the first column their names."""
+    print(title)
+    table = Table(*columns)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    Console().print(table)
+
+
 def _cell(value: float | int | None) -> str:
     if value is None:
         return "none"
