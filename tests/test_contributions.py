@@ -34,7 +34,7 @@ def test_the_bins_of_a_detection_sum_to_its_score(detector: Detector, shapes: Pa
     explained = detector.explain(feature_map, found)
     assert len(explained) == len(found) > 3
     np.testing.assert_allclose([each.score for each in explained], found.scores, rtol=1e-5, atol=1e-5)
-    assert {each.bins.shape for each in explained} == {(14,)}
+    assert {each.bins.shape for each in explained} == {(15,)}
     assert any(abs(each.bins).max() > 0.1 for each in explained)
     kept = found.above(0)
     assert len(detector.explain(feature_map, kept)) == len(kept)
@@ -81,6 +81,6 @@ def test_bins_lie_on_the_cells_they_pool() -> None:
 def test_detections_of_unknown_regions_are_refused(detector: Detector, shapes: Path) -> None:
     path = shapes / "JPEGImages/10.png"
     found = replace(detector.detect(path), regions=None)
-    with pytest.raises(ArgumentError, match=r"Detector.explain: detections must be of one FeatureMap, got FeatureMap"):
+    with pytest.raises(ArgumentError, match=r"Detector.explain: detections must be of one scale, got JoinedMaps"):
         detector.explain(detector.encode(path), found)
     assert found.above(0).regions is None

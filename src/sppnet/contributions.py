@@ -14,6 +14,7 @@ from torch import Tensor
 from sppnet.encoding import FeatureMap
 from sppnet.geometry import Boxes, bin_edges, clip_boxes, regions_of_windows, scale_boxes
 from sppnet.ops import bins
+from sppnet.taps import JoinedMaps
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,23 @@ class Contributions:
 
 
 def window_contributions(
-    feature_map: FeatureMap, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor
+    feature_map: FeatureMap | JoinedMaps, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor
 ) -> list[Contributions]:
     """Split the score of each region's window.
 
     Args:
+        feature_map: of several maps, the window is the finest one's, and the bins of all follow each other.
         regions: (R, 4) boxes in the picture's pixels.
-        weights: (R, B * C), the row of weights that scored each region, as ``FeatureMap.pool`` orders features.
+        weights: (R, D), the row of weights that scored each region, as ``pool`` orders features.
         bias: (R,) of each.
     """
+    if isinstance(feature_map, JoinedMaps):
+        parts, start = [], 0
+        for each, share in feature_map.parts(levels):
+            end = start + each.length(share)
+            parts.append(window_contributions(each, regions, share, weights[:, start:end], bias))
+            start = end
+        return [_joined(of_region) for of_region in zip(*parts, strict=True)]
     products = feature_map.pool(regions, levels).double() * weights.double()
     sums = products.reshape(len(regions), bins(levels), -1).sum(2).numpy()
     windows = feature_map.windows(regions)
@@ -57,6 +66,12 @@ def window_contributions(
         Contributions(window, tuple(levels), row, _bin_boxes(feature_map, window, levels), float(constant))
         for window, row, constant in zip(windows, sums, bias, strict=True)
     ]
+
+
+def _joined(parts: Sequence[Contributions]) -> Contributions:
+    levels = tuple(level for part in parts for level in part.levels)
+    sums, boxes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bins", "boxes"))
+    return Contributions(parts[0].window, levels, sums, boxes, parts[0].bias)
 
 
 def picture_contributions(

@@ -14,25 +14,27 @@ from numpy.typing import NDArray
 
 from sppnet.contributions import Contributions, window_contributions
 from sppnet.data import DetectionData, Sample
-from sppnet.encoding import Encoder, FeatureMap
-from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, message
-from sppnet.geometry import Boxes, check_boxes, nms
+from sppnet.encoders import encoder_from_description, encoder_of, layers_of
+from sppnet.encoding import FeatureMap, Maps, MapsEncoder
+from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, check_that, message
+from sppnet.geometry import Boxes, check_boxes, nms, vote
 from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
-from sppnet.ops import bins
+from sppnet.procedure import OURS, Procedure, named_procedure
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, stage, timed
 from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
 from sppnet.region_head import LabelledPicture, RegionHead, examples_per_picture, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
+from sppnet.taps import JoinedMaps
 
 FORMAT: Final = "sppnet detector 1"
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
+COLUMNS: Final = ("boxes", "labels", "scores")
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDES: Final = (256, 640)  # pictures are scaled to their own median shorter side, within these
+TAPS: Final = ("stride8", "stride16")
 SCORE_FLOOR: Final = -1.2  # regions below are not worth moving
 CANDIDATES: Final = 600  # regions a class that are moved, the best
-ROUNDS: Final = 2
-NMS_IOU: Final = 0.3
 PER_CLASS: Final = 100
 
 
@@ -79,9 +81,11 @@ class Detector:
     features of regions. Maps are cached, so learning again after a label changed takes seconds.
 
     Args:
-        short_side: pictures are scaled to this shorter side; None chooses by the training pictures.
-        tap: the feature map that regions are pooled from, see ``EfficientNetLite0``.
+        short_side: pictures are scaled to this shorter side; None chooses by the training pictures. Several:
+            each region is taken from the scale that suits it (paper, Sec. 4.1).
+        taps: the feature maps that regions are pooled from, see ``EfficientNetLite0``, the finest first.
         levels: bins per side of each level of the pyramid.
+        procedure: how it is taught and answers: "ours", "paper", "released" or one of your own.
         proposals: where regions come from; None makes a dense grid of shapes that fit the training boxes.
         cache: where feature maps are kept between runs; None keeps nothing.
         seed: of the choice among training regions.
@@ -95,15 +99,18 @@ class Detector:
     def __init__(
         self,
         *,
-        short_side: int | None = None,
-        tap: str = "stride8",
+        short_side: int | Sequence[int] | None = None,
+        taps: Sequence[str] = TAPS,
         levels: Sequence[int] = LEVELS,
         proposals: Proposals | None = None,
+        procedure: str | Procedure = "ours",
         cache: TensorCache | None = None,
         seed: int = 0,
     ) -> None:
-        self.short_side, self.tap, self.levels = short_side, tap, tuple(levels)
+        self.short_side, self.taps, self.levels = short_side, tuple(taps), tuple(levels)
         self.proposals, self.cache, self.seed = proposals, cache, seed
+        self.procedure = named_procedure(procedure) if isinstance(procedure, str) else procedure
+        self.encoder: MapsEncoder | None = None
         self._learnt: _Learnt | None = None
 
     @property
@@ -132,25 +139,24 @@ class Detector:
         """
         return self.detect_in(self.encode(picture), picture, name=name)
 
-    def detect_in(self, feature_map: FeatureMap, picture: Source, *, name: str = "") -> Detections:
+    def detect_in(self, feature_map: Maps, picture: Source, *, name: str = "") -> Detections:
         """Find the objects of a picture that ``encode`` encoded; the rest as ``detect`` has it."""
-        with stage("regions"):
-            regions = self.propose(picture, feature_map, name=name)
+        regions = self.propose(picture, feature_map, name=name)
         scores = self._fitted().head.scores(feature_map, regions)
-        with stage("boxes"):
+        with stage("suppression"):
             return self._select(feature_map, regions, scores)
 
-    def encode(self, picture: Source) -> FeatureMap:
+    def encode(self, picture: Source) -> Maps:
         """Compute the picture's feature map, once for any number of ``score`` calls."""
         return self._fitted().encoder(picture)
 
-    def propose(self, picture: Source, feature_map: FeatureMap, *, name: str = "") -> Boxes:
+    def propose(self, picture: Source, feature_map: Maps, *, name: str = "") -> Boxes:
         """Propose regions (R, 4) of an encoded picture, one for each window that proposals fall on."""
         if isinstance(picture, Path | str):
             name = Path(picture).name
         return _regions(self._fitted().proposals, picture, feature_map, name)
 
-    def score(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
+    def score(self, feature_map: Maps, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded picture for all classes.
 
         Args:
@@ -164,7 +170,7 @@ class Detector:
         checked = check_boxes("Detector.score", regions, feature_map.size)
         return self._fitted().head.scores(feature_map, checked)
 
-    def explain(self, feature_map: FeatureMap, detections: Detections) -> list[Contributions]:
+    def explain(self, feature_map: Maps, detections: Detections) -> list[Contributions]:
         """Tell which bins of which window made each score of ``detect``: exactly, because the head is linear.
 
         Args:
@@ -172,18 +178,18 @@ class Detector:
         Returns:
             One for each detection; ``contributions.score`` is its score to float precision.
         Raises:
-            ArgumentError: detections without regions, or a map that is not one map of one network.
+            ArgumentError: detections without regions, or maps of several scales or with layers on top.
         """
         regions = detections.regions
-        if not isinstance(feature_map, FeatureMap) or regions is None:
+        if not isinstance(feature_map, FeatureMap | JoinedMaps) or regions is None:
             actual = f"{type(feature_map).__name__} and detections {'without' if regions is None else 'with'} regions"
-            advice = "Give what encode and detect return for a detector of one feature map"
-            raise ArgumentError(message("Detector.explain", "detections", "of one FeatureMap", actual, advice))
+            advice = "Give what encode and detect return for a detector of one scale without layers"
+            raise ArgumentError(message("Detector.explain", "detections", "of one scale", actual, advice))
         head = self._fitted().head
         weights, bias = head.weights[detections.labels], head.bias[detections.labels]
         return window_contributions(feature_map, regions, head.levels, weights, bias)
 
-    def _select(self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
+    def _select(self, feature_map: Maps, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
         found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
         labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept, _ in found])
         boxes, confidence, scored = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -191,14 +197,20 @@ class Detector:
         return Detections(boxes[order], labels[order], confidence[order], self.classes, scored[order])
 
     def _of_class(
-        self, feature_map: FeatureMap, regions: Boxes, scores: NDArray[np.float32], label: int
+        self, feature_map: Maps, regions: Boxes, scores: NDArray[np.float32], label: int
     ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
         best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
-        boxes, moved, scored = self._fitted().head.refine(feature_map, regions[best], label, rounds=ROUNDS)
-        kept = nms(boxes, moved, NMS_IOU)
+        boxes, moved, scored = regions[best], scores[best], regions[best]
+        if self.procedure.rounds:
+            with stage("moving boxes"):
+                rounds = self.procedure.rounds
+                boxes, moved, scored = self._fitted().head.refine(feature_map, boxes, label, rounds=rounds)
+        kept = nms(boxes, moved, self.procedure.nms_iou)
         kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
-        return boxes[kept], moved[kept], scored[kept]
+        voting = self.procedure.voting_iou
+        placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
+        return placed, moved[kept], scored[kept]
 
     # Learning
 
@@ -215,10 +227,11 @@ class Detector:
         """
         encoder, proposals = self._prepared(data)
         for sample in progress("Computing feature maps", data.samples):
-            if self.cache is not None and not encoder.is_cached(sample.path):
+            if encoder.cache is not None and not encoder.is_cached(sample.path):
                 encoder(sample.path)
-        pictures = [_labelled(sample, encoder, proposals) for sample in data.samples]
-        head = teach(pictures, len(data.classes), levels=self.levels, seed=self.seed, progress=progress)
+        pictures = [labelled(sample, encoder, proposals) for sample in data.samples]
+        count, procedure = len(data.classes), self.procedure
+        head = teach(pictures, count, levels=self.levels, procedure=procedure, seed=self.seed, progress=progress)
         self._learnt = _Learnt(encoder, proposals, head, data.classes)
         return self
 
@@ -227,7 +240,7 @@ class Detector:
         encoder, proposals = self._prepared(data)
         missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
         sample = (missing or data.samples)[len(missing or data.samples) // 2]
-        features = encoder.channels * bins(self.levels)
+        features = encoder.length(self.levels)
         weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
         feature_map = encoder.compute(sample.path)
         regions = _regions(proposals, sample.path, feature_map, sample.path.name)
@@ -259,10 +272,11 @@ class Detector:
             "levels": list(learnt.head.levels),
             "encoder": learnt.encoder.describe(),
             "proposals": learnt.proposals.describe(),
+            "procedure": self.procedure.describe(),
             "seed": self.seed,
         }
         tensors = {name: getattr(learnt.head, name) for name in HEAD_TENSORS}
-        write_tensors(Path(path), tensors, metadata=metadata)
+        write_tensors(Path(path), tensors | layers_of(learnt.encoder), metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
@@ -274,32 +288,50 @@ class Detector:
         tensors, metadata = read_tensors(Path(path))
         if metadata.get("format") != FORMAT:
             raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
-        encoder = Encoder.from_description(metadata["encoder"], cache=cache)
+        encoder = encoder_from_description(metadata["encoder"], tensors, cache=cache)
         head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
         proposals, classes = from_description(metadata["proposals"]), tuple(metadata["classes"])
-        return cls.of_parts(encoder, proposals, head, classes, seed=metadata["seed"])
+        procedure = Procedure.from_description(metadata["procedure"])
+        return cls.of_parts(encoder, proposals, head, classes, procedure=procedure, seed=metadata["seed"])
+
+    @classmethod
+    def on(
+        cls,
+        encoder: MapsEncoder,
+        *,
+        levels: Sequence[int] = LEVELS,
+        proposals: Proposals | None = None,
+        procedure: str | Procedure = "ours",
+        seed: int = 0,
+    ) -> "Detector":
+        """Make a detector that learns on what an encoder of your own gives: another network, layers, R-CNN's crops."""
+        detector = cls(levels=levels, proposals=proposals, procedure=procedure, cache=encoder.cache, seed=seed)
+        detector.encoder = encoder
+        return detector
 
     @classmethod
     def of_parts(
-        cls, encoder: Encoder, proposals: Proposals, head: RegionHead, classes: tuple[str, ...], *, seed: int = 0
+        cls,
+        encoder: MapsEncoder,
+        proposals: Proposals,
+        head: RegionHead,
+        classes: tuple[str, ...],
+        *,
+        procedure: Procedure = OURS,
+        seed: int = 0,
     ) -> "Detector":
         """Make a trained detector of parts that were learnt elsewhere; ``classes`` are in the order of the head."""
-        detector = cls(
-            short_side=encoder.short_side,
-            tap=encoder.tap,
-            levels=head.levels,
-            proposals=proposals,
-            cache=encoder.cache,
-            seed=seed,
-        )
+        detector = cls.on(encoder, levels=head.levels, proposals=proposals, procedure=procedure, seed=seed)
         detector._learnt = _Learnt(encoder, proposals, head, classes)
         return detector
 
-    def _prepared(self, data: DetectionData) -> tuple[Encoder, Proposals]:
+    def _prepared(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} pictures. Label some first.")
-        short_side = self.short_side or usual_short_side(data)
-        return Encoder(self.tap, short_side, cache=self.cache), self.proposals or fitting_grid(data, short_side)
+        chosen = self.short_side or usual_short_side(data)
+        scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
+        encoder = self.encoder or encoder_of(self.taps, scales, cache=self.cache, rule=self.procedure.rule)
+        return encoder, self.proposals or fitting_grid(data, scales[0])
 
     def _fitted(self) -> "_Learnt":
         if self._learnt is None:
@@ -309,7 +341,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class _Learnt:
-    encoder: Encoder
+    encoder: MapsEncoder
     proposals: Proposals
     head: RegionHead
     classes: tuple[str, ...]
@@ -327,21 +359,44 @@ def fitting_grid(data: DetectionData, short_side: int) -> GridProposals:
     return GridProposals(fitting_shapes(boxes, labels), short_side)
 
 
-def _labelled(sample: Sample, encoder: Encoder, proposals: Proposals) -> LabelledPicture:
-    def load() -> tuple[FeatureMap, Boxes]:
+def labelled(sample: Sample, encoder: MapsEncoder, proposals: Proposals) -> LabelledPicture:
+    """Make of a sample what regions are learnt from; its maps and regions are loaded when asked for."""
+
+    def load() -> tuple[Maps, Boxes]:
         feature_map = encoder(sample.path)
         return feature_map, _regions(proposals, sample.path, feature_map, sample.path.name)
 
     return LabelledPicture(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
 
 
-def _regions(proposals: Proposals, picture: Source, feature_map: FeatureMap, name: str) -> Boxes:
+def _regions(proposals: Proposals, picture: Source, feature_map: Maps, name: str) -> Boxes:
     """Propose regions and keep of those that fall on one window the one that stands for it.
 
     The picture is read only for a method that looks at it.
     """
-    if isinstance(proposals, GridProposals):
-        proposed = proposals.regions(feature_map.size)
-    else:
-        proposed = proposals(read_image(picture), name)
-    return feature_map.distinct(proposed)
+    with stage("proposals"):
+        if isinstance(proposals, GridProposals):
+            proposed = proposals.regions(feature_map.size)
+        else:
+            proposed = proposals(read_image(picture), name)
+        return feature_map.distinct(proposed)
+
+
+def combine(found: Sequence[Detections], *, iou: float = OURS.nms_iou) -> Detections:
+    """Combine what several detectors found in one picture: suppression over all of it (paper, Sec. 4.4, Table 12).
+
+    Args:
+        found: one a detector, all of the same classes in the same order.
+        iou: of detections of a class that overlap by more, the best is kept.
+    Raises:
+        ArgumentError: detectors of different classes.
+    """
+    same = len({each.classes for each in found}) == 1
+    advice = "Train them on the same classes"
+    check_that(same, "combine", "found", "of the same classes", [each.classes for each in found], advice=advice)
+    boxes, labels, scores = (np.concatenate([getattr(each, name) for each in found]) for name in COLUMNS)
+    kept = [np.flatnonzero(labels == label) for label in range(len(found[0].classes))]
+    kept = [rows[nms(boxes[rows], scores[rows], iou)] for rows in kept]
+    order = np.concatenate(kept)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    return Detections(boxes[order], labels[order], scores[order], found[0].classes)

@@ -116,6 +116,10 @@ class FeatureMap:
         """The map itself: boxes are regressed from pooled cells."""
         return self
 
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long a region's row is."""
+        return self.values.shape[0] * bins(levels)
+
     def windows(self, regions: Boxes) -> NDArray[np.int64]:
         """Map regions of the picture (R, 4) to windows of the map (R, 4), by its rule."""
         height, width = self.values.shape[1:]
@@ -236,6 +240,11 @@ class Encoder:
                 f"{encoder.backbone.fingerprint[:12]}. Install the version of sppnet that trained it."
             )
         return encoder
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The tap, as encoders of several have theirs."""
+        return (self.tap,)
 
     @property
     def channels(self) -> int:

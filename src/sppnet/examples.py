@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sppnet.errors import check_that
 from sppnet.geometry import Boxes, iou
-from sppnet.region_head import NEGATIVE_IOU, Regressed
+from sppnet.procedure import OURS
+from sppnet.region_head import Regressed
 
 ROWS: Final = 4096  # by which the matrix of examples grows
 
@@ -105,9 +106,9 @@ class Picture:
         return np.array([each == name for each in self.taught.classes], dtype=np.bool_)
 
     def centred(self, regions: Boxes) -> NDArray[np.bool_]:
-        """Tell which regions overlap a box by ``NEGATIVE_IOU`` or have their middle in one: what they show is known."""
+        """Tell which regions overlap a box by ``negative_iou`` or have their middle in one: what they show is known."""
         boxes = self.taught.boxes
-        overlapping = iou(regions, boxes).max(axis=1, initial=0.0) >= NEGATIVE_IOU
+        overlapping = iou(regions, boxes).max(axis=1, initial=0.0) >= OURS.negative_iou
         middle = ((regions[:, :2] + regions[:, 2:]) / 2)[:, None]
         inside = np.all((middle > boxes[None, :, :2]) & (middle < boxes[None, :, 2:]), axis=2)
         known: NDArray[np.bool_] = overlapping | np.any(inside, axis=1)

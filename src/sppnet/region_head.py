@@ -14,23 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.encoding import FeatureMap
+from sppnet.encoding import Maps
 from sppnet.geometry import Boxes, apply_deltas, box_deltas, iou, nms
+from sppnet.procedure import EVERY, OURS, Procedure
 from sppnet.progress import Progress, silent
 from sppnet.svm import LinearSvm, ridge, train_svm
 
-POSITIVE_IOU: Final = 0.7
-NEGATIVE_IOU: Final = 0.3
-NEAR_IOU: Final = 0.1  # negatives between NEAR_IOU and NEGATIVE_IOU are drawn on purpose: they are the hard ones
-REGRESSION_IOU: Final = 0.5
-DUPLICATE_IOU: Final = 0.7
-MARGIN: Final = -1.0  # a negative that scores above the margin is hard
-
-MEAN_NORM: Final = 20.0  # features are scaled to this mean length: one cost then fits every map (released code)
-COST: Final = 1e-2
-POSITIVE_WEIGHT: Final = 2.0
-BIAS: Final = 10.0
-RIDGE_PENALTY: Final = 300.0
+NEAR_IOU: Final = 0.1  # negatives that overlap an object by this are drawn on purpose: they are the hard ones
 
 # Regions a picture, chosen so that 200 pictures of 8,000 regions make about a gigabyte of examples.
 POSITIVES: Final = 50
@@ -51,12 +41,14 @@ class LabelledPicture:
         ignored: (N,) bool, objects that are neither positive nor negative (``difficult`` or a crowd).
     """
 
-    load: Callable[[], tuple[FeatureMap, Boxes]]
+    load: Callable[[], tuple[Maps, Boxes]]
     boxes: Boxes
     labels: NDArray[np.int64]
     ignored: NDArray[np.bool_]
 
-    def overlaps(self, regions: Boxes, classes: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    def overlaps(
+        self, regions: Boxes, classes: int, *, procedure: Procedure = OURS
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
         """Return each region's largest IoU with an object that counts, and its targets for all classes.
 
         Returns:
@@ -67,8 +59,9 @@ class LabelledPicture:
         for label in range(classes):
             same = self.labels == label
             counted = overlap[:, same & ~self.ignored].max(axis=1, initial=0.0)
-            targets[overlap[:, same].max(axis=1, initial=0.0) >= NEGATIVE_IOU, label] = 0
-            targets[counted >= POSITIVE_IOU, label] = 1
+            targets[overlap[:, same].max(axis=1, initial=0.0) >= procedure.negative_iou, label] = 0
+            if procedure.positive_iou is not None:
+                targets[counted >= procedure.positive_iou, label] = 1
         return overlap[:, ~self.ignored].max(axis=1, initial=0.0), targets
 
 
@@ -79,7 +72,8 @@ class RegionHead:
     Args:
         levels: bins per side of each level of the pyramid.
         weights: (K, D) float32. bias: (K,) float32, minus infinity for a class that had no positives.
-        delta_weights: (K, 4, D) float32. delta_bias: (K, 4) float32.
+        delta_weights: (K, 4, E) float32, E the length of what lies under further layers, D where there are none.
+        delta_bias: (K, 4) float32.
     """
 
     levels: tuple[int, ...]
@@ -88,12 +82,12 @@ class RegionHead:
     delta_weights: Tensor
     delta_bias: Tensor
 
-    def scores(self, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.float32]:
+    def scores(self, feature_map: Maps, regions: Boxes) -> NDArray[np.float32]:
         """Score regions (R, 4) for all classes: (R, K) float32."""
         return feature_map.score(regions, self.levels, self.weights, self.bias).numpy()
 
     def refine(
-        self, feature_map: FeatureMap, regions: Boxes, label: int, *, rounds: int
+        self, feature_map: Maps, regions: Boxes, label: int, *, rounds: int
     ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
         """Move regions onto the object that they hold, and score them where they come to lie.
 
@@ -106,15 +100,26 @@ class RegionHead:
             (R, 4) boxes inside the picture, (R,) scores, and the regions (R, 4) that these are the scores of: those
             from which the boxes were last moved.
         """
-        weights = torch.cat([self.weights[label, None], self.delta_weights[label]])
-        bias = torch.cat([self.bias[label, None], self.delta_bias[label]])
-        answers, scored = np.zeros((len(regions), 5), dtype=np.float32), regions
+        scores, scored = np.zeros(len(regions), dtype=np.float32), regions
         for _ in range(rounds):
             scored = regions
-            answers = feature_map.score(regions, self.levels, weights, bias).numpy()
-            moved = apply_deltas(feature_map.snap(regions), answers[:, 1:].astype(np.float64))
+            scores, deltas = self._answers(feature_map, regions, label)
+            moved = apply_deltas(feature_map.snap(regions), deltas.astype(np.float64))
             regions = _inside(moved, feature_map.size)
-        return regions, answers[:, 0], scored
+        return regions, scores, scored
+
+    def _answers(
+        self, feature_map: Maps, regions: Boxes, label: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores (R,) of one class and the deltas (R, 4), in one pass where both have one feature."""
+        weights, bias = self.weights[label, None], self.bias[label, None]
+        placing, offsets = self.delta_weights[label], self.delta_bias[label]
+        if weights.shape[1] == placing.shape[1]:
+            both = torch.cat([weights, placing]), torch.cat([bias, offsets])
+            answers = feature_map.score(regions, self.levels, *both).numpy()
+            return answers[:, 0], answers[:, 1:]
+        scores = feature_map.score(regions, self.levels, weights, bias).numpy()
+        return scores[:, 0], feature_map.placing.score(regions, self.levels, placing, offsets).numpy()
 
 
 def _inside(boxes: Boxes, size: tuple[int, int]) -> Boxes:
@@ -132,6 +137,10 @@ class Examples:
     features: NDArray[np.float32]
     targets: NDArray[np.int8]
     regions: Boxes
+
+    def of(self, rows: NDArray[np.bool_]) -> "Examples":
+        """Return the examples of some rows."""
+        return Examples(self.features[rows], self.targets[rows], self.regions[rows])
 
     @staticmethod
     def joined(parts: Sequence["Examples"]) -> "Examples":
@@ -157,34 +166,89 @@ def teach(
     classes: int,
     *,
     levels: Sequence[int],
+    procedure: Procedure = OURS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> RegionHead:
-    """Learn a region head from labelled pictures: a first SVM, one round of hard negatives, box regression.
+    """Learn a region head from labelled pictures: SVMs with one round of hard negatives, box regression.
 
     Args:
         pictures: each is loaded twice and never held.
         classes: how many.
         levels: bins per side of each level of the pyramid.
+        procedure: what counts as positive, negative and hard, and all costs.
         seed: of the choice among regions; the same seed and pictures give the same bits.
         progress: wraps each pass over the pictures, given its name.
     Returns:
         The head; a class without a positive is untrained: its bias is minus infinity and it is never found.
     """
     first = [
-        first_examples(picture, classes, levels, np.random.default_rng((seed, index)))
+        first_examples(picture, classes, levels, np.random.default_rng((seed, index)), procedure=procedure)
         for index, picture in enumerate(progress("Sampling regions", pictures))
     ]
     examples = Examples.joined([example for example, _ in first])
-    lengths = np.sqrt(np.einsum("nd,nd->n", examples.features, examples.features))
-    scale = MEAN_NORM / max(float(lengths.mean()), 1e-12)
-    deltas = regress([regression for _, regression in first], classes, scale)
-    del first  # several hundred megabytes, before as many come
-    svm = train_on(examples, scale=scale)
+    moved = [regression for _, regression in first]
+    scale = scale_for(examples.features, procedure=procedure)
+    same = moved[0].features.shape[1] == examples.features.shape[1]
+    placed = scale if same else scale_for(np.concatenate([part.features for part in moved]), procedure=procedure)
+    deltas = regress(moved, classes, placed, procedure=procedure)
+    del first, moved  # several hundred megabytes, before as many come
+    if not procedure.sampled:
+        start = examples.of((examples.targets == 1).any(axis=1))
+        svm = _one_pass(pictures, start, levels, scale=scale, procedure=procedure, progress=progress)
+        return RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
+    svm = train_on(examples, scale=scale, procedure=procedure)
     head = RegionHead(tuple(levels), svm.weights, svm.bias, *deltas)
-    hard = [hard_negatives(picture, head) for picture in progress("Mining hard negatives", pictures)]
-    svm = train_on(Examples.joined([examples, *hard]), scale=scale, start=svm)
+    hard = [
+        hard_negatives(picture, head, procedure=procedure) for picture in progress("Mining hard negatives", pictures)
+    ]
+    svm = train_on(Examples.joined([examples, *hard]), scale=scale, start=svm, procedure=procedure)
     return replace(head, weights=svm.weights, bias=svm.bias)
+
+
+def scale_for(features: NDArray[np.float32], *, procedure: Procedure = OURS) -> float:
+    """Return the factor that gives features (N, D) the mean length that costs are for."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", features, features))
+    return procedure.mean_norm / max(float(lengths.mean()), 1e-12)
+
+
+def _one_pass(
+    pictures: Sequence[LabelledPicture],
+    positives: "Examples",
+    levels: Sequence[int],
+    *,
+    scale: float,
+    procedure: Procedure,
+    progress: Progress,
+) -> LinearSvm:
+    """Train as published (R-CNN's code, which the authors' follows): hard negatives in one pass over the pictures.
+
+    To begin with all negatives count as hard. Whenever ``retrain_after`` new ones of a class have come, and at
+    the end, the SVMs are trained again, and negatives that score below ``evict_below`` are let go.
+    """
+    classes = positives.targets.shape[1]
+    nothing = torch.zeros(classes, positives.features.shape[1]), torch.zeros(classes)
+    head = RegionHead(tuple(levels), *nothing, torch.zeros(classes, 4, 0), torch.zeros(classes, 4))
+    known, svm = positives, LinearSvm(*nothing, np.zeros((len(positives.targets), classes), np.float32))
+    waiting: list[Examples] = []
+    for index, picture in enumerate(progress("Mining hard negatives", pictures)):
+        waiting.append(hard_negatives(picture, head, procedure=procedure))
+        fresh = sum((part.targets == -1).sum(axis=0) for part in waiting)
+        if np.max(fresh) < procedure.retrain_after and index + 1 < len(pictures):
+            continue
+        known, waiting = Examples.joined([known, *waiting]), []
+        svm = train_on(known, scale=scale, start=svm, procedure=procedure)
+        head = replace(head, weights=svm.weights, bias=svm.bias)
+        known, svm = _without_easy(known, svm, procedure)
+    return svm
+
+
+def _without_easy(known: "Examples", svm: LinearSvm, procedure: Procedure) -> tuple["Examples", LinearSvm]:
+    """Drop the negatives that score too low to matter; their duals are 0."""
+    scores = torch.addmm(svm.bias, torch.from_numpy(known.features), svm.weights.T).numpy()
+    targets = np.where((known.targets == -1) & (scores < procedure.evict_below), np.int8(0), known.targets)
+    kept = (targets != 0).any(axis=1)
+    return replace(known, targets=targets).of(kept), replace(svm, duals=svm.duals[kept])
 
 
 def examples_per_picture(classes: int) -> int:
@@ -193,13 +257,18 @@ def examples_per_picture(classes: int) -> int:
 
 
 def first_examples(
-    picture: LabelledPicture, classes: int, levels: Sequence[int], rng: np.random.Generator
+    picture: LabelledPicture,
+    classes: int,
+    levels: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    procedure: Procedure = OURS,
 ) -> tuple[Examples, Regressed]:
     """Pool the ground truth, regions that hold it well or partly, and a sample of the background."""
     feature_map, regions = picture.load()
     truths = picture.boxes[~picture.ignored]
     labels = picture.labels[~picture.ignored]
-    best, targets = picture.overlaps(regions, classes)
+    best, targets = picture.overlaps(regions, classes, procedure=procedure)
 
     def drawn(among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
         return np.sort(rng.permutation(np.flatnonzero(among))[:count])
@@ -208,60 +277,67 @@ def first_examples(
     chosen = np.concatenate(
         [
             *(drawn(targets[:, label] == 1, POSITIVES) for label in np.unique(labels)),
-            drawn(best < NEGATIVE_IOU, NEGATIVES),
-            drawn((best >= NEAR_IOU) & (best < NEGATIVE_IOU), NEAR_NEGATIVES),
+            drawn(best < procedure.negative_iou, NEGATIVES),
+            drawn((best >= NEAR_IOU) & (best < procedure.negative_iou), NEAR_NEGATIVES),
         ]
     )
     overlap = iou(regions, truths)
     nearest = overlap.argmax(axis=1) if len(truths) else np.zeros(len(regions), dtype=np.int64)
     held = labels[nearest] if len(truths) else nearest
+    most = REGRESSED if procedure.sampled else EVERY
     moved = np.concatenate(
-        [drawn((best >= REGRESSION_IOU) & (held == label), REGRESSED) for label in np.unique(labels)] or [nearest[:0]]
+        [drawn((best >= procedure.regression_iou) & (held == label), most) for label in np.unique(labels)]
+        or [nearest[:0]]
     )
+    _, truth_targets = picture.overlaps(truths, classes, procedure=procedure)
+    truth_targets[np.arange(len(truths)), labels] = 1
     sampled = np.concatenate([truths, regions[chosen]])
-    pooled = feature_map.pool(np.concatenate([sampled, regions[moved]]), levels).numpy()
-    split = len(sampled)
-    _, truth_targets = picture.overlaps(truths, classes)
-    examples = Examples(pooled[:split], np.concatenate([truth_targets, targets[chosen]]), sampled)
-    return examples, Regressed(pooled[split:], held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
+    pooled = feature_map.pool(sampled, levels).numpy()
+    examples = Examples(pooled, np.concatenate([truth_targets, targets[chosen]]), sampled)
+    placed = feature_map.placing.pool(regions[moved], levels).numpy()
+    return examples, Regressed(placed, held[moved], box_deltas(regions[moved], truths[nearest[moved]]))
 
 
-def hard_negatives(picture: LabelledPicture, head: RegionHead) -> Examples:
+def hard_negatives(picture: LabelledPicture, head: RegionHead, *, procedure: Procedure = OURS) -> Examples:
     """Pool the negatives that the first SVM scores above its margin, the worst first, near-duplicates dropped."""
     feature_map, regions = picture.load()
-    regions = regions[::MINED]
+    regions = regions[:: MINED if procedure.sampled else 1]
     scores = head.scores(feature_map, regions)
-    _, targets = picture.overlaps(regions, scores.shape[1])
+    _, targets = picture.overlaps(regions, scores.shape[1], procedure=procedure)
     wrong = np.zeros_like(targets)
     for label in range(scores.shape[1]):
-        found = np.flatnonzero((targets[:, label] == -1) & (scores[:, label] > MARGIN))
-        kept = nms(regions[found], scores[found, label], DUPLICATE_IOU)[:HARD_NEGATIVES]
-        wrong[found[kept], label] = -1
+        found = np.flatnonzero((targets[:, label] == -1) & (scores[:, label] > procedure.margin))
+        found = found[nms(regions[found], scores[found, label], procedure.duplicate_iou)]
+        wrong[found[: HARD_NEGATIVES if procedure.sampled else EVERY], label] = -1
     chosen = np.flatnonzero(wrong.any(axis=1))
     return Examples(feature_map.pool(regions[chosen], head.levels).numpy(), wrong[chosen], regions[chosen])
 
 
-def train_on(examples: Examples, *, scale: float, start: LinearSvm | None = None) -> LinearSvm:
+def train_on(
+    examples: Examples, *, scale: float, start: LinearSvm | None = None, procedure: Procedure = OURS
+) -> LinearSvm:
     """Train one SVM a class on examples whose features times ``scale`` have the length that the cost is for."""
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
     # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
     return train_svm(
         examples.features,
         examples.targets,
-        cost=COST * scale**2,
-        positive_weight=POSITIVE_WEIGHT,
-        bias=BIAS / scale,
+        cost=procedure.cost * scale**2,
+        positive_weight=procedure.positive_weight,
+        bias=procedure.bias / scale,
         start=start,
     )
 
 
-def regress(parts: Sequence[Regressed], classes: int, scale: float) -> tuple[Tensor, Tensor]:
+def regress(
+    parts: Sequence[Regressed], classes: int, scale: float, *, procedure: Procedure = OURS
+) -> tuple[Tensor, Tensor]:
     """Fit one ridge regression a class, from pooled regions to the four deltas."""
     weights = torch.zeros(classes, 4, parts[0].features.shape[1])
     bias = torch.zeros(classes, 4)
     for label in np.unique(np.concatenate([part.labels for part in parts])):
         features = np.concatenate([part.features[part.labels == label] for part in parts])
         deltas = np.concatenate([part.deltas[part.labels == label] for part in parts])
-        solved, constant = ridge(features, deltas, penalty=RIDGE_PENALTY / scale**2)
+        solved, constant = ridge(features, deltas, penalty=procedure.ridge / scale**2)
         weights[label], bias[label] = torch.from_numpy(solved), torch.from_numpy(constant)
     return weights, bias

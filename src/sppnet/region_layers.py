@@ -5,7 +5,7 @@ each by name: regions of one window go through once, in bfloat16 where the proce
 be replaced by two thin ones (truncated SVD, as Girshick 2015 does in Fast R-CNN).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ class RegionLayers:
         return named | {"layers.cuts": cuts}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "RegionLayers":
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "RegionLayers":
         """Make the layers again of what ``tensors`` named."""
         cuts = tensors["layers.cuts"].tolist()
         pairs = [(tensors[f"layer{index}.weight"], tensors[f"layer{index}.bias"]) for index in range(len(cuts))]

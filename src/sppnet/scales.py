@@ -17,8 +17,8 @@ from sppnet.encoding import Encoder, FeatureMap, Rows, score_rows
 from sppnet.errors import check_that
 from sppnet.geometry import VIEW_SIDE, Boxes, WindowRule, nearest_scale
 from sppnet.images import Source
-from sppnet.ops import bins
 from sppnet.storage import TensorCache
+from sppnet.taps import JoinedEncoder, JoinedMaps
 
 PAPER_SCALE: Final = 688
 PAPER_SCALES: Final = (480, 576, 688, 864, 1200)
@@ -36,7 +36,7 @@ class ScaledMaps:
         view_side: in pixels, of the views that the network was trained on.
     """
 
-    maps: tuple[FeatureMap, ...]
+    maps: tuple[FeatureMap | JoinedMaps, ...]
     scales: tuple[int, ...]
     rule: WindowRule = "paper"
     view_side: float = VIEW_SIDE
@@ -76,7 +76,7 @@ class ScaledMaps:
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the picture at its scale into one row: (R, B * C) float32, as ``FeatureMap.pool``."""
-        pooled = torch.empty(len(regions), self.maps[0].values.shape[0] * bins(levels))
+        pooled = torch.empty(len(regions), self.maps[0].length(levels))
         for feature_map, among in self._by_scale(regions):
             pooled[torch.from_numpy(among)] = feature_map.pool(regions[among], levels)
         return pooled
@@ -96,7 +96,7 @@ class ScaledMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), without holding all the pooled rows."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
-    def _by_scale(self, regions: Boxes) -> Iterator[tuple[FeatureMap, NDArray[np.int64]]]:
+    def _by_scale(self, regions: Boxes) -> Iterator[tuple[FeatureMap | JoinedMaps, NDArray[np.int64]]]:
         """Yield each map that regions are taken from with the indices of those."""
         chosen = self.chosen(regions)
         for index, feature_map in enumerate(self.maps):
@@ -120,29 +120,14 @@ class ScaledEncoder:
     """
 
     def __init__(
-        self, encoders: Sequence[Encoder], *, rule: WindowRule = "paper", view_side: float = VIEW_SIDE
+        self, encoders: Sequence[Encoder | JoinedEncoder], *, rule: WindowRule = "paper", view_side: float = VIEW_SIDE
     ) -> None:
         advice = "Give at least one, all of one network and tap"
-        made = {(encoder.backbone.fingerprint, encoder.tap) for encoder in encoders}
+        made = {(encoder.backbone.fingerprint, encoder.taps) for encoder in encoders}
         expected = "of one network and tap"
         check_that(len(made) == 1, "ScaledEncoder", "encoders", expected, f"{len(made)} different", advice=advice)
         self.encoders, self.rule, self.view_side = tuple(encoders), rule, view_side
         self.cache = encoders[0].cache
-
-    @classmethod
-    def of_scales(
-        cls,
-        tap: str,
-        scales: Sequence[int],
-        *,
-        cache: TensorCache | None = None,
-        rule: WindowRule = "paper",
-        view_side: float = VIEW_SIDE,
-    ) -> "ScaledEncoder":
-        """Make one encoder of the default network for each of the scales (shorter sides in pixels)."""
-        first = Encoder(tap, scales[0], cache=cache, rule=rule)
-        rest = [Encoder(tap, scale, cache=cache, backbone=first.backbone, rule=rule) for scale in scales[1:]]
-        return cls([first, *rest], rule=rule, view_side=view_side)
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -173,8 +158,9 @@ class ScaledEncoder:
     @classmethod
     def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "ScaledEncoder":
         """Make the encoder that ``describe`` told of; raises as ``Encoder.from_description`` does."""
-        encoders = [Encoder.from_description(scale, cache=cache) for scale in description["scales"]]
+        kind = JoinedEncoder if "taps" in description["scales"][0] else Encoder
+        encoders = [kind.from_description(scale, cache=cache) for scale in description["scales"]]
         return cls(encoders, rule=description["rule"], view_side=description["view_side"])
 
-    def _maps(self, maps: Sequence[FeatureMap]) -> ScaledMaps:
+    def _maps(self, maps: Sequence[FeatureMap | JoinedMaps]) -> ScaledMaps:
         return ScaledMaps(tuple(maps), self.scales, self.rule, self.view_side)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
@@ -16,7 +17,6 @@ from sppnet.encoding import Encoder, FeatureMap, Rows
 from sppnet.errors import check_that
 from sppnet.geometry import Boxes, WindowRule, distinct_windows
 from sppnet.images import Source
-from sppnet.ops import bins
 from sppnet.progress import stage
 from sppnet.storage import TensorCache
 
@@ -46,6 +46,14 @@ class JoinedMaps:
         """The maps themselves: boxes are regressed from pooled cells."""
         return self
 
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long a region's row is."""
+        return sum(feature_map.length(share) for feature_map, share in self.parts(levels))
+
+    def windows(self, regions: Boxes) -> NDArray[np.int64]:
+        """Map regions of the picture (R, 4) to windows of the finest map (R, 4)."""
+        return self.maps[0].windows(regions)
+
     def snap(self, regions: Boxes) -> Boxes:
         """Return each region (R, 4) as its window of the finest map stands for it."""
         return self.maps[0].snap(regions)
@@ -56,7 +64,7 @@ class JoinedMaps:
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region into one row, (R, D) float32: its row of the first map, then of the second, ..."""
-        rows = [feature_map.pool(regions, share) for feature_map, share in self._shares(levels)]
+        rows = [feature_map.pool(regions, share) for feature_map, share in self.parts(levels)]
         return torch.cat(rows, dim=1)
 
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
@@ -71,13 +79,14 @@ class JoinedMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), map by map: each has its own duplicates."""
         scores = bias.expand(len(regions), -1)
         none, start = torch.zeros_like(bias), 0
-        for feature_map, share in self._shares(levels):
-            end = start + feature_map.values.shape[0] * bins(share)
+        for feature_map, share in self.parts(levels):
+            end = start + feature_map.length(share)
             scores = scores + feature_map.score(regions, share, weights[:, start:end], none)
             start = end
         return scores
 
-    def _shares(self, levels: Sequence[int]) -> Iterator[tuple[FeatureMap, Sequence[int]]]:
+    def parts(self, levels: Sequence[int]) -> Iterator[tuple[FeatureMap, Sequence[int]]]:
+        """Yield each map with the levels that it is pooled by, in the order of a row."""
         return zip(self.maps, shares(levels, len(self.maps)), strict=True)
 
 
@@ -115,6 +124,21 @@ class JoinedEncoder:
         first = Encoder(taps[0], short_side, cache=cache, backbone=backbone, rule=rule)
         rest = [Encoder(tap, short_side, cache=cache, backbone=first.backbone, rule=rule) for tap in taps[1:]]
         self.encoders, self.cache = (first, *rest), cache
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the feature maps, the finest first."""
+        return tuple(encoder.tap for encoder in self.encoders)
+
+    @property
+    def short_side(self) -> int:
+        """What pictures' shorter sides are scaled to, in pixels."""
+        return self.encoders[0].short_side
+
+    @property
+    def backbone(self) -> EfficientNetLite0:
+        """The network."""
+        return self.encoders[0].backbone
 
     def __call__(self, picture: Source) -> JoinedMaps:
         """Return the maps of a picture: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""

@@ -5,7 +5,7 @@ negatives, examples of box regression) and makes anew only what a change touches
 solution. What comes out is the same ``Detector``, learnt by the same steps of ``region_head``.
 
 What is not boxed is background only where a person said so. In a picture that is not ``complete``, a region serves as
-a negative if it is centred in a box that was drawn, yet overlaps no object of its class by ``NEGATIVE_IOU`` (badly
+a negative if it is centred in a box that was drawn, yet overlaps no object of its class by ``negative_iou`` (badly
 placed, on an object that is known); if it was rejected; or if the detector learnt so far scores it below ``SURE`` and
 lower than half of the picture's regions. All else is left out, and looked at again as the detector gets better.
 """
@@ -21,20 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.detector import LEVELS, Detections, Detector
-from sppnet.encoding import Encoder, FeatureMap
+from sppnet.encoding import Encoder, Maps
 from sppnet.errors import ArgumentError, DataError, message
 from sppnet.examples import Kept, Matrix, Picture, Taught, no_boxes
 from sppnet.geometry import Boxes, check_boxes, iou
 from sppnet.images import read_size
 from sppnet.metrics import match
 from sppnet.ops import bins
+from sppnet.procedure import OURS
 from sppnet.progress import Progress, silent
 from sppnet.proposals import SHARE, GridProposals, fitting_shapes, reached
 from sppnet.region_head import (
-    DUPLICATE_IOU,
-    MEAN_NORM,
-    NEGATIVE_IOU,
-    REGRESSION_IOU,
     Examples,
     LabelledPicture,
     RegionHead,
@@ -42,6 +39,7 @@ from sppnet.region_head import (
     first_examples,
     hard_negatives,
     regress,
+    scale_for,
     train_on,
 )
 from sppnet.storage import TensorCache
@@ -163,7 +161,7 @@ class Teacher:
         """Return the boxes (N, 4), in pixels of the scaled picture; NaN for those that some region overlaps enough."""
         if picture.missed is None:
             boxes = picture.taught.boxes
-            found = reached(self._grid.regions(picture.size), boxes, threshold=REGRESSION_IOU)
+            found = reached(self._grid.regions(picture.size), boxes, threshold=OURS.regression_iou)
             scaled = boxes * (self._grid.short_side / min(picture.size))
             picture.missed = np.where(found[:, None], np.nan, scaled)
         return picture.missed
@@ -194,7 +192,7 @@ class Teacher:
             overlap = iou(box[None], regions)[0]
             near = np.argsort(-overlap, kind="stable")[:SAME]
             same = np.concatenate([box[None], regions[near[overlap[near] >= SAME_IOU]]])
-            same = same[iou(same, picture.taught.boxes[picture.of(name)]).max(axis=1, initial=0.0) < NEGATIVE_IOU]
+            same = same[iou(same, picture.taught.boxes[picture.of(name)]).max(axis=1, initial=0.0) < OURS.negative_iou]
             chosen.append(same)
             owners += [names.index(name)] * len(same)
         places = np.concatenate(chosen)
@@ -205,7 +203,7 @@ class Teacher:
     def _labelled(self, picture: Picture, names: Sequence[str]) -> LabelledPicture:
         taught = picture.taught
 
-        def load() -> tuple[FeatureMap, Boxes]:
+        def load() -> tuple[Maps, Boxes]:
             feature_map = self.encoder(taught.path)
             regions = feature_map.distinct(self._grid.regions(picture.size))
             return feature_map, regions if taught.complete else regions[self._known(picture, feature_map, regions)]
@@ -213,7 +211,7 @@ class Teacher:
         labels = np.array([names.index(name) for name in taught.classes], dtype=np.int64)
         return LabelledPicture(load, taught.boxes, labels, np.zeros(len(labels), dtype=np.bool_))
 
-    def _known(self, picture: Picture, feature_map: FeatureMap, regions: Boxes) -> NDArray[np.bool_]:
+    def _known(self, picture: Picture, feature_map: Maps, regions: Boxes) -> NDArray[np.bool_]:
         """Tell which regions of a picture with objects that nobody boxed may serve as examples."""
         known = picture.centred(regions)
         if self._head is None:
@@ -252,7 +250,7 @@ class Teacher:
     def _rescale(self) -> None:
         rows = np.concatenate([each.drawn.rows for each in self._pictures.values() if each.drawn is not None])
         values = self._matrix.values[rows]
-        wanted = MEAN_NORM / max(float(np.sqrt(np.einsum("nd,nd->n", values, values)).mean()), 1e-12)
+        wanted = scale_for(values)
         if abs(wanted - self._scale) > SCALE_DRIFT * wanted:
             self._scale = wanted
 
@@ -308,9 +306,9 @@ class Teacher:
         names = (*self._classes, *(name for name in picture.names if name not in self._classes))
         labelled = self._labelled(picture, names)
 
-        def load() -> tuple[FeatureMap, Boxes]:
+        def load() -> tuple[Maps, Boxes]:
             feature_map, regions = labelled.load()
-            return feature_map, regions[iou(regions, known).max(axis=1, initial=0.0) < DUPLICATE_IOU]
+            return feature_map, regions[iou(regions, known).max(axis=1, initial=0.0) < OURS.duplicate_iou]
 
         found = hard_negatives(replace(labelled, load=load), head)
         _, targets = labelled.overlaps(found.regions, len(names))
