@@ -110,6 +110,18 @@ def shorter_side_size(size: Size, short_side: int, *, multiple: int = 1) -> Size
     return height, width
 
 
+def longer_side_size(size: Size, longer_side: int) -> Size:
+    """Return (height, width) when the longer side becomes at most ``longer_side``; the other rounds half up.
+
+    >>> longer_side_size((300, 451), 225), longer_side_size((300, 451), 1000), longer_side_size((1, 9000), 100)
+    ((150, 225), (300, 451), (1, 100))
+    """
+    longest = max(size)
+    limit = min(longer_side, longest)
+    height, width = (max(1, (2 * side * limit + longest) // (2 * longest)) for side in size)
+    return height, width
+
+
 def nearest_scale(
     regions: Boxes,
     size: Size,

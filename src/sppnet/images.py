@@ -123,6 +123,13 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def encode(image: NDArray[np.uint8], form: str, *, quality: int = 90) -> bytes:
+    """Return (H, W, 3) uint8 as a file's bytes, of one of ``FORMATS``."""
+    out = BytesIO()
+    Image.fromarray(image).save(out, form, quality=quality)
+    return out.getvalue()
+
+
 def to_tensor(image: NDArray[np.uint8], *, mean: float, std: float) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32 ``(value - mean) / std``, channels last in memory."""
     pixels = torch.tensor(image, dtype=torch.float32)
