@@ -18,7 +18,10 @@ def colour_of(label: int) -> str:
 
 
 def draw(picture: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Return a copy of a picture (H, W, 3) with every detection's box, class and score, the best on top."""
+    """Return a copy of a picture (H, W, 3) with every detection's box, class and score, the best on top.
+
+    An infinite score, of an object that a person boxed, is not written.
+    """
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
     unit = max(1, min(picture.shape[:2]) // 300)  # lines and letters grow with the picture
@@ -27,7 +30,7 @@ def draw(picture: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8
         colour = colour_of(int(label))
         left, top, right, bottom = box.round().astype(int).tolist()
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=2 * unit)
-        text = f"{detections.classes[label]} {score:.1f}"
+        text = detections.classes[label] + (f" {score:.1f}" if np.isfinite(score) else "")
         place = pen.textbbox((left, max(0, top - 13 * unit)), text, font=font)
         pen.rectangle(place, fill=colour)
         pen.text(place[:2], text, fill="black", font=font, anchor="lt")

@@ -10,7 +10,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Every new picture size adds to oneDNN's cache of compiled layers; unbounded it grows by half a gigabyte.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
-from sppnet.cli import answering, learning, looking, reproducing  # noqa: F401 (each adds its commands, in the order of --help)
+# Each adds its commands, in the order of --help.
+from sppnet.cli import answering, learning, looking, reproducing, teaching  # noqa: F401
 from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 from sppnet.errors import SppnetError

@@ -151,7 +151,9 @@ def _edit_box(store: Store, step: Step, change: EditBox) -> int:
 
 def _edit_class(store: Store, step: Step, change: EditClass) -> set[int]:
     values = {}
-    if change.name is not None and change.name not in (each.name for each in store.classes() if each.id == change.label):
+    if change.name is not None and change.name not in (
+        each.name for each in store.classes() if each.id == change.label
+    ):
         _check_new(store, change.name)
         values["name"] = change.name
     if change.colour is not None:

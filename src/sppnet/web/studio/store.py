@@ -181,7 +181,10 @@ class Store:
     def pictures(self) -> list[Picture]:
         """Return all pictures ever seen in the folder, by name."""
         rows = self._all("SELECT id, name, height, width, fault, complete FROM picture ORDER BY name")
-        return [Picture(*row[:5], complete=bool(row[5])) for row in rows]
+        return [
+            Picture(key, name, height, width, fault, bool(complete))
+            for key, name, height, width, fault, complete in rows
+        ]
 
     def classes(self) -> list[Class]:
         """Return the classes in the order in which they were added."""
@@ -201,7 +204,10 @@ class Store:
     def _boxes(self, which: str, value: int) -> list[Box]:
         columns = 'id, picture, class, kind, "left", top, "right", bottom, difficult, crowd'
         rows = self._all(f"SELECT {columns} FROM box WHERE {which} ORDER BY id", (value,))
-        return [Box(*row[:4], row[4:8], bool(row[8]), bool(row[9])) for row in rows]
+        return [
+            Box(key, picture, label, kind, (left, top, right, bottom), bool(difficult), bool(crowd))
+            for key, picture, label, kind, left, top, right, bottom, difficult, crowd in rows
+        ]
 
     def picture(self, row: int) -> Picture:
         """Return one picture; Missing if there is none."""

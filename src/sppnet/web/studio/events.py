@@ -1,0 +1,61 @@
+"""Events from any thread to every page that listens, as server-sent events."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+WAITING: Final = 1000  # events a page may lag behind; then it is let go, and asks for all anew
+ALIVE: Final = 15.0  # seconds of silence after which a line goes out, which finds out that a page has gone
+
+
+class Events:
+    """Tells all listeners; made on the loop's thread, told from any."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queues: set[asyncio.Queue[str | None]] = set()
+        self._lock = threading.Lock()
+
+    def tell(self, name: str, content: dict[str, Any]) -> None:
+        """Send an event; nothing happens where nobody listens."""
+        text = f"event: {name}\ndata: {json.dumps(content, allow_nan=False)}\n\n"
+        with self._lock:
+            if self._loop is not None and self._queues and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._spread, text)
+
+    def close(self) -> None:
+        """Let all listeners go."""
+        with self._lock:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._spread, None)
+
+    def _spread(self, text: str | None) -> None:
+        for queue in list(self._queues):
+            if text is None or queue.full():
+                self._queues.discard(queue)
+                while not queue.empty():
+                    queue.get_nowait()
+                text = None
+            queue.put_nowait(text)
+
+    async def listen(self) -> AsyncIterator[str]:
+        """Yield events as they go over the wire, until ``close``."""
+        queue: asyncio.Queue[str | None] = asyncio.Queue(WAITING)
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._queues.add(queue)
+        try:
+            yield "event: hello\ndata: {}\n\n"
+            while True:
+                try:
+                    text = await asyncio.wait_for(queue.get(), ALIVE)
+                except TimeoutError:
+                    text = ": still here\n\n"
+                if text is None:
+                    return
+                yield text
+        finally:
+            with self._lock:
+                self._queues.discard(queue)

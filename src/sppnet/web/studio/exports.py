@@ -1,0 +1,192 @@
+"""What leaves the studio: labels with their pictures, detections and counts, annotated pictures, the model.
+
+Each export is one file to download. Labels are a zip that is a whole data set, as ``sppnet train`` reads it. Only
+pictures with a box or the word that they are complete are in it: of all others nobody knows what they show.
+"""
+
+import csv
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from sppnet.data import DetectionData, Sample, write_coco, write_voc, write_yolo
+from sppnet.detector import Detections
+from sppnet.drawing import draw
+from sppnet.errors import DataError
+from sppnet.files import write_file
+from sppnet.images import encode, read_image
+from sppnet.web.studio.session import Session
+from sppnet.web.studio.store import Box, Picture
+
+SPLIT: Final = "train"
+JPEG_QUALITY: Final = 92
+
+
+class _Layout(NamedTuple):
+    """Where a layout has its pictures below its root, and what writes its labels."""
+
+    pictures: str
+    write: Callable[[Path, DetectionData], None]
+
+
+_LAYOUTS: Final[Mapping[str, _Layout]] = {
+    "voc": _Layout("JPEGImages", write_voc),
+    "coco": _Layout("images", lambda root, data: write_coco(root / "annotations" / f"instances_{SPLIT}.json", data)),
+    "yolo": _Layout(f"images/{SPLIT}", write_yolo),
+}
+
+
+def write_export(session: Session, name: str, file: Path) -> str:
+    """Write one export into a file.
+
+    Args:
+        name: one of ``FILE_NAMES``.
+    Returns:
+        The name that the file should have for a person.
+    Raises:
+        DataError: there is nothing to export yet.
+    """
+    if name in _LAYOUTS:
+        _write_labels(session, _LAYOUTS[name], file)
+    elif name == "model":
+        _write_model(session, file)
+    elif name == "pictures":
+        _write_pictures(session, file)
+    else:
+        write_file(file, _csv(_detections(session) if name == "detections" else _counts(session)))
+    return FILE_NAMES[name]
+
+
+FILE_NAMES: Final[Mapping[str, str]] = {
+    "voc": "labels-voc.zip",
+    "coco": "labels-coco.zip",
+    "yolo": "labels-yolo.zip",
+    "model": "detector.safetensors",
+    "detections": "detections.csv",
+    "counts": "counts.csv",
+    "pictures": "annotated-pictures.zip",
+}
+
+
+# Labels
+
+
+def _write_labels(session: Session, layout: _Layout, file: Path) -> None:
+    classes = session.store.classes()
+    labelled = [(picture, boxes) for picture, boxes in _said(session) if boxes or picture.complete]
+    if not labelled or not classes:
+        raise DataError("studio: there must be a labelled picture, got none. Draw a box first.")
+    names = flat_names([picture.name for picture, _ in labelled])
+    with TemporaryDirectory(dir=session.folder.hidden) as folder:
+        root = Path(folder)
+        ids = [each.id for each in classes]
+        places = [root / layout.pictures / name for name in names]
+        samples = [_sample(place, *said, ids) for place, said in zip(places, labelled, strict=True)]
+        layout.write(root, DetectionData(root, tuple(each.name for each in classes), tuple(samples), (), SPLIT))
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(path for path in root.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(root).as_posix())
+            for name, (picture, _) in zip(names, labelled, strict=True):
+                source = session.folder.path(picture.name)
+                archive.write(source, f"{layout.pictures}/{name}", zipfile.ZIP_STORED)
+
+
+def _sample(path: Path, picture: Picture, boxes: Sequence[Box], ids: Sequence[int]) -> Sample:
+    return Sample(
+        path,
+        np.array([box.edges for box in boxes]).reshape(-1, 4),
+        np.array([ids.index(box.label) for box in boxes], dtype=np.int64),
+        np.array([box.difficult for box in boxes], dtype=np.bool_),
+        np.array([box.crowd for box in boxes], dtype=np.bool_),
+        (picture.height, picture.width),
+    )
+
+
+def flat_names(names: Sequence[str]) -> list[str]:
+    """Return names for one folder, whose stems all differ, as annotation files are named after them.
+
+    >>> flat_names(["a/1.jpg", "2.png"]), flat_names(["a/1.jpg", "b/1.jpg"])
+    (['1.jpg', '2.png'], ['a_1.jpg', 'b_1.jpg'])
+    """
+    paths = [PurePosixPath(name) for name in names]
+    stems = [path.stem for path in paths]
+    if len(set(stems)) < len(stems):
+        stems = ["_".join(path.with_suffix("").parts) for path in paths]
+    times = Counter(stems)
+    taken = iter(range(1, len(stems) + 1))
+    distinct = [stem if times[stem] == 1 else f"{stem}_{next(taken)}" for stem in stems]
+    return [f"{stem}{path.suffix}" for stem, path in zip(distinct, paths, strict=True)]
+
+
+def _said(session: Session) -> Iterator[tuple[Picture, list[Box]]]:
+    """Yield the readable pictures of the folder with their objects."""
+    boxes: dict[int, list[Box]] = {}
+    for box in session.store.boxes():
+        if box.kind == "object":
+            boxes.setdefault(box.picture, []).append(box)
+    for picture in session.store.pictures():
+        if picture.id in session.learner.pictures and picture.id not in session.learner.faults:
+            yield picture, boxes.get(picture.id, [])
+
+
+# Detections
+
+
+def _write_model(session: Session, file: Path) -> None:
+    detector = session.learner.detector
+    if detector is None:
+        raise DataError("studio: there must be a detector, got none. Draw a box and teach first.")
+    detector.save(file)
+
+
+def _detections(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Yield one row an object: those that a person boxed, then those that the detector found beside them."""
+    yield "picture", "class", "left", "top", "right", "bottom", "score", "by"
+    names = {each.id: each.name for each in session.store.classes()}
+    for picture, boxes in _said(session):
+        for box in boxes:
+            yield picture.name, names[box.label], *(round(edge, 2) for edge in box.edges), "", "person"
+        for each in session.counted(picture).as_list():
+            yield picture.name, names[each["label"]], *each["edges"], each["score"], "detector"
+
+
+def _counts(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Yield one row a picture: of each class, the objects boxed and those found beside them."""
+    classes = session.store.classes()
+    yield "picture", *(each.name for each in classes), "complete"
+    for picture, boxes in _said(session):
+        numbers = Counter(box.label for box in boxes) + Counter(session.counted(picture).labels.tolist())
+        yield picture.name, *(numbers[each.id] for each in classes), "yes" if picture.complete else "no"
+
+
+def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _write_pictures(session: Session, file: Path) -> None:
+    said = list(_said(session))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for (picture, boxes), name in zip(said, flat_names([each.name for each, _ in said]), strict=True):
+            pixels = draw(read_image(session.folder.path(picture.name)), _drawn(session, picture, boxes))
+            archive.writestr(f"{PurePosixPath(name).stem}.jpg", encode(pixels, "JPEG", quality=JPEG_QUALITY))
+
+
+def _drawn(session: Session, picture: Picture, boxes: Sequence[Box]) -> Detections:
+    """Return what counts in a picture; what a person boxed is certain: its score is infinite."""
+    classes, found = session.store.classes(), session.counted(picture)
+    ids = [each.id for each in classes]
+    labels = [ids.index(label) for label in (*(box.label for box in boxes), *found.labels.tolist())]
+    return Detections(
+        np.concatenate([np.array([box.edges for box in boxes]).reshape(-1, 4), found.boxes]),
+        np.array(labels, dtype=np.int64),
+        np.concatenate([np.full(len(boxes), np.inf, dtype=np.float32), found.scores]),
+        tuple(each.name for each in classes),
+    )

@@ -1,0 +1,272 @@
+"""What goes on behind the page: features are computed, a detector learns after each change, and looks at all pictures.
+
+Two threads. One computes features, the picture on the screen first. The other does what matters most now: learn,
+look at the picture on the screen, look at the others, measure; a change makes it learn again as soon as it can.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from sppnet.detector import Detections, Detector
+from sppnet.errors import SppnetError
+from sppnet.examples import Taught
+from sppnet.storage import TensorCache
+from sppnet.teaching import Teacher, Validation
+from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.store import Box, Picture, Store
+
+Item = TypeVar("Item")
+Tell = Callable[[str, dict[str, Any]], None]
+
+SWEEP: Final = 8  # pictures looked at between two orders of what to label next
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one detector, the ``round``-th, found in a picture; ``ids`` are its classes in the store."""
+
+    detections: Detections
+    ids: tuple[int, ...]
+    round: int
+
+
+class _Superseded(Exception):  # noqa: N818 (no fault: what is measured has changed)
+    pass
+
+
+class Learner:
+    """Learns from a store, and tells what came of it.
+
+    Args:
+        store, folder: the labels and the pictures.
+        short_side: pictures are scaled to this shorter side.
+        tell: called from the threads with the name of an event: "prepared", "learning", "learnt", "looked", "order",
+            "measured", "failed".
+    """
+
+    def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
+        self.store, self.folder, self.tell = store, folder, tell
+        self.teacher = Teacher(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
+        self.pictures = {each.id: each for each in store.pictures() if each.name in set(folder.names)}
+        self.faults = {each.id: each.fault for each in self.pictures.values() if each.fault}
+        self.ready: set[int] = set()
+        self.found: dict[int, Found] = {}
+        self.order: list[int] = []
+        self.validation: Validation | None = None
+        self.round, self.seconds, self.learning, self.reason = 0, 0.0, False, ""
+        self.detector: Detector | None = None
+        self._ids: tuple[int, ...] = ()  # of the detector's classes
+        self._dirty = {box.picture for box in store.boxes()} & set(self.pictures)
+        self._asked, self._measure = bool(self._dirty), False
+        self._focus: int | None = None
+        self._looked = 0
+        self._stopped = False
+        self._now = threading.Condition()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._prepare_all, self._work)]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End, after the piece of work that each thread is at."""
+        with self._now:
+            self._stopped = True
+            self._now.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # Being told, from any thread
+
+    def changed(self, pictures: Iterable[int], *, teach: bool) -> None:
+        """Learn of changed labels: at once if ``teach``, otherwise when asked."""
+        with self._now:
+            self._dirty |= set(pictures) & set(self.pictures)
+            self._asked |= teach
+            self._now.notify_all()
+
+    def ask(self, *, measure: bool = False) -> None:
+        """Learn now, or measure the detector as soon as there is nothing more urgent."""
+        with self._now:
+            self._asked |= not measure
+            self._measure |= measure
+            self._now.notify_all()
+
+    def look_at(self, picture: int) -> None:
+        """Do what concerns this picture first from now on."""
+        with self._now:
+            self._focus = picture
+            self._now.notify_all()
+
+    @property
+    def behind(self) -> bool:
+        """Whether labels changed since the detector learnt."""
+        return bool(self._dirty)
+
+    # The first thread
+
+    def _prepare_all(self) -> None:
+        while (picture := self._next_to_prepare()) is not None:
+            fault = ""
+            try:
+                self.teacher.prepare(self.folder.path(picture.name))
+            except (SppnetError, OSError, MemoryError) as error:
+                fault = str(error) or type(error).__name__
+            with self._now:
+                if fault:
+                    self.faults[picture.id] = fault
+                else:
+                    self.ready.add(picture.id)
+                self._now.notify_all()
+            self.tell("prepared", {"picture": picture.id})
+
+    def _next_to_prepare(self) -> Picture | None:
+        with self._now:
+            # Two cores: while a person waits for an answer, it gets both.
+            self._now.wait_for(lambda: self._stopped or not self.learning)
+            missing = [key for key in self.pictures if key not in self.ready and key not in self.faults]
+            if self._stopped or not missing:
+                return None
+            urgent = [key for key in missing if key == self._focus] or [key for key in missing if key in self._dirty]
+            return self.pictures[(urgent or missing)[0]]
+
+    # The second thread
+
+    def _work(self) -> None:
+        while True:
+            with self._now:
+                self._now.wait_for(lambda: self._stopped or self._next() is not None)
+                if self._stopped:
+                    return
+                work = self._next()
+            try:
+                if work is not None:
+                    work()
+            except (SppnetError, OSError, MemoryError) as error:
+                self.reason = str(error) or type(error).__name__
+                self.tell("failed", {})
+
+    def _next(self) -> Callable[[], None] | None:
+        """Return the most urgent work, None while there is none."""
+        if self._asked and self._dirty <= self.ready | set(self.faults):
+            return self._learn
+        if self.detector is None:
+            return None
+        stale = [key for key in self.ready if key not in self.found or self.found[key].round < self.round]
+        if stale:
+            first = self._focus if self._focus in stale else min(stale, key=self._age)
+            return lambda: self._look(first)
+        return self._validate if self._measure and not self._asked else None
+
+    def _age(self, picture: int) -> tuple[int, int]:
+        found = self.found.get(picture)
+        return (found.round if found else -1), picture
+
+    def _learn(self) -> None:
+        with self._now:
+            dirty, self._dirty, self._asked, self.learning, self.reason = self._dirty, set(), False, True, ""
+            focus = self._focus
+        self.tell("learning", {})
+        start = perf_counter()
+        try:
+            self._take_in(dirty - set(self.faults))
+            self._learn_classes()
+            dirty = set()
+            self.seconds = perf_counter() - start
+            if focus in self.ready and self.detector is not None and focus is not None:
+                self._look(focus)
+        finally:
+            with self._now:
+                self._dirty |= dirty  # of what failed
+                self.learning = False
+                self._now.notify_all()
+        self.tell("learnt", {})
+
+    def _take_in(self, dirty: Iterable[int]) -> None:
+        names = {each.id: each.name for each in self.store.classes()}
+        for key in sorted(dirty):
+            picture, boxes = self.store.picture(key), self.store.boxes(key)
+            taught = taught_of(self.folder, picture, boxes, names)
+            if len(taught.boxes) or len(taught.rejected) or taught.complete:
+                self.teacher.update(taught)
+            else:
+                self.teacher.forget(taught.path)
+
+    def _learn_classes(self) -> None:
+        classes = self.store.classes()
+        boxed = {box.label for box in self.store.boxes() if box.kind == "object" and box.picture in self.pictures}
+        names, ids = tuple(each.name for each in classes), tuple(each.id for each in classes)
+        if not boxed:
+            self.detector, self.found, self.order, self._ids = None, {}, [], ()
+            return
+        detector = self.teacher.learn(names)
+        if ids != self._ids:
+            self.found = {}
+        self.detector, self._ids, self.validation, self.round = detector, ids, None, self.round + 1
+
+    def _look(self, key: int) -> None:
+        if self.detector is None:
+            return
+        try:
+            detections = self.detector.detect(self.folder.path(self.pictures[key].name))
+        except (SppnetError, OSError) as error:
+            with self._now:
+                self.ready.discard(key)
+                self.faults[key] = str(error)
+            self.tell("prepared", {"picture": key})
+            return
+        self.found[key] = Found(detections, self._ids, self.round)
+        self.tell("looked", {"picture": key})
+        self._looked += 1
+        current = all(key in self.found and self.found[key].round == self.round for key in self.ready)
+        if current or self._looked % SWEEP == 0:
+            self._suggest_order()
+
+    def _suggest_order(self) -> None:
+        found = {self.folder.path(self.pictures[key].name): each.detections for key, each in self.found.items()}
+        keys = {self.folder.path(picture.name): key for key, picture in self.pictures.items()}
+        self.order = [keys[path] for path in self.teacher.suggest_order(found)]
+        self.tell("order", {"order": self.order})
+
+    def _validate(self) -> None:
+        with self._now:
+            self._measure = False
+        if self.detector is None:
+            return
+        try:
+            self.validation = self.teacher.validate(self.detector.classes, progress=self._while_current)
+        except _Superseded:
+            with self._now:
+                self._measure = True
+            return
+        self.tell("measured", {})
+
+    def _while_current(self, name: str, items: Sequence[Item], /) -> Iterable[Item]:  # noqa: ARG002
+        for item in items:
+            if self._asked or self._stopped:
+                raise _Superseded
+            yield item
+
+
+def taught_of(folder: Folder, picture: Picture, boxes: Sequence[Box], names: dict[int, str]) -> Taught:
+    """Return what a person said of one picture, for the teacher.
+
+    A box around a crowd shows no one object: it is left out, and what is left of the picture is not known to be
+    background.
+    """
+    objects = [box for box in boxes if box.kind == "object" and not box.crowd]
+    rejected = [box for box in boxes if box.kind == "rejected"]
+    return Taught(
+        folder.path(picture.name),
+        np.array([box.edges for box in objects]).reshape(-1, 4),
+        tuple(names[box.label] for box in objects),
+        np.array([box.edges for box in rejected]).reshape(-1, 4),
+        tuple(names[box.label] for box in rejected),
+        picture.complete and not any(box.crowd for box in boxes),
+    )

@@ -1,0 +1,46 @@
+"""Runs the studio on this machine until it is interrupted."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from sppnet.errors import ArgumentError, message
+from sppnet.progress import Progress, silent
+from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.session import Session
+
+HOST: Final = "127.0.0.1"  # this machine's programs only
+SHUTDOWN: Final = 1  # seconds that pages have to let go of their events
+
+
+def serve_studio(
+    folder: Path, *, port: int = 0, ready: Callable[[str], None] = lambda _: None, progress: Progress = silent
+) -> None:
+    """Open a folder and serve its page, until the process is interrupted.
+
+    Args:
+        folder: with pictures.
+        port: to listen on; 0 takes one that is free.
+        ready: called with the page's address once it can be asked for.
+        progress: wraps the pass over pictures that are new.
+    Raises:
+        DataError: a folder that cannot be opened. ArgumentError: a port that cannot be taken.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except OSError as error:
+            advice = "Name another one, or none to take any"
+            raise ArgumentError(
+                message("studio", "port", "a free port", f"{port}: {error.strerror}", advice)
+            ) from error
+        listening.listen()
+        session = Session(folder, progress=progress)
+        ready(f"http://{HOST}:{listening.getsockname()[1]}")
+        config = uvicorn.Config(studio_app(session), log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,237 @@
+"""One folder opened in the studio: the store, the learner and what the page is told of both."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sppnet.data import DetectionData, Sample
+from sppnet.detector import SHORT_SIDES, usual_short_side
+from sppnet.progress import Progress, silent
+from sppnet.web.studio.changes import Changes, apply
+from sppnet.web.studio.events import Events
+from sppnet.web.studio.folder import Folder, take_in
+from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.store import Box, Missing, Picture, Store, Turned
+from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
+
+FILE: Final = "studio.sqlite"
+
+
+class Session:
+    """Opens a folder; ``start`` before the first question, ``close`` at the end.
+
+    Args:
+        root: a folder with pictures.
+        progress: wraps the pass over pictures that are new.
+    Raises:
+        DataError: no folder, no pictures, or open elsewhere.
+    """
+
+    def __init__(self, root: Path, *, progress: Progress = silent) -> None:
+        self.folder = Folder(root)
+        self.store = Store(self.folder.hidden / FILE)
+        self.problems = take_in(self.folder, self.store, progress=progress)
+        self.events = Events()
+        self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
+
+    def start(self) -> None:
+        """Begin to compute features and to learn."""
+        self.learner.start()
+
+    def close(self) -> None:
+        """Stop, and let go of the folder."""
+        self.events.close()
+        self.learner.stop()
+        self.store.close()
+
+    def _short_side(self) -> int:
+        """Return what pictures are scaled to: chosen at the first opening, as it decides what the cache holds."""
+        kept: int | None = self.store.setting("short_side", None)
+        if kept is None:
+            samples = tuple(self._sample(each) for each in self.store.pictures() if not each.fault)
+            kept = (
+                usual_short_side(DetectionData(self.folder.root, (), samples, (), "all")) if samples else SHORT_SIDES[1]
+            )
+            self.store.keep("short_side", kept)
+        return kept
+
+    def _sample(self, picture: Picture) -> Sample:
+        nothing = np.zeros(0, dtype=np.bool_)
+        labels = np.zeros(0, dtype=np.int64)
+        size = picture.height, picture.width
+        return Sample(self.folder.path(picture.name), np.zeros((0, 4)), labels, nothing, nothing, size)
+
+    # Settings
+
+    @property
+    def threshold(self) -> float:
+        """The least score of a detection that counts."""
+        return float(self.store.setting("threshold", 0.0))
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether each change makes the detector learn."""
+        return bool(self.store.setting("by_itself", True))
+
+    # Being told
+
+    def change(self, asked: Changes) -> dict[str, Any]:
+        """Make changes, as one step; return what the page shows of it."""
+        added, touched = apply(self.store, asked)
+        return self._changed(touched, asked.picture) | {"added": added}
+
+    def undo(self) -> dict[str, Any]:
+        """Take back the last step."""
+        return self._turned(self.store.undo())
+
+    def redo(self) -> dict[str, Any]:
+        """Do again what was undone last."""
+        return self._turned(self.store.redo())
+
+    def _turned(self, turned: Turned | None) -> dict[str, Any]:
+        if turned is None:
+            return {"what": "", "picture": None}
+        return self._changed(set(turned.touched), turned.picture) | {"what": turned.what}
+
+    def _changed(self, touched: set[int], picture: int | None) -> dict[str, Any]:
+        self.learner.changed(touched, teach=self.by_itself)
+        answer = {"picture": picture, "pictures": self.summaries(touched), **self._frame()}
+        self.events.tell("changed", answer)
+        return answer
+
+    def keep(self, chosen: Mapping[str, float | bool]) -> dict[str, Any]:
+        """Keep settings, and return what they change."""
+        for name, value in chosen.items():
+            self.store.keep(name, value)
+        if chosen.get("by_itself") and self.learner.behind:
+            self.learner.ask()
+        return {"pictures": self.summaries(), **self._frame(), "quality": self.quality()}
+
+    # What the page shows
+
+    def state(self) -> dict[str, Any]:
+        """Return all but the boxes of each picture."""
+        return {
+            "folder": str(self.folder.root),
+            "problems": list(self.problems),
+            "pictures": self.summaries(),
+            "order": self.learner.order,
+            "quality": self.quality(),
+            **self._frame(),
+        }
+
+    def _frame(self) -> dict[str, Any]:
+        """Return what is small and may change at any time."""
+        undoable = self.store.undoable()
+        return {
+            "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in self.store.classes()],
+            "undo": undoable.undo,
+            "redo": undoable.redo,
+            "threshold": self.threshold,
+            "by_itself": self.by_itself,
+            "status": self.status(),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return how far the learner is."""
+        learner = self.learner
+        return {
+            "ready": len(learner.ready) + len(learner.faults),
+            "total": len(learner.pictures),
+            "learning": learner.learning,
+            "behind": learner.behind,
+            "round": learner.round,
+            "taught": learner.detector is not None,
+            "seconds": round(learner.seconds, 3),
+            "reason": learner.reason,
+        }
+
+    def summaries(self, only: set[int] | None = None) -> list[dict[str, Any]]:
+        """Return for each picture, or for those named, what the gallery shows."""
+        boxes: dict[int, list[Box]] = {}
+        for box in self.store.boxes():
+            boxes.setdefault(box.picture, []).append(box)
+        rows = [each for each in self.store.pictures() if each.id in self.learner.pictures]
+        threshold = self.threshold
+        chosen = [each for each in rows if only is None or each.id in only]
+        return [self._summary(each, boxes.get(each.id, []), threshold) for each in chosen]
+
+    def _summary(self, picture: Picture, boxes: list[Box], threshold: float) -> dict[str, Any]:
+        return {
+            "id": picture.id,
+            "name": picture.name,
+            "width": picture.width,
+            "height": picture.height,
+            "fault": self.learner.faults.get(picture.id, ""),
+            "ready": picture.id in self.learner.ready,
+            "complete": picture.complete,
+            "objects": dict(Counter(box.label for box in boxes if box.kind == "object")),
+            "rejected": sum(box.kind == "rejected" for box in boxes),
+            "found": self._unanswered(picture, boxes).above(threshold).counts(),
+        }
+
+    def suggestions(self, picture: int) -> Suggestions:
+        """Return all that the detector found in a picture so far, answered or not."""
+        found = self.learner.found.get(picture)
+        return NOTHING if found is None else Suggestions.of(found.detections, found.ids)
+
+    def counted(self, picture: Picture) -> Suggestions:
+        """Return the suggestions that count: from the threshold up, unanswered, in a picture that is not complete."""
+        return self._unanswered(picture, self.store.boxes(picture.id)).above(self.threshold)
+
+    def _unanswered(self, picture: Picture, boxes: list[Box]) -> Suggestions:
+        return NOTHING if picture.complete else self.suggestions(picture.id).unanswered(boxes)
+
+    def known(self, picture: int) -> Picture:
+        """Return a picture of the folder; Missing if there is none."""
+        if picture not in self.learner.pictures:
+            raise Missing(f"there is no picture {picture}")
+        return self.store.picture(picture)
+
+    def opened(self, picture: int) -> dict[str, Any]:
+        """Return the boxes and the suggestions of a picture, which from now on comes first."""
+        shown = self.known(picture)
+        self.learner.look_at(picture)
+        boxes = self.store.boxes(picture)
+        found = self.learner.found.get(picture)
+        return {
+            **self._summary(shown, boxes, self.threshold),
+            "boxes": [{"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges} for box in boxes],
+            "suggestions": self._unanswered(shown, boxes).as_list(),
+            "round": found.round if found else 0,
+        }
+
+    def quality(self) -> dict[str, Any]:
+        """Return the spread of all scores, and precision and recall at the threshold where they were measured."""
+        ids = [each.id for each in self.store.classes()]
+        validation, threshold = self.learner.validation, self.threshold
+        rows: list[dict[str, Any]] = []
+        if validation is not None:
+            shares = validation.precision(threshold), validation.recall(threshold), validation.positives
+            rows = [
+                {"name": name, "precision": _share(precision), "recall": _share(recall), "objects": int(objects)}
+                for name, precision, recall, objects in zip(validation.classes, *shares, strict=True)
+            ]
+        return {"histogram": histogram(map(self.suggestions, list(self.learner.found)), ids), "measured": rows}
+
+    # Events
+
+    def _tell(self, name: str, content: dict[str, Any]) -> None:
+        status = {"status": self.status()}
+        match name:
+            case "prepared" | "looked":
+                self.events.tell("picture", status | {"pictures": self.summaries({content["picture"]})})
+            case "learnt" | "measured":
+                self.events.tell(name, status | {"quality": self.quality()})
+            case "order":
+                self.events.tell(name, status | content | {"quality": self.quality()})
+            case _:
+                self.events.tell("status", status)
+
+
+def _share(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 4)

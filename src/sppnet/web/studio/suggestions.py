@@ -1,0 +1,72 @@
+"""Detections as suggestions: those that nobody has answered yet, their counts, and how their scores spread."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.detector import SCORE_FLOOR, Detections
+from sppnet.geometry import Boxes, iou
+from sppnet.web.studio.store import Box
+
+SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
+SAME_PLACE: Final = 0.7  # from this one, whatever their classes
+STEP: Final = 0.1  # of the histogram's bins
+BINS: Final = 36
+TOP: Final = SCORE_FLOOR + STEP * BINS  # scores above count in the last bin
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Detections of one picture: N boxes (N, 4), the ids of their classes (N,), scores (N,), the best first."""
+
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, found: Detections, ids: Sequence[int]) -> "Suggestions":
+        """Take detections whose classes have the given ids in the store."""
+        return cls(found.boxes, np.array(ids, dtype=np.int64)[found.labels], found.scores)
+
+    def unanswered(self, said: Iterable[Box]) -> "Suggestions":
+        """Return those that no box of a person stands for: an object there, or the word that there is none."""
+        kept = np.ones(len(self.scores), dtype=np.bool_)
+        for box in said:
+            overlap = iou(np.array([box.edges]), self.boxes)[0]
+            same = (overlap >= SAME_OBJECT) & (self.labels == box.label)
+            kept &= ~(same | ((overlap >= SAME_PLACE) & (box.kind == "object")))
+        return self._only(kept)
+
+    def above(self, threshold: float) -> "Suggestions":
+        """Return those that score at least ``threshold``."""
+        return self._only(self.scores >= threshold)
+
+    def _only(self, kept: NDArray[np.bool_]) -> "Suggestions":
+        return Suggestions(self.boxes[kept], self.labels[kept], self.scores[kept])
+
+    def counts(self) -> dict[int, int]:
+        """Return how many there are of each class."""
+        return dict(Counter(self.labels.tolist()))
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return them for JSON."""
+        rows = zip(self.boxes.round(2).tolist(), self.labels.tolist(), self.scores.tolist(), strict=True)
+        return [{"edges": edges, "label": label, "score": round(score, 3)} for edges, label, score in rows]
+
+
+NOTHING: Final = Suggestions(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+
+
+def histogram(all_found: Iterable[Suggestions], ids: Sequence[int]) -> dict[str, Any]:
+    """Count scores of all pictures in bins of ``STEP`` from the detector's floor on, class by class, for JSON."""
+    found = list(all_found)
+    labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.labels for each in found)])
+    scores = np.concatenate([np.zeros(0, dtype=np.float32), *(each.scores for each in found)])
+    edges = np.linspace(SCORE_FLOOR, TOP, BINS + 1)
+    within = np.clip(scores, SCORE_FLOOR, np.nextafter(TOP, 0))
+    counts = {label: np.histogram(within[labels == label], bins=edges)[0].tolist() for label in ids}
+    return {"from": SCORE_FLOOR, "step": STEP, "counts": counts}
