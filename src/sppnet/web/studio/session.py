@@ -36,6 +36,7 @@ class Session:
         self.store = Store(self.folder.hidden / FILE)
         self.problems = take_in(self.folder, self.store, progress=progress)
         self.events = Events()
+        self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
         self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
 
     def start(self) -> None:
@@ -98,10 +99,11 @@ class Session:
         return self._changed(set(turned.touched), turned.picture) | {"what": turned.what}
 
     def _changed(self, touched: set[int], picture: int | None) -> dict[str, Any]:
+        self._revision += 1
         self.learner.changed(touched, teach=self.by_itself)
         answer = {"picture": picture, "pictures": self.summaries(touched), **self._frame()}
         self.events.tell("changed", answer)
-        return answer
+        return answer | ({} if picture is None else {"opened": self.opened(picture)})
 
     def keep(self, chosen: Mapping[str, float | bool]) -> dict[str, Any]:
         """Keep settings, and return what they change."""
@@ -129,6 +131,7 @@ class Session:
         undoable = self.store.undoable()
         return {
             "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in self.store.classes()],
+            "revision": self._revision,
             "undo": undoable.undo,
             "redo": undoable.redo,
             "threshold": self.threshold,
@@ -203,6 +206,7 @@ class Session:
             "boxes": [{"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges} for box in boxes],
             "suggestions": self._unanswered(shown, boxes).as_list(),
             "round": found.round if found else 0,
+            "revision": self._revision,
         }
 
     def quality(self) -> dict[str, Any]:

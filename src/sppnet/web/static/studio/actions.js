@@ -1,0 +1,159 @@
+// What a person can do. Each is one request; the page shows what the answer says.
+
+import { get, post, Refused } from "./api.js";
+import { chosenBox, chosenSuggestion, classOf, model, openPicture, shownSuggestions, takeIn, tell } from "./model.js";
+import { say } from "./saying.js";
+
+// Requests follow each other, so that the last answer is the last word.
+let queue = Promise.resolve();
+
+function inTurn(work) {
+  const done = queue.then(work).catch((error) => {
+    if (!(error instanceof Refused)) throw error;
+    say(error.message, { bad: true });
+    return null;
+  });
+  queue = done.catch(() => null);
+  return done;
+}
+
+const change = (what, changes, picture = model.open) =>
+  inTurn(async () => {
+    const answer = await post("/api/changes", { what, changes, picture });
+    takeIn(answer);
+    return answer;
+  });
+
+export async function refresh() {
+  const state = await get("/api/state");
+  model.pictures.clear();
+  model.revision = state.revision;
+  takeIn(state);
+  if (model.pictures.has(model.open)) await show(model.open, { again: true });
+}
+
+export function show(picture, { again = false } = {}) {
+  if (!again) Object.assign(model, { open: picture, boxes: [], suggestions: [], chosen: null, round: 0 });
+  else model.round = 0;
+  if (!again) tell("open", "pictures", "chosen");
+  return inTurn(async () => {
+    if (model.open === picture) takeIn({ opened: await get(`/api/pictures/${picture}`) });
+  });
+}
+
+export async function lookAgain() {
+  const picture = model.open;
+  if (picture === null) return;
+  try {
+    takeIn({ opened: await get(`/api/pictures/${picture}`) });
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
+export function choose(chosen) {
+  model.chosen = chosen;
+  tell("chosen");
+}
+
+// Boxes
+
+export async function addBox(edges, label = model.label) {
+  const answer = await change(`Draw a ${classOf(label).name}`, [{ do: "add", picture: model.open, label, edges }]);
+  if (answer) choose({ box: answer.added[0] });
+  return answer;
+}
+
+export const moveBox = (box, edges) => change("Move a box", [{ do: "edit", box, edges }]);
+
+export const relabel = (box, label) => change(`Make it a ${classOf(label).name}`, [{ do: "edit", box, label }]);
+
+export function removeBox(box) {
+  return change("Remove a box", [{ do: "remove", box }]);
+}
+
+// Suggestions
+
+const answerTo = (suggestion, kind) => ({
+  do: "add",
+  picture: model.open,
+  label: suggestion.label,
+  edges: suggestion.edges,
+  kind,
+});
+
+function answer(suggestion, kind, what) {
+  const rest = shownSuggestions();
+  const place = rest.indexOf(suggestion);
+  const next = rest[place + 1] ?? rest[place - 1];
+  model.suggestions = model.suggestions.filter((each) => each !== suggestion);
+  model.chosen = next ? { suggestion: next.edges } : null;
+  tell("open", "chosen");
+  return change(what, [answerTo(suggestion, kind)]);
+}
+
+export const accept = (suggestion) => answer(suggestion, "object", `Accept a ${classOf(suggestion.label).name}`);
+
+export const reject = (suggestion) => answer(suggestion, "rejected", `Reject a ${classOf(suggestion.label).name}`);
+
+export function acceptAll() {
+  const all = shownSuggestions();
+  if (all.length) change(`Accept ${all.length} suggestions`, all.map((each) => answerTo(each, "object")));
+}
+
+// A key answers the chosen suggestion; where none is chosen, it chooses the most certain one.
+export function answerChosen(kind) {
+  const suggestion = chosenSuggestion();
+  if (suggestion) return kind === "object" ? accept(suggestion) : reject(suggestion);
+  if (kind === "rejected" && chosenBox()) return removeBox(model.chosen.box);
+  const [first] = shownSuggestions();
+  if (first) choose({ suggestion: first.edges });
+  return null;
+}
+
+// Pictures and classes
+
+export function toggleComplete() {
+  const picture = openPicture();
+  if (!picture) return null;
+  const complete = !picture.complete;
+  return change(complete ? "Picture complete" : "Picture not complete", [{ do: "complete", picture: picture.id, complete }]);
+}
+
+export async function addClass(name) {
+  const added = await change(`Add the class ${name}`, [{ do: "add class", name }]);
+  if (added) chooseClass(added.added[0]);
+  return added;
+}
+
+export const editClass = (label, name, colour) =>
+  change(`Change the class ${classOf(label).name}`, [{ do: "edit class", label, name, colour }]);
+
+export const removeClass = (label) =>
+  change(`Remove the class ${classOf(label).name}`, [{ do: "remove class", label }]);
+
+export function chooseClass(label) {
+  model.label = label;
+  const box = chosenBox();
+  if (box && box.kind === "object" && box.label !== label) relabel(box.id, label);
+  tell("classes");
+}
+
+// Steps and settings
+
+export const turn = (way) =>
+  inTurn(async () => {
+    const answer = await post(`/api/${way}`);
+    if (answer.picture && answer.picture !== model.open) {
+      Object.assign(model, { open: answer.picture, boxes: [], suggestions: [], chosen: null, round: 0 });
+    }
+    takeIn(answer);
+    tell("open", "pictures", "chosen");
+    if (answer.what) say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.`);
+  });
+
+export const teach = () => inTurn(async () => takeIn({ status: await post("/api/teach") }));
+
+export const measure = () => inTurn(async () => takeIn({ status: await post("/api/measure") }));
+
+export const keep = (settings) => inTurn(async () => takeIn(await post("/api/settings", settings)));

@@ -1,0 +1,94 @@
+// What the page knows. Views listen to "all", "pictures", "open", "classes", "status", "quality", "chosen", "order".
+
+export const model = {
+  folder: "",
+  problems: [],
+  pictures: new Map(), // id -> what the gallery shows
+  order: [], // ids, the most useful to label next first
+  classes: [], // {id, name, colour}
+  label: null, // id of the class that is drawn next
+  status: {},
+  threshold: 0,
+  by_itself: true,
+  undo: "",
+  redo: "",
+  quality: { histogram: { counts: {} }, measured: [] },
+  open: null, // id of the open picture
+  boxes: [], // of it: {id, label, kind, edges}
+  suggestions: [], // of it: {label, edges, score}
+  revision: 0,
+  round: 0,
+  chosen: null, // {box: id} or {suggestion: its edges}
+};
+
+const views = new Map();
+
+export function on(names, view) {
+  for (const name of names.split(" ")) views.set(name, [...(views.get(name) ?? []), view]);
+}
+
+export function tell(...names) {
+  const told = new Set(names.flatMap((name) => views.get(name) ?? []));
+  for (const view of told) view();
+}
+
+export const classOf = (id) => model.classes.find((each) => each.id === id);
+
+export const colourOf = (id) => classOf(id)?.colour ?? "#82899a";
+
+export const openPicture = () => model.pictures.get(model.open);
+
+export const shownSuggestions = () => model.suggestions.filter((each) => each.score >= model.threshold);
+
+export const chosenBox = () => model.boxes.find((box) => box.id === model.chosen?.box);
+
+export const chosenSuggestion = () =>
+  model.chosen?.suggestion && shownSuggestions().find((each) => sameEdges(each.edges, model.chosen.suggestion));
+
+export const sameEdges = (a, b) => a.every((edge, place) => edge === b[place]);
+
+export const sum = (counts) => Object.values(counts).reduce((total, number) => total + number, 0);
+
+// Takes in an answer or an event; what is not in it stays.
+export function takeIn(content) {
+  const changed = [];
+  for (const name of ["folder", "problems", "threshold", "by_itself", "undo", "redo", "status"]) {
+    if (name in content) {
+      model[name] = content[name];
+      changed.push("status");
+    }
+  }
+  if (content.classes) {
+    model.classes = content.classes;
+    if (!classOf(model.label)) model.label = model.classes[0]?.id ?? null;
+    changed.push("classes");
+  }
+  if (content.pictures) {
+    for (const picture of content.pictures) model.pictures.set(picture.id, picture);
+    changed.push("pictures");
+  }
+  if (content.order) {
+    model.order = content.order;
+    changed.push("order");
+  }
+  if (content.quality) {
+    model.quality = content.quality;
+    changed.push("quality");
+  }
+  if (content.opened && takeInOpened(content.opened)) changed.push("open");
+  tell(...changed);
+}
+
+// An answer that was on its way while a later one came is outdated.
+function takeInOpened(opened) {
+  const outdated = opened.revision < model.revision || (opened.revision === model.revision && opened.round < model.round);
+  if (opened.id !== model.open || outdated) return false;
+  Object.assign(model, {
+    boxes: opened.boxes,
+    suggestions: opened.suggestions,
+    revision: opened.revision,
+    round: opened.round,
+  });
+  if (model.chosen && !chosenBox() && !chosenSuggestion()) model.chosen = null;
+  return true;
+}
