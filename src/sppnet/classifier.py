@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sppnet.backbones import EfficientNetLite0
 from sppnet.contributions import Contributions, picture_contributions
 from sppnet.data import FolderData
 from sppnet.encoding import Encoder, PictureEncoder
@@ -111,8 +112,9 @@ class Classifier:
         from torchvision.models import EfficientNet_B0_Weights  # slow to import, and only its names are needed
 
         classifier = cls(short_side=short_side, cache=cache)
-        encoder = classifier.encoder.encoder
-        layer = encoder.backbone.classifier
+        network = EfficientNetLite0()
+        encoder = Encoder("head", short_side, cache=cache, backbone=network, multiple=MULTIPLE)
+        layer = network.classifier
         names = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])
         classifier.encoder = PictureEncoder(encoder, (1,), mode="average", normalised=False)
         classifier._learnt = _Learnt(names, layer.weight.detach(), layer.bias.detach(), "probabilities")

@@ -112,7 +112,8 @@ def race(photograph: Pixels) -> Race:
     Both use the same network to the same layer on the same regions; crops are warped to 224 x 224 and run in
     batches of 10, which is as fast as they get on a processor.
     """
-    encoder = Encoder("head", SHORT_SIDE)
+    network = EfficientNetLite0()
+    encoder = Encoder("head", SHORT_SIDE, backbone=network)
     shapes = tuple((side * tall, side / tall) for side in (80.0, 130.0, 210.0, 340.0) for tall in (0.7, 1.0, 1.4))
     regions = GridProposals(shapes, SHORT_SIDE)(photograph, "")
     regions = regions[np.linspace(0, len(regions) - 1, REGIONS).round().astype(np.int64)]
@@ -121,8 +122,8 @@ def race(photograph: Pixels) -> Race:
     _, encode = _timed(lambda: encoder(photograph))
     _, pool = _timed(lambda: feature_map.pool(regions, LEVELS))
     cropped = regions[np.linspace(0, REGIONS - 1, CROPPED).round().astype(np.int64)]
-    _crop_features(encoder.backbone, photograph, cropped[:10])
-    _, rcnn = _timed(lambda: _crop_features(encoder.backbone, photograph, cropped))
+    _crop_features(network, photograph, cropped[:10])
+    _, rcnn = _timed(lambda: _crop_features(network, photograph, cropped))
     return Race(REGIONS, CROPPED, encode, pool, rcnn)
 
 

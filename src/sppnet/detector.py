@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sppnet.contributions import Contributions, window_contributions
 from sppnet.data import DetectionData, Sample
-from sppnet.encoders import encoder_from_description, encoder_of, layers_of
+from sppnet.encoders import described, encoder_from_description, encoder_of
 from sppnet.encoding import FeatureMap, Maps, MapsEncoder
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, check_that, message
 from sppnet.geometry import Boxes, check_boxes, nms, vote
@@ -225,7 +225,7 @@ class Detector:
         Raises:
             DataError: no pictures, or no labelled object.
         """
-        encoder, proposals = self._prepared(data)
+        encoder, proposals = self.prepared(data)
         for sample in progress("Computing feature maps", data.samples):
             if encoder.cache is not None and not encoder.is_cached(sample.path):
                 encoder(sample.path)
@@ -237,7 +237,7 @@ class Detector:
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one picture that it times."""
-        encoder, proposals = self._prepared(data)
+        encoder, proposals = self.prepared(data)
         missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
         sample = (missing or data.samples)[len(missing or data.samples) // 2]
         features = encoder.length(self.levels)
@@ -266,17 +266,18 @@ class Detector:
     def save(self, path: Path | str) -> None:
         """Write the detector to one safetensors file, whole or not at all."""
         learnt = self._fitted()
+        encoder, weights = described(learnt.encoder)
         metadata = {
             "format": FORMAT,
             "classes": list(learnt.classes),
             "levels": list(learnt.head.levels),
-            "encoder": learnt.encoder.describe(),
+            "encoder": encoder,
             "proposals": learnt.proposals.describe(),
             "procedure": self.procedure.describe(),
             "seed": self.seed,
         }
         tensors = {name: getattr(learnt.head, name) for name in HEAD_TENSORS}
-        write_tensors(Path(path), tensors | layers_of(learnt.encoder), metadata=metadata)
+        write_tensors(Path(path), tensors | weights, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
@@ -325,7 +326,8 @@ class Detector:
         detector._learnt = _Learnt(encoder, proposals, head, classes)
         return detector
 
-    def _prepared(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
+    def prepared(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
+        """Return what ``fit`` would encode and propose with: what was chosen, or what fits the data."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} pictures. Label some first.")
         chosen = self.short_side or usual_short_side(data)

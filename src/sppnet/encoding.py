@@ -5,7 +5,7 @@ a run with an empty cache and one with a full cache give the same bits.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -35,6 +35,32 @@ from sppnet.storage import TensorCache, cache_key
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
+
+
+class Backbone(Protocol):
+    """A network as encoders use it: its maps by name, and where their cells lie."""
+
+    @property
+    def mean(self) -> float:
+        """What is subtracted from pixels 0..255."""
+
+    @property
+    def std(self) -> float:
+        """What they are then divided by."""
+
+    @property
+    def channels(self) -> Mapping[str, int]:
+        """The taps: names of the maps that can be taken, and how many channels each has."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the weights: maps of other weights never meet in one cache."""
+
+    def activations(self, pixels: Tensor, names: Iterable[str]) -> Mapping[str, Tensor]:
+        """(N, 3, H, W) -> name -> (N, C, H', W'), non-negative."""
+
+    def grid(self, layer: str, size: tuple[int, int]) -> CellGrid:
+        """Return where the cells of a tap lie on pixels of ``size`` (height, width)."""
 
 
 # Rows of length D in chunks, (N, D) float32 each and overwritten by the next, and (R,) which row each region has.
@@ -205,7 +231,7 @@ class Encoder:
         short_side: int,
         *,
         cache: TensorCache | None = None,
-        backbone: EfficientNetLite0 | None = None,
+        backbone: Backbone | None = None,
         multiple: int = 1,
         rule: WindowRule = "paper",
     ) -> None:
@@ -218,7 +244,7 @@ class Encoder:
             advice="Give the shorter side",
         )
         self.tap, self.short_side, self.multiple, self.cache, self.rule = tap, short_side, multiple, cache, rule
-        self.backbone = backbone or EfficientNetLite0()
+        self.backbone: Backbone = backbone or EfficientNetLite0()
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
@@ -226,14 +252,16 @@ class Encoder:
         return {"backbone": self.backbone.fingerprint, "tap": self.tap, **scale}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "Encoder":
-        """Make the encoder that ``describe`` told of.
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "Encoder":
+        """Make the encoder that ``describe`` told of; of the network that it is given, otherwise the default one.
 
         Raises:
             CorruptFileError: it was described with other weights than those that are installed.
         """
         options = {"multiple": description["multiple"], "rule": description.get("rule", "paper")}
-        encoder = cls(description["tap"], description["short_side"], cache=cache, **options)
+        encoder = cls(description["tap"], description["short_side"], cache=cache, backbone=backbone, **options)
         if encoder.backbone.fingerprint != description["backbone"]:
             raise CorruptFileError(
                 f"the model was trained on weights {description['backbone'][:12]}, installed are "
@@ -298,7 +326,7 @@ class Encoder:
         """Return the feature map of a picture without looking into the cache."""
         inputs, size = self.seen(picture)
         with stage("network"), torch.inference_mode():
-            values = self.backbone(inputs[None], [self.tap])[self.tap][0].half()
+            values = self.backbone.activations(inputs[None], [self.tap])[self.tap][0].half()
         return self.placed(values, size)
 
     def seen(self, picture: Source) -> tuple[Tensor, tuple[int, int]]:

@@ -323,6 +323,32 @@ def bin_edges(length: NDArray[np.int64] | int, level: int) -> tuple[NDArray[np.i
     return bins * cells // level, -(-(bins + 1) * cells // level)
 
 
+# Crops
+
+
+def warp_places(regions: Boxes, size: Size, *, side: int, context: int) -> tuple[Boxes, NDArray[np.int64]]:
+    """Tell what R-CNN's crop of each region shows: the region itself in the middle, what lies around it beyond.
+
+    A crop is a square of ``side`` pixels that the region fills up to ``context`` pixels from each border, its
+    aspect lost. What lies outside the picture stays empty.
+
+    Args:
+        regions: (R, 4) in the pixels of a picture of ``size``.
+    Returns:
+        (R, 4) float64 what is seen of the picture, and (R, 4) int64 ``[left, top, right, bottom]`` where in the
+        crop it goes, at least one pixel.
+    """
+    sides, centres = _sides_and_centres(regions)
+    half = sides * (side / (side - 2 * context)) / 2
+    around = np.concatenate([centres - half, centres + half], axis=1)
+    seen = clip_boxes(around, size)
+    origin, stretch = np.tile(around[:, :2], 2), side / np.tile(2 * half, 2)
+    places = np.floor((seen - origin) * stretch + 0.5).astype(np.int64)
+    places[:, :2] = np.minimum(places[:, :2], side - 1)
+    places[:, 2:] = np.maximum(places[:, 2:], places[:, :2] + 1)
+    return seen, places
+
+
 # Box regression
 
 

@@ -143,6 +143,23 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8
     return image[top:bottom, left:right]
 
 
+def warp(
+    image: NDArray[np.uint8], box: NDArray[np.float64], place: NDArray[np.int64], *, side: int, fill: int
+) -> NDArray[np.uint8]:
+    """Stretch a box of a picture into a place of a square of ``side`` pixels, bilinear; the rest is ``fill``.
+
+    Args:
+        image: (H, W, 3) uint8. box: (4,) in its pixels. place: (4,) whole pixels of the square, not empty.
+    Returns:
+        (side, side, 3) uint8.
+    """
+    left, top, right, bottom = place.tolist()
+    warped = np.full((side, side, 3), fill, dtype=np.uint8)
+    stretched = Image.fromarray(image).resize((right - left, bottom - top), Image.Resampling.BILINEAR, tuple(box))
+    warped[top:bottom, left:right] = np.asarray(stretched)
+    return warped
+
+
 def _checked_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     advice = "Give RGB pixels, or a path, or a file's bytes"
     check_shape("read_image", "picture", pixels.shape, ("H", "W", 3), advice=advice)

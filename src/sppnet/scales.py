@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.encoding import Encoder, FeatureMap, Rows, score_rows
+from sppnet.encoding import Backbone, Encoder, FeatureMap, Rows, score_rows
 from sppnet.errors import check_that
 from sppnet.geometry import VIEW_SIDE, Boxes, WindowRule, nearest_scale
 from sppnet.images import Source
@@ -156,10 +156,12 @@ class ScaledEncoder:
         return {"scales": scales, "rule": self.rule, "view_side": self.view_side}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "ScaledEncoder":
-        """Make the encoder that ``describe`` told of; raises as ``Encoder.from_description`` does."""
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "ScaledEncoder":
+        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
         kind = JoinedEncoder if "taps" in description["scales"][0] else Encoder
-        encoders = [kind.from_description(scale, cache=cache) for scale in description["scales"]]
+        encoders = [kind.from_description(scale, cache=cache, backbone=backbone) for scale in description["scales"]]
         return cls(encoders, rule=description["rule"], view_side=description["view_side"])
 
     def _maps(self, maps: Sequence[FeatureMap | JoinedMaps]) -> ScaledMaps:

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.backbones import EfficientNetLite0
-from sppnet.encoding import Encoder, FeatureMap, Rows
+from sppnet.encoding import Backbone, Encoder, FeatureMap, Rows
 from sppnet.errors import check_that
 from sppnet.geometry import Boxes, WindowRule, distinct_windows
 from sppnet.images import Source
@@ -116,7 +115,7 @@ class JoinedEncoder:
         short_side: int,
         *,
         cache: TensorCache | None = None,
-        backbone: EfficientNetLite0 | None = None,
+        backbone: Backbone | None = None,
         rule: WindowRule = "paper",
     ) -> None:
         enough = len(taps) > 0 and len(set(taps)) == len(taps)
@@ -136,7 +135,7 @@ class JoinedEncoder:
         return self.encoders[0].short_side
 
     @property
-    def backbone(self) -> EfficientNetLite0:
+    def backbone(self) -> Backbone:
         """The network."""
         return self.encoders[0].backbone
 
@@ -156,7 +155,7 @@ class JoinedEncoder:
         first = self.encoders[0]
         inputs, size = first.seen(picture)
         with stage("network"), torch.inference_mode():
-            values = first.backbone(inputs[None], [encoder.tap for encoder in self.encoders])
+            values = first.backbone.activations(inputs[None], [encoder.tap for encoder in self.encoders])
         return JoinedMaps(tuple(encoder.placed(values[encoder.tap][0].half(), size) for encoder in self.encoders))
 
     def is_cached(self, picture: Source) -> bool:
@@ -173,9 +172,11 @@ class JoinedEncoder:
         return {"taps": [encoder.describe() for encoder in self.encoders]}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "JoinedEncoder":
-        """Make the encoder that ``describe`` told of; raises as ``Encoder.from_description`` does."""
-        encoders = [Encoder.from_description(tap, cache=cache) for tap in description["taps"]]
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "JoinedEncoder":
+        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
+        encoders = [Encoder.from_description(tap, cache=cache, backbone=backbone) for tap in description["taps"]]
         first = encoders[0]
         taps = [encoder.tap for encoder in encoders]
         return cls(taps, first.short_side, cache=cache, backbone=first.backbone, rule=first.rule)

@@ -164,6 +164,10 @@ class EfficientNetLite0(nn.Module):
         maps["head"] = F.relu6(self.head(features), inplace=True)
         return maps
 
+    def activations(self, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Do as ``forward``, under the name that all networks have for it."""
+        return self(pixels, names)  # type: ignore[no-any-return]
+
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 1000) logits of the published classifier at any size."""
         pooled: Tensor = self.classifier(self(pixels)["head"].mean((2, 3)))

@@ -11,3 +11,5 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Learn from a folder of labelled pictures.")
 app.add_typer(train, name="train")
+bench = typer.Typer(no_args_is_help=True, help="Compare with another way to the same end, on your own pictures.")
+app.add_typer(bench, name="bench")
