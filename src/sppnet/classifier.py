@@ -126,6 +126,11 @@ class Classifier:
         return self._fitted().classes
 
     @property
+    def scores(self) -> Kind:
+        """What its scores are."""
+        return self._fitted().kind
+
+    @property
     def untrained(self) -> tuple[str, ...]:
         """Classes that had no training picture, and are never named."""
         known = torch.isfinite(self._fitted().bias).tolist()

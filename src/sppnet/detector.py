@@ -63,7 +63,13 @@ class Detections:
 
     def above(self, threshold: float) -> "Detections":
         """Return those that score at least ``threshold``."""
-        kept = self.scores >= threshold
+        return self._of(self.scores >= threshold)
+
+    def first(self, count: int) -> "Detections":
+        """Return the most certain ones, at most ``count``."""
+        return self._of(np.s_[:count])
+
+    def _of(self, kept: slice | NDArray[np.bool_]) -> "Detections":
         regions = None if self.regions is None else self.regions[kept]
         return replace(
             self, boxes=self.boxes[kept], labels=self.labels[kept], scores=self.scores[kept], regions=regions

@@ -67,11 +67,12 @@ def _reading(path: Path | str) -> Iterator[None]:
         raise ImageDecodeError(path, str(error)) from error
 
 
-def read_image(source: Source) -> NDArray[np.uint8]:
+def read_image(source: Source, *, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read a picture, upright and in RGB.
 
     Args:
         source: a path, a file's bytes, or pixels (H, W, 3) uint8 RGB, which are returned as they are.
+        most: pixels of a file, at most, by its header.
     Returns:
         (H, W, 3) uint8 RGB, contiguous.
     Raises:
@@ -81,7 +82,7 @@ def read_image(source: Source) -> NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         return _checked_pixels(source)
     name, data = _named_bytes(source)
-    with _opened(name, BytesIO(data)) as picture:
+    with _opened(name, BytesIO(data), most) as picture:
         turn = _UPRIGHT.get(_orientation(picture))
         picture.load()  # turns TIFF by itself
         upright = picture if turn is None or picture.format == "TIFF" else picture.transpose(turn)
@@ -176,14 +177,14 @@ def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def _opened(name: Path | str, file: BinaryIO) -> Iterator[Image.Image]:
+def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """Open a picture of an accepted format and size; whatever goes wrong inside becomes one error."""
     try:
         # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise ImageDecodeError(name, f"{height} x {width} pixels are more than {MAX_PIXELS:,}")
+            if width * height > most:
+                raise ImageDecodeError(name, f"{height} x {width} pixels are more than {most:,}")
             yield picture
     except (ImageDecodeError, MemoryError):
         raise

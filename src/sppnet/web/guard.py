@@ -70,16 +70,25 @@ class OwnPagesOnly:
 
 def _refused(method: str, headers: Headers) -> tuple[int, str] | None:
     """Return status and reason of a refusal, None for a request that may pass."""
+    return refused_sender(method, headers) or (None if method in READING else _refused_body(headers))
+
+
+def refused_sender(method: str, headers: Headers, *, any_host: bool = False) -> tuple[int, str] | None:
+    """Return status and reason of a refusal for where a request comes from, None for one that may pass.
+
+    Args:
+        any_host: the server has names of its own on a network: its host is not checked, and other sites may link to it.
+    """
     host = headers.get("host", "")
-    if _name(host) not in OWN_NAMES:
+    if not any_host and _name(host) not in OWN_NAMES:
         return 400, f"host must be one of {', '.join(sorted(OWN_NAMES))}, got {host[:100]!r}."
-    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    reading = method in READING
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not (any_host and reading):
         return 403, "requests must come from the page itself, this one comes from another site."
-    if method in READING:
-        return None
-    if headers.get("origin", f"http://{host}") != f"http://{host}":
-        return 403, f"origin must be http://{host}, got {headers['origin'][:100]!r}."
-    return _refused_body(headers)
+    origin = headers.get("origin", f"http://{host}")
+    if not reading and origin not in (f"http://{host}", f"https://{host}"):
+        return 403, f"origin must be http://{host}, got {origin[:100]!r}."
+    return None
 
 
 def _refused_body(headers: Headers) -> tuple[int, str] | None:

@@ -1,0 +1,234 @@
+"""What a worker does: one question about one picture -> one answer. No HTTP, no waiting.
+
+A question is ``{"verb", "model", ...options}`` with the picture's bytes; an answer is a status with JSON, or with
+bytes of another type. Refusals are answers too: only a fault of this package raises.
+"""
+
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from sppnet.classifier import FORMAT, Classifier
+from sppnet.contributions import Contributions
+from sppnet.detector import Detector
+from sppnet.errors import ImageDecodeError, SppnetError, check_that, message
+from sppnet.geometry import Boxes, check_boxes
+from sppnet.images import read_image
+from sppnet.ops import bins, pool_windows
+from sppnet.progress import stage, stages_of
+from sppnet.storage import read_tensors
+from sppnet.web.service.limits import Limits
+
+Model = Detector | Classifier
+
+JSON: Final = "application/json"
+DIGITS: Final = 5
+
+
+class Answer(NamedTuple):
+    """What came of a question: an HTTP status, the type of the content, and the content."""
+
+    status: int
+    media_type: str
+    content: bytes
+
+
+class QuestionError(SppnetError):
+    """A question that has no answer; ``status`` is HTTP's."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def load(paths: list[Path]) -> dict[str, Model]:
+    """Return models by the names of their files without suffix.
+
+    Raises:
+        CorruptFileError, DataError: a file that holds no model. ArgumentError: two files of one name.
+    """
+    models: dict[str, Model] = {}
+    for path in paths:
+        advice = "Rename one of the files"
+        check_that(path.stem not in models, "serve", "models", "files of different names", path.name, advice=advice)
+        _, metadata = read_tensors(path)
+        kind: type[Detector] | type[Classifier] = Classifier if metadata.get("format") == FORMAT else Detector
+        models[path.stem] = kind.load(path)
+    return models
+
+
+def describe(name: str, model: Model) -> dict[str, Any]:
+    """Return the facts of one model, as ``schemas.ModelFacts`` has them."""
+    if isinstance(model, Detector):
+        kind, scores, levels, short_side = "detector", "margins", model.levels, model.short_side
+    else:
+        kind, scores = "classifier", model.scores
+        levels, short_side = model.encoder.levels, model.encoder.encoder.short_side
+    return {
+        "name": name,
+        "kind": kind,
+        "classes": list(model.classes),
+        "untrained": list(model.untrained),
+        "scores": scores,
+        "levels": list(levels),
+        "short_side": short_side,
+    }
+
+
+def answer(models: Mapping[str, Model], limits: Limits, question: Mapping[str, Any], picture: bytes) -> Answer:
+    """Answer one question about one picture (a file's bytes)."""
+    try:
+        return _answered(models[question["model"]], limits, question, picture)
+    except QuestionError as error:
+        return _refused(error.status, str(error))
+    except ImageDecodeError as error:
+        reason = f"got one that cannot be read: {error.reason}. Send another picture."
+        return _refused(422, f"picture must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF, {reason}")
+    except SppnetError as error:
+        return _refused(422, str(error))
+    except MemoryError:
+        return _refused(503, "The picture needs more memory than there is now. Send a smaller one.")
+
+
+def _answered(model: Model, limits: Limits, question: Mapping[str, Any], picture: bytes) -> Answer:
+    done: dict[str, Any] = {}
+
+    def work() -> None:
+        with stage("reading"):
+            pixels = _pixels(picture, limits)
+        done["size"] = {"height": pixels.shape[0], "width": pixels.shape[1]}
+        match question["verb"], model:
+            case "detect", Detector():
+                done["rest"] = _detect(model, question, pixels)
+            case "classify", Classifier():
+                done["rest"] = _classify(model, question, pixels)
+            case _:
+                done["rest"] = _features(model, limits, question, pixels)
+
+    seconds = question["before"] | stages_of(work)
+    if isinstance(done["rest"], Answer):
+        return done["rest"]
+    times = {name: round(value, 6) for name, value in seconds.items()}
+    return Answer(200, JSON, _json({"model": question["model"], **done["size"], **done["rest"], "seconds": times}))
+
+
+def _refused(status: int, detail: str) -> Answer:
+    return Answer(status, JSON, _json({"detail": detail}))
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _pixels(picture: bytes, limits: Limits) -> NDArray[np.uint8]:
+    pixels = read_image(picture, most=limits.pixels)
+    longer, shorter = max(pixels.shape[:2]), min(pixels.shape[:2])
+    if longer > limits.aspect * shorter:
+        actual = f"{pixels.shape[0]} x {pixels.shape[1]} pixels (height x width)"
+        expected = f"at most {limits.aspect} times as long as wide"
+        raise QuestionError(422, message("service", "picture", expected, actual, "Cut it into parts"))
+    return pixels
+
+
+def _detect(model: Detector, question: Mapping[str, Any], pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    feature_map = model.encode(pixels)
+    found = model.detect_in(feature_map, pixels).above(question["threshold"])
+    found = found.first(question["most"])
+    rows = [
+        {"class": found.classes[label], "score": round(float(score), DIGITS), "box": box.round(2).tolist()}
+        for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True)
+    ]
+    if question["explain"]:
+        with stage("contributions"):
+            for row, explained in zip(rows, model.explain(feature_map, found), strict=True):
+                row["contribution"] = _contribution(explained)
+    return {"counts": found.counts(), "detections": rows}
+
+
+def _classify(model: Classifier, question: Mapping[str, Any], pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    known = len(model.classes) - len(model.untrained)
+    count = min(question["top"], known)
+    prediction, explained = model.explain(pixels, count=count)
+    rows: list[dict[str, Any]] = [{"class": name, "score": round(score, 6)} for name, score in prediction.top(count)]
+    for row, each in zip(rows, explained, strict=True) if question["explain"] else ():
+        row["contribution"] = _contribution(each)
+    return {"best": rows}
+
+
+def _contribution(each: Contributions) -> dict[str, Any]:
+    return {
+        "window": each.window.tolist(),
+        "levels": list(each.levels),
+        "bins": each.bins.tolist(),
+        "boxes": each.boxes.round(2).tolist(),
+        "bias": each.bias,
+    }
+
+
+def _features(
+    model: Model, limits: Limits, question: Mapping[str, Any], pixels: NDArray[np.uint8]
+) -> dict[str, Any] | Answer:
+    size = (pixels.shape[0], pixels.shape[1])
+    boxes = check_boxes("features", _boxes(question["boxes"], size, limits), size)
+    if isinstance(model, Detector):
+        levels, maps = model.levels, model.encode(pixels)
+        with stage("pooling"):
+            rows = maps.pool(boxes, levels)
+    else:
+        levels, feature_map = model.encoder.levels, model.encoder.encoder(pixels)
+        with stage("pooling"):
+            windows = torch.from_numpy(feature_map.windows(boxes))
+            pooled = pool_windows(feature_map.values.float(), windows, levels=levels, mode=model.encoder.mode)
+            rows = pooled.transpose(1, 2).flatten(1)
+    form = question["format"]
+    most = limits.json_values if form == "json" else limits.values
+    check_that(
+        rows.numel() <= most,
+        "features",
+        "boxes",
+        f"so few that the answer has at most {most:,} values",
+        f"{len(rows)} boxes of {rows.shape[1]} values",
+        advice="Send fewer, or ask for format=npy" if form == "json" else "Send fewer",
+    )
+    if form == "json":
+        values = [[float(f"{value:.7g}") for value in row] for row in rows.tolist()]
+        channels = rows.shape[1] // bins(levels)
+        return {"levels": list(levels), "channels": channels, "boxes": boxes.tolist(), "features": values}
+    if form == "npy":
+        file = BytesIO()
+        np.save(file, rows.numpy(), allow_pickle=False)
+        return Answer(200, "application/x-npy", file.getvalue())
+    tensors = {"features": rows.contiguous(), "boxes": torch.from_numpy(boxes)}
+    return Answer(200, "application/x-safetensors", safetensors.torch.save(tensors))
+
+
+def _boxes(text: str | None, size: tuple[int, int], limits: Limits) -> Boxes:
+    if text is None:
+        return np.array([[0.0, 0.0, size[1], size[0]]])
+    expected = "a JSON list of [left, top, right, bottom], numbers"
+    advice = "Give boxes such as [[0, 0, 64, 48]]"
+    try:
+        rows = json.loads(text)
+        fits = isinstance(rows, list) and all(
+            isinstance(row, list) and len(row) == 4 and all(type(value) in (int, float) for value in row)
+            for row in rows
+        )
+        boxes = np.array(rows, dtype=np.float64).reshape(-1, 4) if fits else None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise QuestionError(422, message("features", "boxes", expected, f"{text[:60]!r}", advice)) from error
+    if boxes is None:
+        raise QuestionError(422, message("features", "boxes", expected, f"{text[:60]!r}", advice))
+    most = f"at most {limits.boxes}"
+    check_that(len(boxes) <= limits.boxes, "features", "boxes", most, len(boxes), advice="Send several requests")
+    return boxes
+
+
+def _four_numbers(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 4 and all(type(value) in (int, float) for value in row)

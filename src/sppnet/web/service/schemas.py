@@ -1,0 +1,129 @@
+"""What the service answers, with units and order; FastAPI renders these into ``/openapi.json``."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+Box = Annotated[
+    list[float],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="[left, top, right, bottom] in the picture's pixels, 0-based, right and bottom excluded.",
+    ),
+]
+Window = Annotated[
+    list[int],
+    Field(min_length=4, max_length=4, description="[left, top, right, bottom] in cells of the map, ends excluded."),
+]
+Stages = Annotated[
+    dict[str, float],
+    Field(
+        description="Seconds of each stage in the order of the work: upload, waiting, reading, scaling, network, "
+        "then those of the answer."
+    ),
+]
+Height = Annotated[int, Field(ge=1, description="Pixels, after the picture's EXIF orientation.")]
+
+
+class Contribution(BaseModel):
+    """What each bin of the scored window's pyramid adds: score = bias + sum of bins."""
+
+    window: Window
+    levels: list[int] = Field(description="Bins per side of each level, in the order of the bins.")
+    bins: list[float] = Field(description="What each bin adds, level by level and row by row in it.")
+    boxes: list[Box] = Field(description="Where each bin lies on the picture, in the same order.")
+    bias: float = Field(description="The class's constant.")
+
+
+class Detection(BaseModel):
+    """One object that was found."""
+
+    class_: str = Field(alias="class")
+    score: float = Field(description="Signed distance to the class's separating plane; above 0 means found.")
+    box: Box
+    contribution: Contribution | None = Field(None, description="Only with explain=true.")
+
+
+class DetectAnswer(BaseModel):
+    """The objects of one picture, the most certain first."""
+
+    model: str
+    height: Height
+    width: Height
+    counts: dict[str, int] = Field(description="How many of each class are listed.")
+    detections: list[Detection]
+    seconds: Stages
+
+
+class Named(BaseModel):
+    """One class and its score."""
+
+    class_: str = Field(alias="class")
+    score: float = Field(description="As the model's `scores` says: margins, or probabilities that sum to 1.")
+    contribution: Contribution | None = Field(
+        None, description="Only with explain=true. For probabilities it adds up to the logit."
+    )
+
+
+class ClassifyAnswer(BaseModel):
+    """The best classes of one picture, the best first; classes without training pictures are never listed."""
+
+    model: str
+    height: Height
+    width: Height
+    best: list[Named]
+    seconds: Stages
+
+
+class FeaturesAnswer(BaseModel):
+    """Pooled features, a row a box, in the order of the boxes."""
+
+    model: str
+    height: Height
+    width: Height
+    levels: list[int] = Field(description="Bins per side of each level of the pyramid.")
+    channels: int = Field(description="A row holds channels values a bin: level by level, row by row of bins.")
+    boxes: list[Box] = Field(description="As used: cut to the picture.")
+    features: list[list[float]]
+    seconds: Stages
+
+
+class ModelFacts(BaseModel):
+    """One model that is served."""
+
+    name: str
+    kind: Literal["detector", "classifier"]
+    classes: list[str]
+    untrained: list[str] = Field(description="Classes without training examples, which are never found.")
+    scores: Literal["margins", "probabilities"]
+    levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
+    short_side: int | list[int] = Field(description="Pixels to which the shorter side of pictures is scaled.")
+
+
+class LimitFacts(BaseModel):
+    """What one request may ask for."""
+
+    upload_bytes: int
+    pixels: int
+    aspect: int = Field(description="The longer side over the shorter side.")
+    boxes: int
+    values: int = Field(description="Floats of one answer to /v1/features; in JSON json_values.")
+    json_values: int
+
+
+class ModelAnswer(BaseModel):
+    """What is served: `detect` and `classify` use the first model of their kind unless one is named."""
+
+    version: str
+    models: list[ModelFacts]
+    limits: LimitFacts
+
+
+class Health(BaseModel):
+    """Whether pictures can be answered."""
+
+    status: Literal["ok"]
+    workers: int = Field(description="Processes that compute.")
+    busy: int = Field(description="Of them, at work now.")
+    waiting: int = Field(description="Requests that wait for one.")

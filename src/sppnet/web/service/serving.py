@@ -1,0 +1,105 @@
+"""Runs the service: workers first, then the socket; a signal ends both once the requests in work are answered."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from sppnet.errors import DataError
+from sppnet.web.service.app import make_app
+from sppnet.web.service.connections import GuardedProtocol
+from sppnet.web.service.limits import Limits
+from sppnet.web.service.workers import Workers
+
+GRACE_SECONDS: Final = 20  # for requests in work when the service is told to end
+MAX_HEAD: Final = 1 << 15  # bytes of a request's head
+IDLE_SECONDS: Final = 5
+
+
+def serve(
+    paths: list[Path],
+    *,
+    host: str,
+    port: int,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    started: Callable[[str], object] = print,
+) -> None:
+    """Serve models until SIGTERM or Ctrl-C.
+
+    Args:
+        paths: model files.
+        host: address to listen on. port: 0 takes a free one.
+        workers: processes, one thread each; by default one for each core.
+        limits: of requests.
+        started: told the address once pictures can be answered.
+    Raises:
+        DataError: a model that cannot be loaded, or an address that is not to be had.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.closing(_listening(host, port)) as listener:
+        asyncio.run(_serve(Workers(paths, count=count, limits=limits or Limits()), listener, host, started))
+
+
+async def _serve(workers: Workers, listener: socket.socket, host: str, started: Callable[[str], object]) -> None:
+    await workers.start()
+    try:
+        app = make_app(workers, limits=workers.limits, local=_is_local(host))
+        protocol = type("Protocol", (GuardedProtocol,), {"limits": workers.limits})
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=MAX_HEAD,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        server = _Server(config)
+        name = f"[{host}]" if ":" in host else host
+        started(f"http://{name}:{listener.getsockname()[1]}")
+        await server.serve([listener])
+    finally:
+        await workers.stop()
+
+
+class _Server(uvicorn.Server):
+    """Ends by itself on a signal, so that the workers can be ended after it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        detail = f"serve: {host}:{port} must be a free address of this machine: {reason}. Name another."
+        raise DataError(detail) from error
+    return listener
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,84 @@
+"""A process that computes: ``python -m sppnet.web.service.worker LIMITS MODEL...``, questions in, answers out.
+
+Pictures from strangers are decoded here and not in the server: whatever a decoder does, it takes one worker with it
+at most. It ends when the server closes the pipe, or is gone.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from sppnet.errors import SppnetError
+from sppnet.web.service import frames
+from sppnet.web.service.limits import Limits
+
+NICER: Final = 10  # the server answers and refuses while all cores compute
+
+
+def main() -> None:
+    """Load the models, tell of them, and answer until the pipe closes."""
+    questions = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    if hasattr(os, "nice"):
+        os.nice(NICER)
+    limits = Limits(**json.loads(sys.argv[1]))
+    try:
+        _work([Path(name) for name in sys.argv[2:]], limits, questions, answers)
+    except BrokenPipeError:
+        os._exit(0)  # the server is gone, and nothing here needs closing
+
+
+def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
+    import torch
+
+    from sppnet.web.service.answers import answer, describe, load
+
+    torch.set_num_threads(1)
+    try:
+        models = load(paths)
+    except (SppnetError, OSError) as error:
+        frames.write(answers, {"error": str(error)}, b"")
+        return
+    for name, model in models.items():
+        _warm_up(name, model, limits)
+    frames.write(answers, {"models": [describe(name, model) for name, model in models.items()]}, b"")
+    while (frame := frames.read(questions)) is not None:
+        question, picture = frame
+        try:
+            status, media_type, content = answer(models, limits, question, picture)
+        except Exception:  # a fault of ours: the server tells of it, and this worker goes on
+            traceback.print_exc()
+            frames.write(answers, {"fault": True}, b"")
+            continue
+        frames.write(answers, {"status": status, "media_type": media_type}, content)
+
+
+def _warm_up(name: str, model: Any, limits: Limits) -> None:
+    """Answer once, so that the first client does not wait for compiled code to be loaded."""
+    from io import BytesIO
+
+    import numpy as np
+    from PIL import Image
+
+    from sppnet.detector import Detector
+    from sppnet.web.service.answers import answer
+
+    file = BytesIO()
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(file, "PNG")
+    verb = "detect" if isinstance(model, Detector) else "classify"
+    options = {"threshold": 0.0, "most": 1, "top": 1, "explain": True}
+    answer({name: model}, limits, {"verb": verb, "model": name, "before": {}, **options}, file.getvalue())
+
+
+def arguments(limits: Limits, paths: list[Path]) -> list[str]:
+    """Return what to call this module with."""
+    return [json.dumps(dataclasses.asdict(limits)), *map(str, paths)]
+
+
+if __name__ == "__main__":
+    main()
