@@ -36,6 +36,7 @@ def test_the_bins_of_a_detection_sum_to_its_score(detector: Detector, shapes: Pa
     np.testing.assert_allclose([each.score for each in explained], found.scores, rtol=1e-5, atol=1e-5)
     assert {each.bins.shape for each in explained} == {(15,)}
     assert any(abs(each.bins).max() > 0.1 for each in explained)
+    assert detector.explain(feature_map, found.above(1e9)) == []
     kept = found.above(0)
     assert len(detector.explain(feature_map, kept)) == len(kept)
 
@@ -75,6 +76,7 @@ def test_bins_lie_on_the_cells_they_pool() -> None:
     left, top, right, bottom = each.boxes[2]
     assert left < 4 + 8 * 1 < right  # the centre of column 1, and 96 rows of picture were scaled to 48
     assert top < 2 * (4 + 8 * 4) < bottom
+    assert each.boxes[4, 3] == 96  # the window ends with the map
     assert (each.boxes[4] == [each.boxes[0, 0], each.boxes[0, 1], each.boxes[3, 2], each.boxes[3, 3]]).all()
 
 

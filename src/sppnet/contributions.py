@@ -60,7 +60,7 @@ def window_contributions(
             start = end
         return [_joined(of_region) for of_region in zip(*parts, strict=True)]
     products = feature_map.pool(regions, levels).double() * weights.double()
-    sums = products.reshape(len(regions), bins(levels), -1).sum(2).numpy()
+    sums = products.reshape(len(regions), bins(levels), products.shape[1] // bins(levels)).sum(2).numpy()
     windows = feature_map.windows(regions)
     return [
         Contributions(window, tuple(levels), row, _bin_boxes(feature_map, window, levels), float(constant))
@@ -87,7 +87,7 @@ def picture_contributions(
         weights: (K, C * B), a row for each class. bias: (K,).
     """
     products = vector.double() * weights.double()
-    sums = products.reshape(len(weights), -1, bins(levels)).sum(1).numpy()
+    sums = products.reshape(len(weights), len(vector) // bins(levels), bins(levels)).sum(1).numpy()
     height, width = feature_map.values.shape[1:]
     whole = np.array([0, 0, width, height])
     boxes = _bin_boxes(feature_map, whole, levels)
@@ -98,13 +98,21 @@ def picture_contributions(
 
 
 def _bin_boxes(feature_map: FeatureMap, window: NDArray[np.int64], levels: Sequence[int]) -> Boxes:
-    """Return where the bins of a window lie on the picture, (B, 4), in the order of the pooled features."""
+    """Return where the bins of a window lie on the picture, (B, 4), in the order of the pooled features.
+
+    What touches a border of the map reaches that of the picture: its cells are the nearest to what lies between.
+    """
     left, top, right, bottom = window.tolist()
     parts = []
     for level in levels:
         (y0, y1), (x0, x1) = bin_edges(bottom - top, level), bin_edges(right - left, level)
         rows, columns = np.divmod(np.arange(level * level), level)
         parts.append(np.stack([left + x0[columns], top + y0[rows], left + x1[columns], top + y1[rows]], axis=1))
+    cells = np.concatenate(parts)
     down, across = (now / was for now, was in zip(feature_map.size, feature_map.scaled, strict=True))
-    regions = regions_of_windows(np.concatenate(parts), feature_map.grid)
-    return clip_boxes(scale_boxes(regions, (down, across)), feature_map.size)
+    boxes = clip_boxes(scale_boxes(regions_of_windows(cells, feature_map.grid), (down, across)), feature_map.size)
+    (map_height, map_width), (height, width) = feature_map.values.shape[1:], feature_map.size
+    boxes[:, :2][cells[:, :2] == 0] = 0.0
+    at_end = cells[:, 2:] == (map_width, map_height)
+    boxes[:, 2:] = np.where(at_end, (width, height), boxes[:, 2:])
+    return boxes

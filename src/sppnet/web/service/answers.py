@@ -4,6 +4,7 @@ A question is ``{"verb", "model", ...options}`` with the picture's bytes; an ans
 bytes of another type. Refusals are answers too: only a fault of this package raises.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from io import BytesIO
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from sppnet.classifier import FORMAT, Classifier
 from sppnet.contributions import Contributions
 from sppnet.detector import Detector
-from sppnet.errors import ImageDecodeError, SppnetError, check_that, message
+from sppnet.encoding import FeatureMap
+from sppnet.errors import ArgumentError, ImageDecodeError, SppnetError, check_that, message
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import read_image
 from sppnet.ops import bins, pool_windows
 from sppnet.progress import stage, stages_of
 from sppnet.storage import read_tensors
+from sppnet.taps import JoinedMaps
 from sppnet.web.service.limits import Limits
 
 Model = Detector | Classifier
@@ -66,19 +69,13 @@ def load(paths: list[Path]) -> dict[str, Model]:
 
 def describe(name: str, model: Model) -> dict[str, Any]:
     """Return the facts of one model, as ``schemas.ModelFacts`` has them."""
-    if isinstance(model, Detector):
-        kind, scores, levels, short_side = "detector", "margins", model.levels, model.short_side
-    else:
-        kind, scores = "classifier", model.scores
-        levels, short_side = model.encoder.levels, model.encoder.encoder.short_side
     return {
         "name": name,
-        "kind": kind,
+        "kind": "detector" if isinstance(model, Detector) else "classifier",
         "classes": list(model.classes),
         "untrained": list(model.untrained),
-        "scores": scores,
-        "levels": list(levels),
-        "short_side": short_side,
+        "scores": "margins" if isinstance(model, Detector) else model.scores,
+        "levels": list(model.levels if isinstance(model, Detector) else model.encoder.levels),
     }
 
 
@@ -146,7 +143,7 @@ def _detect(model: Detector, question: Mapping[str, Any], pixels: NDArray[np.uin
         for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True)
     ]
     if question["explain"]:
-        with stage("contributions"):
+        with stage("contributions"), contextlib.suppress(ArgumentError):  # scores that no single window made
             for row, explained in zip(rows, model.explain(feature_map, found), strict=True):
                 row["contribution"] = _contribution(explained)
     return {"counts": found.counts(), "detections": rows}
@@ -181,12 +178,14 @@ def _features(
         levels, maps = model.levels, model.encode(pixels)
         with stage("pooling"):
             rows = maps.pool(boxes, levels)
+        parts = maps.parts(levels) if isinstance(maps, JoinedMaps) else [(maps, levels)]
     else:
         levels, feature_map = model.encoder.levels, model.encoder.encoder(pixels)
         with stage("pooling"):
             windows = torch.from_numpy(feature_map.windows(boxes))
             pooled = pool_windows(feature_map.values.float(), windows, levels=levels, mode=model.encoder.mode)
             rows = pooled.transpose(1, 2).flatten(1)
+        parts = [(feature_map, levels)]
     form = question["format"]
     most = limits.json_values if form == "json" else limits.values
     check_that(
@@ -199,8 +198,12 @@ def _features(
     )
     if form == "json":
         values = [[float(f"{value:.7g}") for value in row] for row in rows.tolist()]
-        channels = rows.shape[1] // bins(levels)
-        return {"levels": list(levels), "channels": channels, "boxes": boxes.tolist(), "features": values}
+        layout = [
+            {"levels": list(share), "channels": part.length(share) // bins(share)}
+            for part, share in parts
+            if isinstance(part, FeatureMap)
+        ]
+        return {"parts": layout, "boxes": boxes.tolist(), "features": values}
     if form == "npy":
         file = BytesIO()
         np.save(file, rows.numpy(), allow_pickle=False)

@@ -23,7 +23,7 @@ from sppnet.web.guard import PageHeaders, refused_sender
 from sppnet.web.service import problems
 from sppnet.web.service.limits import Limits
 from sppnet.web.service.measures import Measures
-from sppnet.web.service.problems import Problem, RefusalError, overloaded, problem_response
+from sppnet.web.service.problems import Problem, RefusalError, failed, overloaded, problem_response
 from sppnet.web.service.schemas import (
     ClassifyAnswer,
     DetectAnswer,
@@ -307,7 +307,7 @@ class _Measured:
             LOG.exception("a fault of the service")
             self.workers.faults += 1
             if not status:
-                refusal = overloaded("it failed on this request, which its log tells of", 1)
+                refusal = failed(1)
                 await problem_response(refusal)(scope, receive, send_counted)
         path = scope["path"] if scope["path"] in KNOWN else "other"
         self.measures.requests.labels(path, str(status)).inc()

@@ -40,6 +40,12 @@ def overloaded(what: str, seconds: int) -> RefusalError:
     return RefusalError(503, detail, {"Retry-After": str(seconds)})
 
 
+def failed(seconds: int) -> RefusalError:
+    """Return the refusal of a request that the service could not finish through a fault of its own."""
+    detail = f"The service failed on this request; its log tells why. Send it again after {seconds} s."
+    return RefusalError(503, detail, {"Retry-After": str(seconds)})
+
+
 def shown(value: object) -> str:
     """Return what came, short enough to be told back."""
     text = repr(value)

@@ -42,7 +42,9 @@ class Detection(BaseModel):
     class_: str = Field(alias="class")
     score: float = Field(description="Signed distance to the class's separating plane; above 0 means found.")
     box: Box
-    contribution: Contribution | None = Field(None, description="Only with explain=true.")
+    contribution: Contribution | None = Field(
+        None, description="Only with explain=true, and of models whose scores are of one window."
+    )
 
 
 class DetectAnswer(BaseModel):
@@ -76,14 +78,20 @@ class ClassifyAnswer(BaseModel):
     seconds: Stages
 
 
+class Part(BaseModel):
+    """What one feature map adds to a row: its channels for each bin, level by level and row by row in it."""
+
+    levels: list[int] = Field(description="Bins per side of each level.")
+    channels: int
+
+
 class FeaturesAnswer(BaseModel):
     """Pooled features, a row a box, in the order of the boxes."""
 
     model: str
     height: Height
     width: Height
-    levels: list[int] = Field(description="Bins per side of each level of the pyramid.")
-    channels: int = Field(description="A row holds channels values a bin: level by level, row by row of bins.")
+    parts: list[Part] = Field(description="What a row holds, one after the other.")
     boxes: list[Box] = Field(description="As used: cut to the picture.")
     features: list[list[float]]
     seconds: Stages
@@ -98,7 +106,6 @@ class ModelFacts(BaseModel):
     untrained: list[str] = Field(description="Classes without training examples, which are never found.")
     scores: Literal["margins", "probabilities"]
     levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
-    short_side: int | list[int] = Field(description="Pixels to which the shorter side of pictures is scaled.")
 
 
 class LimitFacts(BaseModel):

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from sppnet.errors import DataError
 from sppnet.web.service import frames
 from sppnet.web.service.limits import Limits
-from sppnet.web.service.problems import RefusalError, overloaded
+from sppnet.web.service.problems import RefusalError, failed, overloaded
 from sppnet.web.service.worker import arguments
 
 LOG: Final = logging.getLogger("sppnet.serve")
@@ -83,10 +83,10 @@ class Workers:
             DataError: a model that cannot be loaded, with the reason.
         """
         started = await asyncio.gather(*(self._started(index) for index in range(self.count)), return_exceptions=True)
-        for failed in started:
-            if isinstance(failed, BaseException):
+        for error in started:
+            if isinstance(error, BaseException):
                 await self.stop()
-                raise failed
+                raise error
         self._tasks = [asyncio.create_task(self._run(index)) for index in range(self.count)]
 
     async def stop(self) -> None:
@@ -162,16 +162,16 @@ class Workers:
         except TimeoutError:
             LOG.warning("worker %d: no answer within %g s; it is replaced", process.pid, self.limits.answer_seconds)
             await self._end(index)
-            raise overloaded("the picture took too long, send a smaller one", self._patience()) from None
+            raise overloaded("the picture took too long, and would again", self._patience()) from None
         except (EOFError, OSError) as error:
             self.faults += 1
             LOG.error("worker %d ended while it answered; it is replaced", process.pid)
             await self._end(index)
-            raise overloaded("the worker ended while it answered", self._patience()) from error
+            raise failed(self._patience()) from error
         self._mean += SMOOTHING * (time.perf_counter() - start - self._mean)
         if head.get("fault"):
             self.faults += 1
-            raise overloaded("it failed on this picture, which its log tells of", self._patience())
+            raise failed(self._patience())
         return Reply(head["status"], head["media_type"], content)
 
     async def _restarted(self, index: int) -> None:
