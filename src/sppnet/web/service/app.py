@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from enum import StrEnum
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,7 +19,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sppnet import __version__
 from sppnet.web.guard import PageHeaders, refused_sender
 from sppnet.web.service import problems
 from sppnet.web.service.limits import Limits
@@ -37,6 +37,7 @@ from sppnet.web.service.uploads import FORM, Memory, Upload, receive
 from sppnet.web.service.workers import Reply, Workers
 
 STATIC: Final = Path(str(files("sppnet.web") / "static"))
+VERSION: Final = version("sppnet")
 LOG: Final = logging.getLogger("sppnet.serve")
 KNOWN: Final = frozenset({"/", "/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics"})
 ABOUT: Final = "Detectors and classifiers of sppnet. Pictures come as bodies or forms; there are no addresses to fetch."
@@ -102,7 +103,7 @@ def make_app(workers: Workers, *, limits: Limits, local: bool) -> FastAPI:
         limits: of requests.
         local: answer only to the names of this machine, so that no other site can reach it through a browser.
     """
-    app = FastAPI(title="sppnet", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="sppnet", version=VERSION, docs_url=None, redoc_url=None)
     memory = Memory(limits.held_bytes)
     measures = Measures(workers, memory)
     service = _Service(workers, limits, memory)
@@ -170,7 +171,7 @@ def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measure
         names = LimitFacts.model_fields
         facts = LimitFacts(**{name: getattr(limits, name) for name in names})
         models = [ModelFacts.model_validate(each) for each in workers.models]
-        return ModelAnswer(version=__version__, models=models, limits=facts)
+        return ModelAnswer(version=VERSION, models=models, limits=facts)
 
     @app.get("/healthz", responses=REFUSALS | {503: PICTURE_REFUSALS[503]}, summary="Whether pictures are answered.")
     async def healthz() -> Health:
