@@ -160,6 +160,28 @@ def _smallest(distances: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.asarray(distances.argmin(axis=1), dtype=np.int64)
 
 
+def view_regions(size: Size, places: int, *, side: int = VIEW_SIDE) -> Boxes:
+    """Return the distinct views of a picture, as networks are tested on several (paper, Sec. 3.1.4 and 3.1.5).
+
+    Args:
+        size: (height, width) of the scaled picture, each at least ``side``.
+        places: 1 the centre; 5 and the corners; 9 and the middles of the sides.
+        side: of the square views.
+    Returns:
+        (V, 4) in whole pixels, the centre first; V is less than ``places`` where views coincide, as they do
+        along a side that is no longer than a view.
+    """
+    check_that(places in (1, 5, 9), "view_regions", "places", "1, 5 or 9", places, advice="Choose one of these")
+    holds = min(size) >= side
+    expected = f"at least {side} pixels a side"
+    check_that(holds, "view_regions", "size", expected, size, advice="Scale the shorter side to this or more")
+    (top, middle, bottom), (left, centre, right) = ((0, (length - side) // 2, length - side) for length in size)
+    corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
+    sides = [(top, centre), (middle, left), (middle, right), (bottom, centre)]
+    starts = dict.fromkeys([(middle, centre), *corners, *sides][:places])
+    return np.array([[x, y, x + side, y + side] for y, x in starts], dtype=np.float64)
+
+
 # Regions to windows
 
 

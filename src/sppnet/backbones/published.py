@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppnet.backbones.normalisation import LocalResponseNorm
-from sppnet.errors import CorruptFileError, ShapeError, check_shape, check_that, message
+from sppnet.errors import ArgumentError, CorruptFileError, ShapeError, check_shape, check_that, message
 from sppnet.geometry import VIEW_SIDE, CellGrid, Layer, axis_grid, cells_along
-from sppnet.ops import bins, pool_image
+from sppnet.ops import bins, pool_image, pool_windows
 from sppnet.storage import read_tensors, write_tensors
 
 Padding = Literal["training", "deployment"]
@@ -195,6 +195,17 @@ class PublishedNet(nn.Module):
             advice = f"Give pictures of {VIEW_SIDE} x {VIEW_SIDE}, or build the network with a pyramid"
             raise ShapeError(message("PublishedNet", "features", "6 x 6 cells once pooled", actual, advice))
         return pooled.permute(0, 2, 3, 1).flatten(1)
+
+    def pool_windows(self, features: Tensor, windows: Tensor) -> Tensor:
+        """Pool windows (R, 4) int64 of one map (C, H, W) into rows (R, B * C) for ``head``.
+
+        Raises:
+            ArgumentError: a network without a pyramid.
+        """
+        if self.levels is None:
+            advice = "Crop the views, or build the network with a pyramid"
+            raise ArgumentError(message("PublishedNet", "levels", "a pyramid for windows of any size", None, advice))
+        return pool_windows(features, windows, levels=self.levels).transpose(1, 2).flatten(1)
 
     def head(self, pooled: Tensor) -> Tensor:
         """(N, B * C) in the order of ``pool`` -> (N, K) scores before the softmax."""
