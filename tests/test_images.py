@@ -493,3 +493,21 @@ def test_a_tensor_holds_normalised_planes_with_channels_last() -> None:
 def test_a_crop_holds_each_pixel_that_the_box_touches(box: list[float], rows: slice, columns: slice) -> None:
     pixels = _noise(7, 9)
     np.testing.assert_array_equal(crop(pixels, np.array(box, dtype=np.float64)), pixels[rows, columns])
+
+
+@pytest.mark.parametrize(("at_least", "short"), [(100, 151), (150, 151), (151, 301), (301, 601), (602, 1201)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_large_jpeg_is_decoded_no_larger_than_need_be(at_least: int, short: int, mode: str) -> None:
+    rows = np.linspace(0, 255, 1201)[:, None, None].repeat(1603, axis=1).repeat(3, axis=2).astype(np.uint8)
+    data = BytesIO()
+    Image.fromarray(rows).convert(mode).save(data, "JPEG", quality=95)
+    small = read_image(data.getvalue(), at_least=at_least)
+    assert min(small.shape[:2]) == short >= at_least
+    whole = resize(read_image(data.getvalue()), (small.shape[0], small.shape[1]))
+    assert np.abs(small.astype(int) - whole).max() <= 3
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    data = BytesIO()
+    Image.new("RGB", (400, 400)).save(data, "PNG")
+    assert read_image(data.getvalue(), at_least=100).shape == (400, 400, 3)
