@@ -1,0 +1,19 @@
+"""Training networks (paper, Sec. 3.1): one loop for one size, several and fine-tuning, on one machine or many."""
+
+from sppnet.training.pictures import Batch, Pictures, Request
+from sppnet.training.plan import Plan, Schedule
+from sppnet.training.processes import joined_processes, own_device
+from sppnet.training.trainer import Epoch, Trainer, start_from
+
+__all__ = [
+    "Batch",
+    "Epoch",
+    "Pictures",
+    "Plan",
+    "Request",
+    "Schedule",
+    "Trainer",
+    "joined_processes",
+    "own_device",
+    "start_from",
+]

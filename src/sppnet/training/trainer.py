@@ -1,0 +1,370 @@
+"""The loop: steps of SGD over epochs, from the start or from where it was interrupted."""
+
+import copy
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, current_thread, main_thread
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sppnet.errors import DataError, check_that
+from sppnet.metrics import top_k_error
+from sppnet.progress import Progress, silent
+from sppnet.storage import read_tensors, write_tensors
+from sppnet.training.augmentation import epoch_order
+from sppnet.training.log import Log
+from sppnet.training.pictures import Batch, Pictures, Request
+from sppnet.training.plan import Plan, Schedule, generator
+from sppnet.training.processes import any_process, rank, summed, world
+
+FORMAT: Final = "sppnet training 1"
+STATE: Final = "state.safetensors"
+SAVE_EVERY: Final = 600.0  # seconds between states within an epoch
+AGREE_EVERY: Final = 20  # steps between questions of several processes whether one was told to stop
+LOG_EVERY: Final = 100  # steps between lines of the log within an epoch
+TOP: Final = 5
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came of one epoch.
+
+    Args:
+        epoch: from 1. size: side of its inputs in pixels. rate: of learning.
+        loss: mean over its steps, with dropout and changed pictures. error: share of them named wrong.
+        validation_error, validation_top5_error: of the centres of the validation pictures; None without any.
+        pictures_per_second: that were learnt from, in all processes.
+    """
+
+    epoch: int
+    size: int
+    rate: float
+    loss: float
+    error: float
+    validation_error: float | None
+    validation_top5_error: float | None
+    pictures_per_second: float
+
+
+class Trainer:
+    """Trains a network on labelled pictures; interrupted at any moment, it goes on from its last state.
+
+    What a run becomes follows from network, data, plan and number of processes alone: on the processor, with the same
+    number of threads, the same ones give the same bits, interrupted or not. torch's generators are set anew at
+    every step. Parameters that want no gradient are left as they are.
+
+    Args:
+        network: (N, 3, S, S) pixels -> (N, K) logits, on the device to train on. Pixels are RGB,
+            ``(value - mean) / std``, by its attributes ``mean`` and ``std``.
+        pictures: to learn from.
+        plan: epochs, sizes, rates.
+        folder: of the run: ``state.safetensors``, ``log.jsonl``, and events for TensorBoard if that is installed.
+        validation: pictures whose error ends an epoch and tells plateaus; without them the training error does.
+    Raises:
+        DataError: fewer pictures than a batch, or a state in ``folder`` of another plan, network or data.
+        CorruptFileError: a damaged state.
+    """
+
+    def __init__(
+        self, network: nn.Module, pictures: Pictures, plan: Plan, *, folder: Path, validation: Pictures | None = None
+    ) -> None:
+        self.network, self.pictures, self.plan, self.validation = network, pictures, plan, validation
+        self.folder = Path(folder)
+        self.step = 0
+        """How many steps are done."""
+        self.save_every, self.log_every = SAVE_EVERY, LOG_EVERY
+        self._agree_every = 1 if world() == 1 else AGREE_EVERY
+        self._device = next(network.parameters()).device
+        self._check()
+        learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._optimiser = torch.optim.SGD(learnt, plan.rate, plan.momentum, weight_decay=plan.decay)
+        self._schedule = Schedule(plan)
+        self._averaged = None if plan.average is None else copy.deepcopy(network).requires_grad_(False)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self._device)  # of the epoch: losses, errors, pictures
+        self._resume()
+        self._wrapped = DistributedDataParallel(network) if world() > 1 else network
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The whole batches that the pictures give; the few left over differ from epoch to epoch."""
+        return len(self.pictures) // self.plan.batch
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to use: with averaged weights where the plan asks for them."""
+        return self.network if self._averaged is None else self._averaged
+
+    def fit(self, *, progress: Progress = silent) -> list[Epoch]:
+        """Train to the end, and return what came of each epoch that was left."""
+        return list(self.epochs(progress=progress))
+
+    def epochs(self, *, progress: Progress = silent) -> Iterator[Epoch]:
+        """Train to the end, epoch by epoch.
+
+        Args:
+            progress: wraps the pass over all the steps that are left, given its name.
+        Yields:
+            What came of each epoch, when its state is on the disk.
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM, when the step is done and its state is on the disk.
+            ImageDecodeError: a picture that cannot be read, if bad ones are not skipped.
+        """
+        steps = range(self.step, self.plan.epochs * self.steps_per_epoch)
+        requests = map(self._request, steps)
+        with (
+            _stopping() as stop,
+            closing(Log(self.folder, self.step, active=rank() == 0)) as log,
+            closing(self.pictures.batches(requests)) as batches,
+        ):
+            clock = _Clock(self.step)
+            for _, batch in zip(progress("Training", steps), batches, strict=True):
+                self._advance(batch)
+                if self.step % self.steps_per_epoch == 0:
+                    epoch = self._finish(clock.speed(self.step) * self.plan.batch)
+                    self.save()
+                    log.write(self.step, asdict(epoch))
+                    yield epoch
+                    clock = _Clock(self.step)
+                elif self.step % self.log_every == 0:
+                    log.write(self.step, self._so_far())
+                if self.step % self._agree_every == 0:
+                    stopped, due = any_process(stop.is_set(), clock.seconds() >= self.save_every, device=self._device)
+                    if stopped or due:
+                        self.save()
+                        clock.saved()
+                    if stopped:
+                        raise KeyboardInterrupt
+
+    # One step
+
+    def _request(self, step: int) -> Request:
+        """Return what this process learns from in a step."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = epoch_order(self.plan.seed, epoch, len(self.pictures))
+        share = self.plan.batch // world()
+        first = place * self.plan.batch + rank() * share
+        indices = order[first : first + share]
+        return Request(indices, self.plan.crop, self.plan.size(epoch), (self.plan.seed, epoch))
+
+    def _advance(self, batch: Batch) -> None:
+        self._wrapped.train()
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._schedule.rate
+        torch.manual_seed(int(generator("step", self.plan.seed, self.step, rank()).integers(2**63)))
+        labels = batch.labels.to(self._device, non_blocking=True)
+        logits = self._logits(self._wrapped, batch)
+        loss = F.cross_entropy(logits, labels)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self._optimiser.step()
+        self._average()
+        self.step += 1
+        wrong = (logits.detach().argmax(dim=1) != labels).sum()
+        self._sums += torch.stack([loss.detach() * len(labels), wrong, torch.full_like(wrong, len(labels))])
+
+    def _logits(self, network: nn.Module, batch: Batch) -> Tensor:
+        pixels = batch.normalised(self._device, mean=self._attribute("mean"), std=self._attribute("std"))
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.plan.precision == "bfloat16"):
+            logits: Tensor = network(pixels)
+        return logits.float()
+
+    def _attribute(self, name: str) -> float:
+        return float(getattr(self.network, name))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self._averaged is None or self.plan.average is None:
+            return
+        current = self.network.state_dict()
+        for name, kept in self._averaged.state_dict().items():
+            if kept.is_floating_point():
+                kept.lerp_(current[name], 1 - self.plan.average)
+            else:
+                kept.copy_(current[name])
+
+    # One epoch
+
+    def _finish(self, speed: float) -> Epoch:
+        epoch = self.step // self.steps_per_epoch
+        rate = self._schedule.rate
+        loss, error = _shares(summed(self._sums))
+        self._sums.zero_()
+        top1, top5 = self._validated()
+        self._schedule.after(error if top1 is None else top1)
+        return Epoch(epoch, self.plan.size(epoch - 1), rate, loss, error, top1, top5, round(speed, 1))
+
+    def _so_far(self) -> dict[str, float]:
+        loss, error = _shares(self._sums)
+        return {"loss_so_far": loss, "error_so_far": error, "rate": self._schedule.rate}
+
+    @torch.inference_mode()
+    def _validated(self) -> tuple[float | None, float | None]:
+        """Return the errors of the best and of the best five classes on the centres of the validation pictures."""
+        if self.validation is None:
+            return None, None
+        network = self.result.eval()
+        own = np.arange(len(self.validation))[rank() :: world()]
+        parts = [own[first : first + self.plan.batch] for first in range(0, len(own), self.plan.batch)]
+        requests = [Request(part, self.plan.crop, self.plan.crop, None) for part in parts]
+        wrong = torch.zeros(3, dtype=torch.float64, device=self._device)
+        for batch in self.validation.batches(requests):
+            scores, labels = self._logits(network, batch).cpu().numpy(), batch.labels.numpy()
+            errors = [top_k_error(scores, labels, k=min(k, scores.shape[1])) for k in (1, TOP)]
+            wrong += torch.tensor([*errors, 1.0], device=self._device) * len(labels)
+        top1, top5 = _shares(summed(wrong))
+        return top1, top5
+
+    # State
+
+    def save(self) -> None:
+        """Write the state to the run's folder, whole or not at all; all processes call it, the first one writes."""
+        sums = summed(self._sums.clone())
+        if rank() != 0:
+            return
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self._averaged is not None:
+            tensors |= {f"average.{name}": value for name, value in self._averaged.state_dict().items()}
+        for index, state in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if value is not None}
+        tensors["sums"] = sums
+        metadata = self._identity() | {"step": self.step, "schedule": self._schedule.state()}
+        write_tensors(self.folder / STATE, tensors, metadata=metadata)
+
+    def _identity(self) -> dict[str, Any]:
+        shapes = {name: list(value.shape) for name, value in self.network.state_dict().items()}
+        return {
+            "format": FORMAT,
+            "plan": self.plan.as_dict(),
+            "data": self.pictures.fingerprint(),
+            "network": shapes,
+        }
+
+    def _resume(self) -> None:
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        tensors, metadata = read_tensors(path)
+        for name, own in self._identity().items():
+            _check_same(path, name, metadata.get(name), own)
+        self.network.load_state_dict(_below("network.", tensors))
+        if self._averaged is not None:
+            self._averaged.load_state_dict(_below("average.", tensors))
+        groups = self._optimiser.state_dict()["param_groups"]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below("optimiser.", tensors).items():
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = value
+        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        if rank() == 0:  # of all processes
+            self._sums.copy_(tensors["sums"])
+        self._schedule.restore(metadata["schedule"])
+        self.step = metadata["step"]
+
+    def _check(self) -> None:
+        fits = self.plan.batch % world() == 0
+        expected = f"a multiple of the {world()} processes"
+        check_that(fits, "Trainer", "plan.batch", expected, self.plan.batch, advice="Give each an equal share")
+        if len(self.pictures) < self.plan.batch:
+            raise DataError(
+                f"{self.pictures.data.root}: must hold the pictures of one batch, {self.plan.batch}, got "
+                f"{len(self.pictures)}. Add pictures, or train with smaller batches."
+            )
+        for pictures in filter(None, (self.pictures, self.validation)):
+            same = pictures.short_side == self.plan.short_side
+            advice = "Make them with Pictures(data, short_side=plan.short_side)"
+            expected = f"of the plan's short side, {self.plan.short_side}"
+            check_that(same, "Trainer", "pictures", expected, pictures.short_side, advice=advice)
+
+
+def start_from(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Begin with another network's weights, to fine-tune it; return the names of the layers that begin anew.
+
+    Args:
+        network: changed in place.
+        weights: a ``state_dict``. What has another shape here, such as the last layer for other classes, or is
+            missing, keeps its random start.
+    Raises:
+        DataError: nothing fits.
+    """
+    own = network.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise DataError("start_from: weights must be those of a similar network, got none that fit. Name another file.")
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]
+
+
+class _Clock:
+    """Steps a second since it was made, and seconds since the last state."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._begun = step, time.perf_counter()
+        self.saved()
+
+    def speed(self, step: int) -> float:
+        return (step - self._step) / (time.perf_counter() - self._begun)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._saved
+
+    def saved(self) -> None:
+        self._saved = time.perf_counter()
+
+
+@contextmanager
+def _stopping() -> Iterator[Event]:
+    """Have the first Ctrl-C or SIGTERM set an event instead of ending a step halfway; the second one acts as always."""
+    told = Event()
+    if current_thread() is not main_thread():  # signals reach the main thread alone
+        yield told
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def tell(*_: object) -> None:
+        told.set()
+        restore()
+
+    for number in before:
+        signal.signal(number, tell)
+    try:
+        yield told
+    finally:
+        restore()
+
+
+def _shares(sums: Tensor) -> tuple[float, float]:
+    """Return the first two sums over the third, which counts pictures; NaN without any."""
+    first, second = (sums[:2] / sums[2]).tolist()
+    return first, second
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_same(path: Path, name: str, theirs: object, own: object) -> None:
+    if theirs != own:
+        raise DataError(
+            f"{path}: the run was begun with another {name}, {_difference(theirs, own)}. "
+            "Go on as it was begun, or remove the file to begin anew."
+        )
+
+
+def _difference(theirs: object, own: object) -> str:
+    if isinstance(theirs, dict) and isinstance(own, dict):
+        names = [name for name in {**theirs, **own} if theirs.get(name) != own.get(name)]
+        return ", ".join(f"{name} {theirs.get(name)} instead of {own.get(name)}" for name in names[:3])
+    return f"{theirs} instead of {own}"
