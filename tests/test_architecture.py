@@ -19,7 +19,7 @@ LEVELS = (
     {"scales", "contributions"},
     {"region_head", "encoders"},
     {"detector", "classifier", "views", "examples"},
-    {"inspection", "drawing", "predictions", "training", "teaching", "rcnn"},
+    {"inspection", "drawing", "predictions", "training", "teaching", "rcnn", "fine_tuning"},
     {"demo", "recipes"},
     {"web"},
     {"cli"},

@@ -1,0 +1,98 @@
+"""Fine-tuning: what it learns, what it leaves, and what it refuses."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sppnet.backbones import PublishedNet
+from sppnet.data import DetectionData, load_detection
+from sppnet.detector import Detector, labelled
+from sppnet.encoders import published_encoder
+from sppnet.errors import ArgumentError
+from sppnet.fine_tuning import fine_tune, fine_tuned, fresh_layers
+from sppnet.procedure import OURS, Fitting
+from sppnet.region_layers import LayeredEncoder
+from sppnet.storage import TensorCache
+
+SHORT = Fitting(rates=(1e-2, 1e-3), steps=(60, 10), batch=32, dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def train(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="train")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    cache = TensorCache(tmp_path_factory.mktemp("cache"))
+    procedure = dataclasses.replace(OURS, fitting=SHORT)
+    return Detector(short_side=96, levels=(2, 1), procedure=procedure, cache=cache)
+
+
+def test_a_detector_learns_on_fine_tuned_layers(
+    plain: Detector, train: DetectionData, shapes: Path, tmp_path: Path
+) -> None:
+    val = load_detection(shapes, split="val")
+    layers = fresh_layers(plain.prepared(train)[0].length((2, 1)), hidden=32)
+    detector = fine_tuned(plain, train, layers=layers)
+    assert detector.evaluate(val).mean > 0.8
+    head = detector.save(tmp_path / "model") or Detector.load(tmp_path / "model")
+    one, other = detector.detect(val.samples[0].path), head.detect(val.samples[0].path)
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_the_layers_tell_objects_from_background_better_than_before(plain: Detector, train: DetectionData) -> None:
+    encoder, proposals = plain.prepared(train)
+    pictures = [labelled(sample, encoder, proposals) for sample in train.samples]
+    start = fresh_layers(encoder.length((2, 1)), hidden=32)
+    before = [layer.weight.clone() for layer in start.layers]
+    after = fine_tune(pictures, start, 2, levels=(2, 1), fitting=SHORT)
+    again = fine_tune(pictures, start, 2, levels=(2, 1), fitting=SHORT)
+    for old, kept, new, same in zip(before, start.layers, after.layers, again.layers, strict=True):
+        assert torch.equal(old, kept.weight)
+        assert torch.equal(new.weight, same.weight)
+        assert not torch.equal(old, new.weight)
+
+    def apart(layers: object) -> float:
+        """Return how far objects lie from background, in the spread of both."""
+        _, regions = pictures[0].load()
+        truths = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(pictures[0].boxes, (2, 1))
+        rest = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(regions[::50], (2, 1))
+        return float((truths.mean(0) - rest.mean(0)).norm() / rest.std(0).norm())
+
+    assert apart(after) > apart(start)
+
+
+def test_the_papers_networks_are_fine_tuned_from_their_own_layers(train: DetectionData, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PublishedNet("zf5", levels=(2, 1), width=0.1, padding="deployment")
+    procedure = dataclasses.replace(OURS, fitting=dataclasses.replace(SHORT, steps=(3, 1)))
+    encoder = published_encoder(network, (96, 128), layer="fc7")
+    few = dataclasses.replace(train, samples=train.samples[:2])
+    detector = fine_tuned(Detector.on(encoder, levels=(2, 1), procedure=procedure), few)
+    learnt = detector.prepared(few)[0]
+    assert isinstance(learnt, LayeredEncoder)
+    assert isinstance(encoder, LayeredEncoder)
+    sizes = [layer.weight.shape for layer in learnt.layers.layers]
+    assert sizes == [layer.weight.shape for layer in encoder.layers.layers]
+    detector.save(tmp_path / "model")
+    loaded = Detector.load(tmp_path / "model")
+    one, other = (each.detect(few.samples[0].path) for each in (detector, loaded))
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_messages(plain: Detector, train: DetectionData) -> None:
+    encoder, proposals = plain.prepared(train)
+    layers = fresh_layers(encoder.length((2, 1)), hidden=8)
+    sample = dataclasses.replace(train.samples[0], difficult=np.ones(2, bool))
+    with pytest.raises(ArgumentError, match=r"fine_tune: pictures must be with regions on objects, got none\. Label"):
+        fine_tune([labelled(sample, encoder, proposals)], layers, 2, levels=(2, 1), fitting=SHORT)
+    odd = dataclasses.replace(SHORT, rates=(1.0,))
+    with pytest.raises(ArgumentError, match=r"fine_tune: fitting must be of as many rates as steps, got 1 rates"):
+        fine_tune([], layers, 2, levels=(2, 1), fitting=odd)
+    with pytest.raises(ArgumentError, match=r"published_encoder: layer must be one of pool5, fc6, fc7, got 'fc9'"):
+        published_encoder(PublishedNet("zf5", levels=(1,), width=0.1), (96,), layer="fc9")
