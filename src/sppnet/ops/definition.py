@@ -34,7 +34,7 @@ def pool_into(pooled: Tensor, features: Tensor, windows: Tensor, levels: list[in
 def pool_backward(
     gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str
 ) -> Tensor:
-    """(R, B, C) -> (N, C, H, W), channels last in memory: the gradient of ``pool`` for its features."""
+    """(R, B, C) -> (N, C, H, W), in the memory layout of the features: the gradient of ``pool`` for its features."""
     check_windows(windows, features.shape)
     found: Tensor = _kernels(features, backend).backward(gradient, features, windows, levels, mode)
     return found
@@ -78,7 +78,7 @@ def _backward_shape(
     mode: str,  # noqa: ARG001
     backend: str,  # noqa: ARG001
 ) -> Tensor:
-    return torch.empty_like(features, memory_format=torch.channels_last)
+    return torch.empty_like(features)
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, list[int], str, str], output: Tensor) -> None:  # noqa: ARG001

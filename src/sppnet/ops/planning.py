@@ -1,4 +1,4 @@
-"""Whole numbers that every compiled kernel reads: bin edges by length, and in which order levels are made."""
+"""Whole numbers that every compiled kernel reads: where bins begin and end, and in which order they are made."""
 
 from functools import lru_cache
 
@@ -19,26 +19,69 @@ def edge_tables(longest: int, levels: tuple[int, ...]) -> tuple[Whole, Whole]:
     return np.ascontiguousarray(starts), np.ascontiguousarray(ends)
 
 
+def window_edges(windows: Whole, levels: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return (R, 4, edges): the first row and end row, first and end column, on the map, of all levels' bins."""
+    _, left, top, right, bottom = windows.T
+    high, wide = bottom - top, right - left
+    starts, ends = edge_tables(int(max(high.max(initial=1), wide.max(initial=1))), levels)
+    edges = np.empty((len(windows), 4, starts.shape[1]), dtype=np.int32)
+    for axis, (first, length) in enumerate([(top, high), (left, wide)]):
+        np.add(starts[length], first[:, None], out=edges[:, 2 * axis])
+        np.add(ends[length], first[:, None], out=edges[:, 2 * axis + 1])
+    return edges
+
+
 @lru_cache(maxsize=64)
 def direct_plan(levels: tuple[int, ...]) -> Whole:
-    """Return for every level: its bins per side, its first bin, its first edge, and 0, 0: made from the cells."""
+    """Return of every bin (B, 6): its number, its row's and its column's edge, and 0, 0, 0: made from the cells."""
     steps, first_bin, first_edge = [], 0, 0
     for level in levels:
-        steps.append((level, first_bin, first_edge, 0, 0))
+        for number in range(level * level):
+            row, column = divmod(number, level)
+            steps.append((first_bin + number, first_edge + row, first_edge + column, 0, 0, 0))
         first_bin, first_edge = first_bin + level * level, first_edge + level
     return np.array(steps, dtype=np.int64)
 
 
 @lru_cache(maxsize=64)
 def nested_plan(levels: tuple[int, ...]) -> Whole:
-    """As ``direct_plan``, finest level first, with the smallest finer level that each divides and its first bin.
+    """As ``direct_plan``, finest level first; where a level divides a finer one, its bins are made from the finer's.
 
-    Under the floor/ceil rule the bins of such a level are *exactly* unions of groups of the finer level's bins.
+    Then the last three are: how many of the finer level's bins a side make one, the first of them, and how many of
+    them lie in a row. Under the floor/ceil rule the bins of such a level are *exactly* unions of the finer's.
     """
-    steps = direct_plan(levels).copy()
-    steps = steps[np.argsort(-steps[:, 0], kind="stable")]
-    for index, step in enumerate(steps):
-        finer = [other for other in steps[:index] if other[0] % step[0] == 0]
+    first_bins = np.cumsum([0, *(level * level for level in levels)])
+    order = sorted(range(len(levels)), key=lambda index: -levels[index])
+    steps = []
+    for position, index in enumerate(order):
+        level = levels[index]
+        part = direct_plan(levels)[first_bins[index] : first_bins[index + 1]].copy()
+        finer = [other for other in order[:position] if levels[other] % level == 0]
         if finer:
-            step[3:] = finer[-1][:2]
-    return steps
+            side, first_bin = levels[finer[-1]], first_bins[finer[-1]]
+            row, column = np.divmod(np.arange(level * level), level)
+            group = side // level
+            part[:, 3], part[:, 5] = group, side
+            part[:, 4] = first_bin + row * group * side + column * group
+        steps.append(part)
+    return np.concatenate(steps)
+
+
+def window_groups(windows: Whole, *, alone: bool) -> tuple[Whole, Whole]:
+    """Gather windows (R, 5) that share what is computed on the way, those of one map, or each alone.
+
+    Returns:
+        (G, 7): map, first row, first column, end row, end column of all cells of the group, its first window and
+        the end of its windows in the second, (R,), the windows' numbers group by group.
+    """
+    order = np.argsort(windows[:, 0], kind="stable")
+    index, left, top, right, bottom = windows[order].T
+    new = np.ones(len(windows), dtype=bool)
+    if not alone:
+        np.not_equal(index[1:], index[:-1], out=new[1:])
+    first = np.flatnonzero(new)
+    if len(first) == 0:
+        return np.zeros((0, 7), dtype=np.int64), order
+    least = [np.minimum.reduceat(side, first) for side in (top, left)]
+    most = [np.maximum.reduceat(side, first) for side in (bottom, right)]
+    return np.stack([index[first], *least, *most, first, np.append(first[1:], len(windows))], axis=1), order

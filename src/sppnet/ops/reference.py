@@ -12,12 +12,15 @@ def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str,
     """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into ``pooled`` (R, B, C)."""
     for row, number, index, rows, columns in _bins(windows, levels):
         cells = features[index, :, rows, columns].flatten(1)
-        pooled[row, number] = cells.gather(1, _first_maximum(cells)[:, None])[:, 0] if mode == "max" else cells.mean(1)
+        if mode == "max":
+            pooled[row, number] = cells.gather(1, _first_maximum(cells)[:, None])[:, 0] + 0.0  # both zeros are one
+        else:
+            pooled[row, number] = cells.mean(1)
 
 
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
-    """(R, B, C) -> (N, C, H, W), channels last in memory: each bin's goes to its maximum, or to all its cells."""
-    found = torch.zeros_like(features, memory_format=torch.channels_last)
+    """(R, B, C) -> (N, C, H, W), laid out as the features: each bin's goes to its maximum, or to all its cells."""
+    found = torch.zeros_like(features)
     channels = torch.arange(features.shape[1], device=features.device)
     for row, number, index, rows, columns in _bins(windows, levels):
         part, given = found[index, :, rows, columns], gradient[row, number]
