@@ -2,7 +2,8 @@
 
 from sppnet.training.pictures import Batch, Pictures, Request
 from sppnet.training.plan import Plan, Schedule
-from sppnet.training.processes import joined_processes, own_device
+from sppnet.training.processes import joined_processes, own_device, rank
+from sppnet.training.runs import run_folder, train_to_file
 from sppnet.training.trainer import Epoch, Trainer, start_from
 
 __all__ = [
@@ -15,5 +16,8 @@ __all__ = [
     "Trainer",
     "joined_processes",
     "own_device",
+    "rank",
+    "run_folder",
     "start_from",
+    "train_to_file",
 ]

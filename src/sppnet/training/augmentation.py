@@ -9,13 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.geometry import view_regions
 from sppnet.training.plan import generator
 
-Place = tuple[float, float]
-
-CENTRE: Final[Place] = (0.5, 0.5)
-# (down, across) as shares of what the crop leaves free, of the whole picture and not of its central square.
-PLACES: Final[tuple[Place, ...]] = (CENTRE, (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+PLACES: Final = 5  # the centre and the corners, of the whole picture and not of its central square
 
 # Principal axes (columns) and variances of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, Sec. 4.1, give the
 # method; the figures are the ones in common use).
@@ -30,30 +27,31 @@ class Change(NamedTuple):
     """What becomes of one picture.
 
     Args:
-        place: of the crop. mirrored: left to right.
+        place: of the crop, 0 the centre, then the corners. mirrored: left to right.
         colour: (3,) float32, added to R, G and B in 0..255.
     """
 
-    place: Place
+    place: int
     mirrored: bool
     colour: NDArray[np.float32]
 
 
-UNCHANGED: Final = Change(CENTRE, False, np.zeros(3, dtype=np.float32))
+UNCHANGED: Final = Change(0, False, np.zeros(3, dtype=np.float32))
 
 
 def draw_change(seed: int, epoch: int, index: int) -> Change:
     """Draw one of five places, a mirroring half the time, and Krizhevsky's change of colour."""
     draws = generator("change", seed, epoch, index)
-    place, mirrored = PLACES[draws.integers(len(PLACES))], bool(draws.integers(2))
+    place, mirrored = int(draws.integers(PLACES)), bool(draws.integers(2))
     shares = draws.normal(0.0, COLOUR_DEVIATION, 3) * COLOUR_VARIANCES
     return Change(place, mirrored, (255 * COLOUR_AXES @ shares).astype(np.float32))
 
 
 def cut(picture: NDArray[np.uint8], side: int, change: Change) -> NDArray[np.uint8]:
     """Cut a square out of (H, W, 3), H and W at least ``side``, and mirror it: (side, side, 3), a view."""
-    top, left = (int(share * (length - side)) for share, length in zip(change.place, picture.shape[:2], strict=True))
-    square = picture[top : top + side, left : left + side]
+    regions = view_regions((picture.shape[0], picture.shape[1]), PLACES, side=side)
+    left, top, right, bottom = regions[change.place % len(regions)].astype(int)
+    square = picture[top:bottom, left:right]
     return square[:, ::-1] if change.mirrored else square
 
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sppnet.errors import DataError, check_that
 from sppnet.metrics import top_k_error
-from sppnet.progress import Progress, silent
+from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import read_tensors, write_tensors
 from sppnet.training.augmentation import epoch_order
 from sppnet.training.log import Log
@@ -32,6 +32,7 @@ SAVE_EVERY: Final = 600.0  # seconds between states within an epoch
 AGREE_EVERY: Final = 20  # steps between questions of several processes whether one was told to stop
 LOG_EVERY: Final = 100  # steps between lines of the log within an epoch
 TOP: Final = 5
+TRIED: Final = 16  # pictures that an estimate is made from
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,42 @@ class Trainer:
     def result(self) -> nn.Module:
         """The network to use: with averaged weights where the plan asks for them."""
         return self.network if self._averaged is None else self._averaged
+
+    def estimate(self) -> Estimate:
+        """Tell what is left to do on this device, from the work on a few random pictures that it times.
+
+        Decoding goes on beside it and is not counted, nor is validation.
+        """
+        count = min(self.plan.batch, TRIED)
+        network = copy.deepcopy(self.network).train()
+        side = self.plan.crop
+        batch = Batch(
+            torch.zeros(count, side, side, 3, dtype=torch.uint8), torch.zeros(count, 3), torch.zeros(count).long()
+        )
+        held = 0
+
+        def hold(tensor: Tensor) -> Tensor:
+            nonlocal held
+            held += tensor.nbytes
+            return tensor
+
+        def work() -> None:
+            nonlocal held
+            held = 0
+            with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+                loss = F.cross_entropy(self._logits(network, batch), batch.labels.to(self._device))
+            torch.autograd.backward(loss)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+
+        seconds = timed(work) / count
+        left = (self.plan.epochs * self.steps_per_epoch - self.step) * self.plan.batch
+        areas = [self.plan.size(epoch) ** 2 for epoch in range(self.plan.epochs)]
+        share = sum(areas) / len(areas) / side**2 / world()
+        weights = sum(value.nbytes for value in network.state_dict().values())
+        copies = 3 if self._averaged is None else 4  # weights, gradients, momenta, averages
+        memory = BASE_MEMORY + copies * weights + held * self.plan.batch // world() // count
+        return Estimate(len(self.pictures), len(self.pictures), seconds * left * share, memory)
 
     def fit(self, *, progress: Progress = silent) -> list[Epoch]:
         """Train to the end, and return what came of each epoch that was left."""

@@ -1,0 +1,114 @@
+"""``sppnet train network``, as it is typed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from sppnet.backbones import PublishedNet
+from sppnet.cli import app
+from sppnet.errors import ArgumentError, DataError
+
+SMALL = ["--width", "0.05", "--sizes", "72,64", "--batch", "8", "--rate", "0.001"]
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with train and val of two classes, twelve and four pictures each."""
+    root = tmp_path_factory.mktemp("kinds")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.array(colour) + rng.integers(-40, 40, (70, 90, 3))
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.jpg")
+    return root
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return ["train", "network", *map(str, arguments)]
+
+
+def _invoked(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, _command(*arguments), catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def trained(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "net.safetensors"
+    done = _invoked(kinds, "--out", out, *SMALL, "--epochs", "6", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {
+        "model": str(out),
+        "classes": ["blue", "red"],
+        "bad": 0,
+        "seconds": pytest.approx(30, abs=30),
+    }
+    assert "24 pictures of 2 classes, 6 epochs of 3 steps. About " in done.stderr
+    assert "Epoch 2 of 6, 64 px: loss " in done.stderr
+    return out
+
+
+def test_a_network_is_trained_and_its_file_says_how(trained: Path) -> None:
+    network = PublishedNet.load(trained)
+    assert (network.name, network.levels, network.width, network.classes) == ("zf5", (6, 3, 2, 1), 0.05, 2)
+    lines = [json.loads(line) for line in (trained.with_name("net.run") / "log.jsonl").read_text().splitlines()]
+    assert [line["size"] for line in lines] == [72, 64, 72, 64, 72, 64]
+    assert all(0 <= line["validation_error"] <= 1 for line in lines)
+    assert not (trained.with_name("net.run") / "state.safetensors").exists()
+
+
+def test_interrupted_it_says_how_to_go_on_and_ends_with_the_same_bits(
+    kinds: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "net.safetensors"
+    command = _command(kinds, "--out", out, *SMALL, "--epochs", "6", "--json")
+    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()}); from sppnet.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", threads, *command], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while "Epoch 1 of 6" not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. What was computed is kept: the same command goes on from there." in rest
+    assert not out.exists()
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert "Going on after " in done.stderr
+    assert out.read_bytes() == trained.read_bytes()
+
+
+def test_a_trained_network_is_fine_tuned_for_other_classes(kinds: Path, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "one").mkdir(parents=True)
+    for name in ("two", "three"):
+        (tmp_path / "data" / name).symlink_to(kinds / "train" / "red")
+    for path in (kinds / "train" / "blue").iterdir():
+        (tmp_path / "data" / "one" / path.name).write_bytes(path.read_bytes())
+    options = ["--start", str(trained), "--width", "0.05", "--sizes", "64-72", "--batch", "4", "--epochs", "1"]
+    with pytest.raises(DataError, match="leads out of the data set"):
+        _invoked(tmp_path / "data", "--out", tmp_path / "other.safetensors", *options)
+    done = _invoked(tmp_path / "data", "--out", tmp_path / "other.safetensors", *options, "--on-bad", "skip")
+    assert "These begin anew: fc.fc8.weight, fc.fc8.bias." in done.stderr
+    assert PublishedNet.load(tmp_path / "other.safetensors").classes == 3
+
+
+def test_what_cannot_be_is_said_in_one_line(kinds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.safetensors"
+    expected = (
+        r"train network: pyramid must be whole numbers with commas between them, got '6;3'. Write it like 6,3,2,1"
+    )
+    with pytest.raises(ArgumentError, match=expected):
+        _invoked(kinds, "--out", out, "--pyramid", "6;3")
+    with pytest.raises(ArgumentError, match="Plan: sizes must be sides of 1 to 256 pixels"):
+        _invoked(kinds, "--out", out, "--sizes", "448")
