@@ -47,7 +47,9 @@ def model(shapes: Path, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["train", "detector"], ["check"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["predict"], ["train", "detector"], ["check"], ["demo"], ["bench", "detector"]]
+)
 def test_help_says_what_a_command_is_for(command: list[str]) -> None:
     result = CliRunner().invoke(cli.app, [*command, "--help"], env={"TERM": "dumb", "COLUMNS": "120"})
     assert result.exit_code == 0

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sppnet.progress import stage, stages_of
+from sppnet.progress import stage, stages_of, usual_stages
 
 
 def test_stages_add_up_and_an_inner_one_is_taken_out_of_the_outer() -> None:
@@ -43,3 +43,15 @@ def test_work_that_fails_leaves_no_clock_behind() -> None:
     with pytest.raises(ValueError, match="broken"):
         stages_of(work)
     assert list(stages_of(lambda: None)) == ["rest"]
+
+
+def test_the_usual_stages_are_medians_without_the_first_time() -> None:
+    times = iter([0.2, 0.01, 0.03, 0.02])
+
+    def work() -> None:
+        with stage("sleep"):
+            time.sleep(next(times))
+
+    seconds = usual_stages(work, repeats=3)
+    assert list(seconds) == ["sleep", "rest"]
+    assert 0.02 <= seconds["sleep"] < 0.2

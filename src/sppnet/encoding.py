@@ -181,7 +181,7 @@ class FeatureMap:
         Returns:
             (R, B * C) float32, bin by bin and in it channel by channel.
         """
-        with stage("pooling"):
+        with stage("pooling and scores"):
             pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
             return pooled.transpose(1, 2).flatten(1)
 

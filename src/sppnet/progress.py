@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, Protocol, TypeVar
 
 BASE_MEMORY: Final = 600_000_000  # bytes: the libraries, the network and one picture in it
@@ -101,3 +102,10 @@ def stages_of(work: Callable[[], object]) -> dict[str, float]:
         _CLOCK.reset(token)
     whole = time.perf_counter() - start
     return clock.seconds | {"rest": whole - sum(clock.seconds.values())}
+
+
+def usual_stages(work: Callable[[], object], *, repeats: int = 5) -> dict[str, float]:
+    """Return each stage's median seconds over some repeats of work, after a first time that pays for compiling."""
+    stages_of(work)
+    runs = [stages_of(work) for _ in range(repeats)]
+    return {name: median(run.get(name, 0.0) for run in runs) for name in runs[0]}

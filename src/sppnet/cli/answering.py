@@ -19,7 +19,7 @@ from sppnet.cli.asking import (
     load_model,
     pictures_below,
 )
-from sppnet.cli.printing import bar, notes, print_json, show_report, warn
+from sppnet.cli.printing import bar, notes, print_json, show_report, show_stages, warn
 from sppnet.cli.program import app
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def predict(
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSON,
     draw: Annotated[bool, typer.Option("--draw", help="Also write pictures with the boxes drawn.")] = False,
     threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.0,
+    profile: Annotated[bool, typer.Option("--profile", help="Tell where the time goes instead; no cache.")] = False,
     on_bad: Bad = OnBad.SKIP,
     cache: Cache = None,
     as_json: Json = False,
@@ -42,12 +43,29 @@ def predict(
     """Find or name what pictures show, and write it to files."""
     from sppnet.classifier import Classifier
 
+    if profile:
+        _profile(model, pictures_below(pictures), on_bad, as_json)
+        return
     known = load_model(model, cache_in(cache))
     paths = pictures_below(pictures)
     if isinstance(known, Classifier):
         _predict_classes(known, paths, out, form, on_bad, as_json)
     else:
         _predict_boxes(known, paths, out, form, on_bad, as_json, draw, threshold)
+
+
+def _profile(model: Path, paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:
+    from sppnet.classifier import Classifier
+    from sppnet.progress import usual_stages
+
+    known = load_model(model, None)
+    work = known.predict if isinstance(known, Classifier) else known.detect
+    timed = each_picture("Timing", paths, lambda path: usual_stages(lambda: work(path)), on_bad)
+    if as_json:
+        print_json([{"picture": str(path), "seconds": stages} for path, stages in timed])
+        return
+    for path, stages in timed:
+        show_stages(str(path), stages)
 
 
 def _predict_classes(

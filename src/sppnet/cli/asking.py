@@ -79,7 +79,7 @@ def pictures_below(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def load_model(path: Path, cache: "TensorCache") -> "Detector | Classifier":
+def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifier":
     """Return the detector or the classifier that a file holds."""
     from sppnet import classifier, detector
     from sppnet.storage import read_tensors

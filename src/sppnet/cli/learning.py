@@ -16,7 +16,10 @@ def train_detector(
     data: Data,
     out: Out,
     split: Split = None,
-    short_side: Annotated[int | None, typer.Option(help="Scale pictures to this shorter side.")] = None,
+    short_side: Annotated[
+        list[int] | None, typer.Option(help="Scale pictures to this shorter side; again for several scales.")
+    ] = None,
+    procedure: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
     proposals: Annotated[str, typer.Option(help="'grid', 'selective-search', or a CSV file of regions.")] = "grid",
     seed: Annotated[int, typer.Option(help="Of the choice among training regions.")] = 0,
     on_bad: Bad = OnBad.FAIL,
@@ -30,7 +33,13 @@ def train_detector(
     start = time.perf_counter()
     pictures = load_detection(data, split=split, on_bad=on_bad.value)
     warn(pictures.problems)
-    detector = Detector(short_side=short_side, proposals=named_proposals(proposals), cache=cache_in(cache), seed=seed)
+    detector = Detector(
+        short_side=short_side or None,
+        proposals=named_proposals(proposals),
+        procedure=procedure,
+        cache=cache_in(cache),
+        seed=seed,
+    )
     cost = detector.estimate(pictures)
     notes.print(
         f"{cost.pictures} pictures, {sum(len(sample.boxes) for sample in pictures.samples)} objects of "

@@ -57,6 +57,13 @@ def show_rows(title: str, columns: Sequence[str], rows: dict[str, list[str]]) ->
     Console().print(table)
 
 
+def show_stages(title: str, stages: dict[str, float]) -> None:
+    """Print the milliseconds of each stage of work and its share of them all."""
+    whole = sum(stages.values())
+    rows = {name: [f"{1000 * seconds:.1f}", f"{seconds / whole:.0%}"] for name, seconds in stages.items()}
+    show_rows(title, ("stage", "ms", "share"), rows | {"all": [f"{1000 * whole:.1f}", ""]})
+
+
 def _cell(value: float | int | None) -> str:
     if value is None:
         return "none"

@@ -1,0 +1,68 @@
+"""The commands on detection beside training and answering: where time goes, and against R-CNN."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sppnet import cli, rcnn
+from sppnet.detector import Detector
+
+
+def _invoked(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def model(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train as published, at two scales, from the command line."""
+    folder = tmp_path_factory.mktemp("model")
+    options = ("--procedure", "paper", "--short-side", "96", "--short-side", "144", "--cache", folder / "cache")
+    _invoked("train", "detector", shapes, "--out", folder / "model", *options)
+    return folder / "model"
+
+
+def test_a_detector_is_trained_as_published_at_several_scales(model: Path, shapes: Path) -> None:
+    detector = Detector.load(model)
+    assert detector.procedure.describe() == Detector(procedure="paper").procedure.describe()
+    assert detector.encoder is not None
+    assert [scale["taps"][0]["short_side"] for scale in detector.encoder.describe()["scales"]] == [96, 144]
+    assert "Mean average precision" in _invoked("evaluate", model, shapes)
+
+
+def test_a_profile_names_the_stages_of_a_picture(model: Path, shapes: Path) -> None:
+    picture = shapes / "JPEGImages" / "10.png"
+    ((path, seconds),) = ((each["picture"], each["seconds"]) for each in _profile(model, picture, "--json"))
+    assert path == str(picture)
+    stages = {"reading", "scaling", "network", "proposals", "pooling and scores", "moving boxes", "suppression", "rest"}
+    assert set(seconds) == stages
+    assert all(value >= 0 for value in seconds.values())
+    assert seconds["network"] > 0
+    printed = _invoked("predict", model, picture, "--profile")
+    assert all(name in printed for name in (*stages, "share", "all"))
+
+
+def _profile(*arguments: str | Path) -> list[dict[str, object]]:
+    profiles: list[dict[str, object]] = json.loads(_invoked("predict", *arguments, "--profile"))
+    return profiles
+
+
+def test_rcnn_is_compared_on_the_users_own_data(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rcnn, "compare", functools.partial(rcnn.compare, side=64, alone=8))  # in seconds
+    options = ("--against", "rcnn", "--pictures", "3", "--regions", "20", "--cache", tmp_path)
+    compared = json.loads(_invoked("bench", "detector", shapes, *options, "--json"))
+    assert compared["times_faster"] > 1
+    assert (compared["against"], compared["learnt"], compared["tested"]) == ("rcnn", 3, 1)
+    assert 0 <= compared["pooled"]["quality"] <= 1
+
+
+def test_the_comparison_is_printed_for_people(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = rcnn.Side(0.5, 0.1), rcnn.Side(0.6, 5.0)
+    monkeypatch.setattr(rcnn, "compare", lambda *_, **__: rcnn.Comparison(*sides, 2000, 300, 64, 20, 10))
+    printed = _invoked("bench", "detector", shapes, "--against", "rcnn", "--cache", tmp_path)
+    assert "Pooling one map is 50 times faster." in printed
+    assert "60.0%" in printed
