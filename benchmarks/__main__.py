@@ -2,13 +2,14 @@
 
 import argparse
 
-from benchmarks import bccd, bccd_parts, caltech101, pooling, render
+from benchmarks import bccd, bccd_parts, caltech101, pooling, rcnn, render
 
 MEASUREMENTS = {
     "bccd": bccd.measure,
     "bccd_parts": bccd_parts.measure,
     "caltech101": caltech101.measure,
     "pooling": pooling.measure,
+    "rcnn": rcnn.measure,
 }
 
 
