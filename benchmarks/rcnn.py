@@ -1,8 +1,8 @@
 """One picture through ZF-5 with pooling, and R-CNN's way with the same network: Table 10's times, on a processor.
 
-Weights are random, which changes no time. 2,000 windows of selective search on a 640 x 480 picture; R-CNN's convolutions
-are timed on some of its crops and multiplied. Seconds are of the processor, all threads together, and by the clock;
-every repeat takes all variants in turn.
+Weights are random, which changes no time. 2,000 windows of selective search on a 640 x 480 picture; R-CNN's
+convolutions are timed on some of its crops and multiplied. Seconds are of the processor, all threads together, and by
+the clock; every repeat takes all variants in turn.
 """
 
 import json

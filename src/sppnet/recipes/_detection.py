@@ -1,0 +1,171 @@
+"""What the tables of detection share: pictures, networks, detectors at one and five scales, and their scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sppnet.backbones import PublishedNet
+from sppnet.backbones.published import Name
+from sppnet.data import DetectionData, load_detection, splits
+from sppnet.detector import Detections, Detector, labelled
+from sppnet.encoders import published_encoder, published_layers
+from sppnet.encoding import MapsEncoder
+from sppnet.fine_tuning import fine_tune
+from sppnet.geometry import Boxes
+from sppnet.images import read_image
+from sppnet.metrics import DetectionReport, Rule, detection_report
+from sppnet.procedure import PAPER, Procedure
+from sppnet.progress import timed
+from sppnet.proposals import Proposals, SelectiveSearch
+from sppnet.recipes import Request, need
+from sppnet.region_layers import LayeredEncoder, RegionLayers
+from sppnet.scales import PAPER_SCALE, PAPER_SCALES
+from sppnet.storage import TensorCache
+
+ONE: Final = (PAPER_SCALE,)
+FIVE: Final = PAPER_SCALES
+QUICK_WIDTH: Final = 0.125
+QUICK_PICTURES: Final = 4
+QUICK_REGIONS: Final = 40
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Another method's regions, kept by the pictures' names: 64 kB for each 2,000.
+
+    Args:
+        proposals: the other method. known: its regions so far.
+    """
+
+    proposals: Proposals
+    known: dict[str, Boxes]
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:
+        """Return the regions (R, 4) of a picture, searched for the first time."""
+        if name not in self.known:
+            self.known[name] = self.proposals(picture, name)
+        return self.known[name]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the other method does."""
+        return self.proposals.describe()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One network on one data set: what a row of a table needs.
+
+    Args:
+        request: of the recipe. network: with the paper's pyramid.
+    """
+
+    request: Request
+    network: PublishedNet
+
+    @cached_property
+    def train(self) -> DetectionData:
+        """The pictures to learn from: the split "trainval", or "train"."""
+        return _split(self.request, ("trainval", "train"))
+
+    @cached_property
+    def test(self) -> DetectionData:
+        """The pictures to test on: the split "test", or "val"."""
+        return _split(self.request, ("test", "val"), classes=self.train.classes)
+
+    @cached_property
+    def proposals(self) -> Proposals:
+        """Selective search in its fast mode, about 2,000 regions a picture, searched for once."""
+        return Remembered(SelectiveSearch(limit=QUICK_REGIONS) if self.request.quick else SelectiveSearch(), {})
+
+    @property
+    def procedure(self) -> Procedure:
+        """The paper's, in a quick run with a handful of steps of fine-tuning."""
+        few = replace(PAPER.fitting, steps=(3, 1), batch=16)
+        return replace(PAPER, fitting=few) if self.request.quick else PAPER
+
+    def encoder(self, scales: Sequence[int], layer: str | None = None) -> MapsEncoder:
+        """Return what encodes pictures at some scales, up to a layer; the last map pooled without one."""
+        chosen = self.scales(scales)
+        return published_encoder(
+            self.network, chosen, layer=layer or self.network.pool_name, cache=_cache(self.request)
+        )
+
+    def scales(self, scales: Sequence[int]) -> tuple[int, ...]:
+        """Return the scales, in a quick run a quarter of them."""
+        return tuple(scale // 4 for scale in scales) if self.request.quick else tuple(scales)
+
+    def fine_tuned(self, scales: Sequence[int]) -> RegionLayers:
+        """Fine-tune fc6 and fc7 on the training pictures' cached maps."""
+        below = self.encoder(scales)
+        pictures = [labelled(sample, below, self.proposals) for sample in self.train.samples]
+        layers, count = published_layers(self.network), len(self.train.classes)
+        fitting, seed, progress = self.procedure.fitting, self.request.seed, self.request.progress
+        return fine_tune(pictures, layers, count, levels=self.levels, fitting=fitting, seed=seed, progress=progress)
+
+    def detector(self, encoder: MapsEncoder) -> Detector:
+        """Train on what an encoder gives."""
+        levels, proposals, seed = self.levels, self.proposals, self.request.seed
+        detector = Detector.on(encoder, levels=levels, proposals=proposals, procedure=self.procedure, seed=seed)
+        return detector.fit(self.train, progress=self.request.progress)
+
+    def layered(self, scales: Sequence[int], layers: RegionLayers) -> LayeredEncoder:
+        """Return an encoder with layers of its own on top."""
+        return LayeredEncoder(self.encoder(scales), layers)
+
+    def report(self, detector: Detector, *, moved: bool, rule: Rule = "eleven") -> DetectionReport:
+        """Compare with the test pictures' labels: VOC 2007's average precision unless told otherwise."""
+        found = self.found(detector, moved=moved)
+        return detection_report(found, self.test.samples, self.train.classes, rule=rule)
+
+    def found(self, detector: Detector, *, moved: bool) -> list[Detections]:
+        """Detect in every test picture, with the boxes moved or not."""
+        detector.procedure = replace(detector.procedure, rounds=int(moved))
+        return [detector.detect(sample.path) for sample in self.request.progress("Detecting", self.test.samples)]
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The network's pyramid."""
+        return self.network.levels or (1,)
+
+    def seconds(self, scales: Sequence[int]) -> tuple[float, float]:
+        """Time one test picture: its maps, and its regions through pooling, fc6, fc7 and the scores."""
+        encoder = self.encoder(scales, self.network.fc_names[1])
+        sample = self.test.samples[0]
+        maps = encoder.compute(sample.path)
+        regions = maps.distinct(self.proposals(read_image(sample.path), sample.path.name))
+        weights = torch.zeros(len(self.train.classes), encoder.length(self.levels))
+        bias = torch.zeros(len(weights))
+        scoring = timed(lambda: maps.score(regions, self.levels, weights, bias))
+        return timed(lambda: encoder.compute(sample.path)), scoring
+
+
+def bench(request: Request, name: Name, *, count: int = 1, which: int = 0) -> Bench:
+    """Return a bench for one of the networks that a request names; in a quick run without any, a narrow random one.
+
+    Args:
+        request: whose weights are ``count`` files of networks with a pyramid, trained on ImageNet.
+        name: the architecture, for the narrow one. which: of the files.
+    """
+    if request.quick and not request.weights:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed + which)
+            return Bench(request, PublishedNet(name, width=QUICK_WIDTH, padding="deployment").eval())
+    files = need(request.weights, count, f"{name} with a pyramid, trained on ImageNet")
+    return Bench(request, PublishedNet.load(files[which], padding="deployment"))
+
+
+def _split(request: Request, names: Sequence[str], *, classes: Sequence[str] | None = None) -> DetectionData:
+    known = splits(request.data)
+    split = next((name for name in names if name in known), names[-1])
+    data = load_detection(request.data, split=split, on_bad="skip", classes=classes)
+    return replace(data, samples=data.samples[:QUICK_PICTURES]) if request.quick else data
+
+
+def _cache(request: Request) -> TensorCache | None:
+    return None if request.cache is None else TensorCache(Path(request.cache))
