@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import bccd, bccd_parts, caltech101, pooling, rcnn, render
+from benchmarks import bccd, bccd_parts, caltech101, pooling, rcnn, render, studio_order
 
 MEASUREMENTS = {
     "bccd": bccd.measure,
@@ -10,6 +10,7 @@ MEASUREMENTS = {
     "caltech101": caltech101.measure,
     "pooling": pooling.measure,
     "rcnn": rcnn.measure,
+    "studio_order": studio_order.measure,
 }
 
 

@@ -1,0 +1,79 @@
+"""BCCD's train labelled in the studio's order of use against a random order: mAP on val after 5, 10, 20, 40 pictures.
+
+What a person would draw is taken from the labels: each picture is told whole, and is complete. The studio's order is
+asked for anew after 1, 3, 5, 10, 15, 20 and 30 pictures, of the detector learnt by then.
+"""
+
+import itertools
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import records
+from sppnet.data import DetectionData, Sample, load_detection
+from sppnet.detector import Detector
+from sppnet.examples import Taught
+from sppnet.storage import TensorCache
+from sppnet.teaching import Teacher
+
+POINTS = (5, 10, 20, 40)
+ASKED = (1, 3, 5, 10, 15, 20, 30)
+SEEDS = {"studio": (0, 1), "random": (0, 1, 2)}
+
+
+def measure() -> None:
+    """Teach along both orders, each from several first pictures, and write the curves."""
+    folder = records.data_folder("bccd")
+    train = load_detection(folder, split="train")
+    val = load_detection(folder, split="val", classes=train.classes)
+    curves: dict[str, list[dict[int, float]]] = {name: [] for name in SEEDS}
+    with tempfile.TemporaryDirectory() as cache:
+        kept = TensorCache(Path(cache))
+        for name, seeds in SEEDS.items():
+            for seed in seeds:
+                curves[name].append(_curve(name, seed, train, val, kept))
+                print(name, seed, json.dumps(curves[name][-1]), flush=True)
+    means = {
+        name: {point: round(float(np.mean([each[point] for each in found])), 4) for point in POINTS}
+        for name, found in curves.items()
+    }
+    figures = {
+        "mean_average_precision": means,
+        "runs": curves,
+        "pictures": len(train.samples),
+        "judged": len(val.samples),
+    }
+    records.write("studio_order", seed=list(SEEDS["random"]), figures=figures)
+    print(json.dumps(means, indent=1))
+
+
+def _curve(name: str, seed: int, train: DetectionData, val: DetectionData, cache: TensorCache) -> dict[int, float]:
+    """Label pictures one after the other; return mAP at IoU 0.5 after each of ``POINTS``."""
+    shuffled = [train.samples[place] for place in np.random.default_rng(seed).permutation(len(train.samples))]
+    teacher, detector = Teacher(cache=cache, seed=seed), None
+    curve: dict[int, float] = {}
+    told = 0
+    for until in sorted({*ASKED, *POINTS}):
+        rest = [sample for sample in shuffled if sample.path not in teacher.pictures]
+        if name == "studio" and detector is not None:
+            rest = _ordered(teacher, detector, rest)
+        for sample in itertools.islice(rest, until - told):
+            teacher.update(_taught(sample, train))
+            detector = teacher.learn(train.classes)
+        told = until
+        if until in POINTS and detector is not None:
+            curve[until] = round(detector.evaluate(val).mean, 4)
+    return curve
+
+
+def _ordered(teacher: Teacher, detector: Detector, rest: Sequence[Sample]) -> list[Sample]:
+    by_path = {sample.path: sample for sample in rest}
+    return [by_path[path] for path in teacher.suggest_order({path: detector.detect(path) for path in by_path})]
+
+
+def _taught(sample: Sample, data: DetectionData) -> Taught:
+    names = tuple(data.classes[label] for label in sample.labels)
+    return Taught(sample.path, sample.boxes, names, complete=True)
