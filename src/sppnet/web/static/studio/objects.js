@@ -22,7 +22,9 @@ function renderClasses() {
     return element("li", { class: "class" }, choosing, editing);
   });
   replaceChildren(byId("classes"), rows);
-  byId("first-class").hidden = model.classes.length > 0 || model.pictures.size === 0;
+  const begins = model.classes.length === 0 && model.pictures.size > 0;
+  if (begins && byId("first-class").hidden) setTimeout(() => byId("first-class-name").focus());
+  byId("first-class").hidden = !begins;
 }
 
 function adding(form, field) {

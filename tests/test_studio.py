@@ -1,0 +1,639 @@
+"""The studio without a browser: what is kept, what is refused, what leaves it."""
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sppnet.data import load_detection
+from sppnet.detector import Detections, Detector
+from sppnet.errors import ArgumentError, BoxError, DataError
+from sppnet.web.guard import MAX_BODY
+from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.changes import Changes, apply
+from sppnet.web.studio.events import Events
+from sppnet.web.studio.exports import FILE_NAMES, flat_names
+from sppnet.web.studio.folder import Folder, take_in
+from sppnet.web.studio.learner import taught_of
+from sppnet.web.studio.serving import serve_studio
+from sppnet.web.studio.session import Session
+from sppnet.web.studio.store import Box, Missing, Picture, Store
+from sppnet.web.studio.suggestions import BINS, STEP, Suggestions, histogram
+
+ADDRESS = "http://127.0.0.1:8770"
+
+
+def _picture(store: Store, name: str = "a.png") -> int:
+    with store.step("Open", undoable=False) as step:
+        return step.add("picture", {"name": name, "height": 100, "width": 200})
+
+
+def _asked(*changes: dict[str, Any], picture: int | None = None) -> Changes:
+    return Changes.model_validate({"what": "Something", "picture": picture, "changes": list(changes)})
+
+
+def _said(store: Store) -> tuple[Any, ...]:
+    return store.pictures(), store.classes(), store.boxes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "studio.sqlite")
+    yield opened
+    opened.close()
+
+
+# The store
+
+
+def test_a_step_that_raises_writes_nothing(store: Store) -> None:
+    picture = _picture(store)
+    before = _said(store)
+    with pytest.raises(Missing, match="there is no class 7"):
+        apply(
+            store,
+            _asked(
+                {"do": "complete", "picture": picture, "complete": True},
+                {"do": "add", "picture": picture, "label": 7, "edges": [0, 0, 1, 1]},
+            ),
+        )
+    assert _said(store) == before
+    assert store.undoable().undo == ""
+
+
+WAYS = ("add", "reject", "edit", "relabel", "remove", "complete", "class", "rename", "drop class", "undo")
+
+
+@settings(max_examples=30, deadline=None)
+@given(story=st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, 10**6)), max_size=25))
+def test_undo_goes_back_through_every_state_and_redo_comes_again(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]
+) -> None:
+    store = Store(tmp_path_factory.mktemp("store") / "studio.sqlite")
+    pictures = [_picture(store, name) for name in "ab"]
+    states = [_said(store)]
+    for number, (kind, choice) in enumerate(story):
+        if kind == "undo":
+            assert (store.undo() is not None) == (len(states) > 1)
+            states = states[:-1] or states
+            assert _said(store) == states[-1]
+        elif (change := _chosen(store, pictures, kind, choice, number)) is not None:
+            apply(store, _asked(change))
+            states.append(_said(store))
+    for state in states[-2::-1]:
+        assert store.undo() is not None
+        assert _said(store) == state
+    assert store.undo() is None
+    for state in states[1:]:
+        assert store.redo() is not None
+        assert _said(store) == state
+    assert store.redo() is None
+    store.close()
+
+
+def _chosen(store: Store, pictures: list[int], kind: str, choice: int, number: int) -> dict[str, Any] | None:
+    """Return a change of a kind that is possible now."""
+    boxes, classes = store.boxes(), store.classes()
+    box = boxes[choice % len(boxes)].id if boxes else None
+    label = classes[choice % len(classes)].id if classes else None
+    picture = pictures[choice % len(pictures)]
+    edges = [choice % 150, choice % 70, choice % 150 + 20, choice % 70 + 20]
+    changes: dict[str, dict[str, Any] | None] = {
+        "add": label and {"do": "add", "picture": picture, "label": label, "edges": edges},
+        "reject": label and {"do": "add", "picture": picture, "label": label, "edges": edges, "kind": "rejected"},
+        "edit": box and {"do": "edit", "box": box, "edges": edges},
+        "relabel": box and {"do": "edit", "box": box, "label": label},
+        "remove": box and {"do": "remove", "box": box},
+        "complete": {"do": "complete", "picture": picture, "complete": bool(choice % 2)},
+        "class": {"do": "add class", "name": f"class {number}"},
+        "rename": label and {"do": "edit class", "label": label, "name": f"name {number}", "colour": "#123abc"},
+        "drop class": label and {"do": "remove class", "label": label},
+    }
+    return changes[kind]
+
+
+def test_a_new_step_drops_what_was_undone(store: Store) -> None:
+    apply(store, _asked({"do": "add class", "name": "cell"}))
+    assert store.undo() is not None
+    apply(store, _asked({"do": "add class", "name": "disc"}))
+    assert store.redo() is None
+    assert [each.name for each in store.classes()] == ["disc"]
+
+
+def test_undo_tells_the_pictures_whose_labels_changed(store: Store) -> None:
+    first, second = _picture(store), _picture(store, "b.png")
+    (label,), _ = apply(store, _asked({"do": "add class", "name": "cell"}))
+    for picture in (first, second):
+        apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [1, 2, 3, 4]}, picture=picture))
+    _, touched = apply(store, _asked({"do": "edit class", "label": label, "name": "disc"}))
+    assert touched == {first, second}
+    turned = store.undo()
+    assert turned is not None
+    assert turned.touched == {first, second}
+    turned = store.undo()
+    assert turned is not None
+    assert (turned.what, turned.picture, turned.touched) == ("Something", second, {second})
+
+
+def test_boxes_are_cut_to_the_picture_and_names_are_distinct(store: Store) -> None:
+    picture = _picture(store)
+    (label,), _ = apply(store, _asked({"do": "add class", "name": " cell "}))
+    apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [-5, -5, 900, 50]}))
+    assert store.boxes(picture)[0].edges == (0, 0, 200, 50)
+    with pytest.raises(BoxError, match=r"studio: regions\[0\] must be a box that holds some of the picture"):
+        apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [300, 0, 400, 50]}))
+    with pytest.raises(ArgumentError, match=r"studio: name must be other than cell, got 'cell'\. Choose another"):
+        apply(store, _asked({"do": "add class", "name": "cell"}))
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from sppnet.web.studio.store import Store
+store = Store(Path(sys.argv[1]))
+with store.step("Open", undoable=False) as step:
+    picture = step.add("picture", {"name": "a", "height": 100, "width": 200})
+    label = step.add("class", {"name": "cell", "colour": "#ffffff"})
+for number in range(10**6):
+    edges = {"left": 0, "top": 0, "right": 1 + number, "bottom": 1}
+    with store.step("Draw", picture) as step:
+        box = step.add("box", edges | {"picture": picture, "class": label, "kind": "object"})
+    print(box, flush=True)
+"""
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    file = tmp_path / "studio.sqlite"
+    with subprocess.Popen([sys.executable, "-c", WRITING, str(file)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        answered = [int(process.stdout.readline()) for _ in range(20)]
+        with pytest.raises(DataError, match=r"it is open in another studio\. Close that one\."):
+            Store(file)
+        os.kill(process.pid, signal.SIGKILL)
+        answered += [int(line) for line in process.stdout.read().splitlines()]
+    store = Store(file)
+    boxes = store.boxes()
+    # The last one may be written without having been answered.
+    assert [box.id for box in boxes][: len(answered)] == answered
+    assert len(boxes) - len(answered) in (0, 1)
+    for _ in boxes:
+        assert store.undo() is not None
+    assert (store.undo(), store.boxes()) == (None, [])
+    store.close()
+
+
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").write_bytes(b"no database at all, but long enough to be one" * 100)
+    with pytest.raises(DataError, match=r"the labels cannot be opened: file is not a database\. Move it away"):
+        Store(tmp_path / "a.sqlite")
+    other = sqlite3.connect(tmp_path / "b.sqlite")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(DataError, match=r"must be of version 1, got 99\. Update sppnet\."):
+        Store(tmp_path / "b.sqlite")
+
+
+# The folder
+
+
+def test_labels_that_lie_in_the_folder_are_read_once(shapes: Path, tmp_path: Path) -> None:
+    root = tmp_path / "shapes"
+    shutil.copytree(shapes, root)
+    (root / "JPEGImages" / "broken.png").write_bytes(b"nothing")
+    (root / "JPEGImages" / "new.png").write_bytes((root / "JPEGImages" / "00.png").read_bytes())
+    folder = Folder(root)
+    with Store(folder.hidden / "studio.sqlite") as store:
+        take_in(folder, store)
+        expected = {sample.path.name: sample for split in ("train", "val") for sample in _samples(root, split)}
+        classes = {each.id: each.name for each in store.classes()}
+        assert sorted(classes.values()) == ["disc", "square"]
+        pictures = {Path(each.name).name: each for each in store.pictures()}
+        assert len(pictures) == 14
+        for name, sample in expected.items():
+            boxes = store.boxes(pictures[name].id)
+            assert pictures[name].complete
+            assert [list(box.edges) for box in boxes] == sample.boxes.tolist()
+            assert [classes[box.label] for box in boxes] == [("disc", "square")[label] for label in sample.labels]
+        assert not pictures["new.png"].complete
+        assert "none of" in pictures["broken.png"].fault
+        before = _said(store)
+        take_in(folder, store)
+        assert _said(store) == before
+
+
+def _samples(root: Path, split: str) -> tuple[Any, ...]:
+    return load_detection(root, split=split).samples
+
+
+def test_hidden_pictures_and_links_that_lead_out_are_left_alone(shapes: Path, tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside.png"
+    (root / ".hidden").mkdir(parents=True)
+    (root / "deep").mkdir()
+    shutil.copy(shapes / "JPEGImages/00.png", outside)
+    for place in ("deep/a.png", ".hidden/b.png", ".c.png"):
+        shutil.copy(outside, root / place)
+    (root / "link.png").symlink_to(outside)
+    assert Folder(root).names == ["deep/a.png"]
+    with pytest.raises(DataError, match=r"holds no pictures\. Name a folder that holds pictures\."):
+        Folder(_made(tmp_path / "empty"))
+    with pytest.raises(DataError, match="is no folder"):
+        Folder(tmp_path / "missing")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_a_picture_is_shown_upright_and_its_thumbnail_is_made_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    pixels = np.zeros((40, 60, 3), dtype=np.uint8)
+    pixels[:, :30] = 255  # the left half, the upper one when it is upright
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
+    folder = Folder(tmp_path)
+    shown = np.asarray(Image.open(io.BytesIO(folder.shown("a.jpg"))))
+    assert shown.shape == (60, 40, 3)
+    assert shown[10].mean() > 200 > 50 > shown[50].mean()
+    first = folder.thumbnail("a.jpg")
+    assert Image.open(io.BytesIO(first)).size == (40, 60)
+    (kept,) = (folder.hidden / "thumbnails").iterdir()
+    written = kept.stat().st_mtime_ns
+    assert folder.thumbnail("a.jpg") == first
+    assert kept.stat().st_mtime_ns == written
+    Image.new("RGB", (300, 600)).save(tmp_path / "a.jpg")
+    assert Image.open(io.BytesIO(folder.thumbnail("a.jpg"))).size == (128, 256)
+
+
+# Suggestions
+
+
+def _box(edges: tuple[float, float, float, float], label: int, kind: Any = "object", **flags: bool) -> Box:
+    return Box(1, 1, label, kind, edges, **flags)
+
+
+def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60], [80, 0, 90, 10]], dtype=np.float64)
+    found = Detections(boxes, np.array([0, 1, 0, 1]), np.array([2.05, 0.95, 0.55, -0.45], dtype=np.float32), ("a", "b"))
+    all_found = Suggestions.of(found, (7, 9))
+    assert all_found.counts() == {7: 2, 9: 2}
+    assert all_found.above(0).counts() == {7: 2, 9: 1}
+
+    def left(*said: Box) -> list[float]:
+        return [each["score"] for each in all_found.unanswered(said).as_list()]
+
+    assert left() == [2.05, 0.95, 0.55, -0.45]
+    assert left(_box((0, 0, 10, 6), 7)) == [0.95, 0.55, -0.45]  # 0.6: the same object for its own class alone
+    assert left(_box((0, 0, 10, 9), 7)) == [0.55, -0.45]  # 0.9: of whatever class
+    assert left(_box((0, 0, 10, 9), 7, "rejected")) == [0.95, 0.55, -0.45]  # a rejection speaks of one class
+    assert left(_box((50, 50, 60, 54), 7)) == [2.05, 0.95, 0.55, -0.45]  # 0.4: another object
+    counted = histogram([all_found], [7, 9, 11])
+    assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)
+    assert len(counted["counts"][7]) == BINS
+    places = [int((score - counted["from"]) / STEP) for score in (0.95, -0.45)]
+    assert [counted["counts"][9][place] for place in places] == [1, 1]
+
+
+def test_what_is_taught_leaves_crowds_out(tmp_path: Path, shapes: Path) -> None:
+    folder = Folder(shapes)
+    picture = Picture(1, "a.png", 100, 200, "", complete=True)
+    said = [_box((0, 0, 5, 5), 1), _box((9, 9, 20, 20), 2, "rejected")]
+    taught = taught_of(folder, picture, said, {1: "cell", 2: "disc"})
+    assert (taught.classes, taught.rejected_classes, taught.complete) == (("cell",), ("disc",), True)
+    crowded = taught_of(folder, picture, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
+    assert (crowded.boxes.tolist(), crowded.complete) == (taught.boxes.tolist(), False)
+
+
+# Events
+
+
+def test_events_reach_every_listener_and_slow_ones_are_let_go() -> None:
+    async def told() -> tuple[list[str], list[str]]:
+        events = Events()
+        events.tell("nobody", {})
+        listeners = [events.listen() for _ in range(2)]
+        hellos = [await anext(each) for each in listeners]
+        events.tell("learnt", {"a": 1})
+        heard = [await anext(each) for each in listeners]
+        events.close()
+        ends = [[text async for text in each] for each in listeners]
+        assert ends == [[], []]
+        return hellos, heard
+
+    hellos, heard = asyncio.run(told())
+    assert hellos == ["event: hello\ndata: {}\n\n"] * 2
+    assert heard == ['event: learnt\ndata: {"a": 1}\n\n'] * 2
+
+
+# The requests
+
+
+@pytest.fixture(scope="module")
+def root(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of pictures without labels."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for path in sorted((shapes / "JPEGImages").iterdir()):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> Iterator[TestClient]:
+    session = Session(root)
+    with TestClient(studio_app(session), base_url=ADDRESS, headers={"Origin": ADDRESS}) as client:
+        yield client
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def _change(page: TestClient, *changes: dict[str, Any], picture: int | None = None) -> dict[str, Any]:
+    answer = page.post("/api/changes", json={"what": "Change", "picture": picture, "changes": list(changes)})
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Path, tmp_path: Path) -> None:
+    truth = {sample.path.name: sample for sample in _samples(shapes, "train")}
+    labels = _change(page, {"do": "add class", "name": "disc"}, {"do": "add class", "name": "square"})["added"]
+    pictures = [each for each in page.get("/api/state").json()["pictures"] if each["name"] in truth][:3]
+    for each in pictures:
+        sample = truth[each["name"]]
+        boxes = [
+            {"do": "add", "picture": each["id"], "label": labels[label], "edges": edges}
+            for edges, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
+        ]
+        _change(page, *boxes, {"do": "complete", "picture": each["id"], "complete": True}, picture=each["id"])
+
+    def state() -> dict[str, Any]:
+        content: dict[str, Any] = page.get("/api/state").json()
+        return content
+
+    _until(lambda: not state()["status"]["behind"] and len(state()["order"]) == len(state()["pictures"]) - 3)
+    # Every other picture shows one square and one disc.
+    rest = [each for each in state()["pictures"] if each["id"] not in [told["id"] for told in pictures]]
+    found = {each["name"]: each["found"] for each in rest}
+    assert sum(set(each) == set(map(str, labels)) for each in found.values()) >= 0.7 * len(found), found
+
+    other = max(rest, key=lambda each: sum(each["found"].values()))["id"]
+    opened = page.get(f"/api/pictures/{other}").json()
+    best, second = opened["suggestions"][:2]
+    answers = [
+        {"do": "add", "picture": other, "label": each["label"], "edges": each["edges"]} for each in (best, second)
+    ]
+    answers[1]["kind"] = "rejected"
+    after = _change(page, *answers, picture=other)["opened"]
+    assert [box["kind"] for box in after["boxes"]] == ["object", "rejected"]
+    assert not any(each["edges"] in (best["edges"], second["edges"]) for each in after["suggestions"])
+
+    page.post("/api/measure", json={})
+    _until(lambda: bool(page.get("/api/quality").json()["measured"]))
+    for row in page.get("/api/quality").json()["measured"]:
+        assert row["objects"] >= 3
+        assert row["recall"] is not None
+
+    exported = tmp_path / "detector.safetensors"
+    exported.write_bytes(page.get("/api/export/model").content)
+    model = Detector.load(exported)
+    assert model.classes == ("disc", "square")
+    assert len(model.detect(root / pictures[0]["name"]).above(0)) >= 2
+
+
+@pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
+def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(page.get(f"/api/export/{name}").content)) as archive:
+        archive.extractall(tmp_path)
+    data = load_detection(tmp_path, split="train")
+    state = page.get("/api/state").json()
+    names = {each["id"]: each["name"] for each in state["classes"]}
+    expected = {}
+    for each in state["pictures"]:
+        boxes = [box for box in page.get(f"/api/pictures/{each['id']}").json()["boxes"] if box["kind"] == "object"]
+        if boxes or each["complete"]:
+            expected[each["name"]] = sorted((names[box["label"]], box["edges"]) for box in boxes)
+    assert len(expected) >= 3
+    assert not data.problems
+    assert {sample.path.name for sample in data.samples} == set(expected)
+    for sample in data.samples:
+        rows = zip(sample.labels.tolist(), sample.boxes.tolist(), strict=True)
+        got = sorted((data.classes[label], edges) for label, edges in rows)
+        assert [each for each, _ in got] == [each for each, _ in expected[sample.path.name]]
+        for (_, edges), (_, wanted) in zip(got, expected[sample.path.name], strict=True):
+            # VOC counts whole pixels; YOLO's shares of the picture are rounded in the last digit.
+            assert np.abs(np.subtract(edges, wanted)).max() < (1 if name == "voc" else 1e-9)
+
+
+def test_tables_and_annotated_pictures(page: TestClient, tmp_path: Path) -> None:
+    detections = page.get("/api/export/detections").text.splitlines()
+    assert detections[0] == "picture,class,left,top,right,bottom,score,by"
+    assert sum(line.endswith(",person") for line in detections) >= 6
+    counts = page.get("/api/export/counts").text.splitlines()
+    assert counts[0] == "picture,disc,square,complete"
+    state = page.get("/api/state").json()
+    labels = [str(each["id"]) for each in state["classes"]]
+    rows = {
+        each["name"]: [each["objects"].get(key, 0) + each["found"].get(key, 0) for key in labels]
+        for each in state["pictures"]
+    }
+    for line in counts[1:]:
+        name, *numbers, complete = line.split(",")
+        assert list(map(int, numbers)) == rows[name]
+        assert complete in ("yes", "no")
+    answer = page.get("/api/export/pictures")
+    assert FILE_NAMES["pictures"] in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert len(archive.namelist()) == len(state["pictures"])
+        Image.open(io.BytesIO(archive.read(archive.namelist()[0]))).load()
+
+
+def test_no_export_is_left_behind(page: TestClient, root: Path) -> None:
+    assert not list((root / ".sppnet").glob("export-*"))
+    assert {path.name for path in (root / ".sppnet").iterdir()} <= {
+        "features", "studio.sqlite", "studio.sqlite-wal", "studio.sqlite-shm", "thumbnails",
+    }  # fmt: skip
+
+
+def test_flat_names_never_meet() -> None:
+    names = ["a/1.jpg", "b/1.png", "a_1.jpg", "1.jpg"]
+    flat = flat_names(names)
+    assert len({Path(name).stem for name in flat}) == len(names)
+    assert [Path(name).suffix for name in flat] == [Path(name).suffix for name in names]
+
+
+def test_undo_and_redo_by_request(page: TestClient) -> None:
+    _change(page, {"do": "add class", "name": "extra"})
+    assert page.post("/api/undo", json={}).json()["what"] == "Change"
+    assert "extra" not in [each["name"] for each in page.get("/api/state").json()["classes"]]
+    assert page.post("/api/redo", json={}).json()["what"] == "Change"
+    assert page.post("/api/redo", json={}).json()["what"] == ""
+    assert "extra" in [each["name"] for each in page.get("/api/state").json()["classes"]]
+    page.post("/api/undo", json={})
+
+
+def test_settings_are_kept(page: TestClient) -> None:
+    answer = page.post("/api/settings", json={"threshold": 0.5, "by_itself": False}).json()
+    assert (answer["threshold"], answer["by_itself"]) == (0.5, False)
+    few = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["pictures"])
+    page.post("/api/settings", json={"threshold": -1.0})
+    many = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["pictures"])
+    assert many > few
+    page.post("/api/settings", json={"threshold": 0.0, "by_itself": True})
+
+
+def test_pictures_are_served_by_their_number_and_only_once(page: TestClient) -> None:
+    image = page.get("/api/pictures/1/image")
+    assert (image.status_code, image.headers["content-type"]) == (200, "image/jpeg")
+    again = page.get("/api/pictures/1/image", headers={"If-None-Match": image.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert page.get("/api/pictures/1/thumbnail").headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/pictures/999",
+        "/api/pictures/999/image",
+        "/api/pictures/0/image",
+        "/api/pictures/..%2f..%2fetc%2fpasswd/image",
+        "/api/pictures/1e3/thumbnail",
+        "/api/pictures/99999999999999999999999/image",
+        "/api/export/../../studio.sqlite",
+        "/api/export/secrets",
+        "/static/../studio/app.py",
+        "/static/%2e%2e/studio/app.py",
+        "/static/..%2f..%2f__init__.py",
+        "/static//etc/passwd",
+        "/.sppnet/studio.sqlite",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+def test_no_path_leads_to_another_file(page: TestClient, path: str) -> None:
+    answer = page.get(path)
+    assert answer.status_code in (404, 422), answer.text
+    assert b"root:" not in answer.content
+    assert b"import" not in answer.content
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("{", 422),
+        ("[]", 422),
+        ('{"what": "x", "changes": []}', 422),
+        ('{"what": "x", "changes": [{"do": "drop table"}]}', 422),
+        ('{"what": "x", "changes": [{"do": "remove", "box": "1 or 1"}]}', 422),
+        ('{"what": "x", "changes": [{"do": "remove", "box": 12345}]}', 404),
+        ('{"what": "x", "changes": [{"do": "remove", "box": 1e40}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [NaN, 0, 1, 1]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [9, 9, 1, 1]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [1, 1, 1e400, 9]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "picture": 77, "label": 1, "edges": [1, 1, 9, 9]}]}', 404),
+        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 77, "edges": [1, 1, 9, 9]}]}', 404),
+        ('{"what": "x", "changes": [{"do": "add class", "name": "  "}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add class", "name": "a\\u0000b"}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add class", "name": "disc"}]}', 422),
+        ('{"what": "x", "changes": [{"do": "edit class", "label": 1, "colour": "red;"}]}', 422),
+        ('{"what": "x", "picture": 77, "changes": [{"do": "complete", "picture": 1, "complete": true}]}', 404),
+    ],
+)
+def test_bad_changes_are_refused_with_a_reason(page: TestClient, body: str, status: int) -> None:
+    before = page.get("/api/state").json()
+    answer = page.post("/api/changes", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert answer.json()["detail"]
+    after = page.get("/api/state").json()
+    assert [after[key] for key in ("classes", "pictures", "undo")] == [
+        before[key] for key in ("classes", "pictures", "undo")
+    ]
+
+
+def test_nothing_to_export_is_said(shapes: Path, tmp_path: Path) -> None:
+    shutil.copy(shapes / "JPEGImages/00.png", tmp_path)
+    with TestClient(studio_app(Session(tmp_path)), base_url=ADDRESS) as page:
+        for name, reason in (("voc", "a labelled picture"), ("model", "a detector")):
+            answer = page.get(f"/api/export/{name}")
+            assert answer.status_code == 409
+            assert f"studio: there must be {reason}, got none." in answer.json()["detail"]
+        assert page.get("/api/export/counts").text == "picture,complete\n00.png,no\n"
+        assert not list((tmp_path / ".sppnet").glob("export-*"))
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 400),
+        ({"Host": "127.0.0.1.evil.example:8770"}, 400),
+        ({"Host": "[::1"}, 400),
+        ({"Host": ""}, 400),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Origin": "https://127.0.0.1:8770"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Length": str(MAX_BODY + 1)}, 413),
+        ({"Content-Length": "9" * 5000}, 413),
+        ({}, 200),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_only_pages_of_this_server_may_change_anything(page: TestClient, headers: dict[str, str], status: int) -> None:
+    answer = page.post("/api/teach", content="{}", headers={"Content-Type": "application/json", **headers})
+    assert answer.status_code == status, answer.text
+
+
+def test_a_body_without_a_length_is_refused(page: TestClient) -> None:
+    answer = page.post("/api/teach", content=iter([b"{}"]), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 411
+
+
+def test_other_sites_cannot_show_the_pictures(page: TestClient) -> None:
+    assert page.get("/api/pictures/1/image", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    headers = page.get("/").headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+# The command
+
+
+def test_a_port_that_is_taken_is_said(root: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ArgumentError, match=f"studio: port must be a free port, got {port}: Address already in use."
+        ):
+            serve_studio(root, port=port)

@@ -1,0 +1,345 @@
+"""The studio in a real browser, and its process killed."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from sppnet.data import Sample, load_detection
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SLOW = 90_000  # milliseconds: learning on a machine that does much else
+
+PAIRS = (
+    ("--ink", "--surface"),
+    ("--ink-soft", "--surface"),
+    ("--ink-soft", "--ground"),
+    ("--accent", "--surface"),
+    ("--on-accent", "--accent"),
+    ("--bad", "--bad-soft"),
+    ("--good", "--surface"),
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, as .ci/run does")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Studio:
+    """The command ``sppnet studio`` in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "sppnet.cli",
+            "studio",
+            str(self.folder),
+            "--no-browser",
+            "--port",
+            str(self.port),
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("The studio is at http://127.0.0.1:"), line
+        self.address = line.split()[-1]
+        self.port = int(self.address.rsplit(":", 1)[1])
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+def _opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
+    """Open a page; return it, and the list that its errors and its requests to other hosts go to."""
+    page = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True, **options).new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith((address, "blob:")) else wrong.append(asked.url))
+    page.goto(address)
+    return page, wrong
+
+
+def _asked(page: Page, path: str) -> Any:
+    return page.evaluate("path => fetch(path).then(answer => answer.json())", path)
+
+
+def _until(holds: Callable[[], Any]) -> Any:
+    end = time.monotonic() + SLOW / 1000
+    while not (value := holds()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def _drag(page: Page, size: tuple[int, int], edges: list[float]) -> None:
+    """Draw a box by mouse, Shift held so that no chosen box is moved instead."""
+    frame = page.locator("#stage").bounding_box()
+    assert frame is not None
+    height, width = size
+    scale = min((frame["width"] - 24) / width, (frame["height"] - 24) / height)
+    left, top = (frame["x"] + (frame["width"] - width * scale) / 2, frame["y"] + (frame["height"] - height * scale) / 2)
+    page.keyboard.down("Shift")
+    page.mouse.move(left + edges[0] * scale, top + edges[1] * scale)
+    page.mouse.down()
+    page.mouse.move(left + edges[2] * scale, top + edges[3] * scale, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+
+
+def _labels(page: Page) -> dict[str, Any]:
+    """Return all that a person said, as the studio has it."""
+    state = _asked(page, "/api/state")
+    boxes = {
+        each["name"]: _asked(page, f"/api/pictures/{each['id']}")["boxes"]
+        for each in state["pictures"]
+        if each["objects"] or each["rejected"]
+    }
+    complete = [each["name"] for each in state["pictures"] if each["complete"]]
+    return {"classes": state["classes"], "boxes": boxes, "complete": complete, "undo": state["undo"]}
+
+
+def _taught(page: Page) -> None:
+    """Wait until the detector has learnt all, and its suggestions for the open picture are shown."""
+    _until(
+        lambda: (now := _asked(page, "/api/state")["status"])["taught"] and not now["behind"] and not now["learning"]
+    )
+    expect(page.locator("#said")).to_contain_text("Learnt from", timeout=SLOW)
+    expect(page.locator("#said")).not_to_contain_text("Learning", timeout=SLOW)
+
+
+def test_thirty_pictures_taught_killed_and_exported(browser: Browser, shared_data: Path, tmp_path: Path) -> None:
+    data = load_detection(shared_data / "bccd", split="train")
+    truth = {sample.path.name: sample for sample in data.samples[:30]}
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for sample in truth.values():
+        shutil.copy(sample.path, folder)
+    studio = Studio(folder)
+    page, wrong = _opened(browser, studio.address)
+    page.get_by_label("Name of the class", exact=True).first.fill("red cell")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator("#classes")).to_contain_text("red cell")
+
+    for number in range(3):
+        sample = truth[page.locator("#picture-name").inner_text()]
+        _draw_cells(page, sample, data.classes.index("RBC"))
+        if number < 2:
+            page.keyboard.press("PageDown")
+    _taught(page)
+
+    # Accept one suggestion, reject another, each by one key.
+    page.locator("#stage").focus()
+    _until(lambda: page.locator("#boxes .suggested").count() >= 2)
+    page.keyboard.press("j")
+    before = page.locator("#boxes .suggested").count()
+    page.keyboard.press("a")
+    expect(page.locator("#undo")).to_have_attribute("title", "Undo: Accept a red cell")
+    page.keyboard.press("r")
+    expect(page.locator("#undo")).to_have_attribute("title", "Undo: Reject a red cell")
+    expect(page.locator("#boxes .rejected")).to_have_count(1)
+    assert before >= 2
+    _taught(page)
+
+    said = _labels(page)
+    assert sum(len(boxes) for boxes in said["boxes"].values()) == 3 * 3 + 2
+    studio.kill()
+    expect(page.get_by_text("The studio does not answer.")).to_be_visible(timeout=SLOW)
+    studio.start()
+    expect(page.get_by_text("The studio does not answer.")).to_be_hidden(timeout=SLOW)
+    page.reload()
+    expect(page.locator("#gallery-count")).to_have_text("3 of 30 labelled")
+    assert _labels(page) == said
+    _taught(page)
+
+    page.get_by_role("button", name="Export").click()
+    exported = _read_back(page, tmp_path)
+    expected = {
+        name: [box["edges"] for box in boxes if box["kind"] == "object"] for name, boxes in said["boxes"].items()
+    }
+    assert {sample.path.name: len(sample.boxes) for sample in exported} == {
+        name: len(rows) for name, rows in expected.items()
+    }
+    for sample in exported:
+        assert np.abs(np.array(expected[sample.path.name]) - sample.boxes).max() < 1  # VOC counts whole pixels
+    assert wrong == []
+    page.close()
+    assert studio.interrupt() in (0, 130, -signal.SIGINT)
+
+
+def _draw_cells(page: Page, sample: Sample, label: int) -> None:
+    """Draw boxes around the picture's first three cells, and check where they came to lie."""
+    drawn = sample.boxes[sample.labels == label][:3].tolist()
+    for number, edges in enumerate(drawn, start=1):
+        _drag(page, sample.size, edges)
+        expect(page.locator("#boxes .object")).to_have_count(number)
+    picture = next(each for each in _asked(page, "/api/state")["pictures"] if each["name"] == sample.path.name)
+    boxes = [box["edges"] for box in _asked(page, f"/api/pictures/{picture['id']}")["boxes"]]
+    assert np.abs(np.array(boxes) - drawn).max() < 1.5  # the mouse stands on whole pixels of the screen
+
+
+def _read_back(page: Page, folder: Path) -> tuple[Sample, ...]:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="VOC").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        archive.extractall(folder / "export")
+    return load_detection(folder / "export", split="train").samples
+
+
+@pytest.fixture
+def small(shapes: Path, tmp_path: Path) -> Iterator[Studio]:
+    """Run the studio on twelve small pictures without labels."""
+    folder = tmp_path / "small"
+    shutil.copytree(shapes / "JPEGImages", folder)
+    studio = Studio(folder)
+    yield studio
+    studio.kill()
+
+
+def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
+    page, wrong = _opened(browser, small.address)
+    expect(page.locator("#first-class-name")).to_be_focused()
+    page.keyboard.type("disc")
+    page.keyboard.press("Enter")
+    expect(page.locator("#stage")).to_be_focused()
+    page.keyboard.press("n")
+    expect(page.locator("#boxes .object")).to_have_count(1)
+    (before,) = _edges(page)
+    for key in ("ArrowLeft", "ArrowLeft", "Control+ArrowUp", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    after = [before[0] - 2, before[1] - 10, before[2] - 2 + 1, before[3] - 10]
+    _until(lambda: np.abs(np.subtract(_edges(page)[0], after)).max() < 0.11)
+    page.keyboard.press("z")
+    _until(lambda: _edges(page) == [before])  # all the arrows were one step
+    page.keyboard.press("Control+Shift+Z")
+    _until(lambda: np.abs(np.subtract(_edges(page)[0], after)).max() < 0.11)
+
+    page.get_by_label("Name of another class").fill("square")
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes .choose")).to_have_count(2)
+    expect(page.locator("#stage")).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("2")
+    expect(page.locator("#boxes .object")).to_contain_text("square")
+    page.keyboard.press("c")
+    expect(page.locator("#complete")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Delete")
+    expect(page.locator("#boxes .object")).to_have_count(0)
+    name = page.locator("#picture-name").inner_text()
+    page.keyboard.press("PageDown")
+    expect(page.locator("#picture-name")).not_to_have_text(name)
+    page.keyboard.press("z")  # goes back to where it happened
+    expect(page.locator("#picture-name")).to_have_text(name)
+    expect(page.locator("#boxes .object")).to_have_count(1)
+    assert wrong == []
+    page.close()
+
+
+def _edges(page: Page) -> list[list[float]]:
+    shown = page.evaluate("import('/static/studio/model.js').then(({ model }) => model.open)")
+    return [box["edges"] for box in _asked(page, f"/api/pictures/{shown}")["boxes"]]
+
+
+def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
+    page, wrong = _opened(browser, small.address)
+    page.locator("#first-class-name").fill("disc")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator("#classes")).to_contain_text("disc")
+    size = page.locator("#picture-facts").inner_text().split()
+    width, height = int(size[0]), int(size[2])
+    _drag(page, (height, width), [20, 20, 60, 50])
+    expect(page.locator("#boxes .object")).to_have_count(1)
+    frame = page.locator("#stage").bounding_box()
+    assert frame is not None
+    scale = min((frame["width"] - 24) / width, (frame["height"] - 24) / height)
+    left = frame["x"] + (frame["width"] - width * scale) / 2
+    top = frame["y"] + (frame["height"] - height * scale) / 2
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        page.mouse.move(left + start[0] * scale, top + start[1] * scale)
+        page.mouse.down()
+        page.mouse.move(left + end[0] * scale, top + end[1] * scale, steps=3)
+        page.mouse.up()
+
+    drag((40, 35), (50, 45))  # from inside: moves
+    _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 70, 60])).max() < 1)
+    drag((70, 60), (90, 80))  # its corner
+    _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 90, 80])).max() < 1)
+    drag((30, 55), (500, 55))  # its left side, farther than the box reaches
+    _until(lambda: _edges(page)[0][2] - _edges(page)[0][0] < 4)
+    assert wrong == []
+    page.close()
+
+
+def test_every_control_has_a_name_and_both_themes_have_contrast(browser: Browser, small: Studio) -> None:
+    for scheme in ("light", "dark"):
+        page, wrong = _opened(browser, small.address, color_scheme=scheme)
+        expect(page.locator("#pictures .picture")).to_have_count(12)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, a, [role=option], [role=tab], canvas")]
+                .filter((each) => each.checkVisibility())
+                .filter((each) => !(each.innerText?.trim() || each.getAttribute("aria-label") || each.labels?.length))
+                .map((each) => each.outerHTML)"""
+        )
+        assert nameless == []
+        for text, ground in PAIRS:
+            assert _contrast(page, text, ground) >= 4.5, (scheme, text, ground)
+        assert wrong == []
+        page.close()
+
+
+def _contrast(page: Page, text: str, ground: str) -> float:
+    def light(name: str) -> float:
+        colour = page.evaluate(
+            """(name) => { const each = document.createElement("i"); each.style.color = `var(${name})`;
+                document.body.append(each); const is = getComputedStyle(each).color; each.remove(); return is; }""",
+            name,
+        )
+        parts = np.array([int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]) / 255
+        return float(
+            np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+        )
+
+    bright, dark = sorted((light(text), light(ground)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
