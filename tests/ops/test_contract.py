@@ -20,6 +20,8 @@ MODES: list[Mode] = ["max", "average"]
 COMPILERS = ["aot_eager", *(["inductor"] if shutil.which("g++") or shutil.which("clang++") else [])]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
+# PyTorch's own check looks at the gradient of a tensor that is no leaf.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -36,8 +38,6 @@ def numbered_windows(count: int) -> Tensor:
 # The operator
 
 
-# PyTorch's own check looks at the gradient of a tensor that is no leaf.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @each_mode
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 1, 8, 8)])
 @pytest.mark.parametrize("count", [0, 4])
@@ -52,6 +52,16 @@ def test_the_backward_operator_keeps_pytorchs_rules(dtype: torch.dtype, mode: Mo
     features, windows = random_map(2, 3, 8, 9).to(dtype), numbered_windows(4)
     torch.library.opcheck(pool, (features, windows, [3, 1], mode, ""))
     torch.library.opcheck(pool_backward, (torch.ones(4, 10, 3, dtype=dtype), features, windows, [3, 1], mode, ""))
+
+
+@each_mode
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_operators_foretell_the_layout_of_their_results(layout: torch.memory_format, mode: Mode) -> None:
+    features, windows = random_map(2, 3, 8, 9).contiguous(memory_format=layout), numbered_windows(4)
+    torch.library.opcheck(pool, (features.requires_grad_(), windows, [3, 1], mode, ""))
+    inputs = (torch.ones(4, 10, 3), features.detach(), windows, [3, 1], mode, "")
+    torch.library.opcheck(pool_backward, inputs)
+    assert pool_backward(*inputs).is_contiguous(memory_format=layout)
 
 
 def test_a_second_derivative_is_refused_and_not_zero() -> None:

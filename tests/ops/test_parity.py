@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_pool
 
-from sppnet.ops import Backend, Mode, bins, pool_image, pool_windows
+from sppnet.ops import Backend, Mode, bins, cpu_numba, pool_image, pool_windows
 
 GOLDEN = np.load(Path(__file__).parent / "authors_pooling.npz")
 BACKENDS: list[Backend | None] = [None, "reference"]
@@ -225,6 +225,29 @@ def test_nan_beside_infinity_is_nan(backend: Backend | None) -> None:
         assert pool_image(features, levels=(2, 1), backend=backend)[:, -1].isnan().all()
 
 
+@pytest.mark.parametrize("backend", [None, "triton"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_special_values_of_every_type_pass_alike(dtype: torch.dtype, backend: Backend | None) -> None:
+    draw = torch.Generator().manual_seed(1)
+    values = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-7, -1.0, torch.finfo(dtype).max])
+    features = values[torch.randint(0, len(values), (3, 9, 8), generator=draw)].to(dtype)
+    windows = random_windows(20, 9, 8)
+    expected = pool_windows(features, windows, levels=(3, 2, 1), backend="reference")
+    same(pool_windows(features, windows, levels=(3, 2, 1), backend=backend), expected)
+
+
+@pytest.mark.parametrize("backend", [None, "reference", "triton"])
+@pytest.mark.parametrize("zeros", [[-0.0, 0.0], [0.0, -0.0], [-0.0, -0.0]])
+def test_both_zeros_are_one_and_the_first_has_the_gradient(zeros: list[float], backend: Backend | None) -> None:
+    leaf = torch.tensor([[[-1.0, *zeros]]], requires_grad=True)
+    pooled = pool_image(leaf, levels=(1,), backend=backend)
+    assert pooled.item() == 0
+    assert not pooled.signbit().any()
+    (found,) = torch.autograd.grad(pooled.sum(), leaf)
+    assert found.flatten().tolist() == [0, 1, 0]
+    assert torch.equal(found, gradient(lambda maps: F.adaptive_max_pool2d(maps, 1), leaf) * -1 / 30)
+
+
 def test_the_first_nan_has_the_gradient_in_both() -> None:
     features, windows = whole_numbers(2, 9, 9), random_windows(20, 9, 9)
     features[torch.rand(features.shape, generator=torch.Generator().manual_seed(1)) < 0.2] = float("nan")
@@ -341,6 +364,65 @@ def test_memory_layout_changes_nothing(layout: Callable[[Tensor], Tensor], mode:
     same(found, expected)
 
 
+@each_mode
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_the_gradient_lies_in_memory_as_the_features_do(layout: Callable[[Tensor], Tensor], mode: Mode) -> None:
+    leaf = layout(random_map(2, 3, 9, 12)).detach().requires_grad_()
+    for backend in (None, "reference"):
+        pooled = pool_image(leaf, levels=(2, 1), mode=mode, backend=backend)  # type: ignore[arg-type]
+        (found,) = torch.autograd.grad(pooled.sum(), leaf)
+        assert found.stride() == torch.empty_like(leaf).stride()
+
+
+GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "bins first": lambda given: given.transpose(1, 2).contiguous().transpose(1, 2),
+    "one number": lambda given: given[:1, :1, :1].expand(given.shape),
+    "every second": lambda given: given.repeat_interleave(2, 1)[:, ::2],
+}
+
+
+@both
+@each_mode
+@pytest.mark.parametrize("layout", GRADIENTS.values(), ids=GRADIENTS.keys())
+def test_gradients_may_come_in_any_layout(
+    layout: Callable[[Tensor], Tensor], mode: Mode, backend: Backend | None
+) -> None:
+    leaf, windows = whole_numbers(20, 9, 12).requires_grad_(), random_windows(10, 9, 12)
+    pooled = pool_windows(leaf, windows, levels=(4, 2, 1), mode=mode, backend=backend)
+    given = layout(whole_numbers(*pooled.shape))
+    found = torch.autograd.grad(pooled, leaf, given, retain_graph=True)
+    same(found[0], torch.autograd.grad(pooled, leaf, given.contiguous())[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 16, 64, 128, 144, 250, 256, 320])
+def test_results_past_the_cache_are_the_same(
+    channels: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, windows = random_map(channels, 12, 13, dtype=dtype), random_windows(30, 12, 13)
+    expected = pool_windows(features, windows, levels=(3, 2, 1))
+    monkeypatch.setattr("sppnet.ops.cpu_numba.WORTH_STREAMING", 0)
+    memory = torch.full((30 * 14 * channels + 64,), torch.nan, dtype=dtype)
+    for shift in (0, 1):  # the second does not begin a line of the cache
+        out = memory[shift : shift + expected.numel()].view(30, 14, channels)
+        same(pool_windows(features, windows, levels=(3, 2, 1), out=out), expected)
+        assert memory[shift + expected.numel() :].isnan().all()
+        memory.fill_(torch.nan)
+
+
+def test_results_may_lie_further_than_31_bits_count() -> None:
+    # 167,773 windows of 50 bins and 256 channels pass 2^31 numbers; of all but the last, memory is never touched.
+    features, last = random_map(256, 6, 6, dtype=torch.bfloat16), 167_800
+    try:
+        pooled = torch.empty(last + 1, 50, 256, dtype=torch.bfloat16)
+    except RuntimeError:
+        pytest.skip("the system promises no 4.3 GB of memory")
+    work = cpu_numba._work(features[None], np.array([[0, 0, 0, 6, 6]]), PYRAMID, width=cpu_numba.WIDE)
+    work = work._replace(rows=np.array([last]))
+    cpu_numba._pool(work, (1, 1, True), cpu_numba._tables(work, features.dtype), pooled, 0, work.blocks)
+    same(pooled[last].T, pool_image(features, backend="reference"))
+
+
 @both
 def test_windows_may_be_a_strided_view(backend: Backend | None) -> None:
     batch, windows = random_map(1, 3, 11, 9), F.pad(random_windows(20, 11, 9), (1, 0))
@@ -358,9 +440,11 @@ def test_features_and_windows_are_left_as_they_were(mode: Mode) -> None:
     assert torch.equal(windows, windows_before)
 
 
+@pytest.mark.usefixtures("eager_threads")
 @each_mode
-@pytest.mark.parametrize("channels", [1, 2, 7, 33])
+@pytest.mark.parametrize("channels", [1, 2, 7, 33, 70])
 def test_gradients_of_any_number_of_channels_are_shared_among_threads(channels: int, mode: Mode) -> None:
+    torch.set_num_threads(2)
     features, windows = whole_numbers(channels, 8, 8), torch.tensor([[0, 0, 8, 8], [4, 2, 6, 4], [1, 1, 2, 2]])
     found, expected = gradients_of_both(features, windows, (2, 1), mode)
     assert torch.equal(found, expected)
@@ -395,19 +479,28 @@ def test_every_cell_of_the_output_is_written(levels: tuple[int, ...], mode: Mode
     torch.testing.assert_close(found, expected, rtol=0 if mode == "max" else 1e-6, atol=0)
 
 
+@pytest.fixture
+def eager_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads share even the little work of a test."""
+    monkeypatch.setattr("sppnet.ops.cpu_numba.WORTH_THREADS", 0)
+
+
+@pytest.mark.usefixtures("eager_threads")
 @each_mode
-def test_the_number_of_threads_changes_no_bit(mode: Mode) -> None:
-    features, windows = random_map(7, 20, 20), random_windows(100, 20, 20)
+@pytest.mark.parametrize(("channels", "count"), [(7, 100), (300, 100), (300, 1)])
+def test_the_number_of_threads_changes_no_bit(channels: int, count: int, mode: Mode) -> None:
+    features, windows = random_map(channels, 20, 20), random_windows(count, 20, 20)
     found = []
-    for threads in (1, 2, 64):
+    for threads in (1, 2, 5, 64):
         torch.set_num_threads(threads)
         found.append(pool_windows(features, windows, mode=mode))
         found.append(gradient(lambda leaf: pool_windows(leaf, windows, mode=mode), features))
-    for again in (2, 4):
+    for again in (2, 4, 6):
         assert torch.equal(found[0], found[again])
         assert torch.equal(found[1], found[again + 1])
 
 
+@pytest.mark.usefixtures("eager_threads")
 def test_two_threads_at_once_each_get_their_own_answer() -> None:
     torch.set_num_threads(2)
     windows = random_windows(50, 20, 20)
@@ -428,7 +521,7 @@ FORKED = """
 import multiprocessing, numpy, torch
 from sppnet.ops import pool_image
 torch.set_num_threads(2)
-features = torch.from_numpy(numpy.arange(64 * 90 * 100, dtype=numpy.float32).reshape(64, 90, 100))
+features = torch.from_numpy(numpy.arange(256 * 90 * 100, dtype=numpy.float32).reshape(256, 90, 100))
 
 def right(_):  # torch's own threads would not outlive a fork: nothing else is computed by it
     return bool((pool_image(features).numpy()[:, -1] == features.numpy()[:, -1, -1]).all())

@@ -32,7 +32,7 @@ NARROW: Final = 128
 MOST_TABLES: Final = 3  # blocks of up to 8 x 8 cells
 WORTH_TABLES: Final = 3.0  # how many times windows must cover their cells before a table of them is made
 WORTH_SHARING: Final = 1.5  # the same, before cells are copied once for all windows
-WORTH_THREADS: Final = 1 << 19  # numbers read and written before a second thread pays
+WORTH_THREADS: Final = 1 << 21  # numbers read and written before a second thread pays
 WORTH_STREAMING: Final = 1 << 23  # bytes written before they go past the cache
 
 Strides = tuple[int, ...]
@@ -50,6 +50,7 @@ class _Work(NamedTuple):
     channels: int
     lanes: int  # channels a block
     blocks: int
+    depth: int  # tables of maxima beside the cells themselves
     infinity: int
 
 
@@ -60,15 +61,13 @@ def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str,
     if mode == "average":
         _average(features, windows, tuple(levels), pooled)
         return
-    rows = windows.numpy()
-    work = _work(features, rows, tuple(levels), width=WIDE, alone=_coverage(rows) < WORTH_SHARING)
-    depth = _depth(rows, max(levels))
+    work = _work(features, windows.numpy(), tuple(levels), width=WIDE, apart=True)
     pairs = len(work.groups) * work.blocks
     threads = _threads(features.numel() + pooled.numel())
     parts = 1 if pairs >= 4 * threads else threads // gcd(pairs, threads)
 
     def some(first: int, end: int) -> None:
-        _pool(work, (depth, parts, 1, True), _tables(work, features.dtype, depth), pooled, first, end)
+        _pool(work, (parts, 1, True), _tables(work, features.dtype), pooled, first, end)
 
     _share(some, pairs * parts, threads)
 
@@ -80,13 +79,12 @@ def chunks(features: Tensor, windows: Tensor, levels: Sequence[int], *, size: in
         yield buffer
         return
     work = _work(features, windows.numpy(), tuple(levels), width=WIDE)
-    depth = _depth(windows.numpy(), max(levels))
-    tables = _tables(work, features.dtype, depth, slots=work.blocks)
+    tables = _tables(work, features.dtype, slots=work.blocks)
     for first in range(0, len(windows), size):
         part = buffer[: min(size, len(windows) - first)]
         groups = work.groups.copy()
         groups[:, 5:] = first, first + len(part)
-        now, options = work._replace(groups=groups, rows=work.rows - first), (depth, 1, work.blocks, first == 0)
+        now, options = work._replace(groups=groups, rows=work.rows - first), (1, work.blocks, first == 0)
         _share(partial(_pool, now, options, tables, part), work.blocks, _threads(part.numel()))
         yield part
 
@@ -105,17 +103,33 @@ def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequen
 # What kernels read
 
 
-def _work(features: Tensor, windows: Whole, levels: tuple[int, ...], *, width: int, alone: bool = False) -> _Work:
-    """Lay out the pooling of windows (R, 5) in blocks of ``width`` bytes of channels at most."""
-    groups, rows = window_groups(windows, alone=alone)
+def _work(features: Tensor, windows: Whole, levels: tuple[int, ...], *, width: int, apart: bool = False) -> _Work:
+    """Lay out the pooling of windows (R, 5) in blocks of ``width`` bytes of channels at most.
+
+    Windows of one map share its cells, unless they may be kept ``apart`` and hold fewer cells than they would share.
+    """
+    groups, rows = window_groups(windows, alone=False)
+    areas = _areas(windows)
+    coverage = areas.sum() / _areas(groups[:, [0, 2, 1, 4, 3]]).sum()
+    if apart and coverage < WORTH_SHARING:
+        groups, rows = window_groups(windows, alone=True)
+    depth = min(int(np.log2(max(np.sqrt(areas.mean()) / max(levels), 1.0))), MOST_TABLES)
     size, channels = features.element_size(), features.shape[1]
     line = LINE // size
     lanes = min(width // size, -(-channels // line) * line)
-    infinity = int(_bits(torch.tensor(torch.inf, dtype=features.dtype)).item())
-    edges = window_edges(windows[rows], levels)
     cells, strides = _flat(_bits(features.detach()))
     return _Work(
-        cells, strides, groups, rows, edges, nested_plan(levels), channels, lanes, -(-channels // lanes), infinity
+        cells=cells,
+        strides=strides,
+        groups=groups,
+        rows=rows,
+        edges=window_edges(windows[rows], levels),
+        plan=nested_plan(levels),
+        channels=channels,
+        lanes=lanes,
+        blocks=-(-channels // lanes),
+        depth=depth if coverage >= WORTH_TABLES * depth else 0,
+        infinity=int(_bits(torch.tensor(torch.inf, dtype=features.dtype)).item()),
     )
 
 
@@ -130,29 +144,16 @@ def _flat(array: Tensor) -> tuple[NDArray[Any], Strides]:
     return torch.as_strided(array, (span,), (1,), array.storage_offset()).numpy(), array.stride()
 
 
-def _tables(work: _Work, dtype: torch.dtype, depth: int, *, slots: int = 1) -> NDArray[Any]:
+def _tables(work: _Work, dtype: torch.dtype, *, slots: int = 1) -> NDArray[Any]:
     """Take memory for ``slots`` blocks' tables of the largest group; vectors are read past the last cell."""
-    cells = int(((work.groups[:, 3] - work.groups[:, 1]) * (work.groups[:, 4] - work.groups[:, 2])).max())
-    size = (1 + depth) * cells * work.lanes
+    cells = int(_areas(work.groups[:, [0, 2, 1, 4, 3]]).max())
+    size = (1 + work.depth) * cells * work.lanes
     return np.asarray(_bits(torch.empty(slots * size + WIDE, dtype=dtype)).numpy())
 
 
 def _areas(windows: Whole) -> NDArray[np.float64]:
     areas: NDArray[np.float64] = (windows[:, 3] - windows[:, 1]).astype(np.float64) * (windows[:, 4] - windows[:, 2])
     return areas
-
-
-def _coverage(windows: Whole) -> float:
-    """Return how many times, on the average, windows cover the cells of the rectangle that holds them all."""
-    groups, _ = window_groups(windows, alone=False)
-    return float(_areas(windows).sum() / _areas(groups[:, [0, 2, 1, 4, 3]]).sum())
-
-
-def _depth(windows: Whole, finest: int) -> int:
-    """Return how many tables of maxima pay beside the cells themselves."""
-    side = float(np.sqrt(_areas(windows).mean())) / finest
-    depth = min(int(np.log2(max(side, 1.0))), MOST_TABLES)
-    return depth if _coverage(windows) >= WORTH_TABLES * depth else 0
 
 
 # Threads
@@ -180,30 +181,17 @@ def _share(some: Callable[[int, int], None], tasks: int, threads: int) -> None:
 
 
 def _pool(
-    work: _Work, options: tuple[int, int, int, bool], tables: NDArray[Any], pooled: Tensor, first: int, end: int
+    work: _Work, options: tuple[int, int, bool], tables: NDArray[Any], pooled: Tensor, first: int, end: int
 ) -> None:
     """Run the kernel on some tasks: a group of windows, a block of channels, a part of the windows."""
-    whole = pooled.data_ptr() % LINE == 0 and work.channels * pooled.element_size() % LINE == 0
-    streaming = whole and pooled.numel() * pooled.element_size() >= WORTH_STREAMING
-    own = np.asarray(_bits(torch.empty((pooled.shape[1] + 1) * WIDE // pooled.element_size(), dtype=pooled.dtype)))
+    size, count = pooled.element_size(), pooled.shape[1]
+    whole = pooled.data_ptr() % LINE == 0 and work.channels * size % LINE == 0
+    streaming = whole and pooled.numel() * size >= WORTH_STREAMING
+    own = _bits(torch.empty((count + 1) * WIDE // size, dtype=pooled.dtype)).numpy()
     sizes = (work.channels, work.lanes, work.blocks, work.infinity)
-    kernel_options = (*options, streaming)
+    arrays = (work.cells, work.strides, work.groups, work.rows, work.edges, work.plan)
     out = _bits(pooled).view(-1).numpy()
-    _pool_max(
-        work.cells,
-        work.strides,
-        work.groups,
-        work.rows,
-        work.edges,
-        work.plan,
-        sizes,
-        kernel_options,
-        tables,
-        own,
-        out,
-        first,
-        end,
-    )
+    _pool_max(*arrays, sizes, (work.depth, *options, streaming), tables, own, out, first, end)
 
 
 @numba.njit(cache=True)
@@ -355,7 +343,7 @@ def _pool_max(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 def _max_gradient(given: Tensor, cells: Tensor, windows: Whole, levels: tuple[int, ...], found: Tensor) -> None:
     """Add what is ``given`` (R, B, C) to ``found`` (N, C, H, W) at the cells that are the bins' maxima."""
-    work = _work(cells, windows, levels, width=NARROW)
+    work = _work(cells, windows, levels, width=NARROW)._replace(depth=0)
     sizes = (work.channels, work.lanes, work.blocks, work.infinity)
     gradient, gradient_strides = _flat(given)
     into, into_strides = _flat(found)
@@ -364,7 +352,7 @@ def _max_gradient(given: Tensor, cells: Tensor, windows: Whole, levels: tuple[in
 
     def some(first: int, end: int) -> None:
         # Each thread has blocks of its own, so that no two add to one cell, and sums have one order.
-        table = _tables(work, cells.dtype, 0)
+        table = _tables(work, cells.dtype)
         sums = torch.empty(len(table), dtype=cells.dtype).numpy()
         maxima, places = (np.empty(given.shape[1] * lanes, dtype=table.dtype) for _ in range(2))
         arrays = (work.cells, work.groups, work.rows, work.edges, work.plan, gradient, into)
