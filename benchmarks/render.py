@@ -1,10 +1,85 @@
-"""README's table of results, rendered from ``results/``."""
+"""Tables rendered from ``results/``: README's, and those of the pooling on the benchmarks' own page."""
 
 from typing import Any
 
 from benchmarks import records
 
 BEGIN, END = "<!-- results: rendered by 'make bench' -->", "<!-- end of results -->"
+
+POOLING_BEGIN, POOLING_END = "<!-- pooling: rendered by 'make bench' -->", "<!-- end of pooling -->"
+POOLING_PAGE = records.ROOT / "benchmarks" / "README.md"
+
+
+def update_pooling() -> None:
+    """Write the tables between the two markers of the benchmarks' page."""
+    POOLING_PAGE.write_text(rendered_pooling(POOLING_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rendered_pooling(page: str) -> str:
+    """Return the benchmarks' page with the tables of the pooling made anew from the results."""
+    record = records.read("pooling")
+    before, rest = page.split(POOLING_BEGIN)
+    _, after = rest.split(POOLING_END)
+    return f"{before}{POOLING_BEGIN}\n{_pooling(record['figures']) if record else ''}{POOLING_END}{after}"
+
+
+def _pooling(figures: dict[str, Any]) -> str:
+    first = figures["first call of a process, seconds"]
+    rows = [
+        "| windows, short side, threads | ms | `roi_pool` x 4 | adaptive in a loop | one write | bfloat16 |",
+        "|---|---|---|---|---|---|",
+        *(
+            _windows_row(name, row)
+            for name, row in figures.items()
+            if name.endswith("threads") and "one write of the output" in row
+        ),
+        "",
+        "| with gradient: windows, short side, threads | ms | `roi_pool` x 4 |",
+        "|---|---|---|",
+        *(_gradient_row(name, row) for name, row in figures.items() if "windows" in name and name.endswith("gradient")),
+        "",
+        "| 32 maps of 256 x 13 x 13 | ms | `adaptive_max_pool2d` x 4 |",
+        "|---|---|---|",
+        *(row for name, kinds in figures.items() if name.startswith("whole maps") for row in _maps_rows(name, kinds)),
+        "",
+        f"Two threads over one: {figures['two threads over one, short side 600']:.2f} times as fast at 600, "
+        f"{figures['two threads over one, short side 1200']:.2f} at 1200. The first call of a process takes "
+        f"{first['nothing compiled']:.1f} s where nothing was compiled before, "
+        f"{first['compiled by an earlier process']:.2f} s later.",
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _windows_row(name: str, row: dict[str, Any]) -> str:
+    looped = row.get("adaptive_max_pool2d in a loop")
+    cells = [
+        _label(name),
+        f"{row['sppnet']['median_ms']:.1f}",
+        f"{row['roi_pool x 4']['over_sppnet']:.0f}",
+        f"{looped['over_sppnet']:.0f}" if looped else "",
+        f"{row['one write of the output']['over_sppnet']:.2f}",
+        f"{row['sppnet, bfloat16']['over_sppnet']:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _gradient_row(name: str, row: dict[str, Any]) -> str:
+    ratio = row["roi_pool x 4"]["over_sppnet"]
+    label = _label(name).removesuffix(", with gradient")
+    return f"| {label} | {row['sppnet']['median_ms']:.0f} | {ratio:.1f} |"
+
+
+def _maps_rows(name: str, kinds: dict[str, Any]) -> list[str]:
+    threads = name.split(", ")[1]
+    return [
+        f"| {kind}, {threads} | {row['sppnet']['median_ms']:.1f} | "
+        f"{row['adaptive_max_pool2d x 4']['over_sppnet']:.2f} |"
+        for kind, row in kinds.items()
+    ]
+
+
+def _label(name: str) -> str:
+    return name.replace(" windows", "").replace("short side ", "").replace(" threads", "")
 
 
 def update_readme() -> None:

@@ -11,7 +11,7 @@ Threads share blocks and windows; each kernel runs without Python's lock.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from math import gcd
 from typing import Any, Final, NamedTuple
 
@@ -30,8 +30,8 @@ from sppnet.ops.planning import Whole, direct_plan, nested_plan, window_edges, w
 WIDE: Final = 512 if get_host_cpu_features().get("avx512f") else 256
 NARROW: Final = 128
 MOST_TABLES: Final = 3  # blocks of up to 8 x 8 cells
-WORTH_TABLES: Final = 3.0  # how many times windows must cover their cells before a table of them is made
-WORTH_SHARING: Final = 1.5  # the same, before cells are copied once for all windows
+WORTH_TABLES: Final = 8.0  # how many times windows must cover their cells for a first table; each further: its power
+WORTH_SHARING: Final = 1.0  # the same, before cells are copied once for all windows
 WORTH_THREADS: Final = 1 << 21  # numbers read and written before a second thread pays
 WORTH_STREAMING: Final = 1 << 23  # bytes written before they go past the cache
 
@@ -113,7 +113,8 @@ def _work(features: Tensor, windows: Whole, levels: tuple[int, ...], *, width: i
     coverage = areas.sum() / _areas(groups[:, [0, 2, 1, 4, 3]]).sum()
     if apart and coverage < WORTH_SHARING:
         groups, rows = window_groups(windows, alone=True)
-    depth = min(int(np.log2(max(np.sqrt(areas.mean()) / max(levels), 1.0))), MOST_TABLES)
+    side = max(float(np.sqrt(areas.mean())) / max(levels), 1.0)
+    depth = min(int(np.log2(side)), int(np.log(max(coverage, 1.0)) / np.log(WORTH_TABLES)), MOST_TABLES)
     size, channels = features.element_size(), features.shape[1]
     line = LINE // size
     lanes = min(width // size, -(-channels // line) * line)
@@ -128,9 +129,14 @@ def _work(features: Tensor, windows: Whole, levels: tuple[int, ...], *, width: i
         channels=channels,
         lanes=lanes,
         blocks=-(-channels // lanes),
-        depth=depth if coverage >= WORTH_TABLES * depth else 0,
-        infinity=int(_bits(torch.tensor(torch.inf, dtype=features.dtype)).item()),
+        depth=depth,
+        infinity=_infinity(features.dtype),
     )
+
+
+@cache
+def _infinity(dtype: torch.dtype) -> int:
+    return int(_bits(torch.tensor(torch.inf, dtype=dtype)).item())
 
 
 def _bits(numbers: Tensor) -> Tensor:

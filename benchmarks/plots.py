@@ -1,0 +1,75 @@
+"""Plots for the documentation, drawn from ``results/``."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = {  # told apart by those who do not see red and green as two
+    "sppnet": "#0072b2",
+    "sppnet, bfloat16": "#56b4e9",
+    "one write of the output": "#999999",
+    "roi_pool x 4": "#d55e00",
+    "adaptive_max_pool2d in a loop": "#cc79a7",
+}
+WHOLE = ("contiguous", "channels last", "contiguous, with gradient", "channels last, with gradient")
+
+
+def draw_pooling(figures: dict[str, Any], path: Path) -> None:
+    """Draw times of 2,000 windows over the map's size, and how many times as fast as its peers the pooling is."""
+    # The same figures give the same file: no date, no random names in it; letters stay letters.
+    with matplotlib.rc_context({"svg.hashsalt": "sppnet", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        times, ratios = figure.subplots(1, 2)
+        _draw_times(times, figures)
+        _draw_ratios(ratios, figures)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _draw_times(axes: Axes, figures: dict[str, Any]) -> None:
+    sides = sorted(int(name.split()[4].rstrip(",")) for name in figures if _is_forward(name, 2000, threads=1))
+    for name, colour in COLOURS.items():
+        spread = [figures[f"2000 windows, short side {side}, 1 threads"][name] for side in sides]
+        low, high = zip(*(times["quartiles_ms"] for times in spread), strict=True)
+        axes.fill_between(sides, low, high, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(sides, [times["median_ms"] for times in spread], "o-", color=colour, label=name, markersize=3)
+    axes.set(yscale="log", xticks=sides, xlabel="short side of the picture, pixels", ylabel="milliseconds")
+    axes.set_title("2,000 windows, 256 channels, one thread", fontsize=9)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+
+
+def _draw_ratios(axes: Axes, figures: dict[str, Any]) -> None:
+    bars: list[tuple[str, float, str]] = []
+    for name, measured in figures.items():
+        if name.startswith("whole maps"):
+            peer = "adaptive_max_pool2d x 4"
+            bars += [
+                (
+                    f"32 maps, {kind}, {name.split(', ')[1].replace(' threads', ' thr.')}",
+                    measured[kind][peer]["over_sppnet"],
+                    "#cc79a7",
+                )
+                for kind in WHOLE
+            ]
+        elif " windows, " in name:
+            bars.append(
+                (
+                    name.replace("short side ", "").replace(" threads", " thr."),
+                    measured["roi_pool x 4"]["over_sppnet"],
+                    "#d55e00",
+                )
+            )
+    bars.sort(key=lambda bar: bar[1])
+    labels, speeds, colours = zip(*bars, strict=True)
+    axes.barh(range(len(bars)), speeds, color=colours)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set(xscale="log", yticks=range(len(bars)), yticklabels=labels, xlabel="times as fast as its peer")
+    axes.tick_params(axis="y", labelsize=5)
+    axes.set_title("roi_pool x 4 (orange), adaptive_max_pool2d x 4 (pink)", fontsize=7)
+
+
+def _is_forward(name: str, count: int, *, threads: int) -> bool:
+    return name.startswith(f"{count} windows") and name.endswith(f"{threads} threads")
