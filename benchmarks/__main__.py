@@ -2,15 +2,17 @@
 
 import argparse
 
-from benchmarks import bccd, bccd_parts, caltech101, pooling, rcnn, render, studio_order
+from benchmarks import bccd, bccd_parts, caltech101, effect, pooling, rcnn, render, studio_order, training
 
 MEASUREMENTS = {
     "bccd": bccd.measure,
     "bccd_parts": bccd_parts.measure,
     "caltech101": caltech101.measure,
+    "effect": effect.measure,
     "pooling": pooling.measure,
     "rcnn": rcnn.measure,
     "studio_order": studio_order.measure,
+    "training": training.measure,
 }
 
 

@@ -5,6 +5,7 @@ as no pyramid, pyramid and pyramid with two sizes; the same pictures, epochs and
 tested by single views and by several. Runs go on where they were interrupted; their files lie in ``runs/effect``.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,10 @@ from sppnet import load_folders
 from sppnet.backbones import PublishedNet
 from sppnet.data import FolderData
 from sppnet.training import Batch, Pictures, Plan, Request, Trainer
+from sppnet.views import CROP, MANY_VIEWS, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
 
+PAGE: Final = records.ROOT / "docs" / "training.md"
+BEGIN, END = "<!-- results: rendered from results/effect.json -->", "<!-- end of results -->"
 RUNS: Final = records.ROOT / "runs" / "effect"
 SEEDS: Final = (0, 1, 2)
 WIDTH: Final = 1 / 8
@@ -35,6 +39,64 @@ WAYS: Final[dict[str, tuple[tuple[int, ...] | None, tuple[int, ...]]]] = {
     "pyramid, one size": (LEVELS, (224,)),
     "pyramid, two sizes": (LEVELS, (224, 180)),
 }
+PLAIN_TESTS: Final = (CROP, TEN_CROPS)  # without a pyramid only crops can be seen
+TESTS: Final = (CROP, WHOLE, TEN_CROPS, TEN_VIEWS, MANY_VIEWS)
+
+
+def measure() -> None:
+    """Train what is not trained yet, test every network in several ways, and write errors with mean and spread."""
+    train_all()
+    accuracies: dict[str, list[float]] = {}
+    for way in WAYS:
+        for seed in SEEDS:
+            for name, accuracy in test(way, seed).items():
+                accuracies.setdefault(f"{way}, {name}", []).append(accuracy)
+    figures = {
+        "accuracy": {
+            name: {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "seeds": values}
+            for name, values in accuracies.items()
+        },
+        "pictures": {"train": TRAIN * CLASSES, "test": TEST * CLASSES, "classes": list(parts()[1].classes)},
+        "width": WIDTH,
+        "plan": PLAN.as_dict(),
+    }
+    records.write("effect", seed=list(SEEDS), figures=figures)
+    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(json.dumps(figures, indent=1))
+
+
+def rendered(page: str) -> str:
+    """Return the page on training with its table made anew from the results."""
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    record = records.read("effect")
+    return f"{before}{BEGIN}\n{_table(record['figures']) if record else ''}{END}{after}"
+
+
+def _table(figures: dict[str, Any]) -> str:
+    shown = figures["accuracy"]
+
+    def cell(way: str, name: str) -> str:
+        row = shown.get(f"{way}, {name}")
+        return f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}" if row else ""
+
+    lines = ["| right answers, % | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
+    lines += [f"| {plan.name} | " + " | ".join(cell(way, plan.name) for way in WAYS) + " |" for plan in TESTS]
+    return "\n".join(lines) + "\n"
+
+
+def test(way: str, seed: int) -> dict[str, float]:
+    """Return a trained network's accuracy by each test; kept beside the network."""
+    kept = _file(way, seed).with_suffix(".json")
+    if not kept.exists():
+        torch.set_num_threads(1)
+        network = PublishedNet.load(_file(way, seed))
+        network.std = INPUT_DEVIATION  # type: ignore[misc]
+        tests = PLAIN_TESTS if network.levels is None else TESTS
+        found = {plan.name: 1 - measure_plan([network], parts()[1], plan).top_1 for plan in tests}
+        kept.write_text(json.dumps(found))
+    accuracies: dict[str, float] = json.loads(kept.read_text())
+    return accuracies
 
 
 def train_all() -> None:

@@ -1,6 +1,7 @@
 """``sppnet train network``, as it is typed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks import effect
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -112,3 +114,34 @@ def test_what_cannot_be_is_said_in_one_line(kinds: Path, tmp_path: Path) -> None
         _invoked(kinds, "--out", out, "--pyramid", "6;3")
     with pytest.raises(ArgumentError, match="Plan: sizes must be sides of 1 to 256 pixels"):
         _invoked(kinds, "--out", out, "--sizes", "448")
+
+
+# The page on training
+
+PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_the_code_of_the_page_runs(kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").symlink_to(kinds / "train")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "training.md", "exec"), names)
+    assert names["trainer"].step == 6
+    assert PublishedNet.load(tmp_path / "network.safetensors").classes == 2
+
+
+def test_the_options_of_the_page_exist() -> None:
+    shown = CliRunner().invoke(app, _command("--help"), env={"COLUMNS": "200", "TERM": "dumb"}).output
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines()]
+    typed = [line.split("train network")[1] for line in lines if "train network" in line]
+    assert len(typed) == 3
+    named = {word for text in typed for word in text.split() if word.startswith("--")}
+    named |= set(re.findall(r"`(--[a-z-]+)", PAGE)) - {"--data"}
+    assert {"--out", "--sizes", "--start"} <= named
+    for option in named:
+        assert option in shown
+
+
+def test_the_table_of_the_page_is_the_measured_one() -> None:
+    assert effect.rendered(PAGE) == PAGE
