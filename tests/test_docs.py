@@ -1,5 +1,6 @@
 """README: its code runs, its commands exist, its table is the measured one."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from sppnet.cli import app
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -72,3 +74,29 @@ def test_the_code_of_the_page_on_pooling_runs() -> None:
     assert names["pooled"].shape == (2, 256, 50)
     assert names["whole"].shape == (256, 14)
     assert names["features"].grad is not None
+
+
+def _exists(dotted: str) -> bool:
+    """Tell whether a dotted name can be imported, or is an attribute of something that can."""
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[end:]:
+            found = getattr(found, name, None)
+        return found is not None
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_that_a_page_tells_of_exists(page: Path) -> None:
+    names = re.findall(r"`(sppnet(?:\.\w+)+)", page.read_text(encoding="utf-8"))
+    assert [name for name in names if not _exists(name)] == []
+
+
+def test_a_name_that_does_not_exist_is_seen() -> None:
+    assert _exists("sppnet.ops.pool_windows")
+    assert not _exists("sppnet.ops.pool_widows")
+    assert not _exists("sppnet.oops")
