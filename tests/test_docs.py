@@ -48,13 +48,23 @@ def test_the_python_of_the_readme_runs(blood: Path, capsys: pytest.CaptureFixtur
     assert "cell" in capsys.readouterr().out
 
 
-def test_the_commands_of_the_readme_exist() -> None:
-    lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("sppnet ")]
-    assert len(lines) >= 6
+@pytest.mark.parametrize("name", ["start.md", "howto.md"])
+def test_the_python_of_a_page_runs(name: str, blood: Path) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(code, name, "exec"), {})
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("sppnet ")]
+    assert len(lines) >= (6 if page.name == "README.md" else 0)
     for line in lines:
         words = shlex.split(line.split("#")[0])[1:]
         names = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
-        command = names if names[0] == "train" else names[:1]
+        command = names if names[0] in ("train", "bench") else names[:1]
         shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
         assert shown.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):
