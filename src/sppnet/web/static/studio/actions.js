@@ -1,7 +1,7 @@
 // What a person can do. Each is one request; the page shows what the answer says.
 
 import { get, post, Refused } from "./api.js";
-import { chosenBox, chosenSuggestion, classOf, model, openPicture, shownSuggestions, takeIn, tell } from "./model.js";
+import { chosenBox, chosenSuggestion, classOf, isGuess, model, openPicture, shownSuggestions, takeIn, tell } from "./model.js";
 import { say } from "./saying.js";
 
 // Requests follow each other, so that the last answer is the last word.
@@ -97,7 +97,7 @@ export const accept = (suggestion) => answer(suggestion, "object", `Accept a ${c
 export const reject = (suggestion) => answer(suggestion, "rejected", `Reject a ${classOf(suggestion.label).name}`);
 
 export function acceptAll() {
-  const all = shownSuggestions();
+  const all = shownSuggestions().filter((each) => !isGuess(each));
   if (all.length) change(`Accept ${all.length} suggestions`, all.map((each) => answerTo(each, "object")));
 }
 

@@ -2,7 +2,8 @@
 
 import { keep, teach, toggleComplete, turn } from "./actions.js";
 import { openFirst, step } from "./gallery.js";
-import { classOf, model, on, openPicture, shownSuggestions, sum } from "./model.js";
+import { classOf, isGuess, model, on, openPicture, shownSuggestions, sum } from "./model.js";
+import { counted } from "./objects.js";
 import { say } from "./saying.js";
 import { zoom } from "./stage.js";
 
@@ -31,7 +32,9 @@ export function tellLearnt() {
   if (reason) return say(reason, { bad: true });
   if (!taught) return say("Draw a box: the detector learns from it.");
   const labelled = [...model.pictures.values()].filter((picture) => sum(picture.objects) > 0).length;
-  const here = openPicture() ? ` ${shownSuggestions().length} suggested in this picture.` : "";
+  const shown = shownSuggestions();
+  const guesses = shown.filter(isGuess).length;
+  const here = openPicture() ? ` ${counted(shown.length - guesses, guesses)} in this picture.` : "";
   return say(`Learnt from ${labelled} ${labelled === 1 ? "picture" : "pictures"} in ${seconds.toFixed(1)} s.${here}`);
 }
 

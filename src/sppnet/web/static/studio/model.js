@@ -38,7 +38,24 @@ export const colourOf = (id) => classOf(id)?.colour ?? "#82899a";
 
 export const openPicture = () => model.pictures.get(model.open);
 
-export const shownSuggestions = () => model.suggestions.filter((each) => each.score >= model.threshold);
+const FEW = 10; // boxes of a class, from which on the threshold alone decides
+const GUESSES = 2;
+
+export const isGuess = (suggestion) => suggestion.score < model.threshold;
+
+// What counts, the best first. A detector that has seen a few boxes scores everything low: until it has seen more, its
+// best guesses of a class are shown too, so that there is something to answer.
+export function shownSuggestions() {
+  const shown = new Map();
+  return model.suggestions.filter((each) => {
+    const before = shown.get(each.label) ?? 0;
+    if (isGuess(each) && (before >= GUESSES || boxed(each.label) >= FEW)) return false;
+    shown.set(each.label, before + 1);
+    return true;
+  });
+}
+
+export const boxed = (label) => sum([...model.pictures.values()].map((picture) => picture.objects[label] ?? 0));
 
 export const chosenBox = () => model.boxes.find((box) => box.id === model.chosen?.box);
 

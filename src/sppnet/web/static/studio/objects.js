@@ -1,7 +1,7 @@
 // The panel's first side: the classes, and the boxes and suggestions of the open picture, each with its answers.
 
 import { accept, acceptAll, addClass, answerChosen, choose, chooseClass, editClass, reject, removeBox, removeClass } from "./actions.js";
-import { chosenBox, chosenSuggestion, classOf, model, on, openPicture, sameEdges, shownSuggestions, sum } from "./model.js";
+import { boxed, chosenBox, chosenSuggestion, classOf, isGuess, model, on, openPicture, sameEdges, shownSuggestions, sum } from "./model.js";
 import { element, icon, replaceChildren, swatch } from "./parts.js";
 
 const byId = (id) => document.getElementById(id);
@@ -10,11 +10,10 @@ const LISTED = 200; // boxes and suggestions that are listed
 // Classes
 
 function renderClasses() {
-  const total = (id) => [...model.pictures.values()].reduce((all, picture) => all + (picture.objects[id] ?? 0), 0);
   const rows = model.classes.map((each, index) => {
     const pressed = each.id === model.label;
     const choosing = element("button", { type: "button", class: "choose", id: `class-${each.id}`, "aria-pressed": pressed });
-    choosing.append(swatch(each.colour), element("span", {}, each.name), element("span", { class: "soft number small" }, `${total(each.id)}`));
+    choosing.append(swatch(each.colour), element("span", {}, each.name), element("span", { class: "soft number small" }, `${boxed(each.id)}`));
     if (index < 9) choosing.append(element("kbd", {}, `${index + 1}`));
     choosing.addEventListener("click", () => chooseClass(each.id));
     const editing = element("button", { type: "button", class: "icon plain", id: `edit-class-${each.id}`, "aria-label": `Rename, colour or remove ${each.name}` }, icon("edit"));
@@ -101,13 +100,17 @@ function renderAnswers() {
   const [shown, suggestion, box] = [shownSuggestions(), chosenSuggestion(), chosenBox()];
   byId("accept").disabled = !shown.length;
   byId("reject").disabled = !shown.length && !box;
-  byId("accept-all").disabled = !shown.length;
-  byId("accept-all").textContent = shown.length ? `Accept all ${shown.length}` : "Accept all shown";
-  const facts = openPicture() ? `${sum(openPicture().objects)} boxed, ${shown.length} suggested` : "";
+  const guesses = shown.filter(isGuess).length;
+  const found = shown.length - guesses;
+  byId("accept-all").disabled = !found;
+  byId("accept-all").textContent = found ? `Accept all ${found}` : "Accept all found";
+  const facts = openPicture() ? `${sum(openPicture().objects)} boxed, ${counted(found, guesses)}` : "";
   const chosen = suggestion ?? box;
   const what = suggestion ? `${classOf(suggestion.label)?.name}, score ${suggestion.score.toFixed(2)}` : classOf(chosen?.label)?.name;
   byId("answer-text").textContent = chosen ? `${what} · ${where(chosen.edges)}` : facts;
 }
+
+export const counted = (found, guesses) => `${found} suggested${guesses ? ` and ${guesses} guessed` : ""}`;
 
 byId("accept").addEventListener("click", () => answerChosen("object"));
 byId("reject").addEventListener("click", () => answerChosen("rejected"));

@@ -2,7 +2,7 @@
 
 import { addBox, choose, moveBox } from "./actions.js";
 import { area, between, HANDLES, inside, largeEnough, moved, resized } from "./edges.js";
-import { chosenBox, chosenSuggestion, classOf, colourOf, model, on, openPicture, shownSuggestions } from "./model.js";
+import { chosenBox, chosenSuggestion, classOf, colourOf, isGuess, model, on, openPicture, shownSuggestions } from "./model.js";
 import { View } from "./view.js";
 
 const canvas = document.getElementById("stage");
@@ -43,7 +43,11 @@ function draw() {
   pen.fillRect(left, top, right - left, bottom - top);
   if (image.complete && image.naturalWidth && shown === model.open) pen.drawImage(image, left, top, right - left, bottom - top);
   for (const box of model.boxes) if (box.kind === "rejected" && box.id === model.chosen?.box) drawRejected(box);
-  for (const each of shownSuggestions()) drawBox(each.edges, each.label, { dashed: true, chosen: each === chosenSuggestion(), score: each.score });
+  for (const each of shownSuggestions()) {
+    pen.globalAlpha = isGuess(each) ? 0.65 : 1;
+    drawBox(each.edges, each.label, { dashed: true, chosen: each === chosenSuggestion(), score: each.score });
+  }
+  pen.globalAlpha = 1;
   for (const box of model.boxes) {
     if (box.kind === "object") drawBox(edgesOf(box), box.label, { chosen: box.id === model.chosen?.box });
   }
