@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import bccd, bccd_parts, caltech101, effect, pooling, rcnn, render, studio_order, training
+from benchmarks import bccd, bccd_parts, caltech101, effect, pooling, rcnn, render, studio, studio_order, training
 
 MEASUREMENTS = {
     "bccd": bccd.measure,
@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "effect": effect.measure,
     "pooling": pooling.measure,
     "rcnn": rcnn.measure,
+    "studio": studio.measure,
     "studio_order": studio_order.measure,
     "training": training.measure,
 }

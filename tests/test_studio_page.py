@@ -1,11 +1,8 @@
 """The studio in a real browser, and its process killed."""
 
 import io
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,20 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from benchmarks.driving import CHROMIUM, WINDOW, Studio, begin, chromium, drag, draw
+from playwright.sync_api import Browser, Page, expect
 
 from sppnet.data import Sample, load_detection
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SLOW = 90_000  # milliseconds: learning on a machine that does much else
 
 PAIRS = (
@@ -45,54 +33,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-ge
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
-
-
-class Studio:
-    """The command ``sppnet studio`` in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, 0
-        self.start()
-
-    def start(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "sppnet.cli",
-            "studio",
-            str(self.folder),
-            "--no-browser",
-            "--port",
-            str(self.port),
-        ]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line.startswith("The studio is at http://127.0.0.1:"), line
-        self.address = line.split()[-1]
-        self.port = int(self.address.rsplit(":", 1)[1])
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
 
 
 def _opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
     """Open a page; return it, and the list that its errors and its requests to other hosts go to."""
-    page = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True, **options).new_page()
+    page = browser.new_context(viewport=WINDOW, accept_downloads=True, **options).new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
@@ -111,21 +58,6 @@ def _until(holds: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
     return value
-
-
-def _drag(page: Page, size: tuple[int, int], edges: list[float]) -> None:
-    """Draw a box by mouse, Shift held so that no chosen box is moved instead."""
-    frame = page.locator("#stage").bounding_box()
-    assert frame is not None
-    height, width = size
-    scale = min((frame["width"] - 24) / width, (frame["height"] - 24) / height)
-    left, top = (frame["x"] + (frame["width"] - width * scale) / 2, frame["y"] + (frame["height"] - height * scale) / 2)
-    page.keyboard.down("Shift")
-    page.mouse.move(left + edges[0] * scale, top + edges[1] * scale)
-    page.mouse.down()
-    page.mouse.move(left + edges[2] * scale, top + edges[3] * scale, steps=3)
-    page.mouse.up()
-    page.keyboard.up("Shift")
 
 
 def _labels(page: Page) -> dict[str, Any]:
@@ -158,9 +90,7 @@ def test_thirty_pictures_taught_killed_and_exported(browser: Browser, shared_dat
         shutil.copy(sample.path, folder)
     studio = Studio(folder)
     page, wrong = _opened(browser, studio.address)
-    page.get_by_label("Name of the class", exact=True).first.fill("red cell")
-    page.get_by_role("button", name="Begin").click()
-    expect(page.locator("#classes")).to_contain_text("red cell")
+    begin(page, "red cell")
 
     for number in range(3):
         sample = truth[page.locator("#picture-name").inner_text()]
@@ -212,7 +142,7 @@ def _draw_cells(page: Page, sample: Sample, label: int) -> None:
     """Draw boxes around the picture's first three cells, and check where they came to lie."""
     drawn = sample.boxes[sample.labels == label][:3].tolist()
     for number, edges in enumerate(drawn, start=1):
-        _drag(page, sample.size, edges)
+        draw(page, sample.size, edges)
         expect(page.locator("#boxes .object")).to_have_count(number)
     picture = next(each for each in _asked(page, "/api/state")["pictures"] if each["name"] == sample.path.name)
     boxes = [box["edges"] for box in _asked(page, f"/api/pictures/{picture['id']}")["boxes"]]
@@ -283,30 +213,16 @@ def _edges(page: Page) -> list[list[float]]:
 
 def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
     page, wrong = _opened(browser, small.address)
-    page.locator("#first-class-name").fill("disc")
-    page.get_by_role("button", name="Begin").click()
-    expect(page.locator("#classes")).to_contain_text("disc")
-    size = page.locator("#picture-facts").inner_text().split()
-    width, height = int(size[0]), int(size[2])
-    _drag(page, (height, width), [20, 20, 60, 50])
+    begin(page, "disc")
+    facts = page.locator("#picture-facts").inner_text().split()
+    size = int(facts[2]), int(facts[0])
+    draw(page, size, [20, 20, 60, 50])
     expect(page.locator("#boxes .object")).to_have_count(1)
-    frame = page.locator("#stage").bounding_box()
-    assert frame is not None
-    scale = min((frame["width"] - 24) / width, (frame["height"] - 24) / height)
-    left = frame["x"] + (frame["width"] - width * scale) / 2
-    top = frame["y"] + (frame["height"] - height * scale) / 2
-
-    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
-        page.mouse.move(left + start[0] * scale, top + start[1] * scale)
-        page.mouse.down()
-        page.mouse.move(left + end[0] * scale, top + end[1] * scale, steps=3)
-        page.mouse.up()
-
-    drag((40, 35), (50, 45))  # from inside: moves
+    drag(page, size, (40, 35), (50, 45))  # from inside: moves
     _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 70, 60])).max() < 1)
-    drag((70, 60), (90, 80))  # its corner
+    drag(page, size, (70, 60), (90, 80))  # its corner
     _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 90, 80])).max() < 1)
-    drag((30, 55), (500, 55))  # its left side, farther than the box reaches
+    drag(page, size, (30, 55), (500, 55))  # its left side, farther than the box reaches
     _until(lambda: _edges(page)[0][2] - _edges(page)[0][0] < 4)
     assert wrong == []
     page.close()

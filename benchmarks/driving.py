@@ -1,0 +1,101 @@
+"""The studio as a person meets it: its command in a process of its own, its page in Debian's Chromium."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WINDOW = {"width": 1280, "height": 800}
+MARGIN = 24  # that the page leaves around a picture which it fits into its stage
+
+
+class Studio:
+    """The command ``sppnet studio``; stopped, it can be started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait for its address."""
+        options = ["--no-browser", "--port", str(self.port)]
+        command = [sys.executable, "-m", "sppnet.cli", "studio", str(self.folder), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.address = self._output().readline().split()[-1]
+        self.port = int(self.address.rsplit(":", 1)[1])
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._output().close()
+
+    def interrupt(self) -> int:
+        """End it as Ctrl-C does, and return its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=30)
+        self._output().close()
+        return code
+
+    def _output(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def begin(page: Page, name: str) -> None:
+    """Name the first class on the page of a folder without labels."""
+    page.locator("#first-class-name").fill(name)
+    page.get_by_role("button", name="Begin").click()
+    page.locator("#classes", has_text=name).wait_for()
+
+
+def place_of(page: Page, size: tuple[int, int], point: Sequence[float]) -> tuple[float, float]:
+    """Return where on the screen a pixel of the fitted picture of ``size`` (height, width) lies."""
+    frame = page.locator("#stage").bounding_box()
+    assert frame is not None
+    height, width = size
+    scale = min((frame["width"] - MARGIN) / width, (frame["height"] - MARGIN) / height)
+    left = frame["x"] + (frame["width"] - width * scale) / 2
+    top = frame["y"] + (frame["height"] - height * scale) / 2
+    return left + point[0] * scale, top + point[1] * scale
+
+
+def drag(page: Page, size: tuple[int, int], start: Sequence[float], end: Sequence[float]) -> None:
+    """Drag the mouse from one pixel of the picture to another."""
+    page.mouse.move(*place_of(page, size, start))
+    page.mouse.down()
+    page.mouse.move(*place_of(page, size, end), steps=3)
+    page.mouse.up()
+
+
+def draw(page: Page, size: tuple[int, int], edges: Sequence[float]) -> None:
+    """Draw a box by mouse, Shift held so that no chosen box is moved instead."""
+    page.keyboard.down("Shift")
+    drag(page, size, edges[:2], edges[2:])
+    page.keyboard.up("Shift")

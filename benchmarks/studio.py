@@ -1,0 +1,129 @@
+"""How fast the studio answers: from a drawn box to new detections on the open picture, measured in the page.
+
+100 pictures of BCCD, 640 x 480, features computed, two classes. Five pictures get four boxes each; the clock runs from
+the mouse button's release to the drawing of the detections that came of it, the server's other work going on as it does
+for a person. Also: from the command to the first detections, one box drawn, on 30 pictures never seen.
+"""
+
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from benchmarks import driving, records
+from sppnet.data import DetectionData, Sample, load_detection
+
+CLASSES = {"RBC": "1", "WBC": "2"}  # and their keys
+PICTURES, UNSEEN = 100, 30
+BOXES, CHANGES = 4, 20
+PATIENCE = 120  # seconds
+
+# Resolves with the milliseconds from the next release of the mouse button to the drawing of what was learnt from it.
+WATCH = """async () => {
+  const { model, on } = await import("/static/studio/model.js");
+  if (!window.hears) {
+    on("open", () => window.looked?.());
+    document.addEventListener("pointerup", (event) => { window.released = event.timeStamp; }, true);
+    window.hears = true;
+  }
+  const before = model.revision;
+  window.answer = new Promise((resolve) => {
+    window.looked = () => {
+      if (model.revision <= before || model.round <= window.roundBefore) return;
+      requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - window.released)));
+    };
+  });
+  window.roundBefore = (await (await fetch("/api/state")).json()).status.round;
+}"""
+
+
+def measure() -> None:
+    """Run both measurements and write them."""
+    data = load_detection(records.data_folder("bccd"), split="train")
+    samples = [sample for sample in data.samples if sample.size == (480, 640)]
+    with tempfile.TemporaryDirectory() as folder, driving.chromium() as browser:
+        page = browser.new_context(viewport=driving.WINDOW).new_page()
+        first = _first_detections(page, _copied(samples[:UNSEEN], Path(folder) / "unseen"), data)
+        answers = _answers(page, _copied(samples[:PICTURES], Path(folder) / "known"), data)
+    figures = {
+        "milliseconds_from_a_box_to_detections": round(statistics.median(answers)),
+        "slowest": round(max(answers)),
+        "each": [round(each) for each in answers],
+        "seconds_to_first_detections_on_unseen_pictures": round(first, 2),
+        "pictures": PICTURES,
+        "unseen_pictures": UNSEEN,
+    }
+    records.write("studio", seed=0, figures=figures)
+    print(json.dumps(figures, indent=1))
+
+
+def _copied(samples: list[Sample], folder: Path) -> Path:
+    folder.mkdir()
+    for sample in samples:
+        shutil.copy(sample.path, folder)
+    return folder
+
+
+def _first_detections(page: Page, folder: Path, data: DetectionData) -> float:
+    """Return the seconds from the command to detections in another picture than the one with the only box."""
+    start = time.perf_counter()
+    studio = driving.Studio(folder)
+    page.goto(studio.address)
+    driving.begin(page, "RBC")
+    _draw(page, data, skip=1)  # a red cell
+    _until(lambda: any(each["found"] and not each["objects"] for each in _state(page)["pictures"]))
+    seconds = time.perf_counter() - start
+    studio.kill()
+    return seconds
+
+
+def _answers(page: Page, folder: Path, data: DetectionData) -> list[float]:
+    """Return the milliseconds of each of ``CHANGES`` boxes."""
+    studio = driving.Studio(folder)
+    page.goto(studio.address)
+    driving.begin(page, "RBC")
+    page.get_by_label("Name of another class").fill("WBC")
+    page.keyboard.press("Enter")
+    page.locator("#classes .choose").nth(1).wait_for()
+    _until(lambda: _state(page)["status"]["ready"] == PICTURES)
+    _draw(page, data, skip=0)  # compiles what is compiled once on a machine
+    _until(lambda: _state(page)["status"]["taught"])
+    answers = []
+    for number in range(CHANGES):
+        if number % BOXES == 0:
+            page.keyboard.press("PageDown")
+            page.wait_for_timeout(1500)  # a person looks at the picture first
+        page.evaluate(WATCH)
+        _draw(page, data, skip=number % BOXES)
+        answers.append(page.evaluate("() => window.answer"))
+    studio.kill()
+    return answers
+
+
+def _draw(page: Page, data: DetectionData, *, skip: int) -> None:
+    """Draw the box after ``skip`` others of the open picture: white cells, of which there are few, come first."""
+    name = page.locator("#picture-name").inner_text()
+    sample = next(each for each in data.samples if each.path.name == name)
+    rows = zip(sample.boxes.tolist(), (data.classes[label] for label in sample.labels), strict=True)
+    edges, kind = sorted((row for row in rows if row[1] in CLASSES), key=lambda row: row[1] != "WBC")[skip]
+    page.keyboard.press("Escape")
+    page.keyboard.press(CLASSES[kind])
+    driving.draw(page, sample.size, edges)
+
+
+def _state(page: Page) -> Any:
+    return page.evaluate("() => fetch('/api/state').then((answer) => answer.json())")
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > end:
+            raise SystemExit("benchmarks: the studio did not answer in time.")
+        time.sleep(0.05)
