@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
+from sppnet.cli import app
 from sppnet.data import load_detection
 from sppnet.detector import Detections, Detector
 from sppnet.errors import ArgumentError, BoxError, DataError
@@ -236,6 +239,10 @@ def test_labels_that_lie_in_the_folder_are_read_once(shapes: Path, tmp_path: Pat
         before = _said(store)
         take_in(folder, store)
         assert _said(store) == before
+        shutil.copy(root / "JPEGImages/00.png", root / "JPEGImages/broken.png")
+        take_in(folder, store)
+        mended = next(each for each in store.pictures() if each.name.endswith("broken.png"))
+        assert (mended.fault, mended.height > 0) == ("", True)
 
 
 def _samples(root: Path, split: str) -> tuple[Any, ...]:
@@ -579,6 +586,10 @@ def test_nothing_to_export_is_said(shapes: Path, tmp_path: Path) -> None:
             assert f"studio: there must be {reason}, got none." in answer.json()["detail"]
         assert page.get("/api/export/counts").text == "picture,complete\n00.png,no\n"
         assert not list((tmp_path / ".sppnet").glob("export-*"))
+        (tmp_path / ".sppnet" / "export-killed").mkdir()
+        (tmp_path / ".sppnet" / "export-0123").write_bytes(b"half")
+    with TestClient(studio_app(Session(tmp_path)), base_url=ADDRESS):
+        assert not list((tmp_path / ".sppnet").glob("export-*"))
 
 
 # Who may ask
@@ -626,6 +637,16 @@ def test_other_sites_cannot_show_the_pictures(page: TestClient) -> None:
 
 
 # The command
+
+
+def test_the_commands_of_the_documentation_exist() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "studio.md").read_text(encoding="utf-8")
+    shown = CliRunner().invoke(app, ["studio", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0
+    assert {"--no-browser", "--port"} <= set(re.findall(r"`(--[a-z-]+)`", page))
+    assert all(option in shown.output for option in re.findall(r"`(--[a-z-]+)`", page))
+    for picture in re.findall(r"\]\((pictures/[^)]+)\)", page):
+        assert (Path(__file__).parents[1] / "docs" / picture).is_file()
 
 
 def test_a_port_that_is_taken_is_said(root: Path) -> None:

@@ -18,13 +18,12 @@ from sppnet.detector import SCORE_FLOOR
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.web.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.changes import Changes, Row
-from sppnet.web.studio.exports import write_export
+from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
 from sppnet.web.studio.suggestions import TOP
 
 STATIC: Final = Path(__file__).parents[1] / "static"
-PARTIAL_EXPORT: Final = "export-*.tmp"
 
 Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "pictures"]
 
@@ -48,6 +47,7 @@ def studio_app(session: Session) -> FastAPI:
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
+        remove_partial(session)
         session.start()
         yield
         session.close()
@@ -107,7 +107,7 @@ def _add_reading(app: FastAPI, session: Session) -> None:
 
     @app.get("/api/export/{name}")
     def export(name: Export) -> FileResponse:
-        file = session.folder.hidden / PARTIAL_EXPORT.replace("*", secrets.token_hex(8))
+        file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
             shown = write_export(session, name, file)
         except BaseException:

@@ -6,6 +6,7 @@ pictures with a box or the word that they are complete are in it: of all others 
 
 import csv
 import io
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, Picture
 
 SPLIT: Final = "train"
+PARTIAL: Final = "export-"  # how names begin of what is being written
 JPEG_QUALITY: Final = 92
 
 
@@ -40,6 +42,15 @@ _LAYOUTS: Final[Mapping[str, _Layout]] = {
     "coco": _Layout("images", lambda root, data: write_coco(root / "annotations" / f"instances_{SPLIT}.json", data)),
     "yolo": _Layout(f"images/{SPLIT}", write_yolo),
 }
+
+
+def remove_partial(session: Session) -> None:
+    """Remove what a process that was killed had begun to write."""
+    for path in session.folder.hidden.glob(f"{PARTIAL}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_export(session: Session, name: str, file: Path) -> str:
@@ -83,7 +94,7 @@ def _write_labels(session: Session, layout: _Layout, file: Path) -> None:
     if not labelled or not classes:
         raise DataError("studio: there must be a labelled picture, got none. Draw a box first.")
     names = flat_names([picture.name for picture, _ in labelled])
-    with TemporaryDirectory(dir=session.folder.hidden) as folder:
+    with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
         root = Path(folder)
         ids = [each.id for each in classes]
         places = [root / layout.pictures / name for name in names]

@@ -94,12 +94,18 @@ def _encoded(path: Path, longer_side: int, form: str, *, quality: int) -> bytes:
 
 
 def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> tuple[str, ...]:
-    """Add pictures that the store does not know; at the first opening, the labels that lie in the folder too.
+    """Add pictures that the store does not know, and look again at those that could not be read.
+
+    At the first opening the labels that lie in the folder are taken in too.
 
     Returns:
         What is wrong with these labels, in a person's words.
     """
-    known = {picture.name for picture in store.pictures()}  # none until a first opening is done as a whole
+    known = {picture.name: picture for picture in store.pictures()}  # none until a first opening is done as a whole
+    with store.step("Open the folder", undoable=False) as step:
+        for picture in known.values():
+            if picture.fault and picture.name in folder.names:
+                step.change("picture", picture.id, _looked_at(folder, picture.name))
     fresh = [name for name in folder.names if name not in known]
     rows = [_looked_at(folder, name) for name in progress("Looking at pictures", fresh)]
     if known:

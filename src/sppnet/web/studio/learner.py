@@ -4,6 +4,7 @@ Two threads. One computes features, the picture on the screen first. The other d
 look at the picture on the screen, look at the others, measure; a change makes it learn again as soon as it can.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,9 @@ class Learner:
             try:
                 if work is not None:
                     work()
-            except (SppnetError, OSError, MemoryError) as error:
+            except Exception as error:  # the thread goes on, whatever one piece of work ran into
+                if not isinstance(error, SppnetError):
+                    logging.getLogger(__name__).exception("the studio's learner")
                 self.reason = str(error) or type(error).__name__
                 self.tell("failed", {})
 
@@ -224,7 +227,7 @@ class Learner:
         self.found[key] = Found(detections, self._ids, self.round)
         self.tell("looked", {"picture": key})
         self._looked += 1
-        current = all(key in self.found and self.found[key].round == self.round for key in self.ready)
+        current = all(key in self.found and self.found[key].round == self.round for key in list(self.ready))
         if current or self._looked % SWEEP == 0:
             self._suggest_order()
 
