@@ -17,7 +17,9 @@ from torch import Tensor
 from sppnet.errors import check_shape, check_that
 
 MAX_PASSES: Final = 100_000
-TOLERANCE: Final = 1e-3  # largest violation of the optimality conditions, relative to a margin of 1
+MAX_TURNS: Final = 1000  # each takes in examples that were outside, so that a few are enough
+MOST_TAKEN: Final = 1000  # examples taken in at a turn, or twice as many as there are
+TOLERANCE: Final = 2e-4  # largest violation of the optimality conditions, relative to a margin of 1
 
 
 @dataclass(frozen=True)
@@ -123,16 +125,28 @@ _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
 
 
 def _solve_by_weights(problem: _Problem) -> _Solved:
+    """Descend on the few examples that matter, look at all others with one product of matrices, and take in some.
+
+    Most negatives never touch a class's weights. To score them for all classes at once is one pass over the matrix
+    by all cores, where looking at each in turn would read it once a class and pass.
+    """
     features, signs, duals, limits, damping, squares, bias = problem
-    signed = signs * duals
-    weights = torch.mm(torch.from_numpy(signed).float(), torch.from_numpy(features)).double()
-    constants = bias * signed.sum(axis=1)
-    converged = np.zeros(len(signs), dtype=np.bool_)
-    with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
-        _descend_on_weights(
-            features, signs, duals, limits, damping, squares, weights.numpy(), constants, bias, converged
-        )
-    return weights.float(), torch.from_numpy(constants), converged
+    shared, signed = torch.from_numpy(features), torch.from_numpy(signs * duals)
+    held = torch.from_numpy(np.flatnonzero(duals.any(axis=0)))
+    weights = torch.mm(signed[:, held].float(), shared[held]).double()
+    constants = bias * signed.sum(dim=1)
+    inside, reached = duals > 0, np.full(len(signs), np.inf)
+    for turn in range(MAX_TURNS):
+        scores = torch.addmm((constants * bias).float(), shared, weights.T.float()).numpy()
+        with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
+            worst = _take_in(scores, signs, inside)
+            if (np.maximum(worst, reached) <= TOLERANCE).all():
+                break
+            within = np.where(np.maximum(worst, reached) <= TOLERANCE, np.inf, np.maximum(worst / 20, TOLERANCE))
+            _descend_on_weights(problem, weights.numpy(), constants.numpy(), inside, within, reached, turn)
+        if (reached > within).any():
+            break  # the passes ran out
+    return weights.float(), constants, reached <= TOLERANCE
 
 
 def _solve_by_products(problem: _Problem) -> _Solved:
@@ -166,22 +180,46 @@ def _out_of_play(gradient: float, dual: float, limit: float, low: float, high: f
     return (dual <= 0.0 and gradient > high) or (dual >= limit and gradient < low)
 
 
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _take_in(  # pragma: no cover
+    scores: NDArray[np.float32], signs: NDArray[np.int8], inside: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Take the worst of the examples that violate the margin inside, three for one that is there, class by class.
+
+    Returns:
+        (K,) by how much the worst that was outside violates it.
+    """
+    worst = np.zeros(len(signs))
+    for k in numba.prange(len(signs)):
+        violations = np.zeros(len(scores))
+        for i in range(len(scores)):
+            if signs[k, i] != 0 and not inside[k, i]:
+                violations[i] = max(1.0 - signs[k, i] * np.float64(scores[i, k]), 0.0)
+        worst[k] = violations.max()
+        if worst[k] > TOLERANCE:
+            order = np.argsort(-violations, kind="mergesort")  # the same order of equal ones on every machine
+            for i in order[: max(MOST_TAKEN, 2 * inside[k].sum())]:
+                inside[k, i] |= violations[i] > TOLERANCE
+    return worst
+
+
 @numba.njit(parallel=True, fastmath={"reassoc", "contract", "nsz"}, cache=True, nogil=True)
 def _descend_on_weights(  # pragma: no cover
-    features: NDArray[np.float32],
-    signs: NDArray[np.int8],
-    duals: NDArray[np.float64],
-    limits: NDArray[np.float64],
-    damping: NDArray[np.float64],
-    squares: NDArray[np.float64],
+    problem: _Problem,
     weights: NDArray[np.float64],
     constants: NDArray[np.float64],
-    bias: float,
-    converged: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    within: NDArray[np.float64],
+    reached: NDArray[np.float64],
+    seed: int,
 ) -> None:
+    """Solve for the examples inside, class by class, to the tolerance ``within``; infinity leaves a class alone."""
+    features, signs, duals, limits, damping, squares, bias = problem
     for k in numba.prange(len(signs)):
-        np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
-        order = np.flatnonzero(signs[k])
+        if np.isinf(within[k]):
+            continue
+        np.random.seed(seed)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
+        order = np.flatnonzero(inside[k])
         active, low, high = len(order), -np.inf, np.inf
         w = weights[k]
         for _ in range(MAX_PASSES):
@@ -209,9 +247,9 @@ def _descend_on_weights(  # pragma: no cover
                         w[d] += change * row[d]
                     duals[k, i] = new
                 place += 1
-            if most - least <= TOLERANCE:
+            reached[k] = most - least
+            if reached[k] <= within[k]:
                 if active == len(order):
-                    converged[k] = True
                     break
                 active, low, high = len(order), -np.inf, np.inf  # all again: what was out of play may be in
             else:
