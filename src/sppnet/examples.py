@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sppnet.errors import check_that
 from sppnet.geometry import Boxes, iou
 from sppnet.procedure import OURS
-from sppnet.region_head import Regressed
 
 ROWS: Final = 4096  # by which the matrix of examples grows
 
@@ -75,9 +74,16 @@ class Kept:
         return Kept(self.rows[chosen], self.regions[chosen], self.names, targets, other)
 
 
+class Moved(NamedTuple):
+    """Pooled regions (N, D), exact in half precision, and how to move each onto its object (N, 4)."""
+
+    features: NDArray[np.float16]
+    deltas: NDArray[np.float64]
+
+
 @dataclass
 class Picture:
-    """All that is kept of one picture: ``groups`` are examples of the SVMs, ``regressed`` of the box regressions.
+    """All that is kept of one picture: ``groups`` are examples of the SVMs, ``moved`` of the box regressions, by class.
 
     The groups: drawn by region_head's rule; rejected by a person; each mining's hard negatives.
     """
@@ -87,7 +93,7 @@ class Picture:
     drawn: Kept | None = None
     rejected: Kept | None = None
     hard: tuple[Kept, ...] = ()
-    regressed: Regressed | None = None
+    moved: dict[str, Moved] = field(default_factory=dict)
     missed: Boxes | None = None
     changed: bool = True
 
@@ -120,6 +126,7 @@ class Matrix:
 
     def __init__(self, features: int) -> None:
         self.values = np.zeros((0, features), dtype=np.float32)
+        self.lengths = np.zeros(0)  # of the rows
         self._free: list[int] = []
 
     def keep(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -129,9 +136,11 @@ class Matrix:
             known, grown = len(self.values), max(missing, ROWS)
             # In place: no other array shares this memory between two calls, and the system moves pages, not bytes.
             self.values.resize((known + grown, self.values.shape[1]), refcheck=False)
+            self.lengths.resize(known + grown, refcheck=False)
             self._free += range(known, known + grown)
         rows, self._free = np.array(self._free[: len(features)], dtype=np.int64), self._free[len(features) :]
         self.values[rows] = features
+        self.lengths[rows] = np.sqrt(np.einsum("nd,nd->n", features, features))
         return rows
 
     def drop(self, rows: NDArray[np.int64]) -> None:

@@ -18,7 +18,7 @@ from sppnet.encoding import Maps
 from sppnet.geometry import Boxes, apply_deltas, box_deltas, iou, nms
 from sppnet.procedure import EVERY, OURS, Procedure
 from sppnet.progress import Progress, silent
-from sppnet.svm import LinearSvm, ridge, train_svm
+from sppnet.svm import TOLERANCE, LinearSvm, ridge, train_svm
 
 NEAR_IOU: Final = 0.1  # negatives that overlap an object by this are drawn on purpose: they are the hard ones
 
@@ -314,7 +314,12 @@ def hard_negatives(picture: LabelledPicture, head: RegionHead, *, procedure: Pro
 
 
 def train_on(
-    examples: Examples, *, scale: float, start: LinearSvm | None = None, procedure: Procedure = OURS
+    examples: Examples,
+    *,
+    scale: float,
+    start: LinearSvm | None = None,
+    procedure: Procedure = OURS,
+    tolerance: float = TOLERANCE,
 ) -> LinearSvm:
     """Train one SVM a class on examples whose features times ``scale`` have the length that the cost is for."""
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
@@ -326,6 +331,7 @@ def train_on(
         positive_weight=procedure.positive_weight,
         bias=procedure.bias / scale,
         start=start,
+        tolerance=tolerance,
     )
 
 

@@ -54,6 +54,7 @@ def train_svm(
     bias: float = 1.0,
     start: LinearSvm | None = None,
     squared: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> LinearSvm:
     """Minimise ``|w|^2 / 2 + cost * sum of hinge losses`` for every class.
 
@@ -65,6 +66,7 @@ def train_svm(
         cost: of one negative's hinge loss; a positive's is ``positive_weight`` times that.
         bias: the larger, the less the constant is regularised.
         squared: square the hinge losses, which punishes the worst examples more.
+        tolerance: largest violation of the optimality conditions, relative to a margin of 1.
         start: an earlier solution whose examples are the first of these; rows may be new, targets changed.
     Returns:
         The same bits for the same input on the same machine.
@@ -92,7 +94,7 @@ def train_svm(
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken picture")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
     solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
-    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, bias))
+    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, bias, tolerance))
     if not converged.all():
         advice = "Lower the cost, or scale the features to a smaller length."
         warnings.warn(f"train_svm: stopped after {MAX_PASSES} passes, short of the optimum. {advice}", stacklevel=2)
@@ -119,6 +121,7 @@ class _Problem(NamedTuple):
     damping: NDArray[np.float64]
     squares: NDArray[np.float64]
     bias: float
+    tolerance: float
 
 
 _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
@@ -130,7 +133,7 @@ def _solve_by_weights(problem: _Problem) -> _Solved:
     Most negatives never touch a class's weights. To score them for all classes at once is one pass over the matrix
     by all cores, where looking at each in turn would read it once a class and pass.
     """
-    features, signs, duals, limits, damping, squares, bias = problem
+    features, signs, duals, bias = problem.features, problem.signs, problem.duals, problem.bias
     shared, signed = torch.from_numpy(features), torch.from_numpy(signs * duals)
     held = torch.from_numpy(np.flatnonzero(duals.any(axis=0)))
     weights = torch.mm(signed[:, held].float(), shared[held]).double()
@@ -139,14 +142,16 @@ def _solve_by_weights(problem: _Problem) -> _Solved:
     for turn in range(MAX_TURNS):
         scores = torch.addmm((constants * bias).float(), shared, weights.T.float()).numpy()
         with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
-            worst = _take_in(scores, signs, inside)
-            if (np.maximum(worst, reached) <= TOLERANCE).all():
+            worst = _take_in(scores, signs, inside, problem.tolerance)
+            if (np.maximum(worst, reached) <= problem.tolerance).all():
                 break
-            within = np.where(np.maximum(worst, reached) <= TOLERANCE, np.inf, np.maximum(worst / 20, TOLERANCE))
+            within = np.where(
+                np.maximum(worst, reached) <= problem.tolerance, np.inf, np.maximum(worst / 20, problem.tolerance)
+            )
             _descend_on_weights(problem, weights.numpy(), constants.numpy(), inside, within, reached, turn)
         if (reached > within).any():
             break  # the passes ran out
-    return weights.float(), constants, reached <= TOLERANCE
+    return weights.float(), constants, reached <= problem.tolerance
 
 
 def _solve_by_products(problem: _Problem) -> _Solved:
@@ -154,7 +159,15 @@ def _solve_by_products(problem: _Problem) -> _Solved:
     products = torch.mm(shared, shared.T).add_(problem.bias * problem.bias)
     converged = np.zeros(len(problem.signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):
-        _descend_on_products(products.numpy(), problem.signs, problem.duals, problem.limits, problem.damping, converged)
+        _descend_on_products(
+            products.numpy(),
+            problem.signs,
+            problem.duals,
+            problem.limits,
+            problem.damping,
+            converged,
+            problem.tolerance / 2,
+        )
     signed = torch.from_numpy(problem.signs * problem.duals)
     return torch.mm(signed.float(), shared), problem.bias * signed.sum(dim=1), converged
 
@@ -182,7 +195,7 @@ def _out_of_play(gradient: float, dual: float, limit: float, low: float, high: f
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _take_in(  # pragma: no cover
-    scores: NDArray[np.float32], signs: NDArray[np.int8], inside: NDArray[np.bool_]
+    scores: NDArray[np.float32], signs: NDArray[np.int8], inside: NDArray[np.bool_], tolerance: float
 ) -> NDArray[np.float64]:
     """Take the worst of the examples that violate the margin inside, three for one that is there, class by class.
 
@@ -196,10 +209,10 @@ def _take_in(  # pragma: no cover
             if signs[k, i] != 0 and not inside[k, i]:
                 violations[i] = max(1.0 - signs[k, i] * np.float64(scores[i, k]), 0.0)
         worst[k] = violations.max()
-        if worst[k] > TOLERANCE:
+        if worst[k] > tolerance:
             order = np.argsort(-violations, kind="mergesort")  # the same order of equal ones on every machine
             for i in order[: max(MOST_TAKEN, 2 * inside[k].sum())]:
-                inside[k, i] |= violations[i] > TOLERANCE
+                inside[k, i] |= violations[i] > tolerance
     return worst
 
 
@@ -214,7 +227,7 @@ def _descend_on_weights(  # pragma: no cover
     seed: int,
 ) -> None:
     """Solve for the examples inside, class by class, to the tolerance ``within``; infinity leaves a class alone."""
-    features, signs, duals, limits, damping, squares, bias = problem
+    features, signs, duals, limits, damping, squares, bias, _ = problem
     for k in numba.prange(len(signs)):
         if np.isinf(within[k]):
             continue
@@ -265,6 +278,7 @@ def _descend_on_products(  # pragma: no cover
     limits: NDArray[np.float64],
     damping: NDArray[np.float64],
     converged: NDArray[np.bool_],
+    tolerance: float,
 ) -> None:
     for k in numba.prange(len(signs)):
         np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
@@ -287,7 +301,7 @@ def _descend_on_products(  # pragma: no cover
                     for j in range(len(scores)):
                         scores[j] += change * products[i, j]
                     duals[k, i] = new
-            if worst <= TOLERANCE / 10:  # a pass costs little here
+            if worst <= tolerance:  # a pass costs little here
                 converged[k] = True
                 break
 
@@ -320,3 +334,41 @@ def ridge(
     weights = (torch.mm(centred.T, solved) if few else solved).T.contiguous()
     constant = goal - torch.mv(weights, mean).double()
     return weights.numpy(), constant.float().numpy()
+
+
+class RidgeSums:
+    """The sums that ridge regression needs of its examples: some can come or go, and none is looked at again.
+
+    ``solve`` gives what ``ridge`` gives for the examples that are in, but for the rounding of float32.
+
+    Args:
+        features: D. targets: T.
+    """
+
+    def __init__(self, features: int, targets: int) -> None:
+        self.count = 0
+        self._products = torch.zeros(features, features)
+        self._crossed = torch.zeros(features, targets, dtype=torch.float64)
+        self._sum = torch.zeros(features, dtype=torch.float64)
+        self._goal = torch.zeros(targets, dtype=torch.float64)
+
+    def add(self, features: NDArray[np.float32], targets: NDArray[np.float64], *, sign: int = 1) -> None:
+        """Take examples (N, D) and their targets (N, T) in, or with ``sign`` -1 out again."""
+        values, goals = torch.from_numpy(features), torch.from_numpy(targets)
+        self.count += sign * len(features)
+        self._products.addmm_(values.T, values, alpha=sign)
+        self._crossed.addmm_(values.T.double(), goals, alpha=sign)
+        self._sum.add_(values.sum(dim=0, dtype=torch.float64), alpha=sign)
+        self._goal.add_(goals.sum(dim=0), alpha=sign)
+
+    def solve(self, *, penalty: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (T, D) float32 weights and (T,) float32 constants; see ``ridge``."""
+        check_that(self.count > 0, "RidgeSums", "examples", "at least one", self.count, advice="Add examples")
+        mean, goal = self._sum / self.count, self._goal / self.count
+        centre = self._sum.float()
+        system = torch.addr(self._products, centre, mean.float(), alpha=-1)
+        system.diagonal().add_(penalty)
+        right = self._crossed - torch.outer(self._sum, goal)
+        weights = torch.cholesky_solve(right.float(), torch.linalg.cholesky(system)).T.contiguous()
+        constant = goal - torch.mv(weights.double(), mean)
+        return weights.numpy(), constant.float().numpy()

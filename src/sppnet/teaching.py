@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sppnet.detector import LEVELS, Detections, Detector
 from sppnet.encoding import Encoder, Maps
 from sppnet.errors import ArgumentError, DataError, message
-from sppnet.examples import Kept, Matrix, Picture, Taught, no_boxes
+from sppnet.examples import Kept, Matrix, Moved, Picture, Taught, no_boxes
 from sppnet.geometry import Boxes, check_boxes, iou
 from sppnet.images import read_size
 from sppnet.metrics import match
@@ -38,17 +38,16 @@ from sppnet.region_head import (
     Regressed,
     first_examples,
     hard_negatives,
-    regress,
-    scale_for,
     train_on,
 )
 from sppnet.storage import TensorCache
-from sppnet.svm import LinearSvm
+from sppnet.svm import LinearSvm, RidgeSums, ridge
 
 SURE: Final = -0.5  # below this score a region of a picture with objects that nobody boxed is background
-OTHERS: Final = 4  # pictures that are mined again at each learning beside those that changed
+OTHERS: Final = 2  # pictures that are mined again at each learning beside those that changed
 SAME_IOU: Final = 0.7  # regions this near a rejected one show the same mistake
 SAME: Final = 10  # of them are taken
+TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
 FOUND_IOU: Final = 0.5  # from this overlap a detection is right
 
@@ -86,6 +85,7 @@ class Teacher:
         self._duals: dict[str, NDArray[np.float32]] = {}
         self._scale = 0.0
         self._deltas: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._sums: dict[str, RidgeSums] = {}
         self._turn = 0
         self._lock = threading.RLock()
 
@@ -131,8 +131,24 @@ class Teacher:
     def _drop(self, picture: Picture) -> None:
         for group in picture.groups:
             self._release(group.rows)
-        for name in picture.names:
+        self._forget_moves(picture)
+
+    def _forget_moves(self, picture: Picture) -> None:
+        for name, moved in picture.moved.items():
             self._deltas.pop(name, None)
+            if name in self._sums:
+                self._sums[name].add(moved.features.astype(np.float32), moved.deltas, sign=-1)
+        picture.moved = {}
+
+    def _keep_moves(self, picture: Picture, regressed: Regressed) -> None:
+        self._forget_moves(picture)
+        for label, name in enumerate(picture.names):
+            mine = regressed.labels == label
+            if mine.any():
+                picture.moved[name] = Moved(regressed.features[mine].astype(np.float16), regressed.deltas[mine])
+                self._deltas.pop(name, None)
+                if name in self._sums:
+                    self._sums[name].add(regressed.features[mine], regressed.deltas[mine])
 
     def _release(self, *groups: NDArray[np.int64]) -> None:
         for rows in groups:
@@ -173,12 +189,11 @@ class Teacher:
         index = list(self._pictures).index(picture.taught.path)
         rng = np.random.default_rng((self.seed, index))
         labelled = self._labelled(picture, names)
-        examples, picture.regressed = first_examples(labelled, len(names), self.levels, rng)
+        examples, regressed = first_examples(labelled, len(names), self.levels, rng)
+        self._keep_moves(picture, regressed)
         sure = picture.taught.complete | picture.centred(examples.regions)
         rows = self._matrix.keep(examples.features)
         picture.drawn = Kept(rows, examples.regions, names, examples.targets, -sure.astype(np.int8))
-        for name in picture.names:
-            self._deltas.pop(name, None)
         if len(picture.taught.rejected):
             picture.rejected = self._sample_rejected(picture)
 
@@ -241,7 +256,8 @@ class Teacher:
             if not any(name in picture.taught.classes for picture in self._pictures.values() for name in names):
                 raise DataError(f"Teacher.learn: no object of {', '.join(names)} is boxed. Draw a box first.")
             self._rescale()
-            head = self._solve(names)
+            # What the last detector finds is what the person saw. Only the first has to be learnt to be mined with.
+            head = self._head if self._head is not None and self._classes == names else self._solve(names)
             for path in progress("Mining hard negatives", self._due()):
                 self._mine(self._pictures[path], head)
             head = self._solve(names)
@@ -249,10 +265,10 @@ class Teacher:
 
     def _rescale(self) -> None:
         rows = np.concatenate([each.drawn.rows for each in self._pictures.values() if each.drawn is not None])
-        values = self._matrix.values[rows]
-        wanted = scale_for(values)
+        wanted = OURS.mean_norm / max(float(self._matrix.lengths[rows].mean()), 1e-12)
         if abs(wanted - self._scale) > SCALE_DRIFT * wanted:
             self._scale = wanted
+            self._deltas.clear()
 
     def _solve(self, names: tuple[str, ...]) -> RegionHead:
         """Train the SVMs from their last solution on all that is kept."""
@@ -272,19 +288,32 @@ class Teacher:
             known = self._duals.get(name, duals[:0, label])
             duals[: len(known), label] = known
         start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
-        return train_on(Examples(self._matrix.values, targets, no_boxes()), scale=self._scale, start=start)
+        return train_on(
+            Examples(self._matrix.values, targets, no_boxes()), scale=self._scale, start=start, tolerance=TOLERANCE
+        )
 
     def _moves(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the class's box regression, (4, D) and (4,), learnt again if its examples changed."""
+        """Return the class's box regression, (4, D) and (4,), learnt again if its examples changed.
+
+        Few examples are solved for among themselves, many by sums that changes are added to.
+        """
         if name not in self._deltas:
             width = self._matrix.values.shape[1]
-            parts = [Regressed(np.zeros((0, width), np.float32), np.zeros(0, np.int64), np.zeros((0, 4)))]
-            for held, names in ((each.regressed, each.names) for each in self._pictures.values()):
-                if held is not None and name in names:
-                    mine = held.labels == names.index(name)
-                    parts.append(Regressed(held.features[mine], np.zeros(int(mine.sum()), np.int64), held.deltas[mine]))
-            weights, bias = regress(parts, 1, self._scale)
-            self._deltas[name] = weights[0], bias[0]
+            parts = [picture.moved[name] for picture in self._pictures.values() if name in picture.moved]
+            count, penalty = sum(len(part.deltas) for part in parts), OURS.ridge / self._scale**2
+            if name not in self._sums and count > width / 2:
+                self._sums[name] = RidgeSums(width, 4)
+                for part in parts:
+                    self._sums[name].add(part.features.astype(np.float32), part.deltas)
+            if count == 0:
+                self._deltas[name] = torch.zeros(4, width), torch.zeros(4)
+            elif name in self._sums:
+                weights, constant = self._sums[name].solve(penalty=penalty)
+                self._deltas[name] = torch.from_numpy(weights), torch.from_numpy(constant)
+            else:
+                features, deltas = (np.concatenate(part) for part in zip(*parts, strict=True))
+                weights, constant = ridge(features.astype(np.float32), deltas, penalty=penalty)
+                self._deltas[name] = torch.from_numpy(weights), torch.from_numpy(constant)
         return self._deltas[name]
 
     def _due(self) -> list[Path]:
