@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sppnet"
 LEVELS = (
     {"errors", "files", "progress"},
-    {"geometry", "images"},
+    {"geometry", "images", "matlab"},
     {"ops", "metrics", "proposals", "svm", "storage", "data", "procedure"},
     {"backbones", "analysis"},
     {"encoding"},

@@ -12,17 +12,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from skimage import data
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
-from sppnet.geometry import area
+from sppnet.geometry import area, iou
 from sppnet.proposals import (
     ASPECT_STEP,
     SIZE_STEP,
     Boxes,
+    EdgeBoxes,
     FileProposals,
     GridProposals,
     SelectiveSearch,
+    edge_map,
     fitting_shapes,
     from_description,
     reached,
@@ -215,7 +218,8 @@ def test_an_unknown_method_is_refused(description: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError) as caught:
         from_description(description)
     assert str(caught.value) == (
-        f"from_description: method must be grid, selective-search or file, got {description}. Name one of these."
+        "from_description: method must be grid, selective-search, edge-boxes or file, "
+        f"got {description}. Name one of these."
     )
 
 
@@ -395,3 +399,53 @@ def test_a_box_is_reached_when_some_region_overlaps_it_enough() -> None:
 def test_truths_of_another_shape_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"reached: truths must be \(N, 4\), got \(4,\)\. Give one row a box"):
         reached(np.zeros((1, 4)), np.zeros(4), threshold=0.5)
+
+
+def test_regions_are_read_from_coco_results(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    rows = [
+        {"image_id": 139, "category_id": 1, "bbox": [5, 6, 7, 8], "score": 0.2},
+        {"image_id": 139, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.9},
+    ]
+    path.write_text(json.dumps(rows))
+    found = FileProposals(path).of("000000000139.jpg", (50, 50))
+    np.testing.assert_array_equal(found, [[1, 2, 4, 6], [5, 6, 12, 14]])
+    path.write_text(json.dumps({"images": [{"id": 139, "file_name": "a.png"}], "annotations": rows}))
+    np.testing.assert_array_equal(FileProposals(path).of("a.png", (50, 50)), found)
+    path.write_text('{"images": []}')
+    with pytest.raises(DataError, match=r"must be COCO results: KeyError\('annotations'\)\. Give each an image_id"):
+        FileProposals(path).of("a.png", (50, 50))
+    path.write_text(json.dumps([rows[0] | {"bbox": [1, 2, 0, 4]}]))
+    with pytest.raises(DataError, match=r"of the picture '139', is no box\. Write left < right and top < bottom\."):
+        FileProposals(path).of("139", (50, 50))
+
+
+def _disc(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    picture = Image.new("RGB", size[::-1], (90, 120, 90))
+    ImageDraw.Draw(picture).ellipse(box, fill=(200, 60, 60))
+    return np.asarray(picture)
+
+
+def test_edges_lie_on_the_crest_and_face_outwards() -> None:
+    edges, normals = edge_map(_disc((100, 120), (30, 20, 80, 70)))
+    rows, columns = np.nonzero(edges > 0.5)
+    distance = np.hypot(rows - 45, columns - 55)
+    assert len(rows) > 100
+    assert np.abs(distance - 25).max() < 2
+    outwards = np.arctan2(rows - 45, columns - 55) % np.pi
+    turned = np.abs(normals[rows, columns] - outwards)
+    assert np.minimum(turned, np.pi - turned).max() < 0.3
+
+
+def test_edge_boxes_find_an_object_first_and_always_the_same() -> None:
+    picture = _disc((100, 120), (30, 20, 80, 70))
+    found = EdgeBoxes(limit=50)(picture, "")
+    assert 0 < len(found) <= 50
+    assert iou(found[:5], np.array([[30.0, 20, 81, 71]])).max() > 0.8
+    np.testing.assert_array_equal(found, EdgeBoxes(limit=50)(picture, ""))
+    assert from_description(EdgeBoxes(7).describe()) == EdgeBoxes(7)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (9, 9), (40, 40)])
+def test_edge_boxes_of_an_empty_picture_are_none(size: tuple[int, int]) -> None:
+    assert EdgeBoxes()(np.full((*size, 3), 7, np.uint8), "").shape == (0, 4)

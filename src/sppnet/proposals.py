@@ -1,10 +1,11 @@
-"""Picture -> regions, always in the same order: a dense grid, selective search, or a file of your own.
+"""Picture -> regions, always in the same order: a dense grid, selective search, edge boxes, or a file.
 
 A proposal method is an object that is called with a picture and its name and returns its regions, and that
 describes itself in JSON, so that a saved detector proposes again what it was trained on.
 """
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_shape, check_that, message
 from sppnet.geometry import Boxes, check_boxes, clip_boxes, iou
+from sppnet.matlab import read_cells
 
 # How far a region of the grid may reach out of the picture, as a share of its side: objects are cut by borders.
 OVERHANG: Final = 0.3
@@ -23,6 +25,8 @@ OVERHANG: Final = 0.3
 SIZE_STEP: Final = 1.3
 ASPECT_STEP: Final = 2.5
 SHARE: Final = 0.05
+EDGE_BLUR: Final = 1.0  # pixels
+SMALLEST_SIDE: Final = 10  # of a picture that edge boxes are looked for in
 
 
 class Proposals(Protocol):
@@ -140,7 +144,7 @@ class SelectiveSearch:
 
     def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
         """Return the regions by area, the largest first."""
-        search = _opencv().ximgproc.segmentation.createSelectiveSearchSegmentation()
+        search = _opencv("SelectiveSearch").ximgproc.segmentation.createSelectiveSearchSegmentation()
         search.setBaseImage(np.ascontiguousarray(picture[:, :, ::-1]))  # OpenCV's order is blue, green, red
         (search.switchToSelectiveSearchQuality if self.quality else search.switchToSelectiveSearchFast)()
         found = np.unique(np.asarray(search.process(), dtype=np.int64).reshape(-1, 4), axis=0)
@@ -156,30 +160,76 @@ class SelectiveSearch:
         return {"method": "selective-search", "quality": self.quality, "limit": self.limit}
 
 
-def _opencv() -> Any:
+@dataclass(frozen=True)
+class EdgeBoxes:
+    """Edge boxes (Zitnick and Dollar 2014) by OpenCV, on an edge map that is computed here: a fifth of a second.
+
+    The authors' edges come from a forest that was trained on labelled ones; these are Sobel's, the strongest of the
+    three colours, thinned to their crests. Needs ``pip install 'sppnet[proposals]'``.
+
+    Args:
+        limit: at most this many regions.
+    """
+
+    limit: int = 2000
+
+    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+        """Return the regions by falling score; of equal scores by place."""
+        edges, normals = edge_map(picture)
+        if not edges.any() or min(edges.shape) < SMALLEST_SIDE:
+            return np.zeros((0, 4))
+        search = _opencv("EdgeBoxes").ximgproc.createEdgeBoxes(maxBoxes=self.limit)
+        found, scores = search.getBoundingBoxes(edges, normals)
+        if not len(found):
+            return np.zeros((0, 4))
+        left, top, width, height = np.asarray(found, dtype=np.int64).T
+        order = np.lexsort((height, width, left, top, -np.asarray(scores, dtype=np.float64).reshape(-1)))
+        return np.stack([left, top, left + width, top + height], axis=1)[order].astype(np.float64)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the limit."""
+        return {"method": "edge-boxes", "limit": self.limit}
+
+
+def edge_map(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Compute how strong the edge is at each pixel, 0 off its crest, and where it faces.
+
+    Args:
+        picture: (H, W, 3) uint8.
+    Returns:
+        (H, W) float32 in 0..1, and (H, W) float32 angles of the normal in 0..pi, from rightwards to downwards.
+    """
+    opencv = _opencv("EdgeBoxes")
+    smooth = opencv.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), EDGE_BLUR)
+    across, down = (opencv.Sobel(smooth, opencv.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
+    strongest = np.hypot(across, down).argmax(axis=2)[..., None]
+    across, down = (np.take_along_axis(each, strongest, axis=2)[..., 0] for each in (across, down))
+    strength, normals = np.hypot(across, down), np.arctan2(down, across) % np.pi
+    # Compared with the two neighbours along the normal, which is rounded to one of four directions.
+    sector, padded = np.rint(normals / (np.pi / 4)).astype(np.int64) % 4, np.pad(strength, 1)
+    rows, columns = np.indices(strength.shape) + 1
+    step_down, step_across = np.array([0, 1, 1, 1])[sector], np.array([1, 1, 0, -1])[sector]
+    before = padded[rows - step_down, columns - step_across]
+    after = padded[rows + step_down, columns + step_across]
+    crest = np.where((strength >= before) & (strength > after), strength, 0.0)
+    return (crest / max(float(crest.max()), 1e-6)).astype(np.float32), normals.astype(np.float32)
+
+
+def _opencv(method: str) -> Any:
     try:
         import cv2
 
         cv2.ximgproc  # noqa: B018 (plain OpenCV lacks it)
     except (ImportError, AttributeError) as error:
-        raise MissingExtraError(
-            message(
-                "SelectiveSearch",
-                "OpenCV with its contributed modules",
-                "installed",
-                str(error),
-                "Install it with: pip install 'sppnet[proposals]'",
-            )
-        ) from error
+        advice = "Install it with: pip install 'sppnet[proposals]'"
+        expected = "OpenCV with its contributed modules"
+        raise MissingExtraError(message(method, expected, "installed", str(error), advice)) from error
     return cv2
 
 
 @dataclass(frozen=True)
 class FileProposals:
-    """Regions of your own, from a CSV file with the columns picture, left, top, right, bottom.
-
-    ``picture`` is the picture's file name; boxes are 0-based pixels with the ends excluded.
-    """
+    """Regions of your own from a file: CSV, COCO results, or MATLAB, told apart by its suffix; see ``read_regions``."""
 
     path: Path
 
@@ -193,9 +243,11 @@ class FileProposals:
         Raises:
             DataError: the file holds none for it. BoxError: one lies wholly outside the picture.
         """
-        if name not in self._regions:
+        stem = Path(name).stem
+        known = next((key for key in (name, stem, stem.lstrip("0")) if key in self._regions), None)
+        if known is None:
             raise DataError(f"{self.path}: holds no regions for the picture {name!r}. Add rows for it.")
-        return check_boxes(str(self.path), self._regions[name], size)
+        return check_boxes(str(self.path), self._regions[known], size)
 
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
@@ -207,11 +259,68 @@ class FileProposals:
 
 
 def read_regions(path: Path) -> dict[str, Boxes]:
-    """Read a CSV file of regions: picture name -> (R, 4) boxes in the file's order.
+    """Read a file of regions: what the picture is called in it -> (R, 4) boxes, the first the best.
+
+    ``.csv``: the columns picture, left, top, right, bottom; 0-based pixels, ends excluded; in the file's order.
+    ``.json``: COCO, a list of results or a data set with annotations; by falling score where there is one. A picture
+    goes by its file name, or where there is none by its number.
+    ``.mat``: as the authors of R-CNN and SPP-net hand them out: cells ``images`` of names without suffix, and
+    ``boxes`` of rows top, left, bottom, right, counted from 1, ends included; in the file's order.
 
     Raises:
-        DataError: naming file and line, for a missing column, or a number that is none.
+        DataError: naming the file, and line or picture, for what is missing or no box. CorruptFileError: a MATLAB
+        file that is damaged.
     """
+    readers = {".json": _read_coco, ".mat": _read_matlab}
+    return readers.get(path.suffix.lower(), _read_csv)(path)
+
+
+def _read_matlab(path: Path) -> dict[str, Boxes]:
+    cells = read_cells(path, ("boxes", "images"))
+    names, boxes = cells["images"], cells["boxes"]
+    if len(names) != len(boxes):
+        raise DataError(f"{path}: holds {len(names)} names for {len(boxes)} lists of boxes. Save one list a name.")
+    regions = {}
+    for name, rows in zip(names, boxes, strict=True):
+        if not isinstance(name, str) or isinstance(rows, str) or (rows.size and rows.shape[1] != 4):
+            raise DataError(f"{path}: images must hold names, and boxes rows of 4 numbers. Save it as R-CNN does.")
+        top, left, bottom, right = rows.reshape(-1, 4).T
+        regions[name] = _sound(path, name, np.stack([left - 1, top - 1, right, bottom], axis=1))
+    return regions
+
+
+def _read_coco(path: Path) -> dict[str, Boxes]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content if isinstance(content, list) else content["annotations"]
+        images = [] if isinstance(content, list) else content["images"]
+        names = {image["id"]: str(image["file_name"]) for image in images}
+        scored: dict[str, list[tuple[float, list[float]]]] = {}
+        for row in rows:
+            name = names.get(row["image_id"], str(row["image_id"]))
+            box = [float(number) for number in row["bbox"]]
+            scored.setdefault(name, []).append((float(row.get("score", 0.0)), box))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: must be COCO results: {error!r}. Give each an image_id and a bbox.") from error
+    regions = {}
+    for name, rows in scored.items():
+        rows.sort(key=lambda row: -row[0])
+        if any(len(box) != 4 for _, box in rows):
+            raise DataError(f"{path}: a bbox of {name!r} has not 4 numbers. Write left, top, width, height.")
+        left, top, width, height = np.array([box for _, box in rows]).T
+        regions[name] = _sound(path, name, np.stack([left, top, left + width, top + height], axis=1))
+    return regions
+
+
+def _sound(path: Path, name: str, boxes: Boxes) -> Boxes:
+    sound = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if not sound.all():
+        wrong = boxes[int(np.argmin(sound))].tolist()
+        raise DataError(f"{path}: {wrong}, of the picture {name!r}, is no box. Write left < right and top < bottom.")
+    return boxes
+
+
+def _read_csv(path: Path) -> dict[str, Boxes]:
     columns = ("left", "top", "right", "bottom")
     rows: dict[str, list[list[float]]] = {}
     try:
@@ -256,13 +365,15 @@ def from_description(description: Mapping[str, Any]) -> Proposals:
             return GridProposals(pairs, int(short_side), float(step))
         case {"method": "selective-search", "quality": quality, "limit": limit}:
             return SelectiveSearch(bool(quality), int(limit))
+        case {"method": "edge-boxes", "limit": limit}:
+            return EdgeBoxes(int(limit))
         case {"method": "file", "path": path}:
             return FileProposals(Path(path))
     raise ArgumentError(
         message(
             "from_description",
             "method",
-            "grid, selective-search or file",
+            "grid, selective-search, edge-boxes or file",
             dict(description),
             "Name one of these",
         )

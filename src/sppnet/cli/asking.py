@@ -37,6 +37,13 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="File to write the model 
 Split = Annotated[
     str | None, typer.Option(help="Part of the data to use; by default 'train', or all if there is none.")
 ]
+Regions = Annotated[
+    str,
+    typer.Option(
+        "--proposals",
+        help="'grid', 'selective-search', 'edge-boxes', or a file of regions: .csv, .json (COCO) or .mat (R-CNN's).",
+    ),
+]
 Bad = Annotated[OnBad, typer.Option(help="Stop at a picture that cannot be read, or leave it out.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder where features are kept between runs; by default the user's cache folder.")
@@ -91,11 +98,12 @@ def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifie
 
 def named_proposals(name: str) -> Any:
     """Return the way of proposing regions that was named; None is a grid that fits the training boxes."""
-    from sppnet.proposals import FileProposals, SelectiveSearch
+    from sppnet.proposals import EdgeBoxes, FileProposals, SelectiveSearch
 
     if name == "grid":
         return None
-    return SelectiveSearch() if name == "selective-search" else FileProposals(Path(name))
+    methods = {"selective-search": SelectiveSearch, "edge-boxes": EdgeBoxes}
+    return methods[name]() if name in methods else FileProposals(Path(name))
 
 
 def cache_in(folder: Path | None) -> "TensorCache":

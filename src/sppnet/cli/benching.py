@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sppnet.cli.asking import Bad, Cache, Data, Json, OnBad, cache_in, named_proposals
+from sppnet.cli.asking import Bad, Cache, Data, Json, OnBad, Regions, cache_in, named_proposals
 from sppnet.cli.printing import bar, notes, print_json, warn
 from sppnet.cli.program import bench
 
@@ -24,7 +24,7 @@ def bench_detector(
     against: Annotated[Rival, typer.Option(help="R-CNN: every region cropped and run through the network alone.")],
     pictures: Annotated[int, typer.Option(min=3, help="Learn from so many pictures, and test on half as many.")] = 20,
     regions: Annotated[int, typer.Option(min=10, help="Regions a picture, for the quality.")] = 300,
-    proposals: Annotated[str, typer.Option(help="'grid', 'selective-search', or a CSV file of regions.")] = "grid",
+    proposals: Regions = "grid",
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,

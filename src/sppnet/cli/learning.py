@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sppnet.cli.asking import Bad, Cache, Data, Json, OnBad, Out, Split, cache_in, named_proposals
+from sppnet.cli.asking import Bad, Cache, Data, Json, OnBad, Out, Regions, Split, cache_in, named_proposals
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
 
@@ -20,7 +20,7 @@ def train_detector(
         list[int] | None, typer.Option(help="Scale pictures to this shorter side; again for several scales.")
     ] = None,
     procedure: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
-    proposals: Annotated[str, typer.Option(help="'grid', 'selective-search', or a CSV file of regions.")] = "grid",
+    proposals: Regions = "grid",
     seed: Annotated[int, typer.Option(help="Of the choice among training regions.")] = 0,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
