@@ -19,7 +19,7 @@ from sppnet import load_folders
 from sppnet.backbones import PublishedNet
 from sppnet.data import FolderData
 from sppnet.training import Batch, Pictures, Plan, Request, Trainer
-from sppnet.views import CROP, MANY_VIEWS, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
+from sppnet.views import CROP, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
 
 PAGE: Final = records.ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- results: rendered from results/effect.json -->", "<!-- end of results -->"
@@ -40,7 +40,7 @@ WAYS: Final[dict[str, tuple[tuple[int, ...] | None, tuple[int, ...]]]] = {
     "pyramid, two sizes": (LEVELS, (224, 180)),
 }
 PLAIN_TESTS: Final = (CROP, TEN_CROPS)  # without a pyramid only crops can be seen
-TESTS: Final = (CROP, WHOLE, TEN_CROPS, TEN_VIEWS, MANY_VIEWS)
+TESTS: Final = (CROP, WHOLE, TEN_CROPS, TEN_VIEWS)
 
 
 def measure() -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from sppnet import load_folders
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.images import read_image, resize
+from sppnet.progress import BASE_MEMORY
 from sppnet.storage import read_tensors
 from sppnet.training import Pictures, Plan, Schedule, Trainer, start_from
 from sppnet.training.augmentation import (
@@ -423,6 +424,24 @@ def test_a_run_begun_otherwise_is_not_gone_on_with(kinds: Path, tmp_path: Path) 
 def test_fewer_pictures_than_a_batch_are_refused(kinds: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must hold the pictures of one batch, 100, got 24. Add pictures, or train"):
         _run(kinds, tmp_path, dataclasses.replace(PLAN, batch=100))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(kinds: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"plan\.rate must be low enough for a finite loss, got 1e\+20\. Remove"):
+        _run(kinds, tmp_path, dataclasses.replace(PLAN, rate=1e20)).fit()
+    assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_an_estimate_tells_time_and_memory(kinds: Path, tmp_path: Path) -> None:
+    network = tiny_network()
+    trainer = Trainer(network, pictures_of(kinds), PLAN, folder=tmp_path)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    cost = trainer.estimate()
+    assert cost.pictures == 24
+    assert 0 < cost.seconds < 60
+    activations = 8 * 4 * (14 * 14 * 8 + 6 * 6 * 16)  # a batch of the two maps, float32
+    assert activations < cost.memory - BASE_MEMORY < 10 * activations
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_pictures_of_another_short_side_are_refused(kinds: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Every draw follows from (seed, epoch, the picture's index) alone, so that neithe
 nor an interruption changes what a picture becomes.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -55,6 +56,7 @@ def cut(picture: NDArray[np.uint8], side: int, change: Change) -> NDArray[np.uin
     return square[:, ::-1] if change.mirrored else square
 
 
+@lru_cache(maxsize=2)  # a million pictures take 20 ms, and each step asks
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """Return the order in which an epoch takes its pictures."""
+    """Return the order in which an epoch takes its pictures; not to be changed in place."""
     return generator("order", seed, epoch).permutation(count)

@@ -1,6 +1,7 @@
 """The loop: steps of SGD over epochs, from the start or from where it was interrupted."""
 
 import copy
+import math
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -105,7 +106,7 @@ class Trainer:
         return self.network if self._averaged is None else self._averaged
 
     def estimate(self) -> Estimate:
-        """Tell what is left to do on this device, from the work on a few random pictures that it times.
+        """Tell what is left to do on this device, from the work on a few blank pictures that it times.
 
         Decoding goes on beside it and is not counted, nor is validation.
         """
@@ -153,6 +154,7 @@ class Trainer:
             What came of each epoch, when its state is on the disk.
         Raises:
             KeyboardInterrupt: Ctrl-C or SIGTERM, when the step is done and its state is on the disk.
+            ArgumentError: the loss is not finite at the end of an epoch.
             ImageDecodeError: a picture that cannot be read, if bad ones are not skipped.
         """
         steps = range(self.step, self.plan.epochs * self.steps_per_epoch)
@@ -167,8 +169,8 @@ class Trainer:
                 self._advance(batch)
                 if self.step % self.steps_per_epoch == 0:
                     epoch = self._finish(clock.speed(self.step) * self.plan.batch)
+                    log.write(self.step, asdict(epoch))  # before the state: a line too many is taken back
                     self.save()
-                    log.write(self.step, asdict(epoch))
                     yield epoch
                     clock = _Clock(self.step)
                 elif self.step % self.log_every == 0:
@@ -235,6 +237,8 @@ class Trainer:
         rate = self._schedule.rate
         loss, error = _shares(summed(self._sums))
         self._sums.zero_()
+        advice = f"Remove {self.folder} and begin again with a lower one"
+        check_that(math.isfinite(loss), "Trainer", "plan.rate", "low enough for a finite loss", rate, advice=advice)
         top1, top5 = self._validated()
         self._schedule.after(error if top1 is None else top1)
         return Epoch(epoch, self.plan.size(epoch - 1), rate, loss, error, top1, top5, round(speed, 1))
