@@ -18,7 +18,7 @@ LEVELS = (
     {"taps", "region_layers"},
     {"scales", "contributions"},
     {"region_head", "encoders"},
-    {"detector", "classifier", "views", "examples"},
+    {"detector", "classifier", "views", "transfer", "examples"},
     {"inspection", "drawing", "predictions", "training", "teaching", "rcnn", "fine_tuning"},
     {"demo", "recipes"},
     {"web"},

@@ -249,6 +249,9 @@ def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
     net.save(tmp_path / "net.safetensors", notes={"classes": ["a", "b"]})
     again = PublishedNet.load(tmp_path / "net.safetensors")
     assert again.describe() == net.describe()
+    assert again.notes == {"classes": ["a", "b"]}
+    again.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "net.safetensors").read_bytes()
     assert torch.equal(again(pixels), net(pixels))
     assert again.fingerprint == net.fingerprint
     deployed = PublishedNet.load(tmp_path / "net.safetensors", padding="deployment")

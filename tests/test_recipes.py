@@ -1,12 +1,16 @@
 """The recipes' frame: found by name, run, printed against the paper, written down."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from sppnet import cli, recipes
+from sppnet.backbones import PublishedNet
 from sppnet.errors import ArgumentError, DataError
 
 RECIPE = '''"""Table 99: how far it is to the moon.
@@ -92,3 +96,67 @@ def test_every_recipe_says_its_command_and_its_cost(name: str) -> None:
     assert "Cost:" in said
     assert "Paper:" in said
     assert "Ours:" in said
+
+
+# The tables, quick
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a data set of six classes, five pictures each: of one colour and some noise."""
+    root = tmp_path_factory.mktemp("classes")
+    rng = np.random.default_rng(0)
+    for label in range(6):
+        folder = root / f"class{label}"
+        folder.mkdir()
+        for index in range(5):
+            noise = rng.integers(0, 60, (20 + index, 24, 3))
+            colour = np.array([label & 4, 2 * (label & 2), 4 * (label & 1)]) * 45
+            Image.fromarray((noise + colour).astype(np.uint8)).save(folder / f"{index:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def voc(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name the splits of the drawn shapes as VOC 2007 does."""
+    root = tmp_path_factory.mktemp("voc") / "VOC2007"
+    shutil.copytree(shapes, root)
+    for ours, theirs in (("train", "trainval"), ("val", "test")):
+        (root / f"ImageSets/Main/{ours}.txt").rename(root / f"ImageSets/Main/{theirs}.txt")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("table3", 8), ("table4", 21), ("table6", 19), ("table7", 20), ("table8", 8), ("views", 5)]
+)
+def test_a_table_runs_quickly_on_little_data(name: str, rows: int, folders: Path, voc: Path, tmp_path: Path) -> None:
+    request = recipes.Request(voc if name == "table6" else folders, quick=True)
+    report, path = recipes.reproduce(name, request, tmp_path)
+    assert report.quick
+    assert len(report.rows) == rows
+    ours = [row for row in report.rows if row.measured is not None]
+    assert len(ours) == {"table4": 4, "table8": 1}.get(name, rows)
+    assert all(0 <= row.measured <= 100 for row in ours if row.measured is not None)
+    assert json.loads(path.read_text())["rows"][0]["paper"] == report.rows[0].paper
+
+
+def test_table_8_on_voc(voc: Path, tmp_path: Path) -> None:
+    report, _ = recipes.reproduce("table8", recipes.Request(voc, quick=True), tmp_path)
+    assert report.rows[-1].measured == 100.0  # both classes are in every picture
+    assert [row.paper for row in report.rows] == [56.07, 57.66, 61.69, 75.90, 77.7, 82.42, 82.44, None]
+
+
+def test_files_of_networks_are_used_and_checked(folders: Path, tmp_path: Path) -> None:
+    names = [f"class{label}" for label in (5, 4, 3, 2, 1, 0)]  # in another order than the folders'
+    net = PublishedNet("overfeat7", classes=6, width=0.03)
+    net.save(tmp_path / "net.safetensors", notes={"classes": names})
+    request = recipes.Request(folders, (tmp_path / "net.safetensors",), quick=True)
+    assert recipes.reproduce("table4", request, tmp_path)[0].rows[-1].measured is not None
+    with pytest.raises(DataError, match=r"must hold ZF-5 without a pyramid \(zf5\), got overfeat7 with a pyramid"):
+        recipes.reproduce("table7", recipes.Request(folders, (tmp_path / "net.safetensors",) * 3), tmp_path)
+    other = PublishedNet("overfeat7", classes=7, width=0.03)
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match="must hold the 7 classes that the network was trained on, got 6"):
+        recipes.reproduce("table4", recipes.Request(folders, (tmp_path / "other.safetensors",)), tmp_path)
+    with pytest.raises(DataError, match="--weights must be given 4 times"):
+        recipes.reproduce("table3", recipes.Request(folders), tmp_path)

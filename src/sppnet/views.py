@@ -77,7 +77,7 @@ def view_scores(network: PublishedNet, picture: Source, plan: Plan) -> Tensor:
     pixels = read_image(picture)
     with torch.inference_mode():
         rows = list(_cropped(network, pixels, plan) if plan.cropped else _on_maps(network, pixels, plan))
-        return network.head(torch.cat(rows)).softmax(dim=1)
+        return network.head(torch.cat(rows)).softmax(dim=1).cpu()
 
 
 def _on_maps(network: PublishedNet, pixels: NDArray[np.uint8], plan: Plan) -> Iterable[Tensor]:
@@ -104,7 +104,7 @@ def _cropped(network: PublishedNet, pixels: NDArray[np.uint8], plan: Plan) -> It
             seen = np.ascontiguousarray(scaled[:, ::-1]) if mirrored else scaled
             crops = [to_tensor(crop(seen, each), mean=network.mean, std=network.std) for each in regions]
             for some in _batches(crops):
-                yield network.pool(network.features(torch.stack(some)))
+                yield network.pool(network.features(torch.stack(some).to(network.device)))
 
 
 def _batches(crops: list[Tensor]) -> Iterable[list[Tensor]]:
@@ -114,7 +114,7 @@ def _batches(crops: list[Tensor]) -> Iterable[list[Tensor]]:
 def _scaled(network: PublishedNet, pixels: NDArray[np.uint8], side: int, mirrored: bool) -> Tensor:
     """Return the scaled picture, and its mirror image after it, as the network takes them: (1 or 2, 3, H, W)."""
     scaled = to_tensor(resize(pixels, shorter_side_size(pixels.shape[:2], side)), mean=network.mean, std=network.std)
-    return torch.stack([scaled, scaled.flip(2)] if mirrored else [scaled])
+    return torch.stack([scaled, scaled.flip(2)] if mirrored else [scaled]).to(network.device)
 
 
 def predict(networks: Sequence[PublishedNet], picture: Source, plan: Plan = WHOLE) -> Tensor:
@@ -131,14 +131,14 @@ class Measured:
     Args:
         plan: which views.
         views: the mean number of them a picture.
-        top_1, top_5: errors, 0..1; top_5 is NaN below five classes.
+        top_1, top_5: errors, 0..1; top_5 is None below five classes.
         seconds: a picture, with decoding, on the machine that it was tested on.
     """
 
     plan: Plan
     views: float
     top_1: float
-    top_5: float
+    top_5: float | None
     seconds: float
 
 
@@ -158,7 +158,7 @@ def measure_plan(
         scores.append(torch.stack([rows.mean(dim=0) for rows in each]).mean(dim=0))
     seconds = (time.perf_counter() - start) / len(data.paths)
     found = torch.stack(scores).numpy()
-    top_5 = top_k_error(found, data.labels, k=5) if found.shape[1] >= 5 else float("nan")
+    top_5 = top_k_error(found, data.labels, k=5) if found.shape[1] >= 5 else None
     return Measured(plan, views / len(data.paths), top_k_error(found, data.labels, k=1), top_5, seconds)
 
 

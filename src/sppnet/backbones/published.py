@@ -150,6 +150,8 @@ class PublishedNet(nn.Module):
         self.name: Name = name
         self.levels = None if levels is None else tuple(levels)
         self.classes, self.width, self.padding = classes, width, padding
+        self.notes: dict[str, Any] = {}
+        """What was saved with the network; under "classes", the names of its scores."""
         self.trunk, self.channels = self._trunk()
         convs = len(self.channels)
         self.pool_name, self.map_name = f"pool{convs}", f"conv{convs}"
@@ -165,6 +167,11 @@ class PublishedNet(nn.Module):
     def layer_names(self) -> tuple[str, ...]:
         """The names of the layers that ``activations`` returns, from the pixels on."""
         return (*self.channels, self.pool_name, *self.fc_names)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
 
     # Answering
 
@@ -345,8 +352,11 @@ class PublishedNet(nn.Module):
         return cls(description["name"], padding=padding or description["padding"], **options)
 
     def save(self, path: Path | str, *, notes: Mapping[str, Any] | None = None) -> None:
-        """Write the network to one safetensors file, whole or not at all; ``notes`` are kept with it."""
-        metadata = {"format": FORMAT, "network": self.describe(), "notes": dict(notes or {})}
+        """Write the network to one safetensors file, whole or not at all; ``notes`` are added to its own.
+
+        Recipes and tests take the order of the classes from ``notes["classes"]``, a list of names.
+        """
+        metadata = {"format": FORMAT, "network": self.describe(), "notes": self.notes | dict(notes or {})}
         write_tensors(Path(path), self.state_dict(), metadata=metadata)
 
     @classmethod
@@ -361,6 +371,7 @@ class PublishedNet(nn.Module):
             raise CorruptFileError(f"{path}: must hold a network, got {metadata.get('format')!r}. Train one.")
         network = cls.from_description(metadata["network"], padding=padding)
         network.load_state_dict(tensors)
+        network.notes = dict(metadata["notes"])
         return network.eval()
 
     # Checks
