@@ -86,6 +86,21 @@ def test_the_code_of_the_page_on_pooling_runs() -> None:
     assert names["features"].grad is not None
 
 
+def test_the_code_of_the_page_on_classification_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "classification.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(code, "classification.md", "exec"), names)
+    assert names["scores"].shape == names["wide"].shape == names["resnet_scores"].shape == (1, 10)
+    assert names["window_scores"].shape == (2, 10)
+    assert names["layers"]["pool5"].shape == (1, 32 * 50)
+    assert names["again"].notes == {"classes": [str(k) for k in range(10)]}
+    assert names["many"].shape == (98, 10)
+    assert names["whole"].shape == names["ten"].shape == (10,)
+    assert [len(vector) for vector in names["found"].values()][1:] == [32 * 36, 32 * 50, 512]
+
+
 def _exists(dotted: str) -> bool:
     """Tell whether a dotted name can be imported, or is an attribute of something that can."""
     parts = dotted.split(".")

@@ -1,6 +1,7 @@
 """Networks that turn pictures into feature maps; each knows the stride and the offset of its cells."""
 
+from sppnet.backbones.adapters import PyramidNet, with_pyramid
 from sppnet.backbones.efficientnet_lite import EfficientNetLite0
 from sppnet.backbones.published import NETWORKS, PublishedNet
 
-__all__ = ["NETWORKS", "EfficientNetLite0", "PublishedNet"]
+__all__ = ["NETWORKS", "EfficientNetLite0", "PublishedNet", "PyramidNet", "with_pyramid"]

@@ -108,6 +108,7 @@ class EfficientNetLite0(nn.Module):
     stride16       16      672 expansion of the last block that reads a stride-16 map
     stride32       32     1152 expansion of the last block
     head           32     1280 the map that the published classifier averages
+    deep           32     2432 stride32 and head side by side: what tells kinds apart best
     ========== ====== ======== =======================================================
 
     The module is created in ``eval`` mode with gradients off: it is used frozen.
@@ -115,7 +116,7 @@ class EfficientNetLite0(nn.Module):
 
     mean: Final = 127.0
     std: Final = 128.0
-    channels: Final[Mapping[str, int]] = {"stride8": 240, "stride16": 672, "stride32": 1152, "head": 1280}
+    channels: Final[Mapping[str, int]] = {"stride8": 240, "stride16": 672, "stride32": 1152, "head": 1280, "deep": 2432}
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,8 +162,9 @@ class EfficientNetLite0(nn.Module):
                 if len(maps) == len(wanted):
                     return maps
             features = block.narrow(features, wide)
-        maps["head"] = F.relu6(self.head(features), inplace=True)
-        return maps
+        head = F.relu6(self.head(features), inplace=True)
+        ends = {"head": head, "deep": torch.cat([wide, head], dim=1) if "deep" in wanted else head}
+        return maps | {tap: ends[tap] for tap in ends if tap in wanted}
 
     def activations(self, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Do as ``forward``, under the name that all networks have for it."""

@@ -158,7 +158,7 @@ def features(
         Path | None, typer.Option(help="CSV of regions: picture,left,top,right,bottom; by default whole pictures.")
     ] = None,
     short_side: Annotated[int, typer.Option(help="Scale pictures to this shorter side.")] = 480,
-    tap: Annotated[str, typer.Option(help="Feature map: stride8, stride16, stride32 or head.")] = "head",
+    tap: Annotated[str, typer.Option(help="Feature map: stride8, stride16, stride32, head or deep.")] = "head",
     on_bad: Bad = OnBad.SKIP,
     cache: Cache = None,
 ) -> None:
