@@ -2,7 +2,19 @@
 
 import argparse
 
-from benchmarks import bccd, bccd_parts, caltech101, effect, pooling, rcnn, render, studio, studio_order, training
+from benchmarks import (
+    bccd,
+    bccd_parts,
+    caltech101,
+    effect,
+    pooling,
+    rcnn,
+    render,
+    studio,
+    studio_order,
+    training,
+    views,
+)
 
 MEASUREMENTS = {
     "bccd": bccd.measure,
@@ -14,6 +26,7 @@ MEASUREMENTS = {
     "studio": studio.measure,
     "studio_order": studio_order.measure,
     "training": training.measure,
+    "views": views.measure,
 }
 
 
