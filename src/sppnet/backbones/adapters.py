@@ -75,11 +75,11 @@ def with_pyramid(
     >>> net(torch.zeros(1, 3, 100, 150)).shape, net(torch.zeros(1, 3, 224, 224)).shape
     (torch.Size([1, 10]), torch.Size([1, 10]))
     """
+    training = model.training
     trunk: nn.Module = _DeepestMap(model) if isinstance(model, EfficientNetLite0) else _cut(model)
-    was, _ = trunk.training, trunk.eval()
     with torch.no_grad():
-        channels = trunk(_probe(model, PROBES[0])).shape[1]
-    return PyramidNet(trunk.train(was), channels, levels, classes, dropout=dropout)
+        channels = trunk.eval()(_probe(model, PROBES[0])).shape[1]
+    return PyramidNet(trunk.train(training), channels, levels, classes, dropout=dropout)
 
 
 class _DeepestMap(nn.Module):
