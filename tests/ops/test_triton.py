@@ -1,5 +1,10 @@
 """The GPU's kernels against the specification: under Triton's interpreter, and on a GPU where there is one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,3 +92,42 @@ def test_unwritten_memory_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = torch.empty
     monkeypatch.setattr(gpu_triton.torch, "empty", lambda *size, **more: empty(*size, **more).fill_(float("nan")))
     assert torch.isfinite(pool_image(_features(1, 3, 5, 4), levels=(6, 3, 2, 1), backend="triton")).all()
+
+
+COMPILE = """
+import triton.language as tl, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from sppnet.ops import gpu_triton
+
+SIZES = ("steps", "height", "width", "channels", "edges", "bins")
+KERNELS = ("_pool_max", "_pool_average", "_max_gradient", "_average_gradient")
+# Whatever is 1 becomes a constant when a kernel is called.
+for cells, wide, ones in (
+    ("bf16", tl.float32, ()), ("fp32", tl.float32, ()), ("fp32", tl.float32, SIZES), ("fp64", tl.float64, ())
+):
+    sums = "*fp64" if cells == "fp64" else "*fp32"
+    for name in KERNELS:
+        types = {"cells": "*" + cells} | dict.fromkeys(("windows", "starts", "ends", "plan"), "*i64")
+        types |= {"gradient": sums, "found": sums} if name.endswith("gradient") else {"pooled": "*" + cells}
+        types |= {size: "constexpr" if size in ones else "i32" for size in SIZES}
+        types |= {"block": "constexpr", "wide": "constexpr"}
+        constants = dict.fromkeys(ones, 1) | {"block": 128, "wide": wide}
+        source = ASTSource(getattr(gpu_triton, name), types, constexprs=constants)
+        assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+print("compiled")
+"""
+
+
+def test_the_kernels_compile_for_a_gpu_where_there_is_none(tmp_path: Path) -> None:
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["compiled"], done.stderr
+
+
+def test_heights_and_widths_up_to_32() -> None:
+    features = _features(1, 2, 33, 34)
+    sizes = [(7 * height % 32 + 1, height) for height in (1, 5, 9, 13, 17, 22, 27, 32)]
+    windows = torch.tensor([[0, 1, 1, 1 + width, 1 + height] for width, height in sizes], device=DEVICE)
+    pooled = pool_windows(features, windows, levels=(8, 5), backend="triton")
+    assert torch.equal(pooled, pool_windows(features, windows, levels=(8, 5), backend="reference"))

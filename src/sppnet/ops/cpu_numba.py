@@ -59,7 +59,7 @@ def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str,
     if pooled.numel() == 0:
         return
     if mode == "average":
-        _average(features, windows, tuple(levels), pooled)
+        _average(features, windows.numpy(), tuple(levels), pooled)
         return
     work = _work(features, windows.numpy(), tuple(levels), width=WIDE, apart=True)
     pairs = len(work.groups) * work.blocks
@@ -438,10 +438,10 @@ def _add_to_maxima(  # type: ignore[no-untyped-def]  # pragma: no cover
 # Averages
 
 
-def _average(features: Tensor, windows: Tensor, levels: tuple[int, ...], pooled: Tensor) -> None:
+def _average(features: Tensor, windows: Whole, levels: tuple[int, ...], pooled: Tensor) -> None:
     cells = _channels_last(features)
     wide = pooled if pooled.dtype == cells.dtype else torch.empty(pooled.shape, dtype=cells.dtype)
-    maps, edges = windows[:, 0].numpy(), window_edges(windows.numpy(), levels)
+    maps, edges = np.ascontiguousarray(windows[:, 0]), window_edges(windows, levels)
     arrays = (cells.numpy(), maps, edges, direct_plan(levels), wide.numpy())
     _share(partial(_pool_average, *arrays), len(windows), _threads(features.numel() + pooled.numel()))
     if wide is not pooled:
@@ -451,7 +451,8 @@ def _average(features: Tensor, windows: Tensor, levels: tuple[int, ...], pooled:
 def _average_gradient(given: Tensor, cells: Tensor, windows: Whole, levels: tuple[int, ...], found: Tensor) -> None:
     """Add to every cell of a bin its share of what is ``given`` (R, B, C)."""
     sums = torch.zeros_like(_channels_last(cells))
-    arrays = (given.contiguous().numpy(), windows[:, 0], window_edges(windows, levels), direct_plan(levels))
+    maps, edges = np.ascontiguousarray(windows[:, 0]), window_edges(windows, levels)
+    arrays = (given.contiguous().numpy(), maps, edges, direct_plan(levels))
     # Each thread has channels of its own, so that no two add to one cell, and sums have one order.
     _share(partial(_add_shares, *arrays, sums.numpy()), cells.shape[1], _threads(cells.numel() + given.numel()))
     found.copy_(sums.permute(0, 3, 1, 2))
