@@ -18,3 +18,4 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 napoleon_numpy_docstring = False
 # Type aliases of numpy and torch have no page of their own here.
 nitpicky = False
+suppress_warnings = ["ref.python"]  # one word names the same thing in several classes: no link there
