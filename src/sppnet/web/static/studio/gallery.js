@@ -48,7 +48,7 @@ function made(picture) {
   const image = element("img", { alt: "", loading: "lazy", decoding: "async", width: 96, height: 72 });
   image.src = `/api/pictures/${picture.id}/thumbnail`;
   const done = element("span", { class: "done" }, icon("yes"));
-  item.append(image, done, element("span", { class: "name" }), element("span", { class: "counts" }));
+  item.append(image, done, element("span", { class: "name" }, element("bdi")), element("span", { class: "counts" }));
   item.addEventListener("click", () => show(picture.id));
   return item;
 }
@@ -60,7 +60,7 @@ function fill(item, picture) {
   item.setAttribute("aria-selected", picture.id === model.open);
   item.tabIndex = picture.id === model.open ? 0 : -1;
   done.hidden = !picture.complete;
-  name.textContent = picture.name.split("/").at(-1);
+  name.firstElementChild.textContent = picture.name.split("/").at(-1);
   item.title = picture.fault ? `${picture.name}: ${picture.fault}` : picture.name;
   const told = [objects && `${objects} boxed`, picture.complete && "complete", found && `${found} found`].filter(Boolean);
   item.setAttribute("aria-label", `${picture.name}: ${picture.fault ? "cannot be read" : told.join(", ") || "nothing yet"}`);

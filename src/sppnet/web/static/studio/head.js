@@ -11,7 +11,7 @@ const byId = (id) => document.getElementById(id);
 
 function renderStatus() {
   const { ready, total, learning, behind } = model.status;
-  byId("folder").textContent = model.folder;
+  byId("folder").textContent = model.folder.split(/[\\/]/).at(-1);
   byId("folder").title = model.folder;
   byId("progress").hidden = !(ready < total);
   byId("progress-bar").max = total || 1;
@@ -27,14 +27,14 @@ function renderStatus() {
   if (learning) say("Learning…", { busy: true });
 }
 
-export function tellLearnt() {
+export function tellLearnt({ here: tellsHere = false } = {}) {
   const { seconds, taught, reason } = model.status;
   if (reason) return say(reason, { bad: true });
   if (!taught) return say("Draw a box: the detector learns from it.");
   const labelled = [...model.pictures.values()].filter((picture) => sum(picture.objects) > 0).length;
   const shown = shownSuggestions();
   const guesses = shown.filter(isGuess).length;
-  const here = openPicture() ? ` ${counted(shown.length - guesses, guesses)} in this picture.` : "";
+  const here = tellsHere && openPicture() ? ` ${counted(shown.length - guesses, guesses)} in this picture.` : "";
   return say(`Learnt from ${labelled} ${labelled === 1 ? "picture" : "pictures"} in ${seconds.toFixed(1)} s.${here}`);
 }
 

@@ -34,7 +34,7 @@ const told = {
   async learnt(content) {
     takeIn(content);
     await lookAgain();
-    tellLearnt();
+    tellLearnt({ here: true });
   },
   order: takeIn,
   measured(content) {
