@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks import records
 from sppnet import Classifier, Encoder, TensorCache, load_folders, pool_image, read_image
-from sppnet.classifier import COST, LEVELS, MULTIPLE, TAP
+from sppnet.classifier import LEVELS, MULTIPLE, PENALTY, TAP
 from sppnet.data import FolderData
 from sppnet.images import resize
 from sppnet.metrics import mean_class_accuracy
-from sppnet.svm import one_vs_rest, train_svm
+from sppnet.svm import one_vs_rest, ridge
 from sppnet.transfer import caltech_split
 
 SPLITS = 10
@@ -99,9 +99,9 @@ def _accuracy(
     features: NDArray[np.float32], labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> float:
     classes = int(labels.max()) + 1
-    svm = train_svm(features[train], one_vs_rest(labels[train], classes), cost=COST, squared=True)
-    scores = torch.addmm(svm.bias, torch.from_numpy(features[test]), svm.weights.T)
-    return mean_class_accuracy(scores.argmax(dim=1).numpy(), labels[test], classes=classes)
+    weights, bias = ridge(features[train], one_vs_rest(labels[train], classes).astype(np.float64), penalty=PENALTY)
+    scores = features[test] @ weights.T + bias
+    return mean_class_accuracy(scores.argmax(axis=1), labels[test], classes=classes)
 
 
 def _cropped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from sppnet import classifier as module
 from sppnet.classifier import Classifier
 from sppnet.data import FolderData, load_folders
 from sppnet.errors import CorruptFileError, DataError, NotFittedError
@@ -110,6 +111,13 @@ def test_a_class_without_pictures_is_untrained(halves: tuple[FolderData, FolderD
     classifier = Classifier(short_side=96).fit(more)
     assert classifier.untrained == ("dots",)
     assert classifier.predict(halves[1].paths[0]).label != "dots"
+
+
+def test_many_pictures_are_learnt_by_descent_instead(
+    halves: tuple[FolderData, FolderData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_SOLVED", 3)
+    assert Classifier(short_side=96).fit(halves[0]).evaluate(halves[1]).accuracy == 1.0
 
 
 def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path) -> None:
