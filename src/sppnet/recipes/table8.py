@@ -10,7 +10,7 @@ not of networks. Protocols as in table6 and table7.
 
 Cost: 9,144 pictures and ten solutions of least squares: about six minutes on two cores.
 Paper: SPP-net 93.42 ± 0.5 on Caltech-101 (accuracy), 82.44 on VOC 2007 (mAP).
-Ours: see ``results/table8.json``; VOC 2007 was not at hand.
+Ours: 95.77 ± 0.46 on Caltech-101; 93.04 ± 0.34 by the same network without a pyramid. VOC 2007 was not at hand.
 """
 
 from dataclasses import replace
