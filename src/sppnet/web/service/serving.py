@@ -67,16 +67,24 @@ async def _serve(workers: Workers, listener: socket.socket, host: str, started: 
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        server = _Server(config)
         name = f"[{host}]" if ":" in host else host
-        started(f"http://{name}:{listener.getsockname()[1]}")
+        server = _Server(config, lambda: started(f"http://{name}:{listener.getsockname()[1]}"))
         await server.serve([listener])
     finally:
         await workers.stop()
 
 
 class _Server(uvicorn.Server):
-    """Ends by itself on a signal, so that the workers can be ended after it."""
+    """Tells when it listens, and ends by itself on a signal, so that the workers can be ended after it."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._listens = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._listens()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

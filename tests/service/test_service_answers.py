@@ -1,0 +1,140 @@
+"""What the service answers is what the library answers."""
+
+import io
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from calling import LIMITS, Served, form
+
+from sppnet.classifier import Classifier
+from sppnet.detector import Detector
+from sppnet.web.service.schemas import ClassifyAnswer, DetectAnswer, FeaturesAnswer, Health, ModelAnswer
+
+STATIC = Path(__file__).parents[2] / "src/sppnet/web/static"
+
+
+@pytest.fixture(scope="module")
+def detector(models: dict[str, Path]) -> Detector:
+    return Detector.load(models["shapes"])
+
+
+@pytest.mark.parametrize("sent", ["body", "form"])
+def test_detections_are_the_librarys(served: Served, detector: Detector, picture: bytes, sent: str) -> None:
+    body, kind = (picture, "image/png") if sent == "body" else form(("picture", picture))
+    reply = served.post("/v1/detect?threshold=-1", body, kind)
+    assert reply.status == 200
+    answer = DetectAnswer.model_validate(reply.json())
+    expected = detector.detect(picture).above(-1)
+    assert (answer.height, answer.width) == detector.encode(picture).size
+    assert [each.box for each in answer.detections] == expected.boxes.round(2).tolist()
+    np.testing.assert_allclose([each.score for each in answer.detections], expected.scores, atol=1e-4)
+    assert [each.class_ for each in answer.detections] == [expected.classes[label] for label in expected.labels]
+    assert answer.counts == expected.counts()
+    assert list(answer.seconds)[:4] == ["upload", "waiting", "reading", "scaling"]
+    assert all(each.contribution is None for each in answer.detections)
+
+
+def test_the_best_detections_come_first_and_alone(served: Served, picture: bytes) -> None:
+    every = served.post("/v1/detect?threshold=-1", picture).json()["detections"]
+    best = served.post("/v1/detect?threshold=-1&most=2", picture).json()["detections"]
+    assert len(every) > 2
+    assert best == every[:2]
+    assert served.post("/v1/detect?threshold=1000000", picture).json()["detections"] == []
+
+
+def test_the_bins_of_an_answer_sum_to_its_score(served: Served, picture: bytes) -> None:
+    answer = DetectAnswer.model_validate(served.post("/v1/detect?explain=true", picture).json())
+    classes = ClassifyAnswer.model_validate(served.post("/v1/classify?explain=true", picture).json())
+    for each in (*answer.detections, *classes.best):
+        assert each.contribution is not None
+        terms = each.contribution
+        assert sum(terms.bins) + terms.bias == pytest.approx(each.score, abs=1e-4)
+        assert len(terms.bins) == len(terms.boxes) == sum(side * side for side in terms.levels)
+    assert len(answer.detections) >= 2
+
+
+def test_classes_are_the_librarys(served: Served, models: dict[str, Path], picture: bytes) -> None:
+    answer = ClassifyAnswer.model_validate(served.post("/v1/classify", picture).json())
+    expected = Classifier.load(models["kinds"]).predict(picture).top(2)
+    assert [each.class_ for each in answer.best] == [name for name, _ in expected]  # "never" is untrained
+    np.testing.assert_allclose([each.score for each in answer.best], [score for _, score in expected], atol=1e-5)
+    assert len(served.post("/v1/classify?top=1", picture).json()["best"]) == 1
+
+
+@pytest.mark.parametrize("sent", ["json", "npy", "safetensors"])
+def test_features_are_the_librarys(served: Served, detector: Detector, picture: bytes, sent: str) -> None:
+    boxes = [[0, 0, 64, 48], [10, 20.5, 1000, 60]]
+    reply = served.post(f"/v1/features?model=shapes&format={sent}&boxes={quote(json.dumps(boxes))}", picture)
+    assert reply.status == 200
+    maps = detector.encode(picture)
+    clipped = np.minimum(np.array(boxes), [*maps.size[::-1], *maps.size[::-1]])
+    expected = maps.pool(clipped, detector.levels).numpy()
+    if sent == "json":
+        answer = FeaturesAnswer.model_validate(reply.json())
+        rows, used = np.array(answer.features), np.array(answer.boxes)
+        assert sum(part.channels * sum(side**2 for side in part.levels) for part in answer.parts) == rows.shape[1]
+    elif sent == "npy":
+        rows, used = np.load(io.BytesIO(reply.body)), clipped
+    else:
+        tensors = safetensors.numpy.load(reply.body)
+        rows, used = tensors["features"], tensors["boxes"]
+    np.testing.assert_allclose(rows, expected, rtol=1e-6)
+    np.testing.assert_array_equal(used, clipped)
+
+
+def test_features_are_of_the_whole_picture_or_of_the_boxes_of_a_form(served: Served, picture: bytes) -> None:
+    whole = served.post("/v1/features?model=kinds", picture).json()
+    assert whole["boxes"] == [[0, 0, whole["width"], whole["height"]]]
+    body, kind = form(("boxes", json.dumps(whole["boxes"]).encode()), ("picture", picture))
+    assert served.post("/v1/features?model=kinds", body, kind).json()["features"] == whole["features"]
+    none = served.post("/v1/features?boxes=[]", picture).json()
+    assert (none["boxes"], none["features"]) == ([], [])
+
+
+def test_it_tells_what_it_serves_and_within_which_limits(served: Served) -> None:
+    answer = ModelAnswer.model_validate(served.ask("GET", "/v1/model").json())
+    assert [(each.name, each.kind) for each in answer.models] == [("shapes", "detector"), ("kinds", "classifier")]
+    assert answer.models[0].classes == ["disc", "square"]
+    assert answer.models[1].untrained == ["never"]
+    assert answer.limits.upload_bytes == LIMITS.upload_bytes
+
+
+def test_health_and_figures_tell_of_the_workers(served: Served, picture: bytes) -> None:
+    health = Health.model_validate(served.ask("GET", "/healthz").json())
+    assert (health.workers, health.busy, health.waiting) == (1, 0, 0)
+    count = 'sppnet_requests_total{path="/v1/detect",status="200"}'
+    served.post("/v1/detect", picture)
+    before = served.measure(count)
+    served.post("/v1/detect", picture)
+    assert served.measure(count) == before + 1
+    assert served.measure("sppnet_held_bytes") == 0
+    assert served.measure("sppnet_worker_bytes") > 1e8
+
+
+def test_the_schema_names_every_refusal_and_type(served: Served) -> None:
+    schema = served.ask("GET", "/openapi.json").json()
+    assert set(schema["paths"]) == {"/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics"}
+    detect = schema["paths"]["/v1/detect"]["post"]
+    assert set(detect["responses"]) == {"200", "400", "403", "404", "408", "413", "415", "422", "503"}
+    assert list(detect["responses"]["422"]["content"]) == ["application/problem+json"]
+    assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    box = schema["components"]["schemas"]["Detection"]["properties"]["box"]
+    assert "pixels" in box["description"]
+
+
+def test_the_page_loads_nothing_from_elsewhere(served: Served) -> None:
+    page = served.ask("GET", "/")
+    assert page.status == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in page.headers
+    for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.body.decode()):
+        assert served.ask("GET", path).status == 200, path
+    for file in (STATIC / "service").iterdir():
+        outside = re.findall(r"https?://[^\s\"'<>]+", file.read_text(encoding="utf-8"))
+        assert set(outside) <= {"http://www.w3.org/2000/svg"}, file

@@ -1,0 +1,110 @@
+"""The page in a real browser: a picture goes in, boxes come out, and what made a score adds up to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from calling import Served
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """Open the page; whatever it complains of, or asks of another host, fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    complaints: list[str] = []
+
+    def heard(said: ConsoleMessage) -> None:
+        if "422" not in said.text:  # a refusal that the test asks for
+            complaints.append(said.text)
+
+    opened.on("console", heard)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda request: complaints.append(request.url) if not _own(request.url, served) else None)
+    opened.goto(served.address)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def _own(url: str, served: Served) -> bool:
+    return url.startswith((f"{served.address}/", f"blob:{served.address}/"))
+
+
+def _number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def test_a_box_is_explained_with_the_keyboard_alone(page: Page, shapes: Path) -> None:
+    page.set_input_files("#file", shapes / "JPEGImages/10.png")
+    first = page.locator("#list button").first
+    expect(first).to_be_visible()
+    assert page.locator("#overlay .box").count() == page.locator("#list button").count() >= 2
+    page.keyboard.press("Tab")
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(first).to_have_attribute("aria-pressed", "true")
+    expect(first).to_be_focused()
+    score = _number(first.locator(".number").inner_text())
+    sums = [_number(text) for text in page.locator("#sum td.number").all_inner_texts()]
+    assert sums[-1] == pytest.approx(score, abs=0.006)
+    assert sum(sums[:-1]) == pytest.approx(score, abs=0.03)  # each is rounded to two digits
+    assert page.locator("#overlay .bin").count() == 9
+    second = page.locator("#levels button").nth(1)
+    second.focus()
+    page.keyboard.press("Space")
+    assert page.locator("#overlay .bin").count() == 4
+    expect(second).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#why")).to_be_hidden()
+
+
+def test_the_picture_is_clicked_and_the_least_score_hides_boxes(page: Page, shapes: Path) -> None:
+    page.set_input_files("#file", shapes / "JPEGImages/11.png")
+    box = page.locator("#overlay .box").last
+    box.click()
+    expect(page.locator("#list button[aria-pressed=true]")).to_have_count(1)
+    expect(page.locator("#summary")).to_contain_text("1 disc")
+    page.locator("#threshold").fill("2")
+    expect(page.locator("#summary")).to_contain_text("Nothing above the least score")
+    expect(page.locator("#overlay .box")).to_have_count(0)
+
+
+def test_a_classifier_is_explained_over_the_whole_picture(page: Page, shapes: Path) -> None:
+    page.select_option("#model", "kinds")
+    page.set_input_files("#file", shapes / "JPEGImages/10.png")
+    expect(page.locator("#found-title")).to_have_text("Best classes")
+    expect(page.locator("#list button")).to_have_count(2)
+    best = _number(page.locator("#list button .number").first.inner_text())
+    assert _number(page.locator("#sum td.number").last.inner_text()) == pytest.approx(best, abs=0.006)
+    assert page.locator("#overlay .bin").count() == 9
+    expect(page.locator("#time-table")).to_contain_text("network")
+    expect(page.locator("#threshold-choice")).to_be_hidden()
+
+
+def test_a_refusal_is_read_out_and_the_page_goes_on(page: Page, shapes: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    page.set_input_files("#file", broken)
+    expect(page.get_by_role("alert")).to_contain_text("picture must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF")
+    page.set_input_files("#file", shapes / "JPEGImages/10.png")
+    expect(page.locator("#list button").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
