@@ -31,7 +31,7 @@ def test_300_slow_senders_are_all_cut_off_while_others_are_answered(served: Serv
     beginnings = [
         b"POST /v1/de",
         HEAD + b"Content-Length: 1000\r\n\r\nabc",
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\nab",
     ]
 
     async def slow(index: int) -> bytes:

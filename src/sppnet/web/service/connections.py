@@ -68,10 +68,12 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it where there are too many."""
-        self._drained = False
+        self._drained = self._told = False
         self._head, self._drain, self._unread = _Timer(), _Timer(), _Timer()
         super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) > 2 * self.limits.connections:
+            transport.abort()
+        elif len(self.connections) > self.limits.connections:
             detail = f"The service has {self.limits.connections} connections already. Connect again after 2 s."
             self._tell(503, detail, "Retry-After: 2\r\n")
         else:
@@ -123,7 +125,7 @@ class GuardedProtocol(H11Protocol):
     def linger(self, transport: asyncio.Transport) -> None:
         """Close a connection: at once where nothing more is to come, otherwise when the body ends."""
         self._head.stop()
-        if self.conn.their_state not in (h11.SEND_BODY, h11.ERROR):
+        if not self._told and self.conn.their_state is not h11.SEND_BODY:
             transport.close()
             return
         self._drained = True
@@ -145,5 +147,6 @@ class GuardedProtocol(H11Protocol):
         problem = content(status, detail)
         body = json.dumps(problem).encode()
         head = f"HTTP/1.1 {status} {problem['title']}\r\nContent-Type: {MEDIA_TYPE}\r\n{headers}"
+        self._told = True
         self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         self.transport.close()

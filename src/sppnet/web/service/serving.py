@@ -45,6 +45,7 @@ def serve(
         DataError: a model that cannot be loaded, or an address that is not to be had.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
     count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.closing(_listening(host, port)) as listener:
         asyncio.run(_serve(Workers(paths, count=count, limits=limits or Limits()), listener, host, started))
