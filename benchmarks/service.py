@@ -29,7 +29,8 @@ SENDERS = 300
 BROKEN = 5000
 SEED = 0
 ROUNDS = 5
-LEARNT = 30  # pictures: what is measured is the service, not the model
+SMALL = 96
+LEARNT = 10  # pictures: what is measured is the service, not the model
 
 
 def measure() -> None:
@@ -52,7 +53,7 @@ def measure_load() -> None:
 def measure_strangers() -> None:
     """Write what comes of slow senders and of broken pictures; no matter how fast the machine is."""
     figures: dict[str, Any] = {}
-    with _served() as (address, pictures):
+    with _served(SMALL) as (address, pictures):
         figures["slow senders"] = _load(address, "slow", pictures, SENDERS)
         figures["broken pictures"] = broken = _load(address, "broken", pictures, BROKEN)
         broken["faults"] = figure(address, "sppnet_faults")
@@ -67,12 +68,16 @@ def _write(figures: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _served() -> Iterator[tuple[str, str]]:
-    """Serve a detector of blood cells; yield the address, and the folder of the pictures to send."""
+def _served(short_side: int | None = None) -> Iterator[tuple[str, str]]:
+    """Serve a detector of blood cells; yield the address, and the folder of the pictures to send.
+
+    Args:
+        short_side: pictures are scaled to; small where decoding counts and not the network.
+    """
     data = load_detection(records.data_folder("bccd"), split="train")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "cells.safetensors"
-        Detector().fit(replace(data, samples=data.samples[:LEARNT])).save(model)
+        Detector(short_side=short_side).fit(replace(data, samples=data.samples[:LEARNT])).save(model)
         command = [sys.executable, "-m", "sppnet.cli", "serve", str(model), "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             if process.stdout is None:
