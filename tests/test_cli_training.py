@@ -15,6 +15,7 @@ from benchmarks import effect
 from PIL import Image
 from typer.testing import CliRunner
 
+from sppnet import recipes
 from sppnet.backbones import PublishedNet
 from sppnet.cli import app
 from sppnet.errors import ArgumentError, DataError
@@ -145,3 +146,20 @@ def test_the_options_of_the_page_exist() -> None:
 
 def test_the_table_of_the_page_is_the_measured_one() -> None:
     assert effect.rendered(PAGE) == PAGE
+
+
+# Table 2, quick
+
+
+def test_table_2_trains_and_tests_its_networks(kinds: Path, tmp_path: Path) -> None:
+    request = recipes.Request(kinds, quick=True, work=tmp_path / "work")
+    report, path = recipes.reproduce("table2", request, tmp_path / "out")
+    assert path.name == "table2-quick.json"
+    assert len(report.rows) == 28
+    assert report.rows[0][:2] == ("ZF-5, no pyramid, top-1", 35.99)
+    assert all(0 <= row.measured <= 100 for row in report.rows if row.name.endswith("top-1"))
+    random = PublishedNet.load(tmp_path / "work" / "quick" / "table2-overfeat-7-random-sizes.safetensors")
+    assert random.notes["plan"]["draw_sizes"] is True
+    assert random.notes["classes"] == ["blue", "red"]
+    plain = PublishedNet.load(tmp_path / "work" / "quick" / "table2-zf-5-no-pyramid.safetensors")
+    assert plain.levels is None
