@@ -52,10 +52,7 @@ def measure() -> None:
             for name, accuracy in test(way, seed).items():
                 accuracies.setdefault(f"{way}, {name}", []).append(accuracy)
     figures = {
-        "accuracy": {
-            name: {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "seeds": values}
-            for name, values in accuracies.items()
-        },
+        "accuracy": {name: _summary(values) for name, values in accuracies.items()},
         "pictures": {"train": TRAIN * CLASSES, "test": TEST * CLASSES, "classes": list(parts()[1].classes)},
         "width": WIDTH,
         "plan": PLAN.as_dict(),
@@ -63,6 +60,13 @@ def measure() -> None:
     records.write("effect", seed=list(SEEDS), figures=figures)
     PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print(json.dumps(figures, indent=1))
+
+
+def _summary(accuracies: list[float]) -> dict[str, Any]:
+    """Return mean and deviation over the seeds that learnt, and every seed's: a run can fall to chance and stay there."""
+    learnt = [value for value in accuracies if value > 1.5 / CLASSES]
+    deviation = float(np.std(learnt, ddof=1)) if len(learnt) > 1 else None
+    return {"mean": float(np.mean(learnt)), "deviation": deviation, "learnt": len(learnt), "seeds": accuracies}
 
 
 def rendered(page: str) -> str:
@@ -78,7 +82,11 @@ def _table(figures: dict[str, Any]) -> str:
 
     def cell(way: str, name: str) -> str:
         row = shown.get(f"{way}, {name}")
-        return f"{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}" if row else ""
+        if row is None:
+            return ""
+        spread = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.1f}"
+        seeds = "" if row["learnt"] == len(SEEDS) else f" ({row['learnt']} of {len(SEEDS)} runs)"
+        return f"{100 * row['mean']:.1f}{spread}{seeds}"
 
     lines = ["| right answers, % | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
     lines += [f"| {plan.name} | " + " | ".join(cell(way, plan.name) for way in WAYS) + " |" for plan in TESTS]
