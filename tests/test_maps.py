@@ -231,6 +231,11 @@ def test_layers_of_full_rank_are_left_and_thin_ones_are_the_nearest() -> None:
         losses.append(torch.dist(thin(rows), layers(rows)).item())
     assert losses == sorted(losses)
     assert losses[0] > 0
+    tall = RegionLayers((Layer(layers.layers[0].weight.T.contiguous(), torch.zeros(30)),)).truncated((4,))
+    assert [tuple(layer.weight.shape) for layer in tall.layers] == [(4, 20), (30, 4)]
+    product = tall.layers[1].weight @ tall.layers[0].weight
+    wide = thin.layers[1].weight @ thin.layers[0].weight
+    torch.testing.assert_close(product, wide.T, atol=1e-4, rtol=1e-4)
 
 
 def test_layers_come_back_from_their_tensors() -> None:
