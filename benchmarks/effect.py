@@ -63,7 +63,7 @@ def measure() -> None:
 
 
 def _summary(accuracies: list[float]) -> dict[str, Any]:
-    """Return mean and deviation over the seeds that learnt, and every seed's: a run can fall to chance and stay there."""
+    """Return mean and deviation over the seeds that learnt, and every seed's: a run can stay at chance."""
     learnt = [value for value in accuracies if value > 1.5 / CLASSES]
     deviation = float(np.std(learnt, ddof=1)) if len(learnt) > 1 else None
     return {"mean": float(np.mean(learnt)), "deviation": deviation, "learnt": len(learnt), "seeds": accuracies}
