@@ -91,20 +91,22 @@ def test_undo_goes_back_through_every_state_and_redo_comes_again(
 ) -> None:
     store = Store(tmp_path_factory.mktemp("store") / "studio.sqlite")
     pictures = [_picture(store, name) for name in "ab"]
-    states = [_said(store)]
+    states, undone = [_said(store)], []
     for number, (kind, choice) in enumerate(story):
         if kind == "undo":
             assert (store.undo() is not None) == (len(states) > 1)
+            undone += states[1:][-1:]
             states = states[:-1] or states
             assert _said(store) == states[-1]
         elif (change := _chosen(store, pictures, kind, choice, number)) is not None:
             apply(store, _asked(change))
             states.append(_said(store))
+            undone = []
     for state in states[-2::-1]:
         assert store.undo() is not None
         assert _said(store) == state
     assert store.undo() is None
-    for state in states[1:]:
+    for state in (*states[1:], *reversed(undone)):
         assert store.redo() is not None
         assert _said(store) == state
     assert store.redo() is None
