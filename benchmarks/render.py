@@ -7,6 +7,7 @@ from benchmarks import records
 BEGIN, END = "<!-- results: rendered by 'make bench' -->", "<!-- end of results -->"
 
 POOLING_BEGIN, POOLING_END = "<!-- pooling: rendered by 'make bench' -->", "<!-- end of pooling -->"
+FIRST = "first call of a process, seconds"
 POOLING_PAGE = records.ROOT / "benchmarks" / "README.md"
 
 
@@ -24,7 +25,6 @@ def rendered_pooling(page: str) -> str:
 
 
 def _pooling(figures: dict[str, Any]) -> str:
-    first = figures["first call of a process, seconds"]
     rows = [
         "| windows, short side, threads | ms | `roi_pool` x 4 | adaptive in a loop | one write | bfloat16 |",
         "|---|---|---|---|---|---|",
@@ -42,10 +42,8 @@ def _pooling(figures: dict[str, Any]) -> str:
         "|---|---|---|",
         *(row for name, kinds in figures.items() if name.startswith("whole maps") for row in _maps_rows(name, kinds)),
         "",
-        f"Two threads over one: {figures['two threads over one, short side 600']:.2f} times as fast at 600, "
-        f"{figures['two threads over one, short side 1200']:.2f} at 1200. The first call of a process takes "
-        f"{first['nothing compiled']:.1f} s where nothing was compiled before, "
-        f"{first['compiled by an earlier process']:.2f} s later.",
+        *(f"- {name}: {ratio:.2f}" for name, ratio in figures.items() if name.startswith("two threads over one")),
+        *(f"- first call of a process, {when}: {seconds:.2f} s" for when, seconds in figures.get(FIRST, {}).items()),
     ]
     return "\n".join(rows) + "\n"
 
