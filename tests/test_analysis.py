@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sppnet.analysis import interval, mean_precision, resampled_precision
+from sppnet.analysis import coco_precision, interval, mean_precision, mistakes, resampled_precision
 from sppnet.errors import ArgumentError
 from sppnet.metrics import Judged, detection_report, judge
 
@@ -25,6 +25,7 @@ class Found(NamedTuple):
 
 
 CLASSES = ("a", "b")
+_NONE = np.zeros(0, np.int64)
 
 
 def _drawn(rng: np.random.Generator, pictures: int) -> tuple[list[Found], list[Shown]]:
@@ -75,7 +76,7 @@ def test_a_class_that_was_not_drawn_is_left_out_of_the_mean() -> None:
 
 
 def test_messages_of_the_bootstrap() -> None:
-    empty = Judged(*(np.zeros(0, np.int64),) * 2, np.zeros(0), np.zeros(0, np.int8), np.zeros((0, 2), np.int64))
+    empty = Judged(*(np.zeros(0, np.int64),) * 2, np.zeros(0), np.zeros(0, np.int8), np.zeros((0, 2), np.int64), _NONE)
     with pytest.raises(ArgumentError, match=r"resampled_precision: judged must be of one picture at least, got 0\."):
         resampled_precision(empty)
     judged = judge(*_drawn(np.random.default_rng(0), 2), CLASSES)
@@ -83,3 +84,55 @@ def test_messages_of_the_bootstrap() -> None:
         resampled_precision(judged, resamples=0)
     with pytest.raises(ArgumentError, match=r"interval: level must be between 0 and 1, got 95\. 0\.95 is usual\."):
         interval(np.zeros(3), level=95)
+
+
+def _shown(*boxes: tuple[float, float, float, float], labels: tuple[int, ...]) -> Shown:
+    nothing = np.zeros(len(boxes), dtype=bool)
+    return Shown(np.array(boxes, dtype=np.float64), np.array(labels), nothing, nothing)
+
+
+def test_mistakes_are_counted_by_kind() -> None:
+    shown = _shown((0, 0, 10, 10), (50, 50, 60, 60), (80, 80, 90, 90), labels=(0, 1, 1))
+    boxes = np.array(
+        [[0, 0, 10, 10], [0, 0, 10, 9], [6, 0, 16, 10], [50, 50, 60, 60], [30, 30, 40, 40], [80, 80, 90, 90]], float
+    )
+    found = Found(boxes, np.array([0, 0, 0, 0, 0, 1]), np.array([0.9, 0.8, 0.7, 0.6, 0.5, -0.5]))
+    report = mistakes([found], [shown], CLASSES, regions=[boxes[:4]])
+    assert report.as_dict() == {
+        "a": {"duplicate": 1, "confused": 1, "badly_placed": 1, "background": 1, "missed": 0, "unreached": 0},
+        "b": {"duplicate": 0, "confused": 0, "badly_placed": 0, "background": 0, "missed": 2, "unreached": 1},
+    }
+    assert "unreached" not in mistakes([found], [shown], CLASSES).as_dict()["a"]
+    assert mistakes([found], [shown], CLASSES, threshold=-1).missed.tolist() == [0, 1]
+
+
+def test_every_wrong_detection_has_one_kind() -> None:
+    found, shown = _drawn(np.random.default_rng(4), 30)
+    judged = judge(found, shown, CLASSES)
+    report = mistakes(found, shown, CLASSES, threshold=-np.inf)
+    kinds = report.duplicate + report.confused + report.badly_placed + report.background
+    np.testing.assert_array_equal(kinds, np.bincount(judged.labels[judged.verdicts == 0], minlength=2))
+    with pytest.raises(ArgumentError, match=r"regions must be one list for each of the 30 pictures, got 1\. Propose"):
+        mistakes(found, shown, CLASSES, regions=[np.zeros((0, 4))])
+
+
+def test_the_figures_of_coco() -> None:
+    pytest.importorskip("faster_coco_eval")
+    shown = [_shown((0, 0, 20, 20), (50, 50, 90, 90), labels=(0, 1))]
+    boxes = np.array([[0, 0, 20, 20], [50, 50, 90, 76]], dtype=np.float64)  # exact, and with an IoU of 0.65
+    figures = coco_precision([Found(boxes, np.array([0, 1]), np.array([0.9, 0.8]))], shown, CLASSES)
+    assert figures["AP50"] == pytest.approx(1.0)
+    assert figures["AP75"] == pytest.approx(0.5)
+    assert figures["AP"] == pytest.approx((1 + 0.4) / 2)  # right at 0.5, 0.55, 0.6 and 0.65
+    assert np.isnan(figures["AP_large"])
+    nothing = Found(np.zeros((0, 4)), _NONE, np.zeros(0))
+    assert coco_precision([nothing], shown, CLASSES)["AP"] == 0
+
+
+def test_coco_and_voc_agree_on_random_pictures() -> None:
+    pytest.importorskip("faster_coco_eval")
+    found, shown = _drawn(np.random.default_rng(5), 40)
+    plain = [each._replace(difficult=np.zeros(len(each.labels), dtype=bool)) for each in shown]
+    assert coco_precision(found, plain, CLASSES)["AP50"] == pytest.approx(
+        detection_report(found, plain, CLASSES).mean, abs=0.03
+    )

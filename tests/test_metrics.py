@@ -23,7 +23,9 @@ from sppnet.metrics import (
     average_precision,
     confusion,
     detection_report,
+    judge,
     match,
+    match_ilsvrc,
     mean_class_accuracy,
     top_k_error,
 )
@@ -450,3 +452,22 @@ def test_top_k_error_refuses_what_cannot_be():
         top_k_error(np.zeros((1, 3)), np.array([0]), k=4)
     with pytest.raises(ArgumentError, match=r"labels must be indices of 3 classes, got \[3\]\. Number the classes"):
         top_k_error(np.zeros((1, 3)), np.array([3]), k=1)
+
+
+def test_ilsvrc_asks_less_of_small_objects_and_gives_a_second_choice() -> None:
+    small, large = np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 0, 100, 100]])
+    none = np.zeros(1, dtype=bool)
+    shifted = small + np.array([4, 0, 4, 0])  # an IoU of 3/7, where 100 / 400 is enough
+    assert match_ilsvrc(shifted, small, ignored=none, iou=0.5).tolist() == [1]
+    assert match_ilsvrc(large + np.array([40, 0, 40, 0]), large, ignored=none, iou=0.5).tolist() == [0]
+    pair = np.array([[0.0, 0, 100, 100], [20.0, 0, 120, 100]])
+    twice = np.array([[0.0, 0, 100, 100], [2.0, 0, 102, 100]])  # both lie nearest to the first
+    assert match_ilsvrc(twice, pair, ignored=np.zeros(2, dtype=bool), iou=0.5).tolist() == [1, 1]
+    assert match(twice, pair, ignored=np.zeros(2, dtype=bool), iou=0.5).tolist() == [1, 0]
+    assert match_ilsvrc(twice, pair[:1], ignored=np.ones(1, dtype=bool), iou=0.5).tolist() == [-1, -1]
+    assert match_ilsvrc(twice, np.zeros((0, 4)), ignored=none[:0], iou=0.5).tolist() == [0, 0]
+
+
+def test_an_unknown_matching_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"judge: matching must be voc or ilsvrc, got 'coco'\. Name one of these\."):
+        judge([], [], ("a",), matching="coco")  # type: ignore[arg-type]

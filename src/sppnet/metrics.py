@@ -5,7 +5,7 @@ Average precision follows the PASCAL VOC development kit, with boxes whose ends 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from sppnet.errors import check_shape, check_that
 from sppnet.geometry import Boxes
 
 Rule = Literal["area", "eleven"]
+Matching = Literal["voc", "ilsvrc"]
+
+TOLERANCE: Final = 10  # pixels by which ILSVRC lets a small object's box be off
 
 
 class FoundObjects(Protocol):
@@ -104,6 +107,7 @@ def detection_report(
     *,
     iou: float = 0.5,
     rule: Rule = "area",
+    matching: Matching = "voc",
 ) -> DetectionReport:
     """Compare what was found in each picture with what it shows.
 
@@ -113,11 +117,11 @@ def detection_report(
         found: one a picture. samples: the same pictures in the same order.
         classes: K names; labels on both sides are indices into them.
         iou: the overlap from which a box counts as found, over 0 and at most 1.
-        rule: see ``average_precision``.
+        rule: see ``average_precision``. matching: see ``judge``.
     Raises:
         ArgumentError: different numbers of pictures, a label without a class, a bad ``iou`` or ``rule``.
     """
-    judged = judge(found, samples, classes, iou=iou)
+    judged = judge(found, samples, classes, iou=iou, matching=matching)
     positives = judged.objects.sum(axis=0)
     precisions = [
         average_precision(judged.scores[mine], judged.verdicts[mine], int(count), rule=rule)
@@ -141,6 +145,7 @@ class Judged:
         pictures: (N,) int64, the picture of each. labels: (N,) int64. scores: (N,) float64, falling.
         verdicts: (N,) int8: 1 right, 0 wrong, -1 neither, see ``match``.
         objects: (P, K) int64, how many of each class there are to find in each picture.
+        order: (N,) int64, the place of each among all pictures' detections one after the other.
     """
 
     pictures: NDArray[np.int64]
@@ -148,6 +153,7 @@ class Judged:
     scores: NDArray[np.float64]
     verdicts: NDArray[np.int8]
     objects: NDArray[np.int64]
+    order: NDArray[np.int64]
 
     def precision(self, threshold: float = 0.0) -> NDArray[np.float64]:
         """Return the share (K,) of each class's detections from ``threshold`` up that are right; NaN without any."""
@@ -163,26 +169,41 @@ class Judged:
 
 
 def judge(
-    found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: Sequence[str], *, iou: float = 0.5
+    found: Sequence[FoundObjects],
+    samples: Sequence[TrueObjects],
+    classes: Sequence[str],
+    *,
+    iou: float = 0.5,
+    matching: Matching = "voc",
 ) -> Judged:
     """Compare what was found in each picture with what it shows.
 
     All pictures' detections are ranked together by descending score; of equal scores, the first comes first.
 
-    Args and Raises: see ``detection_report``.
+    Args:
+        found, samples, classes, iou: see ``detection_report``.
+        matching: "voc": see ``match``. "ilsvrc": see ``match_ilsvrc``, whose small objects need less than ``iou``.
+    Raises:
+        As ``detection_report``.
     """
     _check_pictures(found, samples, len(classes))
     check_that(0 < iou <= 1, "detection_report", "iou", "over 0 and at most 1", iou, advice="0.5 is usual")
+    known = matching in ("voc", "ilsvrc")
+    check_that(known, "judge", "matching", "voc or ilsvrc", repr(matching), advice="Name one of these")
     scores = _joined([picture.scores for picture in found], np.float64)
     order = np.argsort(-scores, kind="stable")
     wanted = [sample.labels[~_ignored(sample)] for sample in samples]
+    verdicts = [_verdicts(*pair, iou, matching) for pair in zip(found, samples, strict=True)]
     counts = [np.bincount(labels, minlength=len(classes)) for labels in wanted]
     return Judged(
         pictures=np.repeat(np.arange(len(found)), [len(picture.scores) for picture in found])[order],
         labels=_joined([picture.labels for picture in found], np.int64)[order],
         scores=scores[order],
-        verdicts=_joined([_verdicts(*pair, iou) for pair in zip(found, samples, strict=True)], np.int8)[order],
+        verdicts=_joined([_verdicts(*pair, iou, matching) for pair in zip(found, samples, strict=True)], np.int8)[
+            order
+        ],
         objects=np.array(counts, dtype=np.int64).reshape(len(samples), len(classes)),
+        order=order,
     )
 
 
@@ -209,6 +230,27 @@ def match(boxes: Boxes, truths: Boxes, *, ignored: NDArray[np.bool_], iou: float
     counted = np.flatnonzero(hits & ~ignored[nearest])
     _, first = np.unique(nearest[counted], return_index=True)
     verdicts[counted[first]] = 1
+    return verdicts
+
+
+def match_ilsvrc(boxes: Boxes, truths: Boxes, *, ignored: NDArray[np.bool_], iou: float) -> NDArray[np.int8]:
+    """Judge the detections of one class in one picture, as ILSVRC's task of detection does.
+
+    Each detection takes, of the objects that are still free and that it overlaps enough, the one that it overlaps
+    most. Enough is ``iou``, or for an object of w x h pixels ``w h / ((w + 10) (h + 10))`` where that is less.
+
+    Args and Returns: see ``match``. Ignored objects can be taken by any number of detections.
+    """
+    verdicts = np.zeros(len(boxes), dtype=np.int8)
+    sides = truths[:, 2:] - truths[:, :2]
+    enough = np.minimum(iou, sides.prod(axis=1) / (sides + TOLERANCE).prod(axis=1))
+    free = np.ones(len(truths), dtype=np.bool_)
+    for place, overlaps in enumerate(geometry.iou(boxes, truths)):
+        fitting = np.where(free & (overlaps >= enough), overlaps, -1.0)
+        if fitting.max(initial=-1.0) >= 0:
+            taken = int(fitting.argmax())
+            verdicts[place] = -1 if ignored[taken] else 1
+            free[taken] = ignored[taken]
     return verdicts
 
 
@@ -266,12 +308,13 @@ def _check_pictures(found: Sequence[FoundObjects], samples: Sequence[TrueObjects
         )
 
 
-def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float) -> NDArray[np.int8]:
+def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
     verdicts = np.zeros(len(found.scores), dtype=np.int8)
     order, ignored = np.argsort(-found.scores, kind="stable"), _ignored(sample)
+    judged_by = match if matching == "voc" else match_ilsvrc
     for label in np.unique(found.labels):
         mine, theirs = order[found.labels[order] == label], sample.labels == label
-        verdicts[mine] = match(found.boxes[mine], sample.boxes[theirs], ignored=ignored[theirs], iou=iou)
+        verdicts[mine] = judged_by(found.boxes[mine], sample.boxes[theirs], ignored=ignored[theirs], iou=iou)
     return verdicts
 
 
