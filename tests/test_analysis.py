@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sppnet.analysis import coco_precision, interval, mean_precision, mistakes, resampled_precision
 from sppnet.errors import ArgumentError
-from sppnet.metrics import Judged, detection_report, judge
+from sppnet.metrics import Judged, Rule, detection_report, judge
 
 
 class Shown(NamedTuple):
@@ -43,15 +43,16 @@ def _drawn(rng: np.random.Generator, pictures: int) -> tuple[list[Found], list[S
     return found, shown
 
 
-def test_a_resample_is_what_the_pictures_really_drawn_give() -> None:
+@pytest.mark.parametrize("rule", ["area", "eleven"])
+def test_a_resample_is_what_the_pictures_really_drawn_give(rule: Rule) -> None:
     rng = np.random.default_rng(0)
     found, shown = _drawn(rng, 12)
-    precision = resampled_precision(judge(found, shown, CLASSES), resamples=20, seed=3)
+    precision = resampled_precision(judge(found, shown, CLASSES), resamples=20, rule=rule, seed=3)
     draws = np.random.default_rng(3).integers(12, size=(20, 12))
     for row, draw in zip(precision, draws, strict=True):
         # Copies of a picture tie; a hair's breadth between them leaves all other ranks alone.
         copies = [found[i]._replace(scores=found[i].scores - 1e-12 * place) for place, i in enumerate(draw)]
-        report = detection_report(copies, [shown[i] for i in draw], CLASSES)
+        report = detection_report(copies, [shown[i] for i in draw], CLASSES, rule=rule)
         np.testing.assert_allclose(row, report.average_precision, atol=1e-12)
 
 

@@ -66,3 +66,19 @@ def test_the_comparison_is_printed_for_people(shapes: Path, tmp_path: Path, monk
     printed = _invoked("bench", "detector", shapes, "--against", "rcnn", "--cache", tmp_path)
     assert "Pooling one map is 50 times faster." in printed
     assert "60.0%" in printed
+
+
+@pytest.mark.parametrize("metric", ["voc", "voc07", "ilsvrc", "coco"])
+def test_every_metric_tells_how_sure_it_is_and_what_went_wrong(model: Path, shapes: Path, metric: str) -> None:
+    options = ("--metric", metric, "--intervals", "--errors")
+    report = json.loads(_invoked("evaluate", model, shapes, *options, "--json"))
+    low, high = report["interval"]
+    assert low <= report["mean_average_precision"] <= high
+    assert set(report["mistakes"]) == set(report["classes"])
+    assert ("coco" in report) == (metric == "coco")
+
+
+def test_mistakes_and_intervals_are_printed(model: Path, shapes: Path) -> None:
+    printed = _invoked("evaluate", model, shapes, "--metric", "coco", "--intervals", "--errors")
+    for text in ("Mistakes above 0", "duplicate", "95 % of data sets", "COCO: AP "):
+        assert text in printed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sppnet import geometry
 from sppnet.errors import MissingExtraError, check_that, message
 from sppnet.geometry import Boxes
-from sppnet.metrics import FoundObjects, Judged, TrueObjects, judge
+from sppnet.metrics import FoundObjects, Judged, Rule, TrueObjects, judge
 from sppnet.proposals import reached
 
 RESAMPLES: Final = 1000
@@ -18,7 +18,9 @@ NEAR_IOU: Final = 0.1  # below it a detection has nothing to do with an object
 AT_ONCE: Final = 2_000_000  # weights held at a time, 16 MB
 
 
-def resampled_precision(judged: Judged, *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+def resampled_precision(
+    judged: Judged, *, resamples: int = RESAMPLES, rule: Rule = "area", seed: int = 0
+) -> NDArray[np.float64]:
     """Compute the average precision of many data sets of as many pictures, drawn from these with replacement.
 
     The same seed draws the same pictures, so that of two detectors judged on the same pictures the difference of
@@ -26,9 +28,9 @@ def resampled_precision(judged: Judged, *, resamples: int = RESAMPLES, seed: int
 
     Args:
         judged: from ``metrics.judge``. resamples: how many data sets, S. seed: of the drawing.
+        rule: see ``metrics.average_precision``.
     Returns:
-        (S, K) float64: the area under precision made falling over recall, as ``metrics.average_precision`` has it;
-        NaN where no picture with an object of the class was drawn.
+        (S, K) float64; NaN where no picture with an object of the class was drawn.
     Raises:
         ArgumentError: no pictures, or fewer than one resample.
     """
@@ -37,11 +39,11 @@ def resampled_precision(judged: Judged, *, resamples: int = RESAMPLES, seed: int
     check_that(resamples > 0, "resampled_precision", "resamples", "at least 1", resamples, advice="1000 is usual")
     drawn = np.random.default_rng(seed).integers(pictures, size=(resamples, pictures))
     copies = np.stack([np.bincount(row, minlength=pictures) for row in drawn])
-    found = [_precision(judged, copies, label) for label in range(classes)]
+    found = [_precision(judged, copies, label, rule) for label in range(classes)]
     return np.stack(found, axis=1) if classes else np.zeros((resamples, 0))
 
 
-def _precision(judged: Judged, copies: NDArray[np.int64], label: int) -> NDArray[np.float64]:
+def _precision(judged: Judged, copies: NDArray[np.int64], label: int, rule: Rule) -> NDArray[np.float64]:
     """Compute one class's average precision (S,) where each picture is there as often as ``copies`` (S, P) says."""
     mine = (judged.labels == label) & (judged.verdicts >= 0)
     pictures, right = judged.pictures[mine], judged.verdicts[mine] == 1
@@ -54,7 +56,15 @@ def _precision(judged: Judged, copies: NDArray[np.int64], label: int) -> NDArray
         precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(times, axis=1), 1)
         # Copies of one detection come one after the other: right ones all have the precision of the last of them.
         falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        parts.append((falling * hits).sum(axis=1))
+        if rule == "area":
+            parts.append((falling * hits).sum(axis=1))
+        else:
+            recalls = 10 * np.cumsum(hits, axis=1)
+            goals = np.arange(11) * wanted[start : start + rows, None]
+            reached_at = [np.searchsorted(*pair) for pair in zip(recalls, goals, strict=True)]
+            ended = np.pad(falling, ((0, 0), (0, 1)))
+            means = np.take_along_axis(ended, np.array(reached_at), axis=1).mean(axis=1)
+            parts.append(means * wanted[start : start + rows])
     area = np.concatenate(parts)
     shares: NDArray[np.float64] = np.divide(area, wanted, out=np.full(len(area), np.nan), where=wanted > 0)
     return shares

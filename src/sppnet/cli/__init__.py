@@ -11,7 +11,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # Each adds its commands, in the order of --help.
-from sppnet.cli import answering, benching, learning, looking, reproducing, serving, teaching, training  # noqa: F401
+from sppnet.cli import (  # noqa: F401
+    answering,
+    benching,
+    evaluating,
+    learning,
+    looking,
+    reproducing,
+    serving,
+    teaching,
+    training,
+)
 from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 from sppnet.errors import SppnetError

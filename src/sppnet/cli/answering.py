@@ -1,4 +1,4 @@
-"""``predict``, ``evaluate`` and ``features``: what a model, or the network alone, makes of pictures."""
+"""``predict`` and ``features``: what a model, or the network alone, makes of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,6 @@ import typer
 from sppnet.cli.asking import (
     Bad,
     Cache,
-    Data,
     Format,
     Json,
     ModelFile,
@@ -19,7 +18,7 @@ from sppnet.cli.asking import (
     load_model,
     pictures_below,
 )
-from sppnet.cli.printing import bar, notes, print_json, show_report, show_stages, warn
+from sppnet.cli.printing import notes, print_json, show_stages
 from sppnet.cli.program import app
 
 if TYPE_CHECKING:
@@ -114,40 +113,6 @@ def _predict_boxes(
         counts = ", ".join(f"{number} {name}" for name, number in each.detections.counts().items() if number)
         print(f"{each.path}: {counts or 'nothing found'}")
     notes.print(f"Written to {written}", markup=False)
-
-
-@app.command()
-def evaluate(
-    model: ModelFile,
-    data: Data,
-    split: Annotated[str | None, typer.Option(help="Part of the data; by default 'val', 'test', or all.")] = None,
-    iou: Annotated[float, typer.Option(help="Overlap from which a detection is right.")] = 0.5,
-    on_bad: Bad = OnBad.FAIL,
-    cache: Cache = None,
-    as_json: Json = False,
-) -> None:
-    """Compare a model's answers with a data set's labels."""
-    from sppnet.classifier import Classifier
-    from sppnet.data import load_detection, load_folders, splits
-
-    known = load_model(model, cache_in(cache))
-    chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
-    if isinstance(known, Classifier):
-        pictures = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
-        warn(pictures.problems)
-        named = known.evaluate(pictures, progress=bar)
-        columns = ["accuracy"]
-        rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
-        show_report(named.as_dict(), f"Mean accuracy a class on '{chosen}'", named.accuracy, columns, rows, as_json)
-        return
-    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
-    warn(samples.problems)
-    report = known.evaluate(samples, iou=iou, progress=bar)
-    columns = ["average_precision", "recall", "precision", "positives"]
-    rows = {name: [row[key] for key in columns] for name, row in report.as_dict()["classes"].items()}
-    show_report(
-        report.as_dict(), f"Mean average precision at IoU {iou} on '{chosen}'", report.mean, columns, rows, as_json
-    )
 
 
 @app.command()

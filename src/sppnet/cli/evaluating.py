@@ -1,0 +1,99 @@
+"""``evaluate``: how good a model's answers are, how sure that is, and what goes wrong."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sppnet.cli.asking import Bad, Cache, Data, Json, ModelFile, OnBad, cache_in, load_model
+from sppnet.cli.printing import bar, show_report, show_rows, warn
+from sppnet.cli.program import app
+
+if TYPE_CHECKING:
+    from sppnet.data import DetectionData
+    from sppnet.detector import Detector
+    from sppnet.metrics import Matching, Rule
+
+
+class Metric(StrEnum):
+    """By which rule detections are judged."""
+
+    VOC = "voc"
+    VOC07 = "voc07"
+    COCO = "coco"
+    ILSVRC = "ilsvrc"
+
+
+@app.command()
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    split: Annotated[str | None, typer.Option(help="Part of the data; by default 'val', 'test', or all.")] = None,
+    iou: Annotated[float, typer.Option(help="Overlap from which a detection is right.")] = 0.5,
+    metric: Annotated[
+        Metric, typer.Option(help="VOC since 2010, VOC 2007 (11 points, the paper's), COCO's or ILSVRC's rule.")
+    ] = Metric.VOC,
+    errors: Annotated[bool, typer.Option("--errors", help="Count the mistakes by kind.")] = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Tell how sure the mean is: 95 % interval over pictures drawn again.")
+    ] = False,
+    on_bad: Bad = OnBad.FAIL,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a model's answers with a data set's labels."""
+    from sppnet.classifier import Classifier
+    from sppnet.data import load_detection, load_folders, splits
+
+    known = load_model(model, cache_in(cache))
+    chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
+    if isinstance(known, Classifier):
+        pictures = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+        warn(pictures.problems)
+        named = known.evaluate(pictures, progress=bar)
+        rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
+        title = f"Mean accuracy a class on '{chosen}'"
+        show_report(named.as_dict(), title, named.accuracy, ["accuracy"], rows, as_json)
+        return
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+    warn(samples.problems)
+    _show(_measured(known, samples, metric, iou, errors, intervals), chosen, as_json)
+
+
+def _measured(
+    known: "Detector", data: "DetectionData", metric: Metric, iou: float, errors: bool, intervals: bool
+) -> dict[str, Any]:
+    from sppnet import analysis
+    from sppnet.metrics import detection_report, judge
+
+    found = [known.detect(sample.path) for sample in bar("Detecting", data.samples)]
+    judged_by = (found, data.samples, data.classes)
+    matching: Matching = "ilsvrc" if metric is Metric.ILSVRC else "voc"
+    rule: Rule = "eleven" if metric is Metric.VOC07 else "area"
+    report: dict[str, Any] = detection_report(*judged_by, iou=iou, rule=rule, matching=matching).as_dict()
+    if metric is Metric.COCO:
+        report["coco"] = analysis.coco_precision(*judged_by)
+    if intervals:
+        drawn = analysis.resampled_precision(judge(*judged_by, iou=iou, matching=matching), rule=rule)
+        report["interval"] = analysis.interval(analysis.mean_precision(drawn))
+    if errors:
+        regions = [known.propose(each.path, known.encode(each.path)) for each in bar("Proposing", data.samples)]
+        report["mistakes"] = analysis.mistakes(*judged_by, iou=iou, regions=regions).as_dict()
+    return report
+
+
+def _show(report: dict[str, Any], split: str, as_json: bool) -> None:
+    columns = ["average_precision", "recall", "precision", "positives"]
+    rows = {name: [row[key] for key in columns] for name, row in report["classes"].items()}
+    title, mean = f"Mean average precision at IoU {report['iou']} on '{split}'", report["mean_average_precision"]
+    show_report(report, title, float("nan") if mean is None else mean, columns, rows, as_json)
+    if as_json:
+        return
+    if "interval" in report:
+        print("95 % of data sets drawn from these pictures: {:.1%} to {:.1%}".format(*report["interval"]))
+    if "coco" in report:
+        print("COCO: " + ", ".join(f"{name} {value:.1%}" for name, value in report["coco"].items()))
+    if "mistakes" in report:
+        kinds = list(next(iter(report["mistakes"].values()), {}))
+        counts = {name: [str(row[kind]) for kind in kinds] for name, row in report["mistakes"].items()}
+        show_rows("Mistakes above 0:", ["class", *(kind.replace("_", " ") for kind in kinds)], counts)
