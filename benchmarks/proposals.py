@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from benchmarks import records
 
+from benchmarks import records
 from sppnet.data import DetectionData, load_detection
 from sppnet.detector import fitting_grid, usual_short_side
 from sppnet.geometry import Boxes
@@ -19,7 +19,7 @@ TRAIN_STEP = 4  # one picture in so many of the train split
 
 
 def measure() -> None:
-    """Count the objects reached at IoU 0.5 and 0.7 by the first regions, or where they have no rank by an even choice."""
+    """Count the objects reached at IoU 0.5 and 0.7 by the best regions, or by an even choice without a rank."""
     folder = records.data_folder("bccd")
     train, val = (load_detection(folder, split=split) for split in ("train", "val"))
     grid = fitting_grid(train, usual_short_side(train))

@@ -1,5 +1,6 @@
 """README: its code runs, its commands exist, its table is the measured one."""
 
+import dataclasses
 import importlib
 import re
 import shlex
@@ -13,6 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sppnet.cli import app
+from sppnet.data import Sample
+from sppnet.detector import Detections
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -125,3 +128,23 @@ def test_a_name_that_does_not_exist_is_seen() -> None:
     assert _exists("sppnet.ops.pool_windows")
     assert not _exists("sppnet.ops.pool_widows")
     assert not _exists("sppnet.oops")
+
+
+def test_the_code_of_the_page_on_proposals_runs() -> None:
+    page = (ROOT / "docs" / "proposals.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "proposals.md", "exec"), names)
+    assert names["found"].tolist() == [True]
+
+
+def test_the_code_of_the_page_on_evaluation_runs() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "evaluation.md", "exec"), names)
+    nothing = np.zeros(1, dtype=bool)
+    sample = Sample(Path(), np.array([[0.0, 0, 9, 9]]), np.zeros(1, np.int64), nothing, nothing, (9, 9))
+    right = Detections(sample.boxes, sample.labels, np.ones(1, np.float32), ("a",))
+    wrong = dataclasses.replace(right, boxes=sample.boxes + 100)
+    assert names["difference"]([wrong], [right], [sample], ("a",)) == (1.0, 1.0)

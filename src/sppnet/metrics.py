@@ -199,9 +199,7 @@ def judge(
         pictures=np.repeat(np.arange(len(found)), [len(picture.scores) for picture in found])[order],
         labels=_joined([picture.labels for picture in found], np.int64)[order],
         scores=scores[order],
-        verdicts=_joined([_verdicts(*pair, iou, matching) for pair in zip(found, samples, strict=True)], np.int8)[
-            order
-        ],
+        verdicts=_joined(verdicts, np.int8)[order],
         objects=np.array(counts, dtype=np.int64).reshape(len(samples), len(classes)),
         order=order,
     )
