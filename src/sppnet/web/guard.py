@@ -86,7 +86,8 @@ def refused_sender(method: str, headers: Headers, *, any_host: bool = False) -> 
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not (any_host and reading):
         return 403, "requests must come from the page itself, this one comes from another site."
     origin = headers.get("origin", f"http://{host}")
-    if not reading and origin not in (f"http://{host}", f"https://{host}"):
+    own = {f"http://{host}"} | ({f"https://{host}"} if any_host else set())  # elsewhere a proxy may add the TLS
+    if not reading and origin not in own:
         return 403, f"origin must be http://{host}, got {origin[:100]!r}."
     return None
 
