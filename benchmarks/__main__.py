@@ -14,6 +14,7 @@ from benchmarks import (
     service,
     studio,
     studio_order,
+    svm,
     training,
     views,
 )
@@ -29,6 +30,7 @@ MEASUREMENTS = {
     "service": service.measure,
     "studio": studio.measure,
     "studio_order": studio_order.measure,
+    "svm": svm.measure,
     "training": training.measure,
     "views": views.measure,
 }
