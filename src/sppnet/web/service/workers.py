@@ -1,7 +1,8 @@
 """The processes that compute, and the few requests that may wait for one.
 
-One picture at a time and one thread a worker: with as many workers as cores this answers more pictures a second than
-fewer workers with several threads, or pictures of one size put through the network together (``results/service.json``).
+One picture at a time and one thread a worker. Pictures of one size put through the network together take no less time
+each on one thread (49 ms alone, 73 in fours at 480 x 640 on an idle machine), and two threads make one faster by a
+third only: as many workers as cores answer more.
 """
 
 import asyncio
