@@ -18,6 +18,7 @@ LEVELS = (
     {"taps", "region_layers"},
     {"scales", "contributions"},
     {"region_head", "encoders"},
+    {"objectness"},
     {"detector", "classifier", "views", "transfer", "examples"},
     {"inspection", "drawing", "predictions", "training", "teaching", "rcnn", "fine_tuning"},
     {"demo", "recipes"},

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedE
 from sppnet.geometry import Boxes, check_boxes, nms, vote
 from sppnet.images import Source, read_image
 from sppnet.metrics import DetectionReport, detection_report
+from sppnet.objectness import METHOD, LearntProposals, described_proposals, learn_proposals, proposals_from_description
 from sppnet.procedure import OURS, Procedure, named_procedure
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, stage, timed
-from sppnet.proposals import GridProposals, Proposals, fitting_shapes, from_description
+from sppnet.proposals import GridProposals, Proposals, fitting_shapes
 from sppnet.region_head import LabelledPicture, RegionHead, examples_per_picture, teach
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 from sppnet.taps import JoinedMaps
@@ -92,7 +93,8 @@ class Detector:
         taps: the feature maps that regions are pooled from, see ``EfficientNetLite0``, the finest first.
         levels: bins per side of each level of the pyramid.
         procedure: how it is taught and answers: "ours", "paper", "released" or one of your own.
-        proposals: where regions come from; None makes a dense grid of shapes that fit the training boxes.
+        proposals: where regions come from; None makes a dense grid of shapes that fit the training boxes, "learnt"
+            keeps of it the 2,000 regions of a picture that look most like any object, see ``sppnet.objectness``.
         cache: where feature maps are kept between runs; None keeps nothing.
         seed: of the choice among training regions.
 
@@ -108,11 +110,14 @@ class Detector:
         short_side: int | Sequence[int] | None = None,
         taps: Sequence[str] = TAPS,
         levels: Sequence[int] = LEVELS,
-        proposals: Proposals | None = None,
+        proposals: Proposals | Literal["learnt"] | None = None,
         procedure: str | Procedure = "ours",
         cache: TensorCache | None = None,
         seed: int = 0,
     ) -> None:
+        known = not isinstance(proposals, str) or proposals == METHOD
+        advice = "Name it, or give an object of sppnet.proposals"
+        check_that(known, "Detector", "proposals", f"{METHOD!r} or a method", repr(proposals), advice=advice)
         self.short_side, self.taps, self.levels = short_side, tuple(taps), tuple(levels)
         self.proposals, self.cache, self.seed = proposals, cache, seed
         self.procedure = named_procedure(procedure) if isinstance(procedure, str) else procedure
@@ -231,7 +236,7 @@ class Detector:
         Raises:
             DataError: no pictures, or no labelled object.
         """
-        encoder, proposals = self.prepared(data)
+        encoder, proposals = self.prepared(data, progress=progress)
         for sample in progress("Computing feature maps", data.samples):
             if encoder.cache is not None and not encoder.is_cached(sample.path):
                 encoder(sample.path)
@@ -243,7 +248,7 @@ class Detector:
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one picture that it times."""
-        encoder, proposals = self.prepared(data)
+        encoder, proposals = self._chosen(data)
         missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
         sample = (missing or data.samples)[len(missing or data.samples) // 2]
         features = encoder.length(self.levels)
@@ -273,17 +278,18 @@ class Detector:
         """Write the detector to one safetensors file, whole or not at all."""
         learnt = self._fitted()
         encoder, weights = described(learnt.encoder)
+        proposals, objectness = described_proposals(learnt.proposals)
         metadata = {
             "format": FORMAT,
             "classes": list(learnt.classes),
             "levels": list(learnt.head.levels),
             "encoder": encoder,
-            "proposals": learnt.proposals.describe(),
+            "proposals": proposals,
             "procedure": self.procedure.describe(),
             "seed": self.seed,
         }
         tensors = {name: getattr(learnt.head, name) for name in HEAD_TENSORS}
-        write_tensors(Path(path), tensors | weights, metadata=metadata)
+        write_tensors(Path(path), tensors | weights | objectness, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
@@ -297,7 +303,8 @@ class Detector:
             raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
         encoder = encoder_from_description(metadata["encoder"], tensors, cache=cache)
         head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
-        proposals, classes = from_description(metadata["proposals"]), tuple(metadata["classes"])
+        proposals = proposals_from_description(metadata["proposals"], tensors, encoder)
+        classes = tuple(metadata["classes"])
         procedure = Procedure.from_description(metadata["procedure"])
         return cls.of_parts(encoder, proposals, head, classes, procedure=procedure, seed=metadata["seed"])
 
@@ -307,7 +314,7 @@ class Detector:
         encoder: MapsEncoder,
         *,
         levels: Sequence[int] = LEVELS,
-        proposals: Proposals | None = None,
+        proposals: Proposals | Literal["learnt"] | None = None,
         procedure: str | Procedure = "ours",
         seed: int = 0,
     ) -> "Detector":
@@ -332,14 +339,24 @@ class Detector:
         detector._learnt = _Learnt(encoder, proposals, head, classes)
         return detector
 
-    def prepared(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
-        """Return what ``fit`` would encode and propose with: what was chosen, or what fits the data."""
+    def prepared(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
+        """Return what ``fit`` encodes and proposes with: as chosen, or fitted to the data, or learnt from it."""
+        encoder, proposals = self._chosen(data)
+        if self.proposals != METHOD or not isinstance(proposals, GridProposals):
+            return encoder, proposals
+        pictures = [labelled(sample, encoder, proposals) for sample in data.samples]
+        return encoder, learn_proposals(pictures, encoder, proposals, seed=self.seed, progress=progress)
+
+    def _chosen(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
+        """Return what ``prepared`` does; where proposals are learnt, the grid that they will choose among."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} pictures. Label some first.")
         chosen = self.short_side or usual_short_side(data)
         scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
         encoder = self.encoder or encoder_of(self.taps, scales, cache=self.cache, rule=self.procedure.rule)
-        return encoder, self.proposals or fitting_grid(data, scales[0])
+        if self.proposals is None or isinstance(self.proposals, str):
+            return encoder, fitting_grid(data, scales[0])
+        return encoder, self.proposals
 
     def _fitted(self) -> "_Learnt":
         if self._learnt is None:
@@ -385,6 +402,8 @@ def _regions(proposals: Proposals, picture: Source, feature_map: Maps, name: str
     with stage("proposals"):
         if isinstance(proposals, GridProposals):
             proposed = proposals.regions(feature_map.size)
+        elif isinstance(proposals, LearntProposals):
+            proposed = proposals.regions(feature_map)
         else:
             proposed = proposals(read_image(picture), name)
         return feature_map.distinct(proposed)

@@ -107,7 +107,7 @@ def fine_tuned(
     Returns:
         A trained detector whose scores stand on the layers and whose boxes on the pooled maps.
     """
-    encoder, proposals = detector.prepared(data)
+    encoder, proposals = detector.prepared(data, progress=progress)
     below = encoder
     if isinstance(encoder, LayeredEncoder):
         below, layers = encoder.encoder, encoder.layers

@@ -225,7 +225,7 @@ def compare(
     Raises:
         ArgumentError: a detector of several scales or with layers.
     """
-    encoder, proposals = detector.prepared(train)
+    encoder, proposals = detector.prepared(train, progress=progress)
     plain = isinstance(encoder, Encoder | JoinedEncoder)
     advice = "Give one scale and no layers"
     check_that(plain, "compare", "detector", "of single maps", type(encoder).__name__, advice=advice)

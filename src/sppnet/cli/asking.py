@@ -41,7 +41,7 @@ Regions = Annotated[
     str,
     typer.Option(
         "--proposals",
-        help="'grid', 'selective-search', 'edge-boxes', or a file of regions: .csv, .json (COCO) or .mat (R-CNN's).",
+        help="'grid', 'learnt', 'selective-search', 'edge-boxes', or a file: .csv, .json (COCO) or .mat (R-CNN's).",
     ),
 ]
 Bad = Annotated[OnBad, typer.Option(help="Stop at a picture that cannot be read, or leave it out.")]
@@ -97,11 +97,14 @@ def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifie
 
 
 def named_proposals(name: str) -> Any:
-    """Return the way of proposing regions that was named; None is a grid that fits the training boxes."""
+    """Return the way of proposing regions that was named, as ``Detector`` takes it."""
+    from sppnet.objectness import METHOD
     from sppnet.proposals import EdgeBoxes, FileProposals, SelectiveSearch
 
     if name == "grid":
         return None
+    if name == METHOD:
+        return METHOD
     methods = {"selective-search": SelectiveSearch, "edge-boxes": EdgeBoxes}
     return methods[name]() if name in methods else FileProposals(Path(name))
 

@@ -1,0 +1,155 @@
+"""Learnt proposals: what they keep of the grid, how much of it holds objects, and that a model file keeps them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sppnet import cli
+from sppnet.data import DetectionData, load_detection
+from sppnet.detector import Detector, labelled
+from sppnet.errors import ArgumentError, CorruptFileError
+from sppnet.geometry import iou
+from sppnet.images import read_image
+from sppnet.objectness import (
+    LearntProposals,
+    described_proposals,
+    learn_proposals,
+    proposals_from_description,
+)
+from sppnet.proposals import GridProposals, reached
+from sppnet.storage import TensorCache
+
+
+@pytest.fixture(scope="module")
+def train(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="train")
+
+
+@pytest.fixture(scope="module")
+def val(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="val")
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return Detector(levels=(2, 1), proposals="learnt", cache=TensorCache(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def learnt(untrained: Detector, train: DetectionData) -> LearntProposals:
+    _, proposals = untrained.prepared(train)
+    assert isinstance(proposals, LearntProposals)
+    return proposals
+
+
+def test_few_of_its_regions_reach_every_object(learnt: LearntProposals, val: DetectionData) -> None:
+    few = dataclasses.replace(learnt, limit=50)
+    for sample in val.samples:
+        feature_map = learnt.encoder(sample.path)
+        best, grid = few.regions(feature_map), feature_map.distinct(learnt.grid.regions(feature_map.size))
+        assert len(best) == 50 < len(grid) / 10
+        assert reached(best, sample.boxes, threshold=0.5).all()
+        evenly = grid[np.linspace(0, len(grid) - 1, 50).round().astype(int)]
+        assert iou(best, sample.boxes).max(axis=1).mean() > 2 * iou(evenly, sample.boxes).max(axis=1).mean()
+
+
+def test_its_regions_are_the_grids_by_falling_score(learnt: LearntProposals, val: DetectionData) -> None:
+    feature_map = learnt.encoder(val.samples[0].path)
+    grid = feature_map.distinct(learnt.grid.regions(feature_map.size))
+    everything = dataclasses.replace(learnt, limit=len(grid)).regions(feature_map)
+    scores = feature_map.pool(everything, learnt.levels) @ learnt.weights[0] + learnt.bias  # the readable way
+    assert (np.diff(scores.numpy()) <= 1e-4).all()
+    assert sorted(map(tuple, everything)) == sorted(map(tuple, grid))
+    assert len(learnt.regions(feature_map)) == min(learnt.limit, len(grid))
+    np.testing.assert_array_equal(everything[:9], dataclasses.replace(learnt, limit=9).regions(feature_map))
+
+
+def test_the_score_follows_the_overlap(learnt: LearntProposals, val: DetectionData) -> None:
+    sample = val.samples[1]
+    feature_map = learnt.encoder(sample.path)
+    grid = feature_map.distinct(learnt.grid.regions(feature_map.size))
+    scores = feature_map.score(grid, learnt.levels, learnt.weights, learnt.bias)[:, 0].numpy()
+    overlap = iou(grid, sample.boxes).max(axis=1)
+    assert (
+        scores[overlap > 0.7].mean() > scores[(overlap > 0.3) & (overlap < 0.5)].mean() > scores[overlap < 0.1].mean()
+    )
+
+
+def test_a_picture_that_is_not_encoded_gives_the_same_regions(learnt: LearntProposals, val: DetectionData) -> None:
+    path = val.samples[0].path
+    np.testing.assert_array_equal(learnt(read_image(path), path.name), learnt.regions(learnt.encoder(path)))
+
+
+def test_a_detector_on_them_finds_and_is_the_same_once_loaded(
+    untrained: Detector, train: DetectionData, val: DetectionData, tmp_path: Path
+) -> None:
+    untrained.fit(train)
+    assert untrained.evaluate(val).mean > 0.9
+    untrained.save(tmp_path / "model")
+    loaded = Detector.load(tmp_path / "model")
+    for sample in val.samples:
+        one, other = untrained.encode(sample.path), loaded.encode(sample.path)
+        proposed = loaded.propose(sample.path, other)
+        np.testing.assert_array_equal(proposed, untrained.propose(sample.path, one))
+        assert len(proposed) <= 2000
+        np.testing.assert_array_equal(loaded.detect(sample.path).boxes, untrained.detect(sample.path).boxes)
+    loaded.save(tmp_path / "again")
+    again = Detector(levels=(2, 1), proposals="learnt").fit(train)
+    again.save(tmp_path / "other")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_ignored_objects_teach_nothing(untrained: Detector, learnt: LearntProposals, train: DetectionData) -> None:
+    sample = train.samples[0]
+    hidden = dataclasses.replace(sample, difficult=np.array([True, False]))
+    alone = dataclasses.replace(
+        sample, **{name: getattr(sample, name)[1:] for name in ("boxes", "labels", "difficult", "crowd")}
+    )
+    maps = learnt.encoder(sample.path)
+    scores = []
+    for each in (hidden, alone):
+        pictures = [labelled(one, learnt.encoder, learnt.grid) for one in (*train.samples[1:], each)]
+        taught = learn_proposals(pictures, learnt.encoder, learnt.grid)
+        scores.append(float(maps.score(sample.boxes[:1], taught.levels, taught.weights, taught.bias)))
+    assert scores[0] > scores[1]  # as background it would be pushed down
+    every = dataclasses.replace(sample, difficult=np.array([True, True]))
+    with pytest.raises(ArgumentError, match=r"learn_proposals: pictures must be with an object, got none\. Label an"):
+        learn_proposals([labelled(every, learnt.encoder, learnt.grid)], learnt.encoder, learnt.grid)
+
+
+def test_an_estimate_learns_nothing(train: DetectionData, tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path)
+    cost = Detector(proposals="learnt", cache=cache).estimate(train)
+    assert (cost.missing, len(cache)) == (8, 0)
+
+
+def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "model"), "--proposals", "learnt", "--short-side", "128", "--json"]
+    arguments = ["train", "detector", str(shapes), *options, "--cache", str(tmp_path / "cache")]
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["classes"] == ["disc", "square"]
+    loaded = Detector.load(tmp_path / "model")
+    picture = shapes / "JPEGImages" / "11.png"
+    assert 0 < len(loaded.propose(picture, loaded.encode(picture))) <= 2000
+
+
+def test_messages(learnt: LearntProposals) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"Detector: proposals must be 'learnt' or a method, got 'taught'\. Name it"
+    ):
+        Detector(proposals="taught")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"LearntProposals: limit must be at least 1, got 0\. Give how many"):
+        dataclasses.replace(learnt, limit=0)
+    description, tensors = described_proposals(learnt)
+    with pytest.raises(CorruptFileError, match="the model's proposals lack a grid, or objectness_weights and"):
+        proposals_from_description(description, {"weights": torch.zeros(1)}, learnt.encoder)
+    edges = description | {"grid": {"method": "edge-boxes", "limit": 3}}
+    with pytest.raises(CorruptFileError, match="lack a grid"):
+        proposals_from_description(edges, tensors, learnt.encoder)
+    assert isinstance(proposals_from_description(learnt.grid.describe(), {}, learnt.encoder), GridProposals)
