@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
 from sppnet.errors import ArgumentError, ShapeError
-from sppnet.svm import TOLERANCE, LinearSvm, _started, one_vs_rest, ridge, train_svm
+from sppnet.svm import TOLERANCE, LinearSvm, RidgeSums, _started, one_vs_rest, ridge, train_svm
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int8]
@@ -430,6 +430,32 @@ def test_ridge_needs_a_penalty(penalty: float) -> None:
     with pytest.raises(ArgumentError) as caught:
         ridge(np.ones((3, 2), np.float32), np.ones((3, 1)), penalty=penalty)
     assert str(caught.value) == (f"ridge: penalty must be above 0, got {penalty}. Try 1000 on features of length 20.")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_give_the_ridge_of_the_examples_that_are_in(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sums, inside = RidgeSums(12, 4), list[int]()
+    parts = [_regression((rows, 12), 100 * seed + rows) for rows in (1, 4, 9, 14, 20, 28)]
+    for part in rng.integers(len(parts), size=12).tolist():  # one that is in goes out, one that is out comes in
+        sums.add(*parts[part], sign=-1 if part in inside else 1)
+        inside = sorted({*inside} ^ {part})
+        if not inside:
+            continue
+        expected = ridge(*(np.concatenate(side) for side in zip(*(parts[i] for i in inside), strict=True)), penalty=10)
+        assert sums.count == sum(len(parts[i][0]) for i in inside)
+        for got, wanted in zip(sums.solve(penalty=10), expected, strict=True):
+            assert got.dtype == wanted.dtype
+            np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+
+
+def test_sums_of_no_examples_have_no_ridge() -> None:
+    sums = RidgeSums(2, 1)
+    features, targets = np.ones((3, 2), np.float32), np.ones((3, 1))
+    for change in (lambda: None, lambda: (sums.add(features, targets), sums.add(features, targets, sign=-1))):
+        change()
+        with pytest.raises(ArgumentError, match=r"RidgeSums: examples must be at least one, got 0\. Add examples\."):
+            sums.solve(penalty=1)
 
 
 # Squared losses
