@@ -13,7 +13,7 @@ LEVELS = (
     {"errors", "files", "progress"},
     {"geometry", "images", "matlab"},
     {"ops", "metrics", "proposals", "svm", "storage", "data", "procedure"},
-    {"backbones", "analysis"},
+    {"backbones", "analysis", "plotting"},
     {"encoding"},
     {"taps", "region_layers"},
     {"scales", "contributions"},

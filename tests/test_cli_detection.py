@@ -4,6 +4,7 @@ import functools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -82,3 +83,23 @@ def test_mistakes_and_intervals_are_printed(model: Path, shapes: Path) -> None:
     printed = _invoked("evaluate", model, shapes, "--metric", "coco", "--intervals", "--errors")
     for text in ("Mistakes above 0", "duplicate", "95 % of data sets", "COCO: AP "):
         assert text in printed
+
+
+def test_curves_and_results_are_written(model: Path, shapes: Path, tmp_path: Path) -> None:
+    options = ("--plot", tmp_path / "curves.svg", "--results", tmp_path / "out", "--json")
+    report = json.loads(_invoked("evaluate", model, shapes, *options))
+    assert "disc" in (tmp_path / "curves.svg").read_text()
+    names = {"detections_val_sppnet_results.json", "comp4_det_val_disc.txt", "comp4_det_val_square.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    rows = json.loads((tmp_path / "out" / "detections_val_sppnet_results.json").read_text())
+    lines = [(tmp_path / "out" / f"comp4_det_val_{name}.txt").read_text().splitlines() for name in report["classes"]]
+    assert len(rows) == sum(map(len, lines)) > 0
+    corners = sorted([float(word) for word in line.split()[2:]] for mine in lines for line in mine)
+    boxes = sorted([x + 1, y + 1, x + width, y + height] for x, y, width, height in (row["bbox"] for row in rows))
+    np.testing.assert_allclose(corners, boxes, atol=1e-9)
+
+
+def test_a_plot_of_another_kind_is_refused_before_anything_is_detected(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["evaluate", str(tmp_path), str(tmp_path), "--plot", "curves.jpg"])
+    assert result.exit_code != 0
+    assert "file must be an .svg or .png, got curves.jpg" in str(result.exception)

@@ -1,17 +1,23 @@
 """Data sets of every layout, good and bad: what is read, what is refused, and what the message names."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
+from sppnet.analysis import coco_precision
 from sppnet.data import (
     DetectionData,
     Sample,
@@ -21,10 +27,13 @@ from sppnet.data import (
     recognise,
     splits,
     write_coco,
+    write_coco_results,
     write_voc,
+    write_voc_results,
     write_yolo,
 )
 from sppnet.errors import ArgumentError, DataError
+from sppnet.metrics import detection_report
 
 HEIGHT, WIDTH = 40, 60
 CORNERS = "<xmin>{}</xmin>\n<ymin>{}</ymin>\n<xmax>{}</xmax>\n<ymax>{}</ymax>"
@@ -819,6 +828,173 @@ def test_coco_does_not_write_pictures_outside_its_root(tmp_path: Path) -> None:
     data = made(tmp_path, "a", [([], [], [])])
     with pytest.raises(DataError, match=r"0.png: the picture must lie in .*elsewhere"):
         write_coco(tmp_path / "a.json", DetectionData(tmp_path / "elsewhere", CLASSES, data.samples, (), "train"))
+
+
+# Results
+
+
+class Answer(NamedTuple):
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def answers(data: DetectionData, seed: int) -> list[Answer]:
+    """Find most objects, some a little beside them, and some that are not there."""
+    rng = np.random.default_rng(seed)
+    given = []
+    for sample in data.samples:
+        corner = rng.uniform(0, 30, (2, 2))
+        boxes = np.concatenate([sample.boxes + rng.normal(0, 1, sample.boxes.shape), np.hstack([corner, corner + 9])])
+        labels = np.append(sample.labels, rng.integers(len(data.classes), size=2))
+        given.append(Answer(boxes, labels, rng.normal(size=len(boxes)).astype(np.float32)))
+    return given
+
+
+def read_voc_results(folder: Path, competition: str, data: DetectionData) -> list[Answer]:
+    """Read a development kit's files as its MATLAB does: words between spaces, corners from 1, both in the box."""
+    rows: dict[str, list[tuple[list[float], int, float]]] = {sample.path.stem: [] for sample in data.samples}
+    for label, name in enumerate(data.classes):
+        file = folder / f"{competition}_det_{data.split}_{name}.txt"
+        for line in file.read_text(encoding="utf-8").splitlines():
+            stem, score, *corners = line.split()
+            left, top, right, bottom = map(float, corners)
+            rows[stem].append(([left - 1, top - 1, right, bottom], label, float(score)))
+    columns = [[[row[place] for row in mine] for place in range(3)] for mine in rows.values()]
+    return [
+        Answer(np.array(boxes).reshape(-1, 4), np.array(labels), np.array(scores)) for boxes, labels, scores in columns
+    ]
+
+
+def assert_same_answers(got: Answer, wanted: Answer) -> None:
+    ranks, theirs = np.argsort(-got.scores), np.argsort(-wanted.scores)
+    assert got.scores[ranks].tolist() == wanted.scores[theirs].tolist()
+    assert got.labels[ranks].tolist() == wanted.labels[theirs].tolist()
+    np.testing.assert_allclose(got.boxes[ranks], wanted.boxes[theirs], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_vocs_result_files_give_the_detections_back(tmp_path: Path, seed: int) -> None:
+    boxes = np.random.default_rng(seed).uniform(0, 20, (3, 2, 2))
+    drawn = [(np.hstack([corner, corner + 15]).tolist(), [0, place], [False] * 2) for place, corner in enumerate(boxes)]
+    data = made(tmp_path, "JPEGImages", drawn)
+    found = answers(data, seed)
+    write_voc_results(tmp_path / "out", data, found)
+    write_voc_results(tmp_path / "out", data, found, competition="comp3")
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(CLASSES)
+    for competition in ("comp3", "comp4"):
+        again = read_voc_results(tmp_path / "out", competition, data)
+        for got, wanted in zip(again, found, strict=True):
+            assert_same_answers(got, wanted)
+    judged = [detection_report(each, data.samples, CLASSES).as_dict() for each in (found, again)]
+    assert judged[0] == judged[1]
+
+
+def test_a_line_of_vocs_result_files(tmp_path: Path) -> None:
+    data = made(tmp_path, "JPEGImages", [([], [], [])])
+    answer = Answer(np.array([[0.0, 4, 10, 20.5]]), np.array([1]), np.array([0.25], np.float32))
+    write_voc_results(tmp_path, data, [answer])
+    assert (tmp_path / "comp4_det_train_ant.txt").read_text() == "0 0.25 1.0 5.0 10.0 20.5\n"
+    assert (tmp_path / "comp4_det_train_zebra.txt").read_text() == ""  # the kit reads every class's
+
+
+def test_what_vocs_result_files_have_no_place_for(tmp_path: Path) -> None:
+    data = made(tmp_path, "JPEGImages", [([], [], [])])
+    nothing = Answer(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    for name in ("../ant", "a\\b", ""):
+        with pytest.raises(DataError, match="VOC's result files have no place for the name"):
+            write_voc_results(tmp_path / "out", dataclasses.replace(data, classes=(name,)), [nothing])
+    spaced = dataclasses.replace(data.samples[0], path=tmp_path / "a b.png")
+    with pytest.raises(DataError, match=r"no place for the name 'a b'\. Write COCO's\."):
+        write_voc_results(tmp_path / "out", dataclasses.replace(data, samples=(spaced,)), [nothing])
+    with pytest.raises(ArgumentError, match=r"competition must be comp3 or comp4, got 'comp5'\. Name one of these\."):
+        write_voc_results(tmp_path / "out", data, [nothing], competition="comp5")  # type: ignore[arg-type]
+    for write in (write_voc_results, write_coco_results):
+        with pytest.raises(
+            ArgumentError, match=rf"{write.__name__}: found must be one for each of the 1 pictures, got 2"
+        ):
+            write(tmp_path / "out", data, [nothing] * 2)
+    assert not (tmp_path / "out").exists()
+
+
+def numbered_coco(root: Path, *, split: str = "train", first: int = 41) -> Path:
+    """Write a set whose numbers are neither in order nor without gaps."""
+    rng = np.random.default_rng(first)
+    names = [f"{split}{place}.jpg" for place in range(6)]
+    images = [
+        {"id": first + 7 * (place % 4) + place, "file_name": picture(root / "images" / name).name}
+        for place, name in enumerate(names)
+    ]
+    objects = [
+        {"image_id": image["id"], "category_id": int(rng.choice([7, 3, 5])), "bbox": [*rng.uniform(0, 20, 2), 18, 17]}
+        for image in images
+        for _ in range(4)
+    ]
+    annotations = [{"id": number, "iscrowd": 0, "area": 306, **row} for number, row in enumerate(objects, start=1)]
+    document = coco_document() | {"images": images, "annotations": annotations}
+    return text(root / "annotations" / f"instances_{split}.json", json.dumps(document))
+
+
+def by_faster_coco_eval(truth: Path, results: Path) -> Any:
+    """Return its figures for two files, in its order."""
+    tools = pytest.importorskip("faster_coco_eval")
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = tools.COCO(str(truth))
+        run = tools.COCOeval_faster(known, known.loadRes(str(results)), "bbox", print_function=lambda *_: None)
+        for step in (run.evaluate, run.accumulate, run.summarize):
+            step()
+    return run.stats
+
+
+@pytest.mark.parametrize("classes", [None, ("newt", "unknown", "zebra", "ant")])
+def test_cocos_result_file_is_judged_as_the_detections_are(tmp_path: Path, classes: tuple[str, ...] | None) -> None:
+    truth = numbered_coco(tmp_path)
+    data = load_detection(tmp_path, split="train", classes=classes)
+    found = answers(data, 1)
+    write_coco_results(tmp_path / "out" / "results.json", data, found)
+    figures = by_faster_coco_eval(truth, tmp_path / "out" / "results.json")
+    expected = coco_precision(found, data.samples, data.classes)
+    assert 0.2 < expected["AP"] < 0.9
+    assert figures[:2].tolist() == pytest.approx([expected["AP"], expected["AP50"]])
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())
+    known = json.loads(truth.read_text())
+    assert {row["category_id"] for row in rows} == {3, 5, 7}
+    assert {row["image_id"] for row in rows} == {image["id"] for image in known["images"]}
+    names = {category["id"]: category["name"] for category in known["categories"]}
+    files = {image["id"]: image["file_name"] for image in known["images"]}
+    again = [(files[row["image_id"]], names[row["category_id"]], row["score"]) for row in rows]
+    assert again == [
+        (sample.path.name, data.classes[label], score)
+        for sample, answer in zip(data.samples, found, strict=True)
+        for label, score in zip(answer.labels.tolist(), answer.scores.tolist(), strict=True)
+        if data.classes[label] != "unknown"
+    ]
+
+
+def test_cocos_boxes_come_back_and_other_sets_are_numbered_as_they_are_written(tmp_path: Path) -> None:
+    data = made(tmp_path, "JPEGImages", [([[1, 2, 30, 40]], [2], [False]), ([[0, 0, 20.5, 9]], [0], [False])])
+    found = answers(data, 2)
+    write_coco(tmp_path / "truth.json", data)
+    write_coco_results(tmp_path / "results.json", data, found)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["image_id"] for row in rows] == [1] * 3 + [2] * 3
+    again = [[x, y, x + width, y + height] for x, y, width, height in (row["bbox"] for row in rows)]
+    np.testing.assert_allclose(again, np.concatenate([each.boxes for each in found]), rtol=0, atol=1e-12)
+    figures = by_faster_coco_eval(tmp_path / "truth.json", tmp_path / "results.json")
+    plain = [dataclasses.replace(each, crowd=np.zeros(1, bool), difficult=np.zeros(1, bool)) for each in data.samples]
+    assert figures[0] == pytest.approx(coco_precision(found, plain, CLASSES)["AP"])
+
+
+def test_pictures_of_several_files_are_counted(tmp_path: Path) -> None:
+    for split in ("test", "val"):  # both have the same numbers
+        numbered_coco(tmp_path, split=split)
+    assert load_detection(tmp_path, split="val").samples[0].number == 41
+    data = load_detection(tmp_path)
+    assert len(data.samples) == 12
+    write_coco_results(tmp_path / "results.json", data, answers(data, 3))
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert {row["image_id"] for row in rows} == set(range(1, 13))
+    assert {row["category_id"] for row in rows} == {1, 2, 3}
 
 
 # The real sets

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sppnet.cli import app
-from sppnet.data import Sample
+from sppnet.data import Sample, load_detection
 from sppnet.detector import Detections
 
 ROOT = Path(__file__).parents[1]
@@ -138,13 +138,17 @@ def test_the_code_of_the_page_on_proposals_runs() -> None:
     assert names["found"].tolist() == [True]
 
 
-def test_the_code_of_the_page_on_evaluation_runs() -> None:
+def test_the_code_of_the_page_on_evaluation_runs(blood: Path) -> None:
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
-    exec(compile(code, "evaluation.md", "exec"), names)
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(code, "evaluation.md", "exec"), names)
     nothing = np.zeros(1, dtype=bool)
     sample = Sample(Path(), np.array([[0.0, 0, 9, 9]]), np.zeros(1, np.int64), nothing, nothing, (9, 9))
     right = Detections(sample.boxes, sample.labels, np.ones(1, np.float32), ("a",))
     wrong = dataclasses.replace(right, boxes=sample.boxes + 100)
     assert names["difference"]([wrong], [right], [sample], ("a",)) == (1.0, 1.0)
+    data = load_detection(blood)
+    names["publish"]([right] * 2, data, blood.parent / "out")
+    written = {path.name for path in (blood.parent / "out").iterdir()}
+    assert written == {"curves.svg", "detections_all_sppnet_results.json", "comp4_det_all_cell.txt"}

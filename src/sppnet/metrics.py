@@ -163,6 +163,18 @@ class Judged:
         """Return the share (K,) of each class's objects that are found from ``threshold`` up; NaN without any."""
         return _share(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
 
+    def curve(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return recall and precision of one class as more and more of its n detections count, the best first.
+
+        Returns:
+            (n,) float64 recall, rising. (n,) float64 precision, made falling: the best of all recalls from there on,
+            the area below which is the average precision. Without objects to find, none (n = 0).
+        """
+        wanted = int(self.objects[:, label].sum())
+        verdicts = self.verdicts[(self.labels == label) & (self.verdicts >= 0)]
+        right, precision = _falling_precision(verdicts[: len(verdicts) * (wanted > 0)] == 1)
+        return right / max(wanted, 1), precision
+
     def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
         labels = self.labels[chosen & (self.scores >= threshold)]
         return np.bincount(labels, minlength=self.objects.shape[1]).astype(np.int64)
@@ -276,19 +288,25 @@ def average_precision(
     check_shape(function, "matched", matched.shape, scores.shape, advice="Give one verdict a score")
     hits = matched[np.argsort(-scores, kind="stable")]
     hits = hits[hits >= 0] == 1
-    right = np.cumsum(hits)
     expected = f"at least the {hits.sum()} matches"
     check_that(positives >= hits.sum(), function, "positives", expected, positives, advice="Count all objects")
     check_that(rule in ("area", "eleven"), function, "rule", "area or eleven", repr(rule), advice="Name one of these")
     if positives == 0:
         return float("nan")
-    precision = right / np.arange(1, len(hits) + 1)
-    falling = np.maximum.accumulate(precision[::-1])[::-1]
+    right, falling = _falling_precision(hits)
     if rule == "area":
         return float(falling[hits].sum() / positives)
     # In whole numbers: 3 of 10 objects do reach a recall of 0.3, which 3 * 0.1 in floating point exceeds.
     reached = np.searchsorted(right * 10, np.arange(11) * positives)
     return float(np.append(falling, 0.0)[reached].mean())
+
+
+def _falling_precision(hits: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many of the first 1, 2, ... are hits, and their share, made falling."""
+    right: NDArray[np.int64] = np.cumsum(hits, dtype=np.int64)
+    precision = right / np.arange(1, len(hits) + 1)
+    falling: NDArray[np.float64] = np.maximum.accumulate(precision[::-1])[::-1]
+    return right, falling
 
 
 def _check_pictures(found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: int) -> None:

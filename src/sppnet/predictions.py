@@ -11,7 +11,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from sppnet.classifier import Prediction
-from sppnet.data import DetectionData, Sample, coco_document, write_voc
+from sppnet.data import (
+    DetectionData,
+    Sample,
+    coco_document,
+    recognise,
+    write_coco_results,
+    write_voc,
+    write_voc_results,
+)
 from sppnet.detector import Detections
 from sppnet.errors import ArgumentError, message
 from sppnet.files import write_file
@@ -71,6 +79,23 @@ def write_detections(folder: Path, form: str, found: Sequence[Found]) -> Path:
         raise ArgumentError(message("write_detections", "form", expected, repr(form), "Name one of these"))
     folder.mkdir(parents=True, exist_ok=True)
     return writers[form](folder, found)
+
+
+def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]) -> Path:
+    """Write what was found in a data set for its evaluation by others, and return the folder.
+
+    That is ``detections_<split>_sppnet_results.json`` as COCO's evaluation takes it, and of a VOC set also the files
+    of its development kit: see ``data.write_coco_results`` and ``data.write_voc_results``.
+
+    Args:
+        folder: made where it is missing. data: the pictures. found: one a picture, of the classes of ``data``.
+    Raises:
+        ArgumentError, DataError: as those two do.
+    """
+    write_coco_results(folder / f"detections_{data.split}_sppnet_results.json", data, found)
+    if recognise(data.root) == "voc":
+        write_voc_results(folder, data, found)
+    return folder
 
 
 def write_classes(folder: Path, form: str, found: Sequence[tuple[Path, Prediction]]) -> Path:

@@ -1,12 +1,13 @@
 """``evaluate``: how good a model's answers are, how sure that is, and what goes wrong."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from sppnet.cli.asking import Bad, Cache, Data, Json, ModelFile, OnBad, cache_in, load_model
-from sppnet.cli.printing import bar, show_report, show_rows, warn
+from sppnet.cli.printing import bar, notes, show_report, show_rows, warn
 from sppnet.cli.program import app
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ def evaluate(
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Tell how sure the mean is: 95 % interval over pictures drawn again.")
     ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw precision over recall into this file: .svg or .png.")] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the detections into this folder, as COCO takes results, and of a VOC set as VOC does."
+        ),
+    ] = None,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,
@@ -44,10 +52,16 @@ def evaluate(
     """Compare a model's answers with a data set's labels."""
     from sppnet.classifier import Classifier
     from sppnet.data import load_detection, load_folders, splits
+    from sppnet.errors import check_that
+    from sppnet.plotting import check_plot
 
+    if plot:
+        check_plot(plot)
     known = load_model(model, cache_in(cache))
     chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
     if isinstance(known, Classifier):
+        advice = "Leave out --plot and --results"
+        check_that(not (plot or results), "evaluate", "model", "a detector", "a classifier", advice=advice)
         pictures = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
         warn(pictures.problems)
         named = known.evaluate(pictures, progress=bar)
@@ -57,28 +71,48 @@ def evaluate(
         return
     samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
     warn(samples.problems)
-    _show(_measured(known, samples, metric, iou, errors, intervals), chosen, as_json)
+    wanted = _Wanted(metric, iou, errors, intervals, plot, results)
+    _show(_measured(known, samples, wanted), chosen, as_json)
+    for written in filter(None, (plot, results)):
+        notes.print(f"Written to {written}", markup=False)
 
 
-def _measured(
-    known: "Detector", data: "DetectionData", metric: Metric, iou: float, errors: bool, intervals: bool
-) -> dict[str, Any]:
+class _Wanted(NamedTuple):
+    """What was asked for, as the options name it."""
+
+    metric: Metric
+    iou: float
+    errors: bool
+    intervals: bool
+    plot: Path | None
+    results: Path | None
+
+
+def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict[str, Any]:
     from sppnet import analysis
     from sppnet.metrics import detection_report, judge
+    from sppnet.plotting import plot_precision_recall
+    from sppnet.predictions import write_results
 
     found = [known.detect(sample.path) for sample in bar("Detecting", data.samples)]
     judged_by = (found, data.samples, data.classes)
-    matching: Matching = "ilsvrc" if metric is Metric.ILSVRC else "voc"
-    rule: Rule = "eleven" if metric is Metric.VOC07 else "area"
-    report: dict[str, Any] = detection_report(*judged_by, iou=iou, rule=rule, matching=matching).as_dict()
-    if metric is Metric.COCO:
+    matching: Matching = "ilsvrc" if wanted.metric is Metric.ILSVRC else "voc"
+    rule: Rule = "eleven" if wanted.metric is Metric.VOC07 else "area"
+    measured = detection_report(*judged_by, iou=wanted.iou, rule=rule, matching=matching)
+    judged = judge(*judged_by, iou=wanted.iou, matching=matching)
+    report: dict[str, Any] = measured.as_dict()
+    if wanted.metric is Metric.COCO:
         report["coco"] = analysis.coco_precision(*judged_by)
-    if intervals:
-        drawn = analysis.resampled_precision(judge(*judged_by, iou=iou, matching=matching), rule=rule)
+    if wanted.intervals:
+        drawn = analysis.resampled_precision(judged, rule=rule)
         report["interval"] = analysis.interval(analysis.mean_precision(drawn))
-    if errors:
+    if wanted.errors:
         regions = [known.propose(each.path, known.encode(each.path)) for each in bar("Proposing", data.samples)]
-        report["mistakes"] = analysis.mistakes(*judged_by, iou=iou, regions=regions).as_dict()
+        report["mistakes"] = analysis.mistakes(*judged_by, iou=wanted.iou, regions=regions).as_dict()
+    if wanted.plot:
+        plot_precision_recall(wanted.plot, judged, measured)
+    if wanted.results:
+        write_results(wanted.results, data, found)
     return report
 
 

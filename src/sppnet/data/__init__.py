@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from sppnet.data import coco, folders, voc, yolo
-from sppnet.data.coco import coco_document, write_coco
+from sppnet.data.coco import coco_document, write_coco, write_coco_results
 from sppnet.data.folders import load_folders
 from sppnet.data.gathering import Listing, gather
 from sppnet.data.rules import ALL, check_on_bad, choose_split
 from sppnet.data.samples import DetectionData, Duplicate, FolderData, OnBad, Problem, Sample, duplicates
-from sppnet.data.voc import write_voc
+from sppnet.data.voc import write_voc, write_voc_results
 from sppnet.data.yolo import write_yolo
 from sppnet.errors import DataError, message
 
@@ -32,7 +32,9 @@ __all__ = [
     "recognise",
     "splits",
     "write_coco",
+    "write_coco_results",
     "write_voc",
+    "write_voc_results",
     "write_yolo",
 ]
 

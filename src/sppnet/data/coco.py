@@ -5,14 +5,14 @@ Its boxes are left, top, width, height; they are converted here and nowhere else
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sppnet.data.gathering import Listing, RawBox, RawPicture
+from sppnet.data.gathering import Listing, RawBox, RawPicture, answer_rows, check_found
 from sppnet.data.rules import broken, files_in, find_picture, folders_in, has_suffix, read_text, split_names
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
 from sppnet.errors import DataError
 from sppnet.files import write_file
 
@@ -37,6 +37,8 @@ def splits(root: Path) -> tuple[str, ...]:
 def listing(root: Path, split: str | None) -> Listing:
     """List the pictures of a split, None for all; the classes are in the order of their ids.
 
+    Several files may give one number to two pictures or classes: all their pictures together have no numbers.
+
     Raises:
         DataError: a file that is not COCO's JSON.
     """
@@ -46,8 +48,14 @@ def listing(root: Path, split: str | None) -> Listing:
     whole = _whole_file(root)
     parts = [_listed(root, files[name], (name, short)) for short, name in names.items()]
     parts += [_listed(root, whole, ())] if whole and not parts else []
+    if len(parts) == 1:
+        return parts[0]
     classes = [name for part in parts for name in part.classes or ()]
-    return Listing(classes, [picture for part in parts for picture in part.pictures])
+    return Listing(classes, [partial(_unnumbered, picture) for part in parts for picture in part.pictures])
+
+
+def _unnumbered(picture: Callable[[], RawPicture]) -> RawPicture:
+    return picture()._replace(number=None)
 
 
 def _split_files(root: Path) -> dict[str, Path]:
@@ -95,7 +103,9 @@ def _listed(root: Path, path: Path, names: Sequence[str]) -> Listing:
     strays = [partial(_stray, path, row) for row in annotations if row["image_id"] not in known]
     nearest = [base / name for base in (root / "images", root) for name in names]
     file = _File(root, path, classes, grouped, [*nearest, path.parent, root / "images", root])
-    return Listing([classes[key] for key in sorted(classes)], [partial(_read, file, row) for row in images] + strays)
+    pictures = [partial(_read, file, row) for row in images] + strays
+    numbers = {classes[key]: key for key in sorted(classes, reverse=True)}  # of two of one name, the first
+    return Listing([classes[key] for key in sorted(classes)], pictures, numbers)
 
 
 def _document(root: Path, path: Path) -> Record:
@@ -136,7 +146,7 @@ def _read(file: _File, row: Record) -> RawPicture:
     name = _field(file.path, row, "file_name", str)
     path, size = find_picture(file.root, [folder / name for folder in file.folders], source=file.path, name=name)
     boxes = [_box(file, annotation) for annotation in file.annotations.get(row["id"], ())]
-    return RawPicture(path, size, file.path, boxes)
+    return RawPicture(path, size, file.path, boxes, row["id"])
 
 
 def _box(file: _File, row: Record) -> RawBox:
@@ -199,3 +209,28 @@ def _annotations(sample: Sample) -> list[Record]:
         {"category_id": label + 1, "bbox": corner + side, "area": side[0] * side[1], "iscrowd": int(crowd)}
         for corner, side, label, crowd in rows
     ]
+
+
+def write_coco_results(file: Path | str, data: DetectionData, found: Sequence[ScoredBoxes]) -> None:
+    """Write detections as COCO's evaluation takes them: ``[{image_id, category_id, bbox [x, y, w, h], score}]``.
+
+    Pictures and classes have the numbers of the data set's own file. Where it has none, which only COCO's have, they
+    are counted from 1, as ``write_coco`` does. A class that the file lacks has no number: it is left out, nothing in
+    the file being one.
+
+    Args:
+        file: to write, whole or not at all. data: the pictures. found: one a picture; labels are indices into
+            ``data.classes``.
+    Raises:
+        ArgumentError: another number of answers than pictures.
+    """
+    check_found("write_coco_results", found, data)
+    numbers = data.numbers or {name: place for place, name in enumerate(data.classes, start=1)}
+    records = [
+        {"image_id": place if sample.number is None else sample.number, "category_id": numbers[name]}
+        | {"bbox": [*box[:2], box[2] - box[0], box[3] - box[1]], "score": score}
+        for place, (sample, answer) in enumerate(zip(data.samples, found, strict=True), start=1)
+        for name, box, score in answer_rows(answer, data.classes)
+        if name in numbers
+    ]
+    write_file(Path(file), json.dumps(records))

@@ -1,14 +1,15 @@
 """Raw boxes, as a layout has them -> samples: the only place that says which boxes are bad."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from sppnet.data.samples import BrokenSampleError, DetectionData, OnBad, Problem, Sample
-from sppnet.errors import DataError
+from sppnet.data.samples import BrokenSampleError, DetectionData, OnBad, Problem, Sample, ScoredBoxes
+from sppnet.errors import DataError, check_that
 from sppnet.geometry import Boxes, Size, clip_boxes
 
 
@@ -32,22 +33,24 @@ class RawBox(NamedTuple):
 
 
 class RawPicture(NamedTuple):
-    """A picture whose annotation could be read; ``source`` is the annotation's file."""
+    """A picture whose annotation could be read; ``source`` is the annotation's file, ``number`` the picture's there."""
 
     path: Path
     size: Size
     source: Path
     boxes: Sequence[RawBox]
+    number: int | None = None
 
 
 class Listing(NamedTuple):
-    """The pictures of a split, each read when called, and the class names if the layout declares them.
+    """The pictures of a split, each read when called, and the classes' names and numbers if the layout declares them.
 
     Reading one raises BrokenSampleError where it cannot be used.
     """
 
     classes: Sequence[str] | None
     pictures: Sequence[Callable[[], RawPicture]]
+    numbers: Mapping[str, int] = MappingProxyType({})
 
 
 def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
@@ -63,7 +66,7 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     checked = [_checked(raw, names) for raw in raws]
     problems = [raw for raw in read if isinstance(raw, Problem)]
     problems += [problem for _, found in checked for problem in found]
-    return DetectionData(root, names, tuple(sample for sample, _ in checked), tuple(problems), split)
+    return DetectionData(root, names, tuple(each for each, _ in checked), tuple(problems), split, dict(listing.numbers))
 
 
 def _read(picture: Callable[[], RawPicture], on_bad: OnBad) -> RawPicture | Problem:
@@ -105,6 +108,7 @@ def _sample(raw: RawPicture, good: Sequence[RawBox], boxes: Boxes, classes: Sequ
         difficult=np.array([box.difficult for box in good], dtype=np.bool_),
         crowd=np.array([box.crowd for box in good], dtype=np.bool_),
         size=raw.size,
+        number=raw.number,
     )
 
 
@@ -145,3 +149,15 @@ def distinct_stems(data: DetectionData) -> list[str]:
     if times > 1:
         raise DataError(f"{data.root}: {times} pictures are named {name!r}. Rename them, or write COCO.")
     return stems
+
+
+def check_found(function: str, found: Sequence[ScoredBoxes], data: DetectionData) -> None:
+    """Raise ArgumentError unless there is one answer a picture."""
+    advice, expected = "Detect in every picture, in their order", f"one for each of the {len(data.samples)} pictures"
+    check_that(len(found) == len(data.samples), function, "found", expected, len(found), advice=advice)
+
+
+def answer_rows(answer: ScoredBoxes, classes: Sequence[str]) -> Iterable[tuple[str, list[float], float]]:
+    """Yield the class, edges and score of each detection in a picture."""
+    for label, box, score in zip(answer.labels.tolist(), answer.boxes.tolist(), answer.scores.tolist(), strict=True):
+        yield classes[label], box, score

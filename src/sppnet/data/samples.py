@@ -1,10 +1,10 @@
 """What every layout is read into: typed samples, and the problems found on the way."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ class Sample:
         difficult: (N,) bool: finding it is not asked for (VOC).
         crowd: (N,) bool: the box holds a crowd, not one object (COCO).
         size: (height, width) in pixels, as the picture is seen.
+        number: of the picture in the data set's own file (COCO); None where it has none.
     """
 
     path: Path
@@ -65,6 +66,23 @@ class Sample:
     difficult: NDArray[np.bool_]
     crowd: NDArray[np.bool_]
     size: Size
+    number: int | None = None
+
+
+class ScoredBoxes(Protocol):
+    """What was found in one picture: N objects, in any order."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """(N, 4) float64 in the picture's pixels, ends excluded."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64 indices of classes."""
+
+    @property
+    def scores(self) -> NDArray[np.floating]:
+        """(N,) float, higher for the more certain."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class DetectionData:
         root: the data set's folder. classes: names, in the order of the labels.
         samples: the usable pictures. problems: what was left out.
         split: its name, "all" when every picture was asked for.
+        numbers: of the classes that the data set's own file numbers (COCO), by name.
     """
 
     root: Path
@@ -82,6 +101,7 @@ class DetectionData:
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
     split: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

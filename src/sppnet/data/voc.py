@@ -5,15 +5,17 @@ Its corners count from 1 and both are part of the box; they are converted here a
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
+from sppnet.data.gathering import Listing, RawBox, RawPicture, answer_rows, check_found, distinct_stems
 from sppnet.data.rules import LEADS_OUT, broken, files_in, find_picture, has_suffix, lies_within, read_text
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
 from sppnet.data.voc_xml import Node, read_xml
+from sppnet.errors import DataError, check_that
 from sppnet.files import write_file
 from sppnet.images import is_picture
 
@@ -143,3 +145,40 @@ def _document(sample: Sample, classes: tuple[str, ...]) -> Element:
         for tag, edge in zip(("xmin", "ymin", "xmax", "ymax"), edges, strict=True):
             SubElement(box, tag).text = str(edge)
     return document
+
+
+def write_voc_results(
+    folder: Path | str,
+    data: DetectionData,
+    found: Sequence[ScoredBoxes],
+    *,
+    competition: Literal["comp3", "comp4"] = "comp4",
+) -> None:
+    """Write detections as VOC's development kit reads them: ``<competition>_det_<split>_<class>.txt``, one a class.
+
+    A line is ``<picture> <score> <left> <top> <right> <bottom>``. Boxes are not rounded: VOC's evaluation takes
+    parts of pixels as they are.
+
+    Args:
+        folder: to write to; made where it is missing. data: the pictures. found: one a picture; labels are indices
+            into ``data.classes``.
+        competition: "comp4", or "comp3" for what learnt from VOC's own pictures only: no network that has seen
+            ImageNet did.
+    Raises:
+        ArgumentError: another number of answers than pictures, or another competition.
+        DataError: two pictures of the same name, a picture's name with a space, or a class's with a slash.
+    """
+    known = competition in ("comp3", "comp4")
+    advice = "Name one of these"
+    check_that(known, "write_voc_results", "competition", "comp3 or comp4", repr(competition), advice=advice)
+    check_found("write_voc_results", found, data)
+    stems = distinct_stems(data)
+    for name, allowed in [*((stem, r"\S+") for stem in stems), *((name, r"[^/\\\0]+") for name in data.classes)]:
+        if not re.fullmatch(allowed, name):
+            raise DataError(f"{data.root}: VOC's result files have no place for the name {name!r}. Write COCO's.")
+    lines: dict[str, list[str]] = {name: [] for name in data.classes}
+    for stem, answer in zip(stems, found, strict=True):
+        for name, (left, top, right, bottom), score in answer_rows(answer, data.classes):
+            lines[name].append(f"{stem} {score} {left + 1} {top + 1} {right} {bottom}\n")
+    for name, mine in lines.items():
+        write_file(Path(folder) / f"{competition}_det_{data.split}_{name}.txt", "".join(mine))
