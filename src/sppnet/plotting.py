@@ -61,14 +61,16 @@ def plot_precision_recall(file: Path | str, judged: Judged, report: DetectionRep
 
     form, content = file.suffix.lower(), io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "sppnet", "svg.fonttype": "none", "font.size": 9}):
-        _drawn(judged, report).savefig(content, format=form[1:], **FORMS[form])
+        figure = _drawn(judged, report)
+        # As wide as the legend needs.
+        figure.savefig(content, format=form[1:], bbox_inches="tight", **FORMS[form])
     write_file(file, content.getvalue())
 
 
 def _drawn(judged: Judged, report: DetectionReport) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5))
     axes = figure.subplots()
     styles = list(product(DASHES, COLOURS))
     for label, (name, value) in enumerate(zip(report.classes, report.average_precision, strict=True)):
@@ -79,13 +81,13 @@ def _drawn(judged: Judged, report: DetectionReport) -> "Figure":
         # A step ends at the recall that its precision reaches; the first begins at none.
         points = np.append(0.0, recall), np.append(precision[:1] if len(precision) else 0.0, precision)
         axes.step(*points, dashes, where="pre", color=colour, label=f"{value:.1%}  {_plain(name)}")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.set_title(f"IoU {report.iou:g}, mean average precision {report.mean:.1%}", fontsize=10, loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:
         columns = math.ceil(len(axes.lines) / ROWS)
-        figure.legend(loc="outside right upper", frameon=False, fontsize=8, ncols=columns)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8, ncols=columns)
     return figure
 
 
