@@ -224,6 +224,9 @@ def test_a_classifier_from_folders(tmp_path: Path) -> None:
     done = _run("predict", model, picture, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
     assert "form must be json or csv, got 'voc'" in done.stderr
+    done = _run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
+    assert done.returncode == 2
+    assert "evaluate: model must be a detector, got a classifier. Leave out --plot and --results." in done.stderr
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:

@@ -171,8 +171,8 @@ class Judged:
             the area below which is the average precision. Without objects to find, none (n = 0).
         """
         wanted = int(self.objects[:, label].sum())
-        verdicts = self.verdicts[(self.labels == label) & (self.verdicts >= 0)]
-        right, precision = _falling_precision(verdicts[: len(verdicts) * (wanted > 0)] == 1)
+        counted = (self.labels == label) & (self.verdicts >= 0) & (wanted > 0)
+        right, precision = _falling_precision(self.verdicts[counted] == 1)
         return right / max(wanted, 1), precision
 
     def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:

@@ -90,7 +90,7 @@ def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]
     Args:
         folder: made where it is missing. data: the pictures. found: one a picture, of the classes of ``data``.
     Raises:
-        ArgumentError, DataError: as those two do.
+        ArgumentError, DataError: as those two do; DataError, too, where ``data.root`` holds no data set.
     """
     write_coco_results(folder / f"detections_{data.split}_sppnet_results.json", data, found)
     if recognise(data.root) == "voc":
