@@ -14,6 +14,7 @@ COLOURS = {  # told apart by those who do not see red and green as two
     "roi_pool x 4": "#d55e00",
     "adaptive_max_pool2d in a loop": "#cc79a7",
 }
+METHODS = {"grid": "#999999", "learnt": "#0072b2", "selective search": "#d55e00", "edge boxes": "#cc79a7"}
 WHOLE = ("contiguous", "channels last", "contiguous, with gradient", "channels last, with gradient")
 
 
@@ -73,3 +74,26 @@ def _draw_ratios(axes: Axes, figures: dict[str, Any]) -> None:
 
 def _is_forward(name: str, count: int, *, threads: int) -> bool:
     return name.startswith(f"{count} windows") and name.endswith(f"{threads} threads")
+
+
+def draw_proposals(figures: dict[str, Any], path: Path) -> None:
+    """Draw the share of the objects that regions reach over how many regions there are: at IoU 0.5 full, 0.7 dashed."""
+    with matplotlib.rc_context({"svg.hashsalt": "sppnet", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        for axes, (name, measured) in zip(figure.subplots(1, len(figures), sharey=True), figures.items(), strict=True):
+            _draw_recall(axes, name, measured)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _draw_recall(axes: Axes, name: str, measured: dict[str, Any]) -> None:
+    for method, colour in METHODS.items():
+        recall, regions = measured["methods"][method]["recall"], measured["methods"][method]["regions"]
+        for line, (overlap, shares) in zip(("o-", "o--"), recall.items(), strict=True):
+            # A picture may have fewer regions than are asked for.
+            counts = [regions if count == "all" else min(float(count), regions) for count in shares]
+            label = f"{method}, IoU {overlap}"
+            axes.plot(counts, [100 * share for share in shares.values()], line, color=colour, label=label, markersize=3)
+    axes.set(xscale="log", ylim=(0, 101), xlabel="regions a picture", ylabel="% of the objects reached")
+    axes.set_title(f"{name}: {measured['objects']} objects", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))

@@ -1,65 +1,140 @@
-"""How many objects the regions reach, against how many regions there are: BCCD, val and train."""
+"""How many objects the regions reach, against how many regions there are: on blood cells and on coins."""
 
 import json
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from benchmarks import records
-from sppnet.data import DetectionData, load_detection
-from sppnet.detector import fitting_grid, usual_short_side
+from benchmarks import plots, records, render
+from sppnet.data import DetectionData, Sample, load_detection
+from sppnet.demo import COINS, HALF
+from sppnet.detector import Detector
 from sppnet.geometry import Boxes
 from sppnet.images import read_image
+from sppnet.objectness import LearntProposals
 from sppnet.proposals import EdgeBoxes, SelectiveSearch, reached
+from sppnet.storage import TensorCache
 
-COUNTS = (50, 100, 200, 500, 1000, 2000)
+COUNTS = (100, 300, 1000, 2000)
 OVERLAPS = (0.5, 0.7)
-TRAIN_STEP = 4  # one picture in so many of the train split
+TRAIN_STEP, VAL_STEP, VAL_PICTURES = 4, 3, 25
+COARSER = 1.02  # times the grid's step
+ALL = 1_000_000  # regions a picture: as many as a method has
+Method = Callable[[Sample, int], Boxes]
 
 
 def measure() -> None:
-    """Count the objects reached at IoU 0.5 and 0.7 by the best regions, or by an even choice without a rank."""
-    folder = records.data_folder("bccd")
-    train, val = (load_detection(folder, split=split) for split in ("train", "val"))
-    grid = fitting_grid(train, usual_short_side(train))
-    methods: dict[str, Callable[[Any, str], Boxes]] = {
-        "grid": grid,
-        "selective search, fast": SelectiveSearch(limit=10_000),
-        "edge boxes": EdgeBoxes(limit=10_000),
-    }
-    some = [sample for place, sample in enumerate(train.samples) if place % TRAIN_STEP == 0]
-    parts = {"val": val.samples, f"every {TRAIN_STEP}th of train": some}
-    figures = {
-        part: {name: _recall(method, samples, val) for name, method in methods.items()}
-        for part, samples in parts.items()
-    }
+    """Count the objects reached at IoU 0.5 and 0.7 by so many regions of each method; what learns has not seen them."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = TensorCache(Path(folder) / "cache")
+        figures = {
+            name: _compared(train, test, cache)
+            for name, (train, test) in {"BCCD": _cells(), "coins": _coins(Path(folder))}.items()
+        }
     records.write("proposals", seed=0, figures=figures)
+    render.update_proposals()
+    plots.draw_proposals(figures, records.ROOT / "docs" / "proposals.svg")
     print(json.dumps(figures, indent=1))
 
 
-def _recall(method: Callable[[Any, str], Boxes], samples: Any, data: DetectionData) -> dict[str, Any]:
-    found: dict[str, list[np.ndarray[Any, Any]]] = {}
-    labels = np.concatenate([sample.labels for sample in samples])
-    sizes = []
-    for sample in samples:
-        regions = method(read_image(sample.path), sample.path.name)
-        sizes.append(len(regions))
-        for count in (*COUNTS, None):
-            chosen = regions if count is None else _first(method, regions, count)
-            for overlap in OVERLAPS:
-                key = f"{'all' if count is None else count} at {overlap}"
-                found.setdefault(key, []).append(reached(chosen, sample.boxes, threshold=overlap))
-    recall = {}
-    for key, parts in found.items():
-        hits = np.concatenate(parts)
-        shares = [float(hits[labels == label].mean()) for label in range(len(data.classes))]
-        recall[key] = {"all objects": float(hits.mean())} | dict(zip(data.classes, shares, strict=True))
-    return {"regions_a_picture": float(np.mean(sizes)), "recall": recall}
+def _cells() -> tuple[DetectionData, DetectionData]:
+    root = records.data_folder("bccd")
+    train = load_detection(root, split="train")
+    val = load_detection(root, split="val", classes=train.classes)
+    some = val.samples[::VAL_STEP][:VAL_PICTURES]
+    return replace(train, samples=train.samples[::TRAIN_STEP]), replace(val, samples=some)
 
 
-def _first(method: Callable[[Any, str], Boxes], regions: Boxes, count: int) -> Boxes:
-    """Return the best regions of a method that ranks them, of the others an even choice."""
-    if isinstance(method, EdgeBoxes) or len(regions) <= count:
-        return regions[:count]
-    return regions[np.linspace(0, len(regions) - 1, count).round().astype(np.int64)]
+def _coins(folder: Path) -> tuple[DetectionData, DetectionData]:
+    """Part scikit-image's photograph of 24 coins: its upper half to learn from, its lower half to test on."""
+    from skimage import data
+
+    photograph, boxes = data.coins(), np.array(COINS, dtype=np.float64)
+    halves = []
+    for name, rows, among, top in (("upper", np.s_[:HALF], boxes[:12], 0), ("lower", np.s_[HALF:], boxes[12:], HALF)):
+        Image.fromarray(photograph[rows]).convert("RGB").save(folder / f"{name}.png")
+        nothing = np.zeros(len(among), dtype=np.bool_)
+        labels, size = np.zeros(len(among), dtype=np.int64), photograph[rows].shape
+        sample = Sample(folder / f"{name}.png", among - [0, top, 0, top], labels, nothing, nothing, size)
+        halves.append(DetectionData(folder, ("coin",), (sample,), (), "all"))
+    return halves[0], halves[1]
+
+
+def _compared(train: DetectionData, test: DetectionData, cache: TensorCache) -> dict[str, Any]:
+    encoder, learnt = Detector(proposals="learnt", cache=cache).prepared(train)
+    if not isinstance(learnt, LearntProposals):
+        raise TypeError("the detector learnt no proposals")
+
+    def gridded(sample: Sample, count: int) -> Boxes:
+        """Make the grid coarser until it has no more than so many regions."""
+        feature_map, grid = encoder(sample.path), learnt.grid
+        while len(regions := feature_map.distinct(grid.regions(feature_map.size))) > count:
+            grid = replace(grid, step=COARSER * grid.step)
+        return regions
+
+    methods: dict[str, Method] = {
+        "grid": gridded,
+        "learnt": lambda sample, count: replace(learnt, limit=count).regions(encoder(sample.path)),
+        "selective search": _once(lambda pixels: SelectiveSearch(limit=ALL)(pixels, ""), _evenly),
+        "edge boxes": _once(lambda pixels: EdgeBoxes(limit=10_000)(pixels, ""), lambda regions, count: regions[:count]),
+    }
+    return {
+        "learnt from": len(train.samples),
+        "pictures": len(test.samples),
+        "objects": sum(len(sample.boxes) for sample in test.samples),
+        "mean average precision": {
+            name: _precision(Detector(proposals=None if name == "grid" else "learnt", cache=cache), train, test)
+            for name in ("grid", "learnt")
+        },
+        "methods": {name: _recall(method, test) for name, method in methods.items()},
+    }
+
+
+def _precision(detector: Detector, train: DetectionData, test: DetectionData) -> dict[str, float]:
+    detector.fit(train)
+    return {str(overlap): detector.evaluate(test, iou=overlap).mean for overlap in OVERLAPS}
+
+
+def _evenly(regions: Boxes, count: int) -> Boxes:
+    """Choose as selective search's own limit does: evenly over the areas."""
+    if len(regions) <= count:
+        return regions
+    chosen: Boxes = regions[np.linspace(0, len(regions) - 1, count).round().astype(np.int64)]
+    return chosen
+
+
+def _once(search: Callable[[NDArray[np.uint8]], Boxes], choose: Callable[[Boxes, int], Boxes]) -> Method:
+    """Search each picture once, whatever the number of regions that are then chosen."""
+    known: dict[Path, Boxes] = {}
+
+    def method(sample: Sample, count: int) -> Boxes:
+        if sample.path not in known:
+            known[sample.path] = search(read_image(sample.path))
+        return choose(known[sample.path], count)
+
+    return method
+
+
+def _recall(method: Method, test: DetectionData) -> dict[str, Any]:
+    regions = [{str(count): method(sample, count) for count in COUNTS} for sample in test.samples]
+    for sample, some in zip(test.samples, regions, strict=True):
+        some["all"] = method(sample, ALL)
+    pairs = list(zip(regions, test.samples, strict=True))
+    return {
+        "regions": float(np.mean([len(some["all"]) for some in regions])),
+        "recall": {
+            str(overlap): {
+                name: float(
+                    np.concatenate([reached(some[name], each.boxes, threshold=overlap) for some, each in pairs]).mean()
+                )
+                for name in regions[0]
+            }
+            for overlap in OVERLAPS
+        },
+    }

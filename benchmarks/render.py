@@ -9,6 +9,8 @@ BEGIN, END = "<!-- results: rendered by 'make bench' -->", "<!-- end of results 
 POOLING_BEGIN, POOLING_END = "<!-- pooling: rendered by 'make bench' -->", "<!-- end of pooling -->"
 FIRST = "first call of a process, seconds"
 POOLING_PAGE = records.ROOT / "benchmarks" / "README.md"
+PROPOSALS_BEGIN, PROPOSALS_END = "<!-- proposals: rendered by 'make bench' -->", "<!-- end of proposals -->"
+PROPOSALS_PAGE = records.ROOT / "docs" / "proposals.md"
 
 
 def update_pooling() -> None:
@@ -22,6 +24,42 @@ def rendered_pooling(page: str) -> str:
     before, rest = page.split(POOLING_BEGIN)
     _, after = rest.split(POOLING_END)
     return f"{before}{POOLING_BEGIN}\n{_pooling(record['figures']) if record else ''}{POOLING_END}{after}"
+
+
+def update_proposals() -> None:
+    """Write the tables between the two markers of the page on proposals."""
+    PROPOSALS_PAGE.write_text(rendered_proposals(PROPOSALS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rendered_proposals(page: str) -> str:
+    """Return the page on proposals with its tables made anew from the results."""
+    record = records.read("proposals")
+    before, rest = page.split(PROPOSALS_BEGIN)
+    _, after = rest.split(PROPOSALS_END)
+    tables = [_proposals(name, figures) for name, figures in record["figures"].items()] if record else []
+    return f"{before}{PROPOSALS_BEGIN}\n{''.join(tables)}\n{PROPOSALS_END}{after}"
+
+
+def _proposals(name: str, figures: dict[str, Any]) -> str:
+    methods: dict[str, Any] = figures["methods"]
+    overlaps = {overlap: list(recall) for overlap, recall in next(iter(methods.values()))["recall"].items()}
+    titles = [f"{count} at {overlap}" for overlap, counts in overlaps.items() for count in counts]
+    pictures = f"{figures['pictures']} picture{'s' * (figures['pictures'] > 1)}"
+    rows = [
+        "",
+        f"| {name}, % of {figures['objects']} objects in {pictures} | regions | {' | '.join(titles)} |",
+        f"|---|{'---|' * (len(titles) + 1)}",
+    ]
+    for method, measured in methods.items():
+        shares = [f"{100 * share:.1f}" for recall in measured["recall"].values() for share in recall.values()]
+        rows.append(f"| {method} | {measured['regions']:.0f} | {' | '.join(shares)} |")
+    precision = figures["mean average precision"]
+    told = [
+        f"{' / '.join(f'{100 * share:.1f}' for share in each.values())} on {method} regions"
+        for method, each in precision.items()
+    ]
+    rows += ["", f"{name}, a detector's mean average precision at IoU 0.5 / 0.7, in %: {', '.join(told)}."]
+    return "\n".join(rows) + "\n"
 
 
 def _pooling(figures: dict[str, Any]) -> str:

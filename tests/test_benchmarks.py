@@ -26,3 +26,23 @@ def test_the_plot_has_every_measured_row_and_is_drawn_the_same_again(tmp_path: P
     for label in [*plots.COLOURS, "2000 windows, 600, 1 thr.", "32 maps, channels last, with gradient, 1 thr."]:
         assert label in written
         assert label in re.sub(r"\s+", " ", " ".join(published.itertext()))
+
+
+def test_the_tables_of_the_page_on_proposals_are_the_measured_ones() -> None:
+    page = render.PROPOSALS_PAGE.read_text(encoding="utf-8")
+    assert render.rendered_proposals(page) == page
+    assert "| learnt |" in page
+
+
+def test_the_plot_of_the_proposals_has_every_method_and_is_drawn_the_same_again(tmp_path: Path) -> None:
+    record = records.read("proposals")
+    assert record is not None
+    drawn = []
+    for name in ("first.svg", "second.svg"):
+        plots.draw_proposals(record["figures"], tmp_path / name)
+        drawn.append((tmp_path / name).read_bytes())
+    assert drawn[0] == drawn[1]
+    published = ElementTree.parse(records.ROOT / "docs" / "proposals.svg").getroot()
+    for root in (ElementTree.fromstring(drawn[0]), published):
+        written = " ".join(root.itertext())
+        assert all(f"{method}, IoU {overlap}" in written for method in plots.METHODS for overlap in (0.5, 0.7))
