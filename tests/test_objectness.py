@@ -13,6 +13,7 @@ from sppnet import cli
 from sppnet.data import DetectionData, load_detection
 from sppnet.detector import Detector, labelled
 from sppnet.errors import ArgumentError, CorruptFileError
+from sppnet.fine_tuning import fresh_layers
 from sppnet.geometry import iou
 from sppnet.images import read_image
 from sppnet.objectness import (
@@ -22,6 +23,7 @@ from sppnet.objectness import (
     proposals_from_description,
 )
 from sppnet.proposals import GridProposals, reached
+from sppnet.region_layers import LayeredEncoder
 from sppnet.storage import TensorCache
 
 
@@ -137,6 +139,18 @@ def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
     loaded = Detector.load(tmp_path / "model")
     picture = shapes / "JPEGImages" / "11.png"
     assert 0 < len(loaded.propose(picture, loaded.encode(picture))) <= 2000
+
+
+def test_those_of_another_encoder_are_refused(learnt: LearntProposals, train: DetectionData) -> None:
+    _, proposals = Detector(levels=(2, 1), proposals=learnt).prepared(train)
+    assert proposals is learnt
+    layered = LayeredEncoder(learnt.encoder, fresh_layers(learnt.encoder.length((2, 1))))
+    assert Detector.on(layered, levels=(2, 1), proposals=learnt).prepared(train) == (layered, learnt)
+    expected = (
+        r"Detector: proposals must be learnt on the detector's encoder, got some of other taps, .* Give proposals="
+    )
+    with pytest.raises(ArgumentError, match=expected):
+        Detector(taps=("stride8",), proposals=learnt).fit(train)
 
 
 def test_messages(learnt: LearntProposals) -> None:

@@ -356,6 +356,8 @@ class Detector:
         encoder = self.encoder or encoder_of(self.taps, scales, cache=self.cache, rule=self.procedure.rule)
         if self.proposals is None or isinstance(self.proposals, str):
             return encoder, fitting_grid(data, scales[0])
+        if isinstance(self.proposals, LearntProposals):
+            self.proposals.check_encoder(encoder)
         return encoder, self.proposals
 
     def _fitted(self) -> "_Learnt":
