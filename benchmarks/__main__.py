@@ -15,6 +15,7 @@ from benchmarks import (
     studio,
     studio_order,
     svm,
+    teaching,
     training,
     views,
 )
@@ -23,6 +24,7 @@ MEASUREMENTS = {
     "bccd": bccd.measure,
     "bccd_parts": bccd_parts.measure,
     "caltech101": caltech101.measure,
+    "caltech101_views": caltech101.measure_views,
     "effect": effect.measure,
     "pooling": pooling.measure,
     "proposals": proposals.measure,
@@ -31,6 +33,7 @@ MEASUREMENTS = {
     "studio": studio.measure,
     "studio_order": studio_order.measure,
     "svm": svm.measure,
+    "teaching": teaching.measure,
     "training": training.measure,
     "views": views.measure,
 }
