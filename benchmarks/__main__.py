@@ -47,7 +47,7 @@ def main() -> None:
         if name not in MEASUREMENTS:
             parser.error(f"NAME must be one of {', '.join(MEASUREMENTS)}, got {name!r}")
         MEASUREMENTS[name]()
-    render.update_readme()
+    render.update_pages()
 
 
 if __name__ == "__main__":

@@ -119,17 +119,18 @@ def _label(name: str) -> str:
     return name.replace(" windows", "").replace("short side ", "").replace(" threads", "")
 
 
-def update_readme() -> None:
-    """Write the table between the two markers of README.md."""
-    path = records.ROOT / "README.md"
-    path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+def update_pages() -> None:
+    """Write the tables between the two markers of README and of the studio's page."""
+    for name in PAGES:
+        path = records.ROOT / name
+        path.write_text(rendered(name, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def rendered(readme: str) -> str:
-    """Return README with the table made anew from the results."""
-    before, rest = readme.split(BEGIN)
+def rendered(name: str, page: str) -> str:
+    """Return a page, by its name in ``PAGES``, with its table made anew from the results."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{_table()}{END}{after}"
+    return f"{before}{BEGIN}\n{PAGES[name]()}{END}{after}"
 
 
 def _table() -> str:
@@ -148,6 +149,31 @@ def _bccd(figures: dict[str, Any]) -> list[str]:
         "networks fine-tuned on a GPU: about 90 to 92 at 0.5 |",
         f"| BCCD, from 205 labelled pictures to a detector | {figures['seconds_from_nothing']:.0f} s; "
         f"{figures['seconds_with_cached_maps']:.0f} s with cached maps | |",
+    ]
+
+
+def _studio_table() -> str:
+    """Return what the studio's page says of its speed and of its order of labelling."""
+    speed, order = records.read("studio"), records.read("studio_order")
+    lines = ["| measured | result |", "|---|---|"]
+    lines += [line.removesuffix(" |") for line in _studio(speed["figures"])] if speed else []
+    if order:
+        means = order["figures"]["mean_average_precision"]
+        lines += [
+            "",
+            f"| pictures labelled | {' | '.join(means['studio'])} |",
+            "|---" * (1 + len(means["studio"])) + "|",
+        ]
+        for name, label in (("studio", "most useful next"), ("random", "random order")):
+            lines.append(f"| {label} | {' | '.join(f'{100 * share:.1f}' for share in means[name].values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def _order(figures: dict[str, Any]) -> list[str]:
+    chosen, random = (figures["mean_average_precision"][name]["10"] for name in ("studio", "random"))
+    return [
+        f"| BCCD val, mAP at IoU 0.5 after 10 labelled pictures in the studio's order | {100 * chosen:.1f} | "
+        f"random order: {100 * random:.1f} |"
     ]
 
 
@@ -206,6 +232,7 @@ def _service(figures: dict[str, Any]) -> list[str]:
 _LINES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "bccd": _bccd,
     "studio": _studio,
+    "studio_order": _order,
     "teaching": _teaching,
     "caltech101": _caltech101,
     "rcnn": _rcnn,
@@ -224,3 +251,6 @@ def _views(figures: dict[str, Any]) -> list[str]:
     splits = len(table["whole, pyramid"]["splits"])
     head = f"| Caltech-101, {splits} splits, map `{figures['map']}`, % | {' | '.join(shown)} |"
     return ["", head, "|---|---|---|---|", *rows]
+
+
+PAGES: dict[str, Callable[[], str]] = {"README.md": _table, "docs/studio.md": _studio_table}

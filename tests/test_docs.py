@@ -74,8 +74,10 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
             assert option in shown.output, f"{line}: {option}"
 
 
-def test_the_table_of_the_readme_is_the_measured_one() -> None:
-    assert render.rendered(README) == README
+@pytest.mark.parametrize("name", render.PAGES)
+def test_the_table_of_a_page_is_the_measured_one(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert render.rendered(name, page) == page
 
 
 def test_the_code_of_the_page_on_pooling_runs() -> None:
