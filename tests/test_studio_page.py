@@ -189,7 +189,8 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#classes .choose")).to_have_count(2)
     expect(page.locator("#stage")).to_be_focused()
-    page.keyboard.press("j")
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")  # the last there is, after all guesses: the box
     page.keyboard.press("2")
     expect(page.locator("#boxes .object")).to_contain_text("square")
     page.keyboard.press("c")

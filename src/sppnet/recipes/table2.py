@@ -9,7 +9,7 @@ train one on several GPUs or machines, first run what ``docs/training.md`` says 
 Cost: 70 epochs for ZF-5, 90 for the others (Sec. 3.1.1), on one GTX Titan two to four weeks a network then. In
 multiply-adds, three times the forward pass: 3.2e17 for ZF-5, 1.0e18 for Convnet*-5 and Overfeat-5, 1.6e18 for
 Overfeat-7, each time it is trained.
-Paper, top-1 / top-5 error: ZF-5 35.99 / 14.76, 34.98 / 14.14, 34.60 / 13.64; Convnet*-5 34.93 / 13.92, 34.38 / 13.54,
+Paper: top-1 / top-5 error, ZF-5 35.99 / 14.76, 34.98 / 14.14, 34.60 / 13.64; Convnet*-5 34.93 / 13.92, 34.38 / 13.54,
 33.94 / 13.33; Overfeat-5 34.13 / 13.52, 32.87 / 12.80, 32.26 / 12.33; Overfeat-7 32.01 / 11.97, 30.36 / 11.12,
 29.68 / 10.95. ZF-5 with 30 bins 35.06 / 14.04. Overfeat-7 at random sizes 30.06 / 10.96.
 Ours: not measured, it needs ImageNet; the same comparison in small is in ``results/effect.json``.
