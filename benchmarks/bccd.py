@@ -22,7 +22,7 @@ def measure() -> None:
         digests = {hashlib.sha256(model.read_bytes()).hexdigest() for model in models}
         chosen = [str(models[0]), str(data), "--split", "val", "--json", "--cache", str(Path(folder) / "val")]
         reports = {iou: _run("evaluate", *chosen, "--iou", iou) for iou in ("0.5", "0.7")}
-    pictures = 87
+    images = 87
     figures = {
         "mean_average_precision": {iou: report["output"]["mean_average_precision"] for iou, report in reports.items()},
         "classes": reports["0.5"]["output"]["classes"],
@@ -30,7 +30,7 @@ def measure() -> None:
         "seconds_with_cached_maps": runs[1]["seconds"],
         "seconds_of_fit_from_nothing": runs[0]["output"]["seconds"],
         "seconds_of_fit_with_cached_maps": runs[1]["output"]["seconds"],
-        "seconds_a_picture": reports["0.5"]["seconds"] / pictures,
+        "seconds_a_image": reports["0.5"]["seconds"] / images,
         "peak_memory_bytes": runs[0]["memory"],
         "same_bytes_twice": len(digests) == 1,
     }

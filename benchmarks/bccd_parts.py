@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import records
-from sppnet.analysis import interval, mean_precision, resampled_precision
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detections, Detector, combine
-from sppnet.fine_tuning import fine_tuned
-from sppnet.metrics import detection_report, judge
-from sppnet.procedure import OURS, Procedure
+from sppnet.detection.detections import Detections, combine
+from sppnet.detection.detector import Detector
+from sppnet.detection.fine_tuning import fine_tuned
+from sppnet.detection.settings import OURS, Settings
+from sppnet.evaluation.intervals import interval, mean_precision, resampled_precision
+from sppnet.evaluation.matching import judge
+from sppnet.evaluation.precision import detection_report
 from sppnet.storage import TensorCache
 
 IOUS = (0.5, 0.7)
@@ -21,7 +23,7 @@ Found = list[Detections]
 
 
 def measure() -> None:
-    """Take one part away or put one in at a time; each row beside the default, on the same pictures."""
+    """Take one part away or put one in at a time; each row beside the default, on the same images."""
     root = records.data_folder("bccd")
     train = load_detection(root, split="train")
     val = load_detection(root, split="val", classes=train.classes)
@@ -29,19 +31,19 @@ def measure() -> None:
         found = _everything(train, val, TensorCache(folder))
     default = {iou: _resampled(found["default"], val, iou) for iou in IOUS}
     rows = {name: _row(each, val, default) for name, each in found.items()}
-    records.write("bccd_parts", seed=0, figures={"pictures": len(val.samples), "rows": rows})
+    records.write("bccd_parts", seed=0, figures={"images": len(val.samples), "rows": rows})
     print(json.dumps(rows, indent=1))
 
 
 def _everything(train: DetectionData, val: DetectionData, cache: TensorCache) -> dict[str, Found]:
-    def learnt(procedure: Procedure | str = OURS, **options: Any) -> Detector:
+    def learnt(settings: Settings | str = OURS, **options: Any) -> Detector:
         start = time.perf_counter()
-        detector = Detector(cache=cache, procedure=procedure, **options).fit(train)
-        print(f"{procedure if isinstance(procedure, str) else ''} {options}: {time.perf_counter() - start:.0f} s")
+        detector = Detector(cache=cache, settings=settings, **options).fit(train)
+        print(f"{settings if isinstance(settings, str) else ''} {options}: {time.perf_counter() - start:.0f} s")
         return detector
 
     def answered(detector: Detector, **changes: Any) -> Found:
-        detector.procedure = replace(detector.procedure, **changes)
+        detector.settings = replace(detector.settings, **changes)
         return [detector.detect(sample.path) for sample in val.samples]
 
     ours = learnt()
@@ -51,14 +53,14 @@ def _everything(train: DetectionData, val: DetectionData, cache: TensorCache) ->
     found["boxes moved twice, no voting"] = answered(ours, rounds=2, voting_iou=None)
     found["no hard negatives"] = answered(learnt(replace(OURS, margin=float("inf"))))
     found["objects alone as positives"] = answered(learnt(replace(OURS, positive_iou=None)))
-    single = {tap: answered(learnt(taps=(tap,))) for tap in ("stride8", "stride16")}
-    found |= {f"{tap} alone": each for tap, each in single.items()}
+    single = {layer: answered(learnt(layers=(layer,))) for layer in ("stride8", "stride16")}
+    found |= {f"{layer} alone": each for layer, each in single.items()}
     pairs = zip(*single.values(), strict=True)
     found["stride8 and stride16 learnt apart, combined"] = [combine(pair) for pair in pairs]
     found["two scales, 480 and 640"] = answered(learnt(short_side=(480, 640)))
     found["two fresh layers of 256, fine-tuned"] = answered(fine_tuned(Detector(cache=cache), train))
     found["as published"] = answered(learnt("paper"))
-    found["as published, stride8 alone"] = answered(learnt("paper", taps=("stride8",)))
+    found["as published, stride8 alone"] = answered(learnt("paper", layers=("stride8",)))
     found["as released"] = answered(learnt("released"))
     return found
 

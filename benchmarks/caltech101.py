@@ -1,7 +1,7 @@
-"""Caltech-101 by the paper's protocol (Sec. 3.3): 30 pictures a class to learn, up to 50 to test, mean over classes.
+"""Caltech-101 by the paper's protocol (Sec. 3.3): 30 images a class to learn, up to 50 to test, mean over classes.
 
 The classifier as users get it, on ten random splits, and the same network without the pyramid; and, as a measurement of
-its own, what the pyramid gives on whole, warped and cropped pictures, on three splits.
+its own, what the pyramid gives on whole, warped and cropped images, on three splits.
 """
 
 import json
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from benchmarks import records
 from sppnet import Classifier, Encoder, TensorCache, load_folders, pool_image, read_image
-from sppnet.classifier import LEVELS, MULTIPLE, PENALTY, TAP
+from sppnet.classification.classifier import LAYER, LEVELS, MULTIPLE, PENALTY
+from sppnet.classification.transfer import caltech_split
 from sppnet.data import FolderData
+from sppnet.evaluation.classes import mean_class_accuracy
 from sppnet.images import resize
-from sppnet.metrics import mean_class_accuracy
-from sppnet.svm import one_vs_rest, ridge
-from sppnet.transfer import caltech_split
+from sppnet.learning.ridge import ridge
+from sppnet.learning.svm import one_vs_rest
 
 SPLITS = 10
 VIEW_SPLITS = 3
@@ -46,13 +47,13 @@ def write(ten_splits: dict[str, Any], split: dict[str, float]) -> None:
 
 
 def measure_views() -> None:
-    """Write what the pyramid gives on whole, warped and cropped pictures, on three splits."""
+    """Write what the pyramid gives on whole, warped and cropped images, on three splits."""
     data, table = _data(), {}
-    encoder = Encoder(TAP, SIDE, multiple=MULTIPLE)
+    encoder = Encoder(LAYER, SIDE, multiple=MULTIPLE)
     for view, prepare in VIEWS.items():
         for pooling, features in _features(encoder, data.paths, prepare).items():
             table[f"{view}, {pooling}"] = _spread(_accuracies(features, data.labels, VIEW_SPLITS))
-    figures = {"map": TAP, "table": table}
+    figures = {"map": LAYER, "table": table}
     records.write("caltech101_views", seed=list(range(VIEW_SPLITS)), figures=figures)
     print(json.dumps(figures, indent=1))
 
@@ -63,7 +64,7 @@ def _data() -> FolderData:
 
 def accuracies(data: FolderData) -> dict[str, Any]:
     """Return accuracies on ten splits: what ``Classifier`` learns, and the same without the pyramid."""
-    found = _features(Encoder(TAP, SIDE, multiple=MULTIPLE), data.paths, VIEWS["whole"])
+    found = _features(Encoder(LAYER, SIDE, multiple=MULTIPLE), data.paths, VIEWS["whole"])
     spreads = {name: _spread(_accuracies(features, data.labels, SPLITS)) for name, features in found.items()}
     return {"accuracy": spreads["pyramid"], "without_the_pyramid": spreads["global average"]}
 
@@ -101,7 +102,7 @@ def _part(data: FolderData, rows: NDArray[np.int64]) -> FolderData:
 def _features(
     encoder: Encoder, paths: Sequence[Path], prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return each pooling's features (N, D) of length 1, both from one map a picture."""
+    """Return each pooling's features (N, D) of length 1, both from one map an image."""
     pyramid, average = [], []
     for path in paths:
         values = encoder.compute(prepare(read_image(path))).values.float()
@@ -126,14 +127,14 @@ def _accuracy(
     return mean_class_accuracy(scores.argmax(axis=1), labels[test], classes=classes)
 
 
-def _cropped(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    side = min(picture.shape[:2])
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    return np.ascontiguousarray(picture[top : top + side, left : left + side])
+def _cropped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 VIEWS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    "whole": lambda picture: picture,
-    "warped": lambda picture: resize(picture, (SIDE, SIDE)),
+    "whole": lambda image: image,
+    "warped": lambda image: resize(image, (SIDE, SIDE)),
     "cropped": _cropped,
 }

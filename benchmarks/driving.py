@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-sync",
 ]
 WINDOW = {"width": 1280, "height": 800}
-MARGIN = 24  # that the page leaves around a picture which it fits into its stage
+MARGIN = 24  # that the page leaves around an image which it fits into its stage
 
 
 class Studio:
@@ -76,7 +76,7 @@ def begin(page: Page, name: str) -> None:
 
 
 def place_of(page: Page, size: tuple[int, int], point: Sequence[float]) -> tuple[float, float]:
-    """Return where on the screen a pixel of the fitted picture of ``size`` (height, width) lies."""
+    """Return where on the screen a pixel of the fitted image of ``size`` (height, width) lies."""
     frame = page.locator("#stage").bounding_box()
     assert frame is not None
     height, width = size
@@ -87,7 +87,7 @@ def place_of(page: Page, size: tuple[int, int], point: Sequence[float]) -> tuple
 
 
 def drag(page: Page, size: tuple[int, int], start: Sequence[float], end: Sequence[float]) -> None:
-    """Drag the mouse from one pixel of the picture to another."""
+    """Drag the mouse from one pixel of the image to another."""
     page.mouse.move(*place_of(page, size, start))
     page.mouse.down()
     page.mouse.move(*place_of(page, size, end), steps=3)

@@ -1,7 +1,7 @@
 """What the pyramid and several sizes give when a network is trained from nothing: the paper's Table 2, in small.
 
 ZF-5 at an eighth of its width learns ten classes of Caltech-101 three times over (seeds of weights, order and changes)
-as no pyramid, pyramid and pyramid with two sizes; the same pictures, epochs and rates for all. Each network is then
+as no pyramid, pyramid and pyramid with two sizes; the same images, epochs and rates for all. Each network is then
 tested by single views and by several. Runs go on where they were interrupted; their files lie in ``runs/effect``.
 """
 
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from benchmarks import records
 from sppnet import load_folders
 from sppnet.backbones import PublishedNet
+from sppnet.classification.views import CROP, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
 from sppnet.data import FolderData
-from sppnet.training import Batch, Pictures, Plan, Request, Trainer
-from sppnet.views import CROP, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
+from sppnet.training import Batch, Images, Plan, Request, Trainer
 
 PAGE: Final = records.ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- results: rendered from results/effect.json -->", "<!-- end of results -->"
 RUNS: Final = records.ROOT / "runs" / "effect"
 SEEDS: Final = (0, 1, 2)
 WIDTH: Final = 1 / 8
-CLASSES: Final = 10  # the largest, but for the background and for faces cut out of their pictures
+CLASSES: Final = 10  # the largest, but for the background and for faces cut out of their images
 LEFT_OUT: Final = ("BACKGROUND_Google", "Faces_easy")
 TRAIN, TEST = 40, 40
 INPUT_DEVIATION: Final = (
@@ -53,7 +53,7 @@ def measure() -> None:
                 accuracies.setdefault(f"{way}, {name}", []).append(accuracy)
     figures = {
         "accuracy": {name: _summary(values) for name, values in accuracies.items()},
-        "pictures": {"train": TRAIN * CLASSES, "test": TEST * CLASSES, "classes": list(parts()[1].classes)},
+        "images": {"train": TRAIN * CLASSES, "test": TEST * CLASSES, "classes": list(parts()[1].classes)},
         "width": WIDTH,
         "plan": PLAN.as_dict(),
     }
@@ -118,7 +118,7 @@ def train_all() -> None:
 
 
 def parts() -> tuple[FolderData, FolderData]:
-    """Return the pictures to learn from and those to test on, drawn once for all runs."""
+    """Return the images to learn from and those to test on, drawn once for all runs."""
     data = load_folders(records.data_folder("caltech101") / "101_ObjectCategories")
     counts = np.bincount(data.labels)
     largest = [label for label in np.argsort(-counts, kind="stable") if data.classes[label] not in LEFT_OUT][:CLASSES]
@@ -141,11 +141,11 @@ def _train(way: str, seed: int, learn: FolderData) -> None:
     torch.manual_seed(seed)
     network = PublishedNet("zf5", levels=levels, classes=CLASSES, width=WIDTH)
     network.std = INPUT_DEVIATION  # type: ignore[misc]
-    pictures, plan = Pictures(learn, workers=1), replace(PLAN, sizes=sizes, seed=seed)
-    some = np.random.default_rng(seed).permutation(len(pictures))[:32]
-    (batch,) = pictures.batches([Request(some, 224, 224, None)])
+    images, plan = Images(learn, workers=1), replace(PLAN, sizes=sizes, seed=seed)
+    some = np.random.default_rng(seed).permutation(len(images))[:32]
+    (batch,) = images.batches([Request(some, 224, 224, None)])
     _balance(network, batch)
-    trainer = Trainer(network, pictures, plan, folder=_file(way, seed).with_suffix(""))
+    trainer = Trainer(network, images, plan, folder=_file(way, seed).with_suffix(""))
     for epoch in trainer.epochs():
         print(f"{way}, seed {seed}: {epoch}", flush=True)
     network.save(_file(way, seed))

@@ -36,7 +36,7 @@ def _draw_times(axes: Axes, figures: dict[str, Any]) -> None:
         low, high = zip(*(times["quartiles_ms"] for times in spread), strict=True)
         axes.fill_between(sides, low, high, color=colour, alpha=0.25, linewidth=0)
         axes.plot(sides, [times["median_ms"] for times in spread], "o-", color=colour, label=name, markersize=3)
-    axes.set(yscale="log", xticks=sides, xlabel="short side of the picture, pixels", ylabel="milliseconds")
+    axes.set(yscale="log", xticks=sides, xlabel="short side of the image, pixels", ylabel="milliseconds")
     axes.set_title("2,000 windows, 256 channels, one thread", fontsize=9)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
@@ -89,11 +89,11 @@ def _draw_recall(axes: Axes, name: str, measured: dict[str, Any]) -> None:
     for method, colour in METHODS.items():
         recall, regions = measured["methods"][method]["recall"], measured["methods"][method]["regions"]
         for line, (overlap, shares) in zip(("o-", "o--"), recall.items(), strict=True):
-            # A picture may have fewer regions than are asked for.
+            # An image may have fewer regions than are asked for.
             counts = [regions if count == "all" else min(float(count), regions) for count in shares]
             label = f"{method}, IoU {overlap}"
             axes.plot(counts, [100 * share for share in shares.values()], line, color=colour, label=label, markersize=3)
-    axes.set(xscale="log", ylim=(0, 101), xlabel="regions a picture", ylabel="% of the objects reached")
+    axes.set(xscale="log", ylim=(0, 101), xlabel="regions an image", ylabel="% of the objects reached")
     axes.set_title(f"{name}: {measured['objects']} objects", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))

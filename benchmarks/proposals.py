@@ -13,19 +13,20 @@ from PIL import Image
 
 from benchmarks import plots, records, render
 from sppnet.data import DetectionData, Sample, load_detection
-from sppnet.demo import COINS, HALF
-from sppnet.detector import Detector
+from sppnet.demo.demo import COINS, HALF
+from sppnet.detection.detector import Detector
 from sppnet.geometry import Boxes
 from sppnet.images import read_image
-from sppnet.objectness import LearntProposals
-from sppnet.proposals import EdgeBoxes, SelectiveSearch, reached
+from sppnet.proposals.learnt import LearntProposals
+from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch
+from sppnet.proposals.protocol import covered
 from sppnet.storage import TensorCache
 
 COUNTS = (100, 300, 1000, 2000)
 OVERLAPS = (0.5, 0.7)
-TRAIN_STEP, VAL_STEP, VAL_PICTURES = 4, 3, 25
+TRAIN_STEP, VAL_STEP, VAL_IMAGES = 4, 3, 25
 COARSER = 1.02  # times the grid's step
-ALL = 1_000_000  # regions a picture: as many as a method has
+ALL = 1_000_000  # regions an image: as many as a method has
 Method = Callable[[Sample, int], Boxes]
 
 
@@ -47,7 +48,7 @@ def _cells() -> tuple[DetectionData, DetectionData]:
     root = records.data_folder("bccd")
     train = load_detection(root, split="train")
     val = load_detection(root, split="val", classes=train.classes)
-    some = val.samples[::VAL_STEP][:VAL_PICTURES]
+    some = val.samples[::VAL_STEP][:VAL_IMAGES]
     return replace(train, samples=train.samples[::TRAIN_STEP]), replace(val, samples=some)
 
 
@@ -74,7 +75,7 @@ def _compared(train: DetectionData, test: DetectionData, cache: TensorCache) -> 
     def gridded(sample: Sample, count: int) -> Boxes:
         """Make the grid coarser until it has no more than so many regions."""
         feature_map, grid = encoder(sample.path), learnt.grid
-        while len(regions := feature_map.distinct(grid.regions(feature_map.size))) > count:
+        while len(regions := feature_map.unique(grid.regions(feature_map.size))) > count:
             grid = replace(grid, step=COARSER * grid.step)
         return regions
 
@@ -86,7 +87,7 @@ def _compared(train: DetectionData, test: DetectionData, cache: TensorCache) -> 
     }
     return {
         "learnt from": len(train.samples),
-        "pictures": len(test.samples),
+        "images": len(test.samples),
         "objects": sum(len(sample.boxes) for sample in test.samples),
         "mean average precision": {
             name: _precision(Detector(proposals=None if name == "grid" else "learnt", cache=cache), train, test)
@@ -110,7 +111,7 @@ def _evenly(regions: Boxes, count: int) -> Boxes:
 
 
 def _once(search: Callable[[NDArray[np.uint8]], Boxes], choose: Callable[[Boxes, int], Boxes]) -> Method:
-    """Search each picture once, whatever the number of regions that are then chosen."""
+    """Search each image once, whatever the number of regions that are then chosen."""
     known: dict[Path, Boxes] = {}
 
     def method(sample: Sample, count: int) -> Boxes:
@@ -131,7 +132,7 @@ def _recall(method: Method, test: DetectionData) -> dict[str, Any]:
         "recall": {
             str(overlap): {
                 name: float(
-                    np.concatenate([reached(some[name], each.boxes, threshold=overlap) for some, each in pairs]).mean()
+                    np.concatenate([covered(some[name], each.boxes, threshold=overlap) for some, each in pairs]).mean()
                 )
                 for name in regions[0]
             }

@@ -1,6 +1,6 @@
-"""One picture through ZF-5 with pooling, and R-CNN's way with the same network: Table 10's times, on a processor.
+"""One image through ZF-5 with pooling, and R-CNN's way with the same network: Table 10's times, on a processor.
 
-Weights are random, which changes no time. 2,000 windows of selective search on a 640 x 480 picture; R-CNN's
+Weights are random, which changes no time. 2,000 windows of selective search on a 640 x 480 image; R-CNN's
 convolutions are timed on some of its crops and multiplied. Seconds are of the processor, all threads together, and by
 the clock; every repeat takes all variants in turn.
 """
@@ -19,14 +19,14 @@ from torch import nn
 
 from benchmarks import records
 from sppnet.backbones import PublishedNet
-from sppnet.encoders import encoder_of, published_encoder, published_layers
+from sppnet.features.files import encoder_of, published_encoder, published_layers
+from sppnet.features.layers import LayeredMaps, RegionLayers
+from sppnet.features.multiscale import PAPER_SCALES
 from sppnet.images import read_image, resize
-from sppnet.proposals import SelectiveSearch
-from sppnet.rcnn import CroppingEncoder
-from sppnet.region_layers import LayeredMaps, RegionLayers
-from sppnet.scales import PAPER_SCALES
+from sppnet.proposals.opencv import SelectiveSearch
+from sppnet.recipes.rcnn import CroppingEncoder
 
-PICTURE = "BloodImage_00047.jpg"  # the first of every tenth in which the search finds 2,000 regions
+IMAGE = "BloodImage_00047.jpg"  # the first of every tenth in which the search finds 2,000 regions
 LEVELS = (6, 3, 2, 1)
 CROPS = 32
 REPEATS = 3
@@ -36,8 +36,8 @@ Timed = Callable[[], object]
 
 
 def measure() -> None:
-    """Time map, layers and proposals of one picture, and crops and layers of R-CNN; print the ratios."""
-    pixels = read_image(records.data_folder("bccd") / "JPEGImages" / PICTURE)
+    """Time map, layers and proposals of one image, and crops and layers of R-CNN; print the ratios."""
+    pixels = read_image(records.data_folder("bccd") / "JPEGImages" / IMAGE)
     regions = SelectiveSearch()(pixels, "")
     torch.manual_seed(0)
     network = PublishedNet("zf5", padding="deployment").eval()

@@ -45,10 +45,10 @@ def _proposals(name: str, figures: dict[str, Any]) -> str:
     methods: dict[str, Any] = figures["methods"]
     overlaps = {overlap: list(recall) for overlap, recall in next(iter(methods.values()))["recall"].items()}
     titles = [f"{count} at {overlap}" for overlap, counts in overlaps.items() for count in counts]
-    pictures = f"{figures['pictures']} picture{'s' * (figures['pictures'] > 1)}"
+    images = f"{figures['images']} image{'s' * (figures['images'] > 1)}"
     rows = [
         "",
-        f"| {name}, % of {figures['objects']} objects in {pictures} | regions | {' | '.join(titles)} |",
+        f"| {name}, % of {figures['objects']} objects in {images} | regions | {' | '.join(titles)} |",
         f"|---|{'---|' * (len(titles) + 1)}",
     ]
     for method, measured in methods.items():
@@ -147,7 +147,7 @@ def _bccd(figures: dict[str, Any]) -> list[str]:
     return [
         f"| BCCD val, mAP at IoU 0.5 / 0.7 | {100 * precision['0.5']:.1f} / {100 * precision['0.7']:.1f} | "
         "networks fine-tuned on a GPU: about 90 to 92 at 0.5 |",
-        f"| BCCD, from 205 labelled pictures to a detector | {figures['seconds_from_nothing']:.0f} s; "
+        f"| BCCD, from 205 labelled images to a detector | {figures['seconds_from_nothing']:.0f} s; "
         f"{figures['seconds_with_cached_maps']:.0f} s with cached maps | |",
     ]
 
@@ -161,7 +161,7 @@ def _studio_table() -> str:
         means = order["figures"]["mean_average_precision"]
         lines += [
             "",
-            f"| pictures labelled | {' | '.join(means['studio'])} |",
+            f"| images labelled | {' | '.join(means['studio'])} |",
             "|---" * (1 + len(means["studio"])) + "|",
         ]
         for name, label in (("studio", "most useful next"), ("random", "random order")):
@@ -172,7 +172,7 @@ def _studio_table() -> str:
 def _order(figures: dict[str, Any]) -> list[str]:
     chosen, random = (figures["mean_average_precision"][name]["10"] for name in ("studio", "random"))
     return [
-        f"| BCCD val, mAP at IoU 0.5 after 10 labelled pictures in the studio's order | {100 * chosen:.1f} | "
+        f"| BCCD val, mAP at IoU 0.5 after 10 labelled images in the studio's order | {100 * chosen:.1f} | "
         f"random order: {100 * random:.1f} |"
     ]
 
@@ -180,17 +180,17 @@ def _order(figures: dict[str, Any]) -> list[str]:
 def _studio(figures: dict[str, Any]) -> list[str]:
     answer, first = (
         figures["milliseconds_from_a_box_to_detections"],
-        figures["seconds_to_first_detections_on_unseen_pictures"],
+        figures["seconds_to_first_detections_on_unseen_images"],
     )
     return [
-        f"| studio, from a drawn box to new detections, {figures['pictures']} pictures | {answer / 1000:.1f} s | |",
-        f"| studio, first detections in {figures['unseen_pictures']} pictures never seen before | {first:.0f} s | |",
+        f"| studio, from a drawn box to new detections, {figures['images']} images | {answer / 1000:.1f} s | |",
+        f"| studio, first detections in {figures['unseen_images']} images never seen before | {first:.0f} s | |",
     ]
 
 
 def _teaching(figures: dict[str, Any]) -> list[str]:
     change = figures["seconds_of_a_change"]["median"]
-    return [f"| learning again after a change of label, {figures['pictures']} pictures | {change:.1f} s | |"]
+    return [f"| learning again after a change of label, {figures['images']} images | {change:.1f} s | |"]
 
 
 def _caltech101(figures: dict[str, Any]) -> list[str]:
@@ -242,7 +242,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 
 
 def _views(figures: dict[str, Any]) -> list[str]:
-    """Return the table of what the pyramid gives by how a picture is shown; its figures name the map and the splits."""
+    """Return the table of what the pyramid gives by how an image is shown; its figures name the map and the splits."""
     table, shown = figures["table"], ("whole", "warped", "cropped")
     rows = [
         f"| {pooling} | " + " | ".join(f"{100 * table[f'{view}, {pooling}']['mean']:.1f}" for view in shown) + " |"

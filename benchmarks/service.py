@@ -1,4 +1,4 @@
-"""The service beyond its capacity, under slow senders and under broken pictures; all on the loopback interface.
+"""The service beyond its capacity, under slow senders and under broken images; all on the loopback interface.
 
 The generator of load is a process of its own (``benchmarks.service_load``) that sends prepared bytes and parses next
 to nothing. It shares the machine's cores with the server and its workers: the service has none to spare.
@@ -30,32 +30,32 @@ BROKEN = 5000
 SEED = 0
 ROUNDS = 5
 SMALL = 96
-LEARNT = 10  # pictures: what is measured is the service, not the model
+LEARNT = 10  # images: what is measured is the service, not the model
 
 
 def measure() -> None:
-    """Write capacity, four times that, 300 slow senders, 5,000 broken pictures, and what batches would bring."""
+    """Write capacity, four times that, 300 slow senders, 5,000 broken images, and what batches would bring."""
     measure_load()
     measure_strangers()
 
 
 def measure_load() -> None:
     """Write what depends on the machine's speed."""
-    figures: dict[str, Any] = {"network, ms a picture by pictures at once": _batches()}
-    with _served() as (address, pictures):
-        figures["capacity"] = _load(address, "capacity", pictures, SECONDS / 2)
+    figures: dict[str, Any] = {"network, ms an image by images at once": _batches()}
+    with _served() as (address, images):
+        figures["capacity"] = _load(address, "capacity", images, SECONDS / 2)
         rate = 4 * figures["capacity"]["answers_a_second"]
-        figures["four times its capacity"] = over = _load(address, "overload", pictures, SECONDS, rate)
+        figures["four times its capacity"] = over = _load(address, "overload", images, SECONDS, rate)
         over["of_capacity"] = round(over["answers_a_second"] / figures["capacity"]["answers_a_second"], 3)
     _write(figures)
 
 
 def measure_strangers() -> None:
-    """Write what comes of slow senders and of broken pictures; no matter how fast the machine is."""
+    """Write what comes of slow senders and of broken images; no matter how fast the machine is."""
     figures: dict[str, Any] = {}
-    with _served(SMALL) as (address, pictures):
-        figures["slow senders"] = _load(address, "slow", pictures, SENDERS)
-        figures["broken pictures"] = broken = _load(address, "broken", pictures, BROKEN)
+    with _served(SMALL) as (address, images):
+        figures["slow senders"] = _load(address, "slow", images, SENDERS)
+        figures["broken images"] = broken = _load(address, "broken", images, BROKEN)
         broken["faults"] = figure(address, "sppnet_faults")
         broken["workers_replaced"] = figure(address, "sppnet_worker_restarts")
     _write(figures)
@@ -69,10 +69,10 @@ def _write(figures: dict[str, Any]) -> None:
 
 @contextmanager
 def _served(short_side: int | None = None) -> Iterator[tuple[str, str]]:
-    """Serve a detector of blood cells; yield the address, and the folder of the pictures to send.
+    """Serve a detector of blood cells; yield the address, and the folder of the images to send.
 
     Args:
-        short_side: pictures are scaled to; small where decoding counts and not the network.
+        short_side: images are scaled to; small where decoding counts and not the network.
     """
     data = load_detection(records.data_folder("bccd"), split="train")
     with tempfile.TemporaryDirectory() as folder:
@@ -120,35 +120,35 @@ def _memory(address: str) -> dict[str, float]:
 
 
 def _batches() -> dict[str, Any]:
-    """Time the network for pictures of one size put through together, in turn; the worker has one thread."""
+    """Time the network for images of one size put through together, in turn; the worker has one thread."""
     backbone, figures = EfficientNetLite0(), {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for tap, size in (("stride16", (480, 640)), ("head", (224, 288))):
+        for layer, size in (("stride16", (480, 640)), ("head", (224, 288))):
             seconds: dict[int, list[float]] = {count: [] for count in (1, 2, 4, 8)}
             pixels = {count: torch.rand(count, *size, 3).permute(0, 3, 1, 2) for count in seconds}
             for _ in range(ROUNDS + 1):
                 for count, batch in pixels.items():
                     start = time.perf_counter()
                     with torch.inference_mode():
-                        backbone(batch, [tap])
+                        backbone(batch, [layer])
                     seconds[count].append((time.perf_counter() - start) / count)
             medians = {count: round(1000 * statistics.median(each[1:]), 1) for count, each in seconds.items()}
-            figures[f"{size[0]} x {size[1]} to {tap}, {threads} threads"] = medians
+            figures[f"{size[0]} x {size[1]} to {layer}, {threads} threads"] = medians
     torch.set_num_threads(1)
     return figures
 
 
-# Pictures from strangers
+# Images from strangers
 
 
-def mutated(pictures: Sequence[bytes], *, count: int, seed: int) -> Iterator[bytes]:
-    """Yield broken copies of picture files: cut, flipped, filled, doubled, joined; the same ones for the same seed."""
+def mutated(images: Sequence[bytes], *, count: int, seed: int) -> Iterator[bytes]:
+    """Yield broken copies of image files: cut, flipped, filled, doubled, joined; the same ones for the same seed."""
     rng = random.Random(seed)
     for _ in range(count):
-        content = bytearray(rng.choice(pictures))
+        content = bytearray(rng.choice(images))
         for _ in range(rng.choice((1, 1, 2, 4))):
-            rng.choice((_flip, _flip, _cut, _fill, _drop, _double, _join))(content, pictures, rng)
+            rng.choice((_flip, _flip, _cut, _fill, _drop, _double, _join))(content, images, rng)
         yield bytes(content)
 
 
@@ -180,6 +180,6 @@ def _double(content: bytearray, _: Sequence[bytes], rng: random.Random) -> None:
     content[start:start] = content[start : start + rng.choice((1, 16, 2000))]
 
 
-def _join(content: bytearray, pictures: Sequence[bytes], rng: random.Random) -> None:
-    other = rng.choice(pictures)
+def _join(content: bytearray, images: Sequence[bytes], rng: random.Random) -> None:
+    other = rng.choice(images)
     content[rng.randrange(len(content) + 1) :] = other[rng.randrange(len(other)) :]

@@ -1,4 +1,4 @@
-"""The generator of load: ``python -m benchmarks.service_load ADDRESS MODE PICTURES AMOUNT [RATE]``, prints JSON."""
+"""The generator of load: ``python -m benchmarks.service_load ADDRESS MODE IMAGES AMOUNT [RATE]``, prints JSON."""
 
 import asyncio
 import contextlib
@@ -55,8 +55,8 @@ async def _status(reader: asyncio.StreamReader) -> int:
     return int(head.split(b" ", 2)[1])
 
 
-def _request(picture: bytes) -> bytes:
-    return f"{HEAD}{len(picture)}\r\n\r\n".encode() + picture
+def _request(image: bytes) -> bytes:
+    return f"{HEAD}{len(image)}\r\n\r\n".encode() + image
 
 
 def _summary(client: Client, seconds: float) -> dict[str, Any]:
@@ -79,9 +79,9 @@ def _spread(times: list[float]) -> dict[str, float] | None:
     return {name: round(1000 * value, 1) for name, value in chosen.items()}
 
 
-async def capacity(client: Client, pictures: list[bytes], seconds: float) -> dict[str, Any]:
+async def capacity(client: Client, images: list[bytes], seconds: float) -> dict[str, Any]:
     """Keep a few requests waiting all the time: what comes back is what the service can do."""
-    requests = [_request(picture) for picture in pictures]
+    requests = [_request(image) for image in images]
     for request in requests[:CLIENTS]:  # every worker has met the shapes once
         await client.post(request, time.perf_counter())
     client.replies.clear()
@@ -96,9 +96,9 @@ async def capacity(client: Client, pictures: list[bytes], seconds: float) -> dic
     return _summary(client, time.perf_counter() - start)
 
 
-async def overload(client: Client, pictures: list[bytes], seconds: float, rate: float) -> dict[str, Any]:
+async def overload(client: Client, images: list[bytes], seconds: float, rate: float) -> dict[str, Any]:
     """Send requests on time whatever comes back; their seconds count from when each was due."""
-    requests = [_request(picture) for picture in pictures]
+    requests = [_request(image) for image in images]
     start = time.perf_counter()
     tasks, late = [], []
     for number in range(int(seconds * rate)):
@@ -113,7 +113,7 @@ async def overload(client: Client, pictures: list[bytes], seconds: float, rate: 
     return summary | {"requests_a_second": round(len(tasks) / (ended - start), 1), "generator_late_ms": _spread(late)}
 
 
-async def slow(client: Client, pictures: list[bytes], count: int) -> dict[str, Any]:
+async def slow(client: Client, images: list[bytes], count: int) -> dict[str, Any]:
     """Begin requests and go on a byte at a time; meanwhile, see whether others are answered."""
     beginnings = [b"POST /v1/de", f"{HEAD}100000\r\n\r\n".encode()]
     start = time.perf_counter()
@@ -134,7 +134,7 @@ async def slow(client: Client, pictures: list[bytes], count: int) -> dict[str, A
 
     async def other() -> None:
         while not ended:
-            await others.post(_request(pictures[0]), time.perf_counter())
+            await others.post(_request(images[0]), time.perf_counter())
             await asyncio.sleep(0.2)
 
     task = asyncio.create_task(other())
@@ -150,9 +150,9 @@ async def slow(client: Client, pictures: list[bytes], count: int) -> dict[str, A
     }
 
 
-async def broken(client: Client, pictures: list[bytes], count: int) -> dict[str, Any]:
-    """Send broken pictures of all formats, several at once."""
-    uploads = mutated([*pictures[:10], *_in_all_formats(pictures[0])], count=count, seed=SEED)
+async def broken(client: Client, images: list[bytes], count: int) -> dict[str, Any]:
+    """Send broken images of all formats, several at once."""
+    uploads = mutated([*images[:10], *_in_all_formats(images[0])], count=count, seed=SEED)
     start = time.perf_counter()
 
     async def loop() -> None:
@@ -163,10 +163,10 @@ async def broken(client: Client, pictures: list[bytes], count: int) -> dict[str,
     return _summary(client, time.perf_counter() - start)
 
 
-def _in_all_formats(picture: bytes) -> list[bytes]:
+def _in_all_formats(image: bytes) -> list[bytes]:
     files = [io.BytesIO() for _ in FORMATS]
-    with Image.open(io.BytesIO(picture)) as image:
-        small = image.resize((160, 120))
+    with Image.open(io.BytesIO(image)) as opened:
+        small = opened.resize((160, 120))
         for file, name in zip(files, FORMATS, strict=True):
             small.save(file, name)
     return [file.getvalue() for file in files]
@@ -175,7 +175,7 @@ def _in_all_formats(picture: bytes) -> list[bytes]:
 def main() -> None:
     address, mode, folder, *amounts = sys.argv[1:]
     host, port = address.removeprefix("http://").split(":")
-    pictures = [path.read_bytes() for path in sorted(Path(folder).glob("*.jpg"))[:40]]
+    images = [path.read_bytes() for path in sorted(Path(folder).glob("*.jpg"))[:40]]
     works: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
         "capacity": capacity,
         "overload": overload,
@@ -185,7 +185,7 @@ def main() -> None:
     numbers = [float(amount) for amount in amounts]
     if mode in ("slow", "broken"):
         numbers = [int(number) for number in numbers]
-    print(json.dumps(asyncio.run(works[mode](Client(host, int(port)), pictures, *numbers))))
+    print(json.dumps(asyncio.run(works[mode](Client(host, int(port)), images, *numbers))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""BCCD's train labelled in the studio's order of use against a random order: mAP on val after 5, 10, 20, 40 pictures.
+"""BCCD's train labelled in the studio's order of use against a random order: mAP on val after 5, 10, 20, 40 images.
 
-What a person would draw is taken from the labels: each picture is told whole, and is complete. The studio's order is
-asked for anew after 1, 3, 5, 10, 15, 20 and 30 pictures, of the detector learnt by then.
+What a person would draw is taken from the labels: each image is told whole, and is complete. The studio's order is
+asked for anew after 1, 3, 5, 10, 15, 20 and 30 images, of the detector learnt by then.
 """
 
 import itertools
@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks import records
 from sppnet.data import DetectionData, Sample, load_detection
-from sppnet.detector import Detector
-from sppnet.examples import Taught
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import Taught
+from sppnet.detection.teaching import Teacher
 from sppnet.storage import TensorCache
-from sppnet.teaching import Teacher
 
 POINTS = (5, 10, 20, 40)
 ASKED = (1, 3, 5, 10, 15, 20, 30)
@@ -25,7 +25,7 @@ SEEDS = {"studio": (0, 1), "random": (0, 1, 2)}
 
 
 def measure() -> None:
-    """Teach along both orders, each from several first pictures, and write the curves."""
+    """Teach along both orders, each from several first images, and write the curves."""
     folder = records.data_folder("bccd")
     train = load_detection(folder, split="train")
     val = load_detection(folder, split="val", classes=train.classes)
@@ -43,7 +43,7 @@ def measure() -> None:
     figures = {
         "mean_average_precision": means,
         "runs": curves,
-        "pictures": len(train.samples),
+        "images": len(train.samples),
         "judged": len(val.samples),
     }
     records.write("studio_order", seed=list(SEEDS["random"]), figures=figures)
@@ -51,13 +51,13 @@ def measure() -> None:
 
 
 def _curve(name: str, seed: int, train: DetectionData, val: DetectionData, cache: TensorCache) -> dict[int, float]:
-    """Label pictures one after the other; return mAP at IoU 0.5 after each of ``POINTS``."""
+    """Label images one after the other; return mAP at IoU 0.5 after each of ``POINTS``."""
     shuffled = [train.samples[place] for place in np.random.default_rng(seed).permutation(len(train.samples))]
     teacher, detector = Teacher(cache=cache, seed=seed), None
     curve: dict[int, float] = {}
     told = 0
     for until in sorted({*ASKED, *POINTS}):
-        rest = [sample for sample in shuffled if sample.path not in teacher.pictures]
+        rest = [sample for sample in shuffled if sample.path not in teacher.images]
         if name == "studio" and detector is not None:
             rest = _ordered(teacher, detector, rest)
         for sample in itertools.islice(rest, until - told):

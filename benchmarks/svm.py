@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.svm import LinearSVC
 
 from benchmarks import records
-from sppnet.svm import LinearSvm, train_svm
+from sppnet.learning.svm import LinearSvm, train_svm
 
 COST, BIAS, RUNS = 1e-3, 10.0, 3
 WHOLE = (20, 300, 20_000, 4096)  # classes, positives of each, negatives, features

@@ -1,4 +1,4 @@
-"""Learning again after one label changed: ``Teacher`` on BCCD's 205 training pictures, all told, maps cached."""
+"""Learning again after one label changed: ``Teacher`` on BCCD's 205 training images, all told, maps cached."""
 
 import json
 import statistics
@@ -10,14 +10,14 @@ from pathlib import Path
 from benchmarks import records
 from sppnet import TensorCache, load_detection
 from sppnet.data import Sample
-from sppnet.examples import Taught
-from sppnet.teaching import Teacher
+from sppnet.detection.examples import Taught
+from sppnet.detection.teaching import Teacher
 
 CHANGES = 12
 
 
 def measure() -> None:
-    """Take one box away from a picture, or give it back, and learn; write seconds of the first time and of changes."""
+    """Take one box away from an image, or give it back, and learn; write seconds of the first time and of changes."""
     data = load_detection(records.data_folder("bccd"), split="train")
     with tempfile.TemporaryDirectory() as folder:
         teacher = Teacher(cache=TensorCache(Path(folder)))
@@ -30,7 +30,7 @@ def measure() -> None:
         first = time.perf_counter() - start
         changes = [_change(teacher, sample, data.classes) for sample in data.samples[:CHANGES]]
     figures = {
-        "pictures": len(data.samples),
+        "images": len(data.samples),
         "classes": len(data.classes),
         "seconds_of_the_first_time": round(first, 2),
         "seconds_of_a_change": {"median": round(statistics.median(changes), 2), "each": [round(s, 2) for s in changes]},

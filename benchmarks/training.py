@@ -1,7 +1,7 @@
-"""How fast training is: beside a plain torchvision script, and whether reading pictures ever holds it up.
+"""How fast training is: beside a plain torchvision script, and whether reading images ever holds it up.
 
 Rounds of a few steps, in turn: torchvision's AlexNet as its documentation would have one train it, the same AlexNet
-by ``sppnet.training``, and ZF-5. Speeds of different networks are compared by multiply-adds. Pictures are decoded anew
+by ``sppnet.training``, and ZF-5. Speeds of different networks are compared by multiply-adds. Images are decoded anew
 for every step.
 """
 
@@ -28,7 +28,7 @@ from benchmarks import records
 from sppnet import load_folders
 from sppnet.backbones import PublishedNet
 from sppnet.data import FolderData
-from sppnet.training import Pictures, Plan, Request, Trainer
+from sppnet.training import Images, Plan, Request, Trainer
 
 Item = TypeVar("Item")
 
@@ -41,9 +41,9 @@ PLAN: Final = Plan(epochs=1, batch=BATCH, rate=1e-4)
 
 
 def measure() -> None:
-    """Write pictures a second, and the ratios that matter."""
-    data = _pictures(STEPS)
-    half = _pictures(STEPS // 2)
+    """Write images a second, and the ratios that matter."""
+    data = _images(STEPS)
+    half = _images(STEPS // 2)
     contenders: dict[str, Callable[[], float]] = {
         "torchvision script, AlexNet": lambda: _plain(data),
         "sppnet, AlexNet": lambda: _ours(_alexnet(), data),
@@ -67,7 +67,7 @@ def _figures(speeds: dict[str, list[float]]) -> dict[str, Any]:
     alexnet, zf5 = _multiply_adds(_alexnet()), _multiply_adds(PublishedNet("zf5"))
     plain = medians["torchvision script, AlexNet"]
     return {
-        "pictures_per_second": {
+        "images_per_second": {
             name: {"median": round(medians[name], 1), "rounds": [round(value, 1) for value in values]}
             for name, values in speeds.items()
         },
@@ -84,8 +84,8 @@ def _figures(speeds: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def _pictures(steps: int) -> FolderData:
-    """Return as many pictures as so many steps take, always the same."""
+def _images(steps: int) -> FolderData:
+    """Return as many images as so many steps take, always the same."""
     data = load_folders(records.data_folder("caltech101") / "101_ObjectCategories")
     rows = np.random.default_rng(0).permutation(len(data.paths))[: BATCH * steps]
     return replace(data, paths=tuple(data.paths[row] for row in rows), labels=data.labels[rows] % CLASSES)
@@ -121,17 +121,17 @@ def _ours(network: nn.Module, data: FolderData) -> float:
             yield step
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_EnoughError):
-        pictures = Pictures(data, workers=WORKERS, memory=0)
-        Trainer(network, pictures, PLAN, folder=Path(folder)).fit(progress=stamped)
+        images = Images(data, workers=WORKERS, memory=0)
+        Trainer(network, images, PLAN, folder=Path(folder)).fit(progress=stamped)
     return _speed(stamps[1:])
 
 
 def _our_batches(data: FolderData) -> Iterator[object]:
-    pictures = Pictures(data, workers=WORKERS, memory=0)
+    images = Images(data, workers=WORKERS, memory=0)
     rows = np.arange(BATCH * STEPS).reshape(STEPS, BATCH)
     return (
         batch.normalised(torch.device("cpu"), mean=128.0, std=64.0)
-        for batch in pictures.batches(Request(part, 224, 224, (0, 0)) for part in rows)
+        for batch in images.batches(Request(part, 224, 224, (0, 0)) for part in rows)
     )
 
 
@@ -181,5 +181,5 @@ def _reading(batches: Iterable[object]) -> float:
 
 
 def _speed(stamps: Sequence[float]) -> float:
-    """Return pictures a second from when each step was done."""
+    """Return images a second from when each step was done."""
     return BATCH * (len(stamps) - 1) / (stamps[-1] - stamps[0])

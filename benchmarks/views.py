@@ -17,31 +17,31 @@ from numpy.typing import NDArray
 
 from benchmarks import records
 from sppnet.backbones import PublishedNet
+from sppnet.classification.views import MANY_CROPS, MANY_VIEWS, SIX_SCALES, view_scores
 from sppnet.geometry import shorter_side_size, view_regions
 from sppnet.images import crop, resize, to_tensor
-from sppnet.views import MANY_CROPS, MANY_VIEWS, SIX_SCALES, view_scores
 
 ROUNDS = 3
-SIZE = (375, 500)  # a usual picture of ImageNet
+SIZE = (375, 500)  # a usual image of ImageNet
 
 
 def measure() -> None:
-    """Write seconds a picture and their ratios."""
-    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-    figures = {name: _timed(name, picture) for name in ("zf5", "overfeat7")}
+    """Write seconds an image and their ratios."""
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    figures = {name: _timed(name, image) for name in ("zf5", "overfeat7")}
     records.write(
         "views", seed=0, figures={"pixels_ratio": _pixels_ratio(), "threads": torch.get_num_threads()} | figures
     )
     print(json.dumps(figures, indent=1))
 
 
-def _timed(name: str, picture: NDArray[np.uint8]) -> dict[str, Any]:
+def _timed(name: str, image: NDArray[np.uint8]) -> dict[str, Any]:
     network = PublishedNet(name).eval()
     maps = replace(MANY_VIEWS, whole=None)
     ways: dict[str, Callable[[], Any]] = {
-        "windows_of_maps": lambda: view_scores(network, picture, maps),
-        "crops_ten_at_a_time": lambda: view_scores(network, picture, MANY_CROPS),
-        "crops_one_by_one": lambda: _one_by_one(network, picture),
+        "windows_of_maps": lambda: view_scores(network, image, maps),
+        "crops_ten_at_a_time": lambda: view_scores(network, image, MANY_CROPS),
+        "crops_one_by_one": lambda: _one_by_one(network, image),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(1 + ROUNDS):  # the first compiles and is left out
@@ -55,10 +55,10 @@ def _timed(name: str, picture: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _one_by_one(network: PublishedNet, picture: NDArray[np.uint8]) -> torch.Tensor:
+def _one_by_one(network: PublishedNet, image: NDArray[np.uint8]) -> torch.Tensor:
     scores = []
     for side in SIX_SCALES:
-        scaled = resize(picture, shorter_side_size(SIZE, side))
+        scaled = resize(image, shorter_side_size(SIZE, side))
         for seen in (scaled, np.ascontiguousarray(scaled[:, ::-1])):
             for region in view_regions((seen.shape[0], seen.shape[1]), 9):
                 pixels = to_tensor(crop(seen, region), mean=network.mean, std=network.std)
@@ -67,7 +67,7 @@ def _one_by_one(network: PublishedNet, picture: NDArray[np.uint8]) -> torch.Tens
 
 
 def _pixels_ratio() -> float:
-    """Return the pixels of all crops over those of all scaled pictures."""
+    """Return the pixels of all crops over those of all scaled images."""
     sizes = [shorter_side_size(SIZE, side) for side in SIX_SCALES]
     crops = sum(224 * 224 * len(view_regions(size, 9)) for size in sizes)
     return crops / sum(height * width for height, width in sizes)

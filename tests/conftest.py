@@ -26,7 +26,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a VOC data set of red squares and blue discs on noise: 8 pictures to learn from, 4 to test on."""
+    """Return a VOC data set of red squares and blue discs on noise: 8 images to learn from, 4 to test on."""
     root = tmp_path_factory.mktemp("shapes")
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
@@ -38,10 +38,10 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _drawn_sample(root: Path, index: int, rng: np.random.Generator) -> str:
-    """Draw a square and a disc, each in its own half of a picture whose size varies."""
+    """Draw a square and a disc, each in its own half of an image whose size varies."""
     width, height = int(rng.integers(180, 240)), int(rng.integers(120, 150))
-    picture = Image.fromarray(rng.integers(90, 160, (height, width, 3)).astype(np.uint8))
-    pen, objects = ImageDraw.Draw(picture), ""
+    image = Image.fromarray(rng.integers(90, 160, (height, width, 3)).astype(np.uint8))
+    pen, objects = ImageDraw.Draw(image), ""
     for half, (name, shape, colour) in enumerate((("square", pen.rectangle, "red"), ("disc", pen.ellipse, "blue"))):
         side = int(rng.integers(36, 52))
         left = half * width // 2 + int(rng.integers(4, width // 2 - side - 4))
@@ -49,6 +49,6 @@ def _drawn_sample(root: Path, index: int, rng: np.random.Generator) -> str:
         shape((left, top, left + side - 1, top + side - 1), fill=colour)
         corners = f"<xmin>{left + 1}</xmin><ymin>{top + 1}</ymin><xmax>{left + side}</xmax><ymax>{top + side}</ymax>"
         objects += f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>"
-    picture.save(root / f"JPEGImages/{index:02}.png")
+    image.save(root / f"JPEGImages/{index:02}.png")
     (root / f"Annotations/{index:02}.xml").write_text(f"<annotation>{objects}</annotation>")
     return f"{index:02}"

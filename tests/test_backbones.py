@@ -66,10 +66,10 @@ def test_logits_agree_with_an_independent_implementation(
 @torch.inference_mode()
 def test_taps_have_the_promised_shape_and_range(backbone: EfficientNetLite0, size: tuple[int, int]) -> None:
     maps = backbone(_pixels(size), backbone.channels)
-    for tap, stride in (("stride8", 8), ("stride16", 16), ("stride32", 32), ("head", 32), ("deep", 32)):
-        expected = (2, backbone.channels[tap], -(-size[0] // stride), -(-size[1] // stride))
-        assert maps[tap].shape == expected
-        assert 0 <= maps[tap].min() <= maps[tap].max() <= 6
+    for layer, stride in (("stride8", 8), ("stride16", 16), ("stride32", 32), ("head", 32), ("deep", 32)):
+        expected = (2, backbone.channels[layer], -(-size[0] // stride), -(-size[1] // stride))
+        assert maps[layer].shape == expected
+        assert 0 <= maps[layer].min() <= maps[layer].max() <= 6
 
 
 @torch.inference_mode()
@@ -77,17 +77,17 @@ def test_a_tap_is_the_same_alone_and_with_the_others(backbone: EfficientNetLite0
     pixels = _pixels((70, 91))
     together = backbone(pixels, backbone.channels)
     assert torch.equal(together["deep"], torch.cat([together["stride32"], together["head"]], dim=1))
-    for tap, values in together.items():
-        assert list(alone := backbone(pixels, [tap])) == [tap]
-        assert torch.equal(alone[tap], values)
+    for layer, values in together.items():
+        assert list(alone := backbone(pixels, [layer])) == [layer]
+        assert torch.equal(alone[layer], values)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (224, 256)])
 def test_grid_is_stride_less_one_where_the_stride_divides_the_size(
     backbone: EfficientNetLite0, size: tuple[int, int]
 ) -> None:
-    for tap, stride in (("stride8", 8), ("stride16", 16), ("stride32", 32), ("head", 32), ("deep", 32)):
-        grid = backbone.grid(tap, size)
+    for layer, stride in (("stride8", 8), ("stride16", 16), ("stride32", 32), ("head", 32), ("deep", 32)):
+        grid = backbone.grid(layer, size)
         assert (grid.down.stride, grid.across.stride) == (stride, stride)
         assert (grid.down.offset, grid.across.offset) == (stride - 1, stride - 1)
 
@@ -113,7 +113,7 @@ def test_grid_is_the_centre_of_what_a_cell_sees(backbone: EfficientNetLite0, siz
 
 
 def test_an_unknown_tap_is_named(backbone: EfficientNetLite0) -> None:
-    message = "EfficientNetLite0: tap must be one of stride8, stride16, stride32, head, deep, got 'conv5'. Name one"
+    message = "EfficientNetLite0: layer must be one of stride8, stride16, stride32, head, deep, got 'conv5'. Name one"
     with pytest.raises(ArgumentError, match=message):
         backbone(_pixels((32, 32)), ["conv5"])
 

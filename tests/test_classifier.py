@@ -9,8 +9,8 @@ import skimage.data
 import torch
 from PIL import Image
 
-from sppnet import classifier as module
-from sppnet.classifier import Classifier
+from sppnet.classification import classifier as module
+from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_folders
 from sppnet.errors import CorruptFileError, DataError, NotFittedError
 from sppnet.storage import TensorCache, write_tensors
@@ -18,7 +18,7 @@ from sppnet.storage import TensorCache, write_tensors
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make 6 pictures a class, of many sizes: stripes across, stripes down, checks."""
+    """Make 6 images a class, of many sizes: stripes across, stripes down, checks."""
     root = tmp_path_factory.mktemp("patterns")
     rng = np.random.default_rng(0)
     for name in ("across", "checks", "down"):
@@ -78,15 +78,15 @@ def test_a_cache_changes_no_bit(halves: tuple[FolderData, FolderData], classifie
 
 
 @pytest.mark.parametrize(
-    ("picture", "names"),
+    ("image", "names"),
     [
         ("chelsea", {"Egyptian cat", "tabby", "tiger cat"}),
         ("coffee", {"espresso"}),
         ("rocket", {"missile", "drilling platform"}),
     ],
 )
-def test_the_published_head_knows_photographs_at_their_own_size(picture: str, names: set[str]) -> None:
-    pixels = np.ascontiguousarray(getattr(skimage.data, picture)())
+def test_the_published_head_knows_photographs_at_their_own_size(image: str, names: set[str]) -> None:
+    pixels = np.ascontiguousarray(getattr(skimage.data, image)())
     classifier = Classifier.imagenet()
     prediction = classifier.predict(pixels)
     assert prediction.label in names
@@ -106,14 +106,14 @@ def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.scores, classifier.predict(pixels).scores)
 
 
-def test_a_class_without_pictures_is_untrained(halves: tuple[FolderData, FolderData]) -> None:
+def test_a_class_without_images_is_untrained(halves: tuple[FolderData, FolderData]) -> None:
     more = dataclasses.replace(halves[0], classes=(*halves[0].classes, "dots"))
     classifier = Classifier(short_side=96).fit(more)
     assert classifier.untrained == ("dots",)
     assert classifier.predict(halves[1].paths[0]).label != "dots"
 
 
-def test_many_pictures_are_learnt_by_descent_instead(
+def test_many_images_are_learnt_by_descent_instead(
     halves: tuple[FolderData, FolderData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_SOLVED", 3)
@@ -124,7 +124,7 @@ def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData],
     with pytest.raises(NotFittedError, match=r"Classifier: must be trained, got one that is not\. Call fit, or load"):
         Classifier().predict(np.zeros((9, 9, 3), np.uint8))
     one = dataclasses.replace(halves[0], labels=np.zeros_like(halves[0].labels))
-    with pytest.raises(DataError, match=r"must hold pictures of two classes at least\. Add a folder of pictures\."):
+    with pytest.raises(DataError, match=r"must hold images of two classes at least\. Add a folder of images\."):
         Classifier().fit(one)
     with pytest.raises(DataError, match="must hold the classes that the model knows, got 1 other ones"):
         classifier.evaluate(dataclasses.replace(halves[1], classes=("else",)))

@@ -43,7 +43,7 @@ def model(shapes: Path, folder: Path) -> Path:
     printed = _invoked("train", "detector", shapes, "--out", path, "--cache", folder / "cache", "--json")
     summary = json.loads(printed)
     assert summary.pop("seconds") > 0
-    assert summary == {"model": str(path), "pictures": 8, "classes": ["disc", "square"], "untrained": []}
+    assert summary == {"model": str(path), "images": 8, "classes": ["disc", "square"], "untrained": []}
     return path
 
 
@@ -67,10 +67,8 @@ def test_evaluate_prints_a_table_and_json(model: Path, shapes: Path, folder: Pat
 @pytest.mark.parametrize("form", ["json", "coco", "voc", "csv"])
 def test_predictions_are_written_in_every_format(model: Path, shapes: Path, folder: Path, form: str) -> None:
     out = folder / form
-    pictures = shapes / "JPEGImages"
-    printed = _invoked(
-        "predict", model, pictures, "--out", out, "--format", form, "--cache", folder / "cache", "--json"
-    )
+    images = shapes / "JPEGImages"
+    printed = _invoked("predict", model, images, "--out", out, "--format", form, "--cache", folder / "cache", "--json")
     told = json.loads(printed)
     assert len(told) == 12
     boxes = [each["box"] for each in told[0]["detections"]]
@@ -78,13 +76,13 @@ def test_predictions_are_written_in_every_format(model: Path, shapes: Path, fold
 
 
 def _boxes_written(out: Path, form: str) -> list[list[float]]:
-    """Return the boxes of the first picture, left, top, right, bottom, as another program would read them."""
+    """Return the boxes of the first image, left, top, right, bottom, as another program would read them."""
     if form == "json":
         return [each["box"] for each in json.loads((out / "detections.json").read_text())[0]["detections"]]
     if form == "csv":
         rows = list(csv.DictReader((out / "detections.csv").read_text().splitlines()))
         sides = ("left", "top", "right", "bottom")
-        return [[float(row[side]) for side in sides] for row in rows if row["picture"] == "00.png"]
+        return [[float(row[side]) for side in sides] for row in rows if row["image"] == "00.png"]
     if form == "coco":
         content = json.loads((out / "detections.coco.json").read_text())
         first = content["images"][0]["id"]
@@ -99,36 +97,36 @@ def _boxes_written(out: Path, form: str) -> list[list[float]]:
 
 
 def test_drawings_show_the_boxes(model: Path, shapes: Path, folder: Path) -> None:
-    picture = shapes / "JPEGImages" / "00.png"
-    _invoked("predict", model, picture, "--out", folder / "drawn", "--draw", "--cache", folder / "cache")
+    image = shapes / "JPEGImages" / "00.png"
+    _invoked("predict", model, image, "--out", folder / "drawn", "--draw", "--cache", folder / "cache")
     drawn = np.asarray(Image.open(folder / "drawn" / "00.detections.jpg")).astype(int)
-    plain = np.asarray(Image.open(picture)).astype(int)
+    plain = np.asarray(Image.open(image)).astype(int)
     assert drawn.shape == plain.shape
     assert (np.abs(drawn - plain).max(axis=2) > 60).sum() > 100
 
 
-def test_a_bad_picture_is_named_skipped_and_counted(model: Path, shapes: Path, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+def test_a_bad_image_is_named_skipped_and_counted(model: Path, shapes: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
     good = shapes / "JPEGImages" / "00.png"
     done = _run("predict", model, good, tmp_path / "broken.jpg", "--out", tmp_path / "out", "--json")
     assert done.returncode == 0
     assert len(json.loads(done.stdout)) == 1
-    assert f"Skipped: {tmp_path / 'broken.jpg'}: the picture cannot be read" in done.stderr
-    assert "1 of 2 pictures could not be read." in done.stderr
+    assert f"Skipped: {tmp_path / 'broken.jpg'}: the image cannot be read" in done.stderr
+    assert "1 of 2 images could not be read." in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["predict", "{model}", "nowhere.jpg"], "nowhere.jpg: no such file or folder. Name pictures"),
-        (["predict", "{model}", "{broken}", "--on-bad", "fail"], "broken.jpg: the picture cannot be read"),
-        (["predict", "{model}", "{broken}"], "none of 1 pictures could be read"),
+        (["predict", "{model}", "nowhere.jpg"], "nowhere.jpg: no such file or folder. Name images"),
+        (["predict", "{model}", "{broken}", "--on-bad", "fail"], "broken.jpg: the image cannot be read"),
+        (["predict", "{model}", "{broken}"], "none of 1 images could be read"),
         (["predict", "nowhere", "{good}"], "nowhere: No such file or directory"),
         (["predict", "{good}", "{good}"], "00.png: the file is damaged"),
         (["train", "detector", "{empty}", "--out", "x"], "must"),
         (["evaluate", "{model}", "{shapes}", "--split", "winter"], "split must be one of"),
         (["check", "nowhere"], "nowhere"),
-        (["features", "{good}", "--out", "x", "--tap", "conv5"], "tap must be one of stride8"),
+        (["features", "{good}", "--out", "x", "--layer", "conv5"], "layer must be one of stride8"),
         (["features", "{good}", "--out", "x", "--regions", "nowhere.csv"], "regions cannot be read"),
         (["train", "detector", "{shapes}", "--out", "{good}/model"], "00.png"),
     ],
@@ -167,21 +165,21 @@ def test_an_unknown_option_is_refused() -> None:
 
 
 def test_features_of_regions_are_those_of_the_library(shapes: Path, folder: Path) -> None:
-    from sppnet.encoding import Encoder
+    from sppnet.features.encoder import Encoder
 
-    picture = shapes / "JPEGImages" / "00.png"
+    image = shapes / "JPEGImages" / "00.png"
     regions = np.array([[5.0, 6.0, 60.0, 70.0], [0.0, 0.0, 30.5, 40.0]])
     rows = "\n".join(f"00.png,{','.join(map(str, region))}" for region in regions)
-    (folder / "regions.csv").write_text(f"picture,left,top,right,bottom\n{rows}\n")
+    (folder / "regions.csv").write_text(f"image,left,top,right,bottom\n{rows}\n")
     out = folder / "features.safetensors"
-    options = ["--regions", folder / "regions.csv", "--short-side", "128", "--tap", "stride16"]
-    printed = _invoked("features", picture, "--out", out, *options, "--cache", folder / "cache")
-    assert f"features 2 x {14 * 672} of 1 pictures" in printed
+    options = ["--regions", folder / "regions.csv", "--short-side", "128", "--layer", "stride16"]
+    printed = _invoked("features", image, "--out", out, *options, "--cache", folder / "cache")
+    assert f"features 2 x {14 * 672} of 1 images" in printed
     written = load_file(out)
-    expected = Encoder("stride16", 128)(picture).pool(regions, (3, 2, 1))
+    expected = Encoder("stride16", 128)(image).pool(regions, (3, 2, 1))
     np.testing.assert_array_equal(written["features"], expected.numpy())
     np.testing.assert_array_equal(written["regions"], regions)
-    assert written["picture"].tolist() == [0, 0]
+    assert written["image"].tolist() == [0, 0]
 
 
 def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Path) -> None:
@@ -198,15 +196,15 @@ def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Pat
     (copy / "Annotations/01.xml").write_text(text)
     found = json.loads(_invoked("check", copy, "--json"))
     assert found["layout"] == "voc"
-    assert found["pictures"] == {"train": 8, "val": 4}
+    assert found["images"] == {"train": 8, "val": 4}
     assert found["objects"] == {"disc": {"train": 8, "val": 4}, "square": {"train": 8, "val": 4}}
     assert len(found["duplicates"]) == 1
     assert any("01.xml:2:" in problem for problem in found["problems"])
     assert any("09.png" in problem for problem in found["problems"])
     assert found["reach"]["disc"]["0.5"] == 1.0
     printed = _invoked("check", copy)
-    assert "layout voc; pictures: 8 train, 4 val." in printed
-    assert "2 problems, 1 pictures in two splits." in printed
+    assert "layout voc; images: 8 train, 4 val." in printed
+    assert "2 problems, 1 images in two splits." in printed
 
 
 def test_a_classifier_from_folders(tmp_path: Path) -> None:
@@ -217,11 +215,11 @@ def test_a_classifier_from_folders(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
     model, cache = tmp_path / "model", ["--cache", tmp_path / "cache"]
     assert "knows dark, light" in _invoked("train", "classifier", tmp_path / "data", "--out", model, *cache)
-    picture = tmp_path / "data" / "dark" / "0.png"
-    (told,) = json.loads(_invoked("predict", model, picture, "--out", tmp_path / "out", "--json", *cache))
+    image = tmp_path / "data" / "dark" / "0.png"
+    (told,) = json.loads(_invoked("predict", model, image, "--out", tmp_path / "out", "--json", *cache))
     assert told["class"] == "dark"
     assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
-    done = _run("predict", model, picture, "--out", tmp_path / "out", "--format", "voc", *cache)
+    done = _run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
     assert "form must be json or csv, got 'voc'" in done.stderr
     done = _run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
@@ -258,6 +256,6 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(model: Path, shap
 
 
 def test_regions_of_the_data_reach_its_objects(shapes: Path) -> None:
-    from sppnet.inspection import reach
+    from sppnet.data.inspection import reach
 
     assert reach(load_detection(shapes, split="train"))["square"][0] == 1.0

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sppnet import cli, rcnn
-from sppnet.detector import Detector
+from sppnet import cli
+from sppnet.detection.detector import Detector
+from sppnet.recipes import rcnn
 
 
 def _invoked(*arguments: str | Path) -> str:
@@ -22,28 +23,28 @@ def _invoked(*arguments: str | Path) -> str:
 def model(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train as published, at two scales, from the command line."""
     folder = tmp_path_factory.mktemp("model")
-    options = ("--procedure", "paper", "--short-side", "96", "--short-side", "144", "--cache", folder / "cache")
+    options = ("--settings", "paper", "--short-side", "96", "--short-side", "144", "--cache", folder / "cache")
     _invoked("train", "detector", shapes, "--out", folder / "model", *options)
     return folder / "model"
 
 
 def test_a_detector_is_trained_as_published_at_several_scales(model: Path, shapes: Path) -> None:
     detector = Detector.load(model)
-    assert detector.procedure.describe() == Detector(procedure="paper").procedure.describe()
+    assert detector.settings.describe() == Detector(settings="paper").settings.describe()
     assert detector.encoder is not None
-    assert [scale["taps"][0]["short_side"] for scale in detector.encoder.describe()["scales"]] == [96, 144]
+    assert [scale["layers"][0]["short_side"] for scale in detector.encoder.describe()["scales"]] == [96, 144]
     assert "Mean average precision" in _invoked("evaluate", model, shapes)
 
 
-def test_a_profile_names_the_stages_of_a_picture(model: Path, shapes: Path) -> None:
-    picture = shapes / "JPEGImages" / "10.png"
-    ((path, seconds),) = ((each["picture"], each["seconds"]) for each in _profile(model, picture, "--json"))
-    assert path == str(picture)
+def test_a_profile_names_the_stages_of_a_image(model: Path, shapes: Path) -> None:
+    image = shapes / "JPEGImages" / "10.png"
+    ((path, seconds),) = ((each["image"], each["seconds"]) for each in _profile(model, image, "--json"))
+    assert path == str(image)
     stages = {"reading", "scaling", "network", "proposals", "pooling and scores", "moving boxes", "suppression", "rest"}
     assert set(seconds) == stages
     assert all(value >= 0 for value in seconds.values())
     assert seconds["network"] > 0
-    printed = _invoked("predict", model, picture, "--profile")
+    printed = _invoked("predict", model, image, "--profile")
     assert all(name in printed for name in (*stages, "share", "all"))
 
 
@@ -54,7 +55,7 @@ def _profile(*arguments: str | Path) -> list[dict[str, object]]:
 
 def test_rcnn_is_compared_on_the_users_own_data(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rcnn, "compare", functools.partial(rcnn.compare, side=64, alone=8))  # in seconds
-    options = ("--against", "rcnn", "--pictures", "3", "--regions", "20", "--cache", tmp_path)
+    options = ("--against", "rcnn", "--images", "3", "--regions", "20", "--cache", tmp_path)
     compared = json.loads(_invoked("bench", "detector", shapes, *options, "--json"))
     assert compared["times_faster"] > 1
     assert (compared["against"], compared["learnt"], compared["tested"]) == ("rcnn", 3, 1)

@@ -25,7 +25,7 @@ SMALL = ["--width", "0.05", "--sizes", "72,64", "--batch", "8", "--rate", "0.001
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with train and val of two classes, twelve and four pictures each."""
+    """Return a folder with train and val of two classes, twelve and four images each."""
     root = tmp_path_factory.mktemp("kinds")
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 4)):
@@ -57,7 +57,7 @@ def trained(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "bad": 0,
         "seconds": pytest.approx(30, abs=30),
     }
-    assert "24 pictures of 2 classes, 6 epochs of 3 steps. About " in done.stderr
+    assert "24 images of 2 classes, 6 epochs of 3 steps. About " in done.stderr
     assert "Epoch 2 of 6, 64 px: loss " in done.stderr
     return out
 
@@ -123,7 +123,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="
 
 
 def test_the_code_of_the_page_runs(kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pictures").symlink_to(kinds / "train")
+    (tmp_path / "images").symlink_to(kinds / "train")
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     names: dict[str, Any] = {}

@@ -8,12 +8,12 @@ import pytest
 import skimage.data
 import torch
 
-from sppnet.classifier import Classifier
-from sppnet.contributions import window_contributions
+from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_detection
-from sppnet.detector import Detector
-from sppnet.encoding import FeatureMap
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError
+from sppnet.features.contributions import window_contributions
+from sppnet.features.maps import FeatureMap
 from sppnet.geometry import AxisGrid, CellGrid
 
 
@@ -50,11 +50,11 @@ def test_what_a_detection_was_scored_by_is_the_window_it_was_moved_from(detector
 
 
 @pytest.mark.parametrize("kind", ["margins", "probabilities"])
-def test_the_bins_of_a_picture_sum_to_its_scores(classifier: Classifier, shapes: Path, kind: str) -> None:
+def test_the_bins_of_a_image_sum_to_its_scores(classifier: Classifier, shapes: Path, kind: str) -> None:
     model = classifier if kind == "margins" else Classifier.imagenet(short_side=96)
-    picture = skimage.data.astronaut()[:200]
-    prediction, explained = model.explain(picture, count=2)
-    np.testing.assert_array_equal(prediction.scores, model.predict(picture).scores)
+    image = skimage.data.astronaut()[:200]
+    prediction, explained = model.explain(image, count=2)
+    np.testing.assert_array_equal(prediction.scores, model.predict(image).scores)
     sums = [each.score for each in explained]
     expected = [score for _, score in prediction.top(2)]
     if kind == "margins":
@@ -74,7 +74,7 @@ def test_bins_lie_on_the_cells_they_pool() -> None:
     assert each.bins.tolist() == [0, 0, 1, 0, 2]
     assert each.score == 2.0
     left, top, right, bottom = each.boxes[2]
-    assert left < 4 + 8 * 1 < right  # the centre of column 1, and 96 rows of picture were scaled to 48
+    assert left < 4 + 8 * 1 < right  # the centre of column 1, and 96 rows of image were scaled to 48
     assert top < 2 * (4 + 8 * 4) < bottom
     assert each.boxes[4, 3] == 96  # the window ends with the map
     assert (each.boxes[4] == [each.boxes[0, 0], each.boxes[0, 1], each.boxes[3, 2], each.boxes[3, 3]]).all()

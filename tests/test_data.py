@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from sppnet.analysis import coco_precision
 from sppnet.data import (
     DetectionData,
     Sample,
@@ -33,13 +32,14 @@ from sppnet.data import (
     write_yolo,
 )
 from sppnet.errors import ArgumentError, DataError
-from sppnet.metrics import detection_report
+from sppnet.evaluation.coco import coco_precision
+from sppnet.evaluation.precision import detection_report
 
 HEIGHT, WIDTH = 40, 60
 CORNERS = "<xmin>{}</xmin>\n<ymin>{}</ymin>\n<xmax>{}</xmax>\n<ymax>{}</ymax>"
 
 
-def picture(path: Path, *, shade: int = 128, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+def image(path: Path, *, shade: int = 128, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {".png": "PNG", ".gif": "GIF"}
     image = Image.new("RGB", (size[1], size[0]), (shade, shade, shade))
@@ -60,7 +60,7 @@ def voc_object(name: str, corners: Sequence[object], *, difficult: int = 0) -> s
 
 
 def voc(root: Path, stem: str, *objects: str, suffix: str = ".jpg", filename: str = "elsewhere.jpg") -> Path:
-    picture(root / "JPEGImages" / f"{stem}{suffix}", shade=len(list(root.rglob("*"))) % 250)
+    image(root / "JPEGImages" / f"{stem}{suffix}", shade=len(list(root.rglob("*"))) % 250)
     content = f"<annotation>\n<filename>{filename}</filename>\n{''.join(objects)}</annotation>\n"
     return text(root / "Annotations" / f"{stem}.xml", content)
 
@@ -76,12 +76,12 @@ def coco_document(*names: str, boxes: Sequence[dict[str, object]] = ()) -> dict[
 
 
 def coco(root: Path, *boxes: dict[str, object], file: str = "annotations/instances_train.json") -> Path:
-    picture(root / "images" / "a.jpg")
+    image(root / "images" / "a.jpg")
     return text(root / file, json.dumps(coco_document("a.jpg", boxes=boxes)))
 
 
 def yolo(root: Path, lines: str, *, split: str = "train", stem: str = "a") -> Path:
-    picture(root / "images" / split / f"{stem}.jpg")
+    image(root / "images" / split / f"{stem}.jpg")
     text(root / "data.yaml", "names: [zebra, ant]\n")
     return text(root / "labels" / split / f"{stem}.txt", lines)
 
@@ -104,7 +104,7 @@ def test_a_layout_is_recognised_by_its_files(tmp_path: Path, layout: str) -> Non
 
 
 def test_folders_are_recognised_and_hold_no_boxes(tmp_path: Path) -> None:
-    picture(tmp_path / "cat" / "1.png")
+    image(tmp_path / "cat" / "1.png")
     assert recognise(tmp_path) == "folders"
     with pytest.raises(DataError, match=r"^load_detection: root must be a folder laid out as VOC .*COCO .*YOLO "):
         load_detection(tmp_path)
@@ -140,7 +140,7 @@ def test_voc_splits_are_the_set_files_without_the_class_lists(tmp_path: Path) ->
     assert [sample.path.stem for sample in load_detection(tmp_path, split="val").samples] == ["b"]
 
 
-def test_no_split_means_every_picture_where_there_is_no_train(tmp_path: Path) -> None:
+def test_no_split_means_every_image_where_there_is_no_train(tmp_path: Path) -> None:
     voc(tmp_path, "b")
     voc(tmp_path, "a")
     assert splits(tmp_path) == ("all",)
@@ -149,9 +149,9 @@ def test_no_split_means_every_picture_where_there_is_no_train(tmp_path: Path) ->
         assert ([sample.path.stem for sample in data.samples], data.split) == (["a", "b"], "all")
 
 
-def test_coco_splits_lose_their_year_and_find_their_pictures(tmp_path: Path) -> None:
+def test_coco_splits_lose_their_year_and_find_their_images(tmp_path: Path) -> None:
     for split in ("train2017", "val2017"):
-        picture(tmp_path / split / "a.jpg", shade=len(split))
+        image(tmp_path / split / "a.jpg", shade=len(split))
         text(tmp_path / "annotations" / f"instances_{split}.json", json.dumps(coco_document("a.jpg")))
         text(tmp_path / "annotations" / f"captions_{split}.json", "{}")
     assert splits(tmp_path) == ("train", "val")
@@ -170,10 +170,10 @@ def test_coco_splits_lose_their_year_and_find_their_pictures(tmp_path: Path) -> 
         ("valid/_annotations.coco.json", "valid", ("val",)),
     ],
 )
-def test_coco_files_and_pictures_lie_in_many_places(
+def test_coco_files_and_images_lie_in_many_places(
     tmp_path: Path, file: str, place: str, expected: tuple[str, ...]
 ) -> None:
-    path = picture(tmp_path / place / "a.jpg")
+    path = image(tmp_path / place / "a.jpg")
     text(tmp_path / file, json.dumps(coco_document("a.jpg")))
     assert splits(tmp_path) == expected
     assert load_detection(tmp_path, split=expected[0]).samples[0].path == path
@@ -192,7 +192,7 @@ def test_yolo_splits_by_folders_and_by_data_yaml(tmp_path: Path) -> None:
 
 def test_yolo_as_roboflow_exports_it(tmp_path: Path) -> None:
     for split in ("train", "valid"):
-        picture(tmp_path / split / "images" / "a.jpg", shade=len(split))
+        image(tmp_path / split / "images" / "a.jpg", shade=len(split))
         text(tmp_path / split / "labels" / "a.txt", "1 0.5 0.5 1 1\n")
     text(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: ['zebra', 'ant']\n")
     assert splits(tmp_path) == ("train", "val")
@@ -201,7 +201,7 @@ def test_yolo_as_roboflow_exports_it(tmp_path: Path) -> None:
     assert splits(tmp_path) == ("train", "val")
 
 
-def test_yolo_splits_that_are_lists_of_pictures(tmp_path: Path) -> None:
+def test_yolo_splits_that_are_lists_of_images(tmp_path: Path) -> None:
     for stem in "abc":
         yolo(tmp_path, "0 0.5 0.5 1 1\n", split="all", stem=stem)
     text(tmp_path / "lists" / "train.txt", "./images/all/c.jpg\n\nimages/all/a.jpg\n../images/all/b.jpg\n")
@@ -215,14 +215,14 @@ def test_yolo_splits_that_are_lists_of_pictures(tmp_path: Path) -> None:
     val = load_detection(tmp_path, split="val", on_bad="skip")
     assert [sample.path.name for sample in val.samples] == ["b.jpg"]
     assert [problem.what for problem in val.problems] == [
-        "the picture 'lost.jpg' is missing",
-        "the picture 'outside.jpg' leads out of the data set",
+        "the image 'lost.jpg' is missing",
+        "the image 'outside.jpg' leads out of the data set",
     ]
 
 
 @pytest.mark.parametrize("place", ["classes.txt", "labels/classes.txt"])
 def test_yolo_without_data_yaml(tmp_path: Path, place: str) -> None:
-    picture(tmp_path / "images" / "a.jpg")
+    image(tmp_path / "images" / "a.jpg")
     text(tmp_path / "labels" / "a.txt", "1 0.5 0.5 1 1\n")
     text(tmp_path / place, "zebra\nant\n")
     data = load_detection(tmp_path)
@@ -264,7 +264,7 @@ def test_coco_boxes_are_corner_and_sides(tmp_path: Path) -> None:
     assert sample.labels.tolist() == [2, 0]
 
 
-def test_yolo_boxes_are_centre_and_sides_of_the_picture(tmp_path: Path) -> None:
+def test_yolo_boxes_are_centre_and_sides_of_the_image(tmp_path: Path) -> None:
     yolo(tmp_path, "1 0.5 0.5 0.5 0.25\n\n0 0.25 0.5 0.5 1\n")
     sample = only(tmp_path)
     assert sample.boxes.tolist() == [[15, 15, 45, 25], [0, 0, 30, 40]]
@@ -294,7 +294,7 @@ def test_types_of_samples_with_and_without_boxes(tmp_path: Path, layout: str) ->
         assert (sample.crowd.shape, sample.crowd.dtype) == ((count,), np.bool_)
 
 
-def test_the_size_is_of_the_upright_picture(tmp_path: Path) -> None:
+def test_the_size_is_of_the_upright_image(tmp_path: Path) -> None:
     voc(tmp_path, "a")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -302,7 +302,7 @@ def test_the_size_is_of_the_upright_picture(tmp_path: Path) -> None:
     assert only(tmp_path).size == (WIDTH, HEIGHT)
 
 
-def test_a_box_that_hangs_out_is_cut_to_the_picture(tmp_path: Path) -> None:
+def test_a_box_that_hangs_out_is_cut_to_the_image(tmp_path: Path) -> None:
     coco(tmp_path, {"bbox": [-5, 30, 20, 30]})
     assert only(tmp_path).boxes.tolist() == [[0, 30, 15, 40]]
 
@@ -312,7 +312,7 @@ VOC_BAD = {
     "inverted": ((20, 20, 9, 9), "is empty or inverted"),
     "not a number": (("nan", 1, 9, 9), "is not finite"),
     "endless": ((1, 1, "inf", 9), "is not finite"),
-    "outside": ((WIDTH + 1, 1, WIDTH + 9, 9), "lies outside the picture of 40 x 60 pixels"),
+    "outside": ((WIDTH + 1, 1, WIDTH + 9, 9), "lies outside the image of 40 x 60 pixels"),
 }
 
 
@@ -350,7 +350,7 @@ def test_bad_yolo_boxes_are_dropped_with_file_and_line(tmp_path: Path) -> None:
     assert len(data.samples[0].boxes) == 1
 
 
-# Broken annotations and pictures
+# Broken annotations and images
 
 BOMB = '<!DOCTYPE b [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>\n<annotation>&b;</annotation>'
 OUTSIDE_ENTITY = '<!DOCTYPE b [<!ENTITY a SYSTEM "file:///etc/hostname">]>\n<annotation>&a;</annotation>'
@@ -375,7 +375,7 @@ def assert_refused(root: Path, start: str) -> None:
     with pytest.raises(DataError) as caught:
         load_detection(root)
     data = load_detection(root, on_bad="skip")
-    assert [problem.kind for problem in data.problems] == ["picture"]
+    assert [problem.kind for problem in data.problems] == ["image"]
     assert str(data.problems[0]) == str(caught.value)
     assert str(caught.value).startswith(start)
     assert [sample.path.stem for sample in data.samples] == ["good"]
@@ -399,15 +399,15 @@ def test_no_bytes_in_an_annotation_raise_anything_but_data_error(noise: bytes, a
         load_detection(folder, on_bad="skip")
 
 
-def test_a_picture_that_is_missing_or_unreadable(tmp_path: Path) -> None:
+def test_a_image_that_is_missing_or_unreadable(tmp_path: Path) -> None:
     voc(tmp_path, "good")
     file = voc(tmp_path, "bad", filename="gone.jpg")
     path = tmp_path / "JPEGImages" / "bad.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     assert_refused(tmp_path, f"{path}: cannot be read: its content is none of JPEG")
     path.unlink()
-    assert_refused(tmp_path, f"{file}:2: the picture 'gone.jpg' is missing")
-    picture(tmp_path / "JPEGImages" / "gone.jpg")
+    assert_refused(tmp_path, f"{file}:2: the image 'gone.jpg' is missing")
+    image(tmp_path / "JPEGImages" / "gone.jpg")
     assert len(load_detection(tmp_path).samples) == 2
 
 
@@ -418,9 +418,9 @@ def test_a_name_in_a_split_without_annotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["coco", "yolo"])
-def test_unreadable_pictures_of_the_other_layouts(tmp_path: Path, layout: str) -> None:
+def test_unreadable_images_of_the_other_layouts(tmp_path: Path, layout: str) -> None:
     if layout == "coco":
-        picture(tmp_path / "images" / "good.jpg")
+        image(tmp_path / "images" / "good.jpg")
         path = text(tmp_path / "images" / "bad.jpg", "")
         text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", "bad.jpg")))
     else:
@@ -476,9 +476,9 @@ def test_a_broken_data_yaml_is_refused_in_both_modes(tmp_path: Path, content: st
         assert str(caught.value).startswith(f"{file}{reason}")
 
 
-def test_a_yolo_set_without_pictures(tmp_path: Path) -> None:
+def test_a_yolo_set_without_images(tmp_path: Path) -> None:
     text(tmp_path / "data.yaml", "names: [a]\ntrain: /elsewhere\n")
-    with pytest.raises(DataError, match="holds no pictures in images"):
+    with pytest.raises(DataError, match="holds no images in images"):
         load_detection(tmp_path)
 
 
@@ -515,13 +515,13 @@ def test_a_broken_coco_file_is_refused_in_both_modes(tmp_path: Path, content: st
 )
 def test_broken_coco_annotations_are_named_by_their_id(tmp_path: Path, change: dict[str, object], reason: str) -> None:
     for name in ("bad.jpg", "good.jpg"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     file = text(tmp_path / "annotations.json", json.dumps(coco_document("bad.jpg", "good.jpg", boxes=[change])))
     assert_refused(tmp_path, f"{file}: {reason}")
 
 
-def test_a_coco_annotation_of_no_picture(tmp_path: Path) -> None:
-    picture(tmp_path / "good.jpg")
+def test_a_coco_annotation_of_no_image(tmp_path: Path) -> None:
+    image(tmp_path / "good.jpg")
     boxes = [{"bbox": [1, 1, 2, 2], "image_id": 99}]
     file = text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", boxes=boxes)))
     assert_refused(tmp_path, f"{file}: annotation 100: there is no image with id 99")
@@ -532,26 +532,26 @@ def test_a_coco_annotation_of_no_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "ABSOLUTE", "nul\0.jpg"])
 def test_a_coco_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
-    root, secret = tmp_path / "data", picture(tmp_path / "secret.jpg")
-    picture(root / "good.jpg")
+    root, secret = tmp_path / "data", image(tmp_path / "secret.jpg")
+    image(root / "good.jpg")
     written = str(secret) if name == "ABSOLUTE" else name
     file = text(root / "annotations.json", json.dumps(coco_document("good.jpg", written)))
-    assert_refused(root, f"{file}: the picture {written!r} leads out of the data set")
+    assert_refused(root, f"{file}: the image {written!r} leads out of the data set")
 
 
 def test_a_name_too_long_for_a_file_is_missing(tmp_path: Path) -> None:
-    picture(tmp_path / "good.jpg")
+    image(tmp_path / "good.jpg")
     file = text(tmp_path / "annotations.json", json.dumps(coco_document("good.jpg", "x" * 5000)))
-    assert_refused(tmp_path, f"{file}: the picture 'xxx")
+    assert_refused(tmp_path, f"{file}: the image 'xxx")
 
 
 def test_a_voc_filename_that_leads_out_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    picture(tmp_path / "secret.jpg")
+    image(tmp_path / "secret.jpg")
     voc(root, "good")
     file = voc(root, "bad", filename="../../secret.jpg")
     (root / "JPEGImages" / "bad.jpg").unlink()
-    assert_refused(root, f"{file}:2: the picture '../../secret.jpg' leads out of the data set")
+    assert_refused(root, f"{file}:2: the image '../../secret.jpg' leads out of the data set")
 
 
 def test_links_out_of_the_root_are_refused_and_links_within_followed(tmp_path: Path) -> None:
@@ -560,8 +560,8 @@ def test_links_out_of_the_root_are_refused_and_links_within_followed(tmp_path: P
     file = voc(root, "bad")
     linked = root / "JPEGImages" / "bad.jpg"
     linked.unlink()
-    linked.symlink_to(picture(tmp_path / "secret.jpg"))
-    assert_refused(root, f"{file}:2: the picture 'elsewhere.jpg' leads out of the data set")
+    linked.symlink_to(image(tmp_path / "secret.jpg"))
+    assert_refused(root, f"{file}:2: the image 'elsewhere.jpg' leads out of the data set")
     linked.unlink()
     linked.symlink_to(root / "JPEGImages" / "good.jpg")
     assert len(load_detection(root).samples) == 2
@@ -576,7 +576,7 @@ def test_a_root_that_is_itself_a_link(tmp_path: Path) -> None:
     assert only(tmp_path / "link").path == tmp_path / "link" / "JPEGImages" / "a.jpg"
 
 
-def test_yolo_labels_and_pictures_that_lead_out(tmp_path: Path) -> None:
+def test_yolo_labels_and_images_that_lead_out(tmp_path: Path) -> None:
     root = tmp_path / "data"
     yolo(root, "", stem="good")
     file = yolo(root, "", stem="bad")
@@ -586,8 +586,8 @@ def test_yolo_labels_and_pictures_that_lead_out(tmp_path: Path) -> None:
     file.unlink()
     path = root / "images" / "train" / "bad.jpg"
     path.unlink()
-    path.symlink_to(picture(tmp_path / "secret.jpg"))
-    assert_refused(root, f"{path}: the picture 'bad.jpg' leads out of the data set")
+    path.symlink_to(image(tmp_path / "secret.jpg"))
+    assert_refused(root, f"{path}: the image 'bad.jpg' leads out of the data set")
 
 
 # Classes
@@ -635,11 +635,11 @@ def test_suffixes_of_any_case(tmp_path: Path, suffix: str) -> None:
     file = voc(tmp_path / "voc", "a.b", suffix=suffix)
     file.rename(file.with_suffix(".XML"))
     assert only(tmp_path / "voc").path.suffix == suffix
-    picture(tmp_path / "folders" / "cat" / f"1{suffix}")
+    image(tmp_path / "folders" / "cat" / f"1{suffix}")
     assert len(load_folders(tmp_path / "folders").paths) == 1
 
 
-def test_hidden_files_are_no_annotations_and_no_pictures(tmp_path: Path) -> None:
+def test_hidden_files_are_no_annotations_and_no_images(tmp_path: Path) -> None:
     voc(tmp_path / "voc", "a")
     text(tmp_path / "voc" / "Annotations" / "._a.xml", "junk")
     assert only(tmp_path / "voc").path.stem == "a"
@@ -653,10 +653,10 @@ def test_hidden_files_are_no_annotations_and_no_pictures(tmp_path: Path) -> None
 
 def test_folders_in_sorted_order(tmp_path: Path) -> None:
     for name in ("dog/2.jpg", "dog/10.jpg", "cat/9.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     text(tmp_path / "dog" / ".hidden.jpg", "")
     text(tmp_path / "dog" / "notes.txt", "")
-    picture(tmp_path / ".git" / "1.jpg")
+    image(tmp_path / ".git" / "1.jpg")
     data = load_folders(tmp_path)
     assert data.classes == ("cat", "dog")
     assert [path.relative_to(tmp_path).as_posix() for path in data.paths] == ["cat/9.png", "dog/10.jpg", "dog/2.jpg"]
@@ -665,15 +665,15 @@ def test_folders_in_sorted_order(tmp_path: Path) -> None:
 
 
 def test_a_list_of_classes_beside_the_folders_does_not_make_them_yolo(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "cat" / "1.jpg")
-    picture(tmp_path / "cat" / "1.jpg")
+    image(tmp_path / "images" / "cat" / "1.jpg")
+    image(tmp_path / "cat" / "1.jpg")
     text(tmp_path / "classes.txt", "cat\n")
     assert recognise(tmp_path) == "folders"
 
 
 def test_folders_with_splits(tmp_path: Path) -> None:
     for name in ("train/cat/1.jpg", "train/dog/1.jpg", "valid/cat/2.jpg", "extra/cat/3.jpg"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     assert splits(tmp_path) == ("train", "val")
     assert len(load_folders(tmp_path).paths) == 2
     val = load_folders(tmp_path, split="val", classes=["dog", "cat"])
@@ -681,35 +681,35 @@ def test_folders_with_splits(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="load_folders: split must be one of train, val, got 'test'"):
         load_folders(tmp_path, split="test")
     shutil.rmtree(tmp_path / "train")
-    picture(tmp_path / "test" / "cat" / "1.jpg")
+    image(tmp_path / "test" / "cat" / "1.jpg")
     assert len(load_folders(tmp_path).paths) == 2
 
 
 def test_a_class_called_train_is_no_split(tmp_path: Path) -> None:
     for name in ("train/1.jpg", "ship/1.jpg"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
     assert load_folders(tmp_path).classes == ("ship", "train")
 
 
 def test_an_empty_class_is_kept_and_named(tmp_path: Path) -> None:
-    picture(tmp_path / "cat" / "1.jpg")
+    image(tmp_path / "cat" / "1.jpg")
     (tmp_path / "dog").mkdir()
     data = load_folders(tmp_path)
     assert data.classes == ("cat", "dog")
-    assert [str(problem) for problem in data.problems] == [f"{tmp_path / 'dog'}: holds no pictures"]
+    assert [str(problem) for problem in data.problems] == [f"{tmp_path / 'dog'}: holds no images"]
 
 
 def test_a_folder_that_was_not_given_as_class(tmp_path: Path) -> None:
-    picture(tmp_path / "cat" / "1.jpg")
+    image(tmp_path / "cat" / "1.jpg")
     with pytest.raises(DataError, match="cat: the class must be one of dog, cow"):
         load_folders(tmp_path, classes=["dog", "cow"])
 
 
 def test_a_link_out_of_the_folders(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    picture(root / "cat" / "1.jpg")
+    image(root / "cat" / "1.jpg")
     link = root / "cat" / "2.jpg"
-    link.symlink_to(picture(tmp_path / "secret.jpg"))
+    link.symlink_to(image(tmp_path / "secret.jpg"))
     with pytest.raises(DataError, match=r"2\.jpg: leads out of the data set"):
         load_folders(root)
     data = load_folders(root, on_bad="skip")
@@ -718,7 +718,7 @@ def test_a_link_out_of_the_folders(tmp_path: Path) -> None:
 
 
 def test_duplicates_across_splits(tmp_path: Path) -> None:
-    first, second = picture(tmp_path / "1.png", shade=1), picture(tmp_path / "2.png", shade=2)
+    first, second = image(tmp_path / "1.png", shade=1), image(tmp_path / "2.png", shade=2)
     copy = Path(shutil.copy(first, tmp_path / "copy.png"))
     found = duplicates({"train": [first, second], "val": [copy], "test": [second]})
     assert found == [("train", first, "val", copy), ("train", second, "test", second)]
@@ -732,25 +732,25 @@ CLASSES = ("zebra", "ant", "Ärger & <mehr>")
 
 @st.composite
 def samples(draw: st.DrawFn, *, whole: bool) -> list[tuple[list[list[float]], list[int], list[bool]]]:
-    """Boxes, labels and flags of a few pictures of HEIGHT x WIDTH."""
+    """Boxes, labels and flags of a few images of HEIGHT x WIDTH."""
 
     def interval(length: int) -> st.SearchStrategy[list[float]]:
         number = st.integers(0, length) if whole else st.floats(0, length)
         return st.lists(number, min_size=2, max_size=2).map(sorted).filter(lambda ends: ends[1] - ends[0] > 1e-3)
 
-    pictures = []
+    images = []
     for _ in range(draw(st.integers(1, 3))):
         pairs = draw(st.lists(st.tuples(interval(WIDTH), interval(HEIGHT)), max_size=4))
         boxes = [[across[0], down[0], across[1], down[1]] for across, down in pairs]
         labels = [draw(st.integers(0, len(CLASSES) - 1)) for _ in boxes]
-        pictures.append((boxes, labels, [draw(st.booleans()) for _ in boxes]))
-    return pictures
+        images.append((boxes, labels, [draw(st.booleans()) for _ in boxes]))
+    return images
 
 
 def made(root: Path, place: str, drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> DetectionData:
     built = [
         Sample(
-            path=picture(root / place / f"{number}.png"),
+            path=image(root / place / f"{number}.png"),
             boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
             labels=np.array(labels, dtype=np.int64),
             difficult=np.array(flags, dtype=np.bool_),
@@ -785,7 +785,7 @@ def test_voc_gives_whole_boxes_back(drawn: list[tuple[list[list[float]], list[in
 @settings(max_examples=25, deadline=None)
 def test_coco_gives_boxes_back(drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> None:
     with TemporaryDirectory() as folder:
-        data = made(Path(folder), "pictures/here", drawn)
+        data = made(Path(folder), "images/here", drawn)
         write_coco(Path(folder) / "annotations" / "instances_train.json", data)
         again = load_detection(folder)
         assert_same(data, again, tolerance=1e-9)
@@ -817,16 +817,16 @@ def test_yolo_keeps_the_other_splits_and_refuses_other_classes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("write", [write_voc, write_yolo])
-def test_two_pictures_of_one_name_are_not_written(tmp_path: Path, write: object) -> None:
+def test_two_images_of_one_name_are_not_written(tmp_path: Path, write: object) -> None:
     first, second = made(tmp_path, "a", [([], [], [])]), made(tmp_path, "b", [([], [], [])])
     data = DetectionData(tmp_path, CLASSES, first.samples + second.samples, (), "train")
-    with pytest.raises(DataError, match="2 pictures are named '0'"):
+    with pytest.raises(DataError, match="2 images are named '0'"):
         write(tmp_path, data)  # type: ignore[operator]
 
 
-def test_coco_does_not_write_pictures_outside_its_root(tmp_path: Path) -> None:
+def test_coco_does_not_write_images_outside_its_root(tmp_path: Path) -> None:
     data = made(tmp_path, "a", [([], [], [])])
-    with pytest.raises(DataError, match=r"0.png: the picture must lie in .*elsewhere"):
+    with pytest.raises(DataError, match=r"0.png: the image must lie in .*elsewhere"):
         write_coco(tmp_path / "a.json", DetectionData(tmp_path / "elsewhere", CLASSES, data.samples, (), "train"))
 
 
@@ -911,7 +911,7 @@ def test_what_vocs_result_files_have_no_place_for(tmp_path: Path) -> None:
         write_voc_results(tmp_path / "out", data, [nothing], competition="comp5")  # type: ignore[arg-type]
     for write in (write_voc_results, write_coco_results):
         with pytest.raises(
-            ArgumentError, match=rf"{write.__name__}: found must be one for each of the 1 pictures, got 2"
+            ArgumentError, match=rf"{write.__name__}: found must be one for each of the 1 images, got 2"
         ):
             write(tmp_path / "out", data, [nothing] * 2)
     assert not (tmp_path / "out").exists()
@@ -922,15 +922,15 @@ def numbered_coco(root: Path, *, split: str = "train", first: int = 41) -> Path:
     rng = np.random.default_rng(first)
     names = [f"{split}{place}.jpg" for place in range(6)]
     images = [
-        {"id": first + 7 * (place % 4) + place, "file_name": picture(root / "images" / name).name}
+        {"id": first + 7 * (place % 4) + place, "file_name": image(root / "images" / name).name}
         for place, name in enumerate(names)
     ]
     objects = [
-        {"image_id": image["id"], "category_id": int(rng.choice([7, 3, 5])), "bbox": [*rng.uniform(0, 20, 2), 18, 17]}
-        for image in images
+        {"image_id": row["id"], "category_id": int(rng.choice([7, 3, 5])), "bbox": [*rng.uniform(0, 20, 2), 18, 17]}
+        for row in images
         for _ in range(4)
     ]
-    annotations = [{"id": number, "iscrowd": 0, "area": 306, **row} for number, row in enumerate(objects, start=1)]
+    annotations = [{"id": number, "iscrowd": 0, "area": 306, **each} for number, each in enumerate(objects, start=1)]
     document = coco_document() | {"images": images, "annotations": annotations}
     return text(root / "annotations" / f"instances_{split}.json", json.dumps(document))
 
@@ -985,7 +985,7 @@ def test_cocos_boxes_come_back_and_other_sets_are_numbered_as_they_are_written(t
     assert figures[0] == pytest.approx(coco_precision(found, plain, CLASSES)["AP"])
 
 
-def test_pictures_of_several_files_are_counted(tmp_path: Path) -> None:
+def test_images_of_several_files_are_counted(tmp_path: Path) -> None:
     for split in ("test", "val"):  # both have the same numbers
         numbered_coco(tmp_path, split=split)
     assert load_detection(tmp_path, split="val").samples[0].number == 41

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sppnet import demo
+from sppnet.demo import demo
 
 
 def test_the_page_is_whole_and_asks_for_nothing_else(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_the_embedded_boxes_hold_the_coins() -> None:
         assert inside > ring + 15
 
 
-def test_cropped_features_have_the_vectors_of_whole_pictures() -> None:
-    from sppnet.encoding import Encoder
+def test_cropped_features_have_the_vectors_of_whole_images() -> None:
+    from sppnet.features.encoder import Encoder
 
     photograph = np.random.default_rng(0).integers(0, 255, (224, 224, 3)).astype(np.uint8)
     encoder = Encoder("head", 224)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detector
+from sppnet.detection.detector import Detector
 from sppnet.errors import BoxError, CorruptFileError, DataError, NotFittedError
 from sppnet.geometry import iou
-from sppnet.proposals import FileProposals
+from sppnet.proposals.files import FileProposals
 from sppnet.storage import TensorCache, write_tensors
 
 
@@ -42,7 +42,7 @@ def test_it_finds_what_it_was_taught(detector: Detector, val: DetectionData) -> 
     assert detector.evaluate(val, iou=0.7).mean > 0.7
 
 
-def test_detections_are_sorted_and_inside_the_picture(detector: Detector, val: DetectionData) -> None:
+def test_detections_are_sorted_and_inside_the_image(detector: Detector, val: DetectionData) -> None:
     sample = val.samples[0]
     found = detector.detect(sample.path)
     assert (np.diff(found.scores) <= 0).all()
@@ -75,7 +75,7 @@ def test_a_loaded_detector_answers_as_the_saved_one(detector: Detector, val: Det
     assert _saved(loaded, tmp_path / "again") == (tmp_path / "model").read_bytes()
 
 
-def test_regions_of_an_encoded_picture_are_scored(detector: Detector, val: DetectionData) -> None:
+def test_regions_of_an_encoded_image_are_scored(detector: Detector, val: DetectionData) -> None:
     sample = val.samples[0]
     feature_map = detector.encode(sample.path)
     scores = detector.score(feature_map, sample.boxes)
@@ -108,18 +108,18 @@ def test_difficult_objects_are_neither_learnt_nor_background(train: DetectionDat
     assert scores[0, 0] > -0.5  # one disc was learnt from; as background this one would be pushed below -1
 
 
-def test_pictures_without_objects_teach_background(train: DetectionData) -> None:
+def test_images_without_objects_teach_background(train: DetectionData) -> None:
     sample = train.samples[0]
     none = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)}
     empty = dataclasses.replace(sample, **none, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
     more = dataclasses.replace(train, samples=(*train.samples, empty))
     assert len(Detector().fit(more).classes) == 2
-    with pytest.raises(DataError, match=r"holds no labelled object in 1 pictures\. Label some first\."):
+    with pytest.raises(DataError, match=r"holds no labelled object in 1 images\. Label some first\."):
         Detector().fit(dataclasses.replace(train, samples=(empty,)))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (40, 7), (700, 500)])
-def test_pictures_of_any_size_are_answered(detector: Detector, size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_answered(detector: Detector, size: tuple[int, int]) -> None:
     found = detector.detect(np.full((*size, 3), 128, np.uint8))
     assert np.isfinite(found.boxes).all()
     assert np.isfinite(found.scores).all()
@@ -127,7 +127,7 @@ def test_pictures_of_any_size_are_answered(detector: Detector, size: tuple[int, 
 
 def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = ["picture,left,top,right,bottom"]
+    rows = ["image,left,top,right,bottom"]
     for sample in train.samples:
         boxes = np.concatenate([sample.boxes, sample.boxes + rng.integers(-9, 9, (2, 4)), sample.boxes * 0.5])
         rows += [f"{sample.path.name}," + ",".join(map(str, box)) for box in boxes]
@@ -143,7 +143,7 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
 def test_an_estimate_counts_what_is_missing(train: DetectionData, tmp_path: Path) -> None:
     detector = Detector(cache=TensorCache(tmp_path))
     before = detector.estimate(train)
-    assert (before.pictures, before.missing) == (8, 8)
+    assert (before.images, before.missing) == (8, 8)
     assert before.seconds > 0
     assert before.memory > 10**8
     detector.fit(train)
@@ -161,7 +161,7 @@ def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> Non
 
 
 def test_blood_cells_are_found(shared_data: Path) -> None:
-    """A fifth of the training pictures is enough for most of the accuracy; the whole is measured in benchmarks."""
+    """A fifth of the training images is enough for most of the accuracy; the whole is measured in benchmarks."""
     train = load_detection(shared_data / "bccd", split="train")
     val = load_detection(shared_data / "bccd", split="val")
     detector = Detector().fit(dataclasses.replace(train, samples=train.samples[::5]))

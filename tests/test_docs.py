@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sppnet.cli import app
 from sppnet.data import Sample, load_detection
-from sppnet.detector import Detections
+from sppnet.detection.detections import Detections
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -28,7 +28,7 @@ def _blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def blood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the folder that README's code works on: two labelled pictures in VOC's layout."""
+    """Make the folder that README's code works on: two labelled images in VOC's layout."""
     root = tmp_path / "blood"
     for folder in ("JPEGImages", "Annotations"):
         (root / folder).mkdir(parents=True)

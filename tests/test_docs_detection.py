@@ -1,4 +1,4 @@
-"""The page on detection: its code runs, on a few pictures."""
+"""The page on detection: its code runs, on a few images."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Picture -> feature map: what is kept is what was computed, whatever happens to the cache."""
+"""Image -> feature map: what is kept is what was computed, whatever happens to the cache."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sppnet.classifier import Classifier
-from sppnet.encoding import Encoder, PictureEncoder
+from sppnet.classification.classifier import Classifier
 from sppnet.errors import ArgumentError, CorruptFileError, ImageDecodeError
+from sppnet.features.encoder import Encoder
+from sppnet.features.whole_image import ImageEncoder
 from sppnet.ops import pool_windows
 from sppnet.storage import TensorCache
 
@@ -16,7 +17,7 @@ REGIONS = np.array([[0.0, 0.0, 60.0, 40.0], [10.5, 5.25, 33.0, 80.0], [0.0, 0.0,
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (90, 131, 3)).astype(np.uint8)
 
 
@@ -25,27 +26,27 @@ def cache(tmp_path: Path) -> TensorCache:
     return TensorCache(tmp_path / "cache")
 
 
-def test_a_cached_map_has_the_bits_of_a_computed_one(picture: np.ndarray, cache: TensorCache) -> None:
+def test_a_cached_map_has_the_bits_of_a_computed_one(image: np.ndarray, cache: TensorCache) -> None:
     encoder = Encoder("stride8", 96, cache=cache)
-    first, again, alone = encoder(picture), encoder(picture), Encoder("stride8", 96)(picture)
+    first, again, alone = encoder(image), encoder(image), Encoder("stride8", 96)(image)
     assert len(cache) == 1
     for other in (again, alone):
         assert torch.equal(first.values, other.values)
         assert (first.grid, first.size, first.scaled) == (other.grid, other.size, other.scaled)
 
 
-def test_a_broken_entry_is_computed_again(picture: np.ndarray, cache: TensorCache) -> None:
+def test_a_broken_entry_is_computed_again(image: np.ndarray, cache: TensorCache) -> None:
     encoder = Encoder("stride8", 96, cache=cache)
-    first = encoder(picture)
+    first = encoder(image)
     (entry,) = cache.folder.rglob("*.safetensors")
     content = bytearray(entry.read_bytes())
     content[-1] ^= 1
     entry.write_bytes(content)
-    assert torch.equal(encoder(picture).values, first.values)
+    assert torch.equal(encoder(image).values, first.values)
     assert cache.repaired == 1
 
 
-def test_the_cache_goes_by_content_scale_and_tap(shapes: Path, tmp_path: Path, cache: TensorCache) -> None:
+def test_the_cache_goes_by_content_scale_and_layer(shapes: Path, tmp_path: Path, cache: TensorCache) -> None:
     original = shapes / "JPEGImages" / "00.png"
     renamed = tmp_path / "other.png"
     renamed.write_bytes(original.read_bytes())
@@ -65,15 +66,15 @@ def test_arrays_of_the_same_bytes_and_other_shape_are_kept_apart(cache: TensorCa
     assert not encoder.is_cached(np.zeros((60, 40, 3), np.uint8))
 
 
-def test_pooled_rows_are_bins_of_windows(picture: np.ndarray) -> None:
-    feature_map = Encoder("stride8", 96)(picture)
+def test_pooled_rows_are_bins_of_windows(image: np.ndarray) -> None:
+    feature_map = Encoder("stride8", 96)(image)
     windows = torch.from_numpy(feature_map.windows(REGIONS))
     expected = pool_windows(feature_map.values.float(), windows, levels=(2, 1), backend="reference")
     assert torch.equal(feature_map.pool(REGIONS, (2, 1)), expected.transpose(1, 2).flatten(1))
 
 
-def test_scores_are_those_of_the_pooled_rows(picture: np.ndarray) -> None:
-    feature_map = Encoder("stride8", 96)(picture)
+def test_scores_are_those_of_the_pooled_rows(image: np.ndarray) -> None:
+    feature_map = Encoder("stride8", 96)(image)
     weights, bias = torch.randn(3, 5 * 240, generator=torch.Generator().manual_seed(0)), torch.tensor([0.0, 1.0, -1.0])
     scores = feature_map.score(REGIONS, (2, 1), weights, bias)
     rows = feature_map.pool(REGIONS, (2, 1)).double()
@@ -82,33 +83,33 @@ def test_scores_are_those_of_the_pooled_rows(picture: np.ndarray) -> None:
     assert torch.equal(scores[1], scores[3])
 
 
-def test_no_regions_give_no_rows(picture: np.ndarray) -> None:
-    feature_map = Encoder("stride8", 96)(picture)
+def test_no_regions_give_no_rows(image: np.ndarray) -> None:
+    feature_map = Encoder("stride8", 96)(image)
     none = np.zeros((0, 4))
     assert feature_map.pool(none, (2, 1)).shape == (0, 5 * 240)
     assert feature_map.score(none, (1,), torch.zeros(3, 240), torch.zeros(3)).shape == (0, 3)
-    assert feature_map.snap(none).shape == (0, 4)
+    assert feature_map.align_to_cells(none).shape == (0, 4)
 
 
-def test_snapping_keeps_the_windows_and_the_picture(picture: np.ndarray) -> None:
-    feature_map = Encoder("stride8", 96)(picture)
-    snapped = feature_map.snap(REGIONS)
+def test_snapping_keeps_the_windows_and_the_image(image: np.ndarray) -> None:
+    feature_map = Encoder("stride8", 96)(image)
+    snapped = feature_map.align_to_cells(REGIONS)
     np.testing.assert_array_equal(feature_map.windows(snapped), feature_map.windows(REGIONS))
     assert (snapped >= 0).all()
     assert (snapped[:, 2] <= 131).all()
 
 
-def test_every_vector_has_one_length(picture: np.ndarray, cache: TensorCache) -> None:
-    encoder = PictureEncoder(Encoder("head", 64, cache=cache), (2, 1))
+def test_every_vector_has_one_length(image: np.ndarray, cache: TensorCache) -> None:
+    encoder = ImageEncoder(Encoder("head", 64, cache=cache), (2, 1))
     for shape in ((1, 1), (64, 200), (300, 70)):
         vector = encoder(np.full((*shape, 3), 90, np.uint8))
         assert vector.shape == (len(encoder),) == (1280 * 5,)
         torch.testing.assert_close(vector.norm(), torch.tensor(1.0))
-    assert torch.equal(encoder(picture), PictureEncoder(Encoder("head", 64), (2, 1))(picture))
-    assert encoder.is_cached(picture)
+    assert torch.equal(encoder(image), ImageEncoder(Encoder("head", 64), (2, 1))(image))
+    assert encoder.is_cached(image)
 
 
-def test_a_picture_that_scales_to_too_much_is_refused_before_memory_is_taken() -> None:
+def test_a_image_that_scales_to_too_much_is_refused_before_memory_is_taken() -> None:
     with pytest.raises(ImageDecodeError, match="more than"):
         Encoder("stride8", 688)(np.zeros((1, 10_000, 3), np.uint8))
 
@@ -121,8 +122,8 @@ def test_messages() -> None:
         Encoder.from_description(other)
 
 
-def test_a_description_makes_the_same_encoder(picture: np.ndarray) -> None:
+def test_a_description_makes_the_same_encoder(image: np.ndarray) -> None:
     encoder = Classifier(short_side=70, levels=(2,)).encoder
-    again = PictureEncoder.from_description(encoder.describe())
+    again = ImageEncoder.from_description(encoder.describe())
     assert again.describe() == encoder.describe()
-    assert torch.equal(again(picture), encoder(picture))
+    assert torch.equal(again(image), encoder(image))

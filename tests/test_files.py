@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sppnet.files import write_file
+from sppnet.storage import write_file
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:

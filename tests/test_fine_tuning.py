@@ -9,12 +9,12 @@ import torch
 
 from sppnet.backbones import PublishedNet
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detector, labelled
-from sppnet.encoders import published_encoder
+from sppnet.detection.detector import Detector, labelled
+from sppnet.detection.fine_tuning import fine_tune, fine_tuned, fresh_layers
+from sppnet.detection.settings import OURS, Fitting
 from sppnet.errors import ArgumentError
-from sppnet.fine_tuning import fine_tune, fine_tuned, fresh_layers
-from sppnet.procedure import OURS, Fitting
-from sppnet.region_layers import LayeredEncoder
+from sppnet.features.files import published_encoder
+from sppnet.features.layers import LayeredEncoder
 from sppnet.storage import TensorCache
 
 SHORT = Fitting(rates=(1e-2, 1e-3), steps=(60, 10), batch=32, dropout=0.0)
@@ -28,8 +28,8 @@ def train(shapes: Path) -> DetectionData:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     cache = TensorCache(tmp_path_factory.mktemp("cache"))
-    procedure = dataclasses.replace(OURS, fitting=SHORT)
-    return Detector(short_side=96, levels=(2, 1), procedure=procedure, cache=cache)
+    settings = dataclasses.replace(OURS, fitting=SHORT)
+    return Detector(short_side=96, levels=(2, 1), settings=settings, cache=cache)
 
 
 def test_a_detector_learns_on_fine_tuned_layers(
@@ -47,11 +47,11 @@ def test_a_detector_learns_on_fine_tuned_layers(
 
 def test_the_layers_tell_objects_from_background_better_than_before(plain: Detector, train: DetectionData) -> None:
     encoder, proposals = plain.prepared(train)
-    pictures = [labelled(sample, encoder, proposals) for sample in train.samples]
+    images = [labelled(sample, encoder, proposals) for sample in train.samples]
     start = fresh_layers(encoder.length((2, 1)), hidden=32)
     before = [layer.weight.clone() for layer in start.layers]
-    after = fine_tune(pictures, start, 2, levels=(2, 1), fitting=SHORT)
-    again = fine_tune(pictures, start, 2, levels=(2, 1), fitting=SHORT)
+    after = fine_tune(images, start, 2, levels=(2, 1), fitting=SHORT)
+    again = fine_tune(images, start, 2, levels=(2, 1), fitting=SHORT)
     for old, kept, new, same in zip(before, start.layers, after.layers, again.layers, strict=True):
         assert torch.equal(old, kept.weight)
         assert torch.equal(new.weight, same.weight)
@@ -59,10 +59,10 @@ def test_the_layers_tell_objects_from_background_better_than_before(plain: Detec
 
     def apart(layers: object) -> float:
         """Return how far objects lie from background, in the spread of both."""
-        _, regions = pictures[0].load()
-        truths = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(pictures[0].boxes, (2, 1))
+        _, regions = images[0].load()
+        ground_truth = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(images[0].boxes, (2, 1))
         rest = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(regions[::50], (2, 1))
-        return float((truths.mean(0) - rest.mean(0)).norm() / rest.std(0).norm())
+        return float((ground_truth.mean(0) - rest.mean(0)).norm() / rest.std(0).norm())
 
     assert apart(after) > apart(start)
 
@@ -70,10 +70,10 @@ def test_the_layers_tell_objects_from_background_better_than_before(plain: Detec
 def test_the_papers_networks_are_fine_tuned_from_their_own_layers(train: DetectionData, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = PublishedNet("zf5", levels=(2, 1), width=0.1, padding="deployment")
-    procedure = dataclasses.replace(OURS, fitting=dataclasses.replace(SHORT, steps=(3, 1)))
+    settings = dataclasses.replace(OURS, fitting=dataclasses.replace(SHORT, steps=(3, 1)))
     encoder = published_encoder(network, (96, 128), layer="fc7")
     few = dataclasses.replace(train, samples=train.samples[:2])
-    detector = fine_tuned(Detector.on(encoder, levels=(2, 1), procedure=procedure), few)
+    detector = fine_tuned(Detector.on(encoder, levels=(2, 1), settings=settings), few)
     learnt = detector.prepared(few)[0]
     assert isinstance(learnt, LayeredEncoder)
     assert isinstance(encoder, LayeredEncoder)
@@ -89,7 +89,7 @@ def test_messages(plain: Detector, train: DetectionData) -> None:
     encoder, proposals = plain.prepared(train)
     layers = fresh_layers(encoder.length((2, 1)), hidden=8)
     sample = dataclasses.replace(train.samples[0], difficult=np.ones(2, bool))
-    with pytest.raises(ArgumentError, match=r"fine_tune: pictures must be with regions on objects, got none\. Label"):
+    with pytest.raises(ArgumentError, match=r"fine_tune: images must be with regions on objects, got none\. Label"):
         fine_tune([labelled(sample, encoder, proposals)], layers, 2, levels=(2, 1), fitting=SHORT)
     odd = dataclasses.replace(SHORT, rates=(1.0,))
     with pytest.raises(ArgumentError, match=r"fine_tune: fitting must be of as many rates as steps, got 1 rates"):

@@ -104,10 +104,10 @@ BAD_ROWS = {
     "inverted down": [3.0, 8.0, 5.0, 2.0],
     "no width": [4.0, 2.0, 4.0, 8.0],
     "no height": [2.0, 4.0, 8.0, 4.0],
-    "left of the picture": [-9.0, 2.0, 0.0, 8.0],
-    "right of the picture": [30.0, 2.0, 40.0, 8.0],
-    "above the picture": [2.0, -9.0, 8.0, 0.0],
-    "below the picture": [2.0, 20.0, 8.0, 25.0],
+    "left of the image": [-9.0, 2.0, 0.0, 8.0],
+    "right of the image": [30.0, 2.0, 40.0, 8.0],
+    "above the image": [2.0, -9.0, 8.0, 0.0],
+    "below the image": [2.0, 20.0, 8.0, 25.0],
 } | {f"NaN in column {column}": [np.nan if column == i else 2.0 + i for i in range(4)] for column in range(4)}
 
 
@@ -120,8 +120,8 @@ def test_check_boxes_names_the_first_bad_row(bad: list[float], row: int) -> None
         check_boxes("score", rows, (20, 30))
     assert caught.value.row == row
     assert str(caught.value) == (
-        f"score: regions[{row}] must be a box that holds some of the picture of 20 x 30 pixels (height x width), "
-        f"got {bad}. Give left < right and top < bottom inside the picture."
+        f"score: regions[{row}] must be a box that holds some of the image of 20 x 30 pixels (height x width), "
+        f"got {bad}. Give left < right and top < bottom inside the image."
     )
 
 

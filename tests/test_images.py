@@ -18,12 +18,12 @@ from PIL import Image, ImageFile
 from sppnet import images
 from sppnet.errors import ArgumentError, ImageDecodeError, ShapeError
 from sppnet.geometry import shorter_side_size
-from sppnet.images import FORMATS, MAX_PIXELS, crop, is_picture, read_bytes, read_image, read_size, resize, to_tensor
+from sppnet.images import FORMATS, MAX_PIXELS, crop, is_image, read_bytes, read_image, read_size, resize, to_tensor
 
 Pixels = NDArray[np.uint8]
 
 EXACT = [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})]
-# A picture stored as the tiles 1 2 3 / 4 5 6, and how each EXIF orientation says it is to be seen.
+# An image stored as the tiles 1 2 3 / 4 5 6, and how each EXIF orientation says it is to be seen.
 SEEN = {
     1: [[1, 2, 3], [4, 5, 6]],
     2: [[3, 2, 1], [6, 5, 4]],
@@ -36,9 +36,9 @@ SEEN = {
 }
 
 
-def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, form, **options)
+    image.save(file, form, **options)
     return file.getvalue()
 
 
@@ -52,7 +52,7 @@ def _noise(height: int, width: int, seed: int = 0) -> Pixels:
 
 
 def _grey(values: NDArray[Any], form: str, **options: Any) -> Pixels:
-    """Return the one channel that a grey picture was read as, three times the same."""
+    """Return the one channel that a grey image was read as, three times the same."""
     read = read_image(_encoded(Image.fromarray(values), form, **options))
     assert (read == read[:, :, :1]).all()
     return read[:, :, 0]
@@ -60,7 +60,7 @@ def _grey(values: NDArray[Any], form: str, **options: Any) -> Pixels:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Record instead of raise: inside read_image a raised warning would pass for a broken picture."""
+    """Record instead of raise: inside read_image a raised warning would pass for a broken image."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -73,7 +73,7 @@ def _no_warnings() -> Iterator[None]:
 @pytest.mark.parametrize(("form", "options"), EXACT)
 def test_a_format_without_loss_gives_its_pixels_back(tmp_path: Path, form: str, options: dict[str, Any]) -> None:
     pixels = _noise(13, 29)
-    (path := tmp_path / "picture").write_bytes(_encoded(Image.fromarray(pixels), form, **options))
+    (path := tmp_path / "image").write_bytes(_encoded(Image.fromarray(pixels), form, **options))
     for source in (path, str(path), path.read_bytes()):
         read = read_image(source)
         assert read.dtype == np.uint8
@@ -104,19 +104,19 @@ def test_of_many_frames_the_first_counts(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_one_pixel_is_a_picture(form: str) -> None:
+def test_one_pixel_is_a_image(form: str) -> None:
     read = read_image(_encoded(Image.new("RGB", (1, 1), "white"), form))
     np.testing.assert_array_equal(read, np.full((1, 1, 3), 255))
 
 
 @pytest.mark.parametrize("form", ["ICO", "PPM", "PDF", "TGA"])
 def test_a_format_that_is_not_accepted_is_refused_by_name(tmp_path: Path, form: str) -> None:
-    (path := tmp_path / "picture.png").write_bytes(_encoded(Image.new("RGB", (16, 16)), form))
+    (path := tmp_path / "image.png").write_bytes(_encoded(Image.new("RGB", (16, 16)), form))
     for read in (read_image, read_size):
         with pytest.raises(ImageDecodeError) as caught:
             read(path)
         assert str(caught.value) == (
-            f"{path}: the picture cannot be read: its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"
+            f"{path}: the image cannot be read: its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"
         )
 
 
@@ -124,8 +124,8 @@ def test_a_format_that_is_not_accepted_is_refused_by_name(tmp_path: Path, form: 
     ("name", "expected"),
     [("a.JPG", True), ("b.tiff", True), ("c.d.webp", True), (".e.png", False), ("f.txt", False), ("png", False)],
 )
-def test_pictures_are_known_by_their_name(name: str, expected: bool) -> None:
-    assert is_picture(Path("folder") / name) is expected
+def test_images_are_known_by_their_name(name: str, expected: bool) -> None:
+    assert is_image(Path("folder") / name) is expected
 
 
 # Orientation
@@ -133,11 +133,11 @@ def test_pictures_are_known_by_their_name(name: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", SEEN)
-def test_a_picture_is_turned_upright(tmp_path: Path, form: str, orientation: int) -> None:
+def test_a_image_is_turned_upright(tmp_path: Path, form: str, orientation: int) -> None:
     tile = np.ones((16, 16, 1), dtype=np.uint8)
     stored = np.kron(np.array(SEEN[1], dtype=np.uint8)[:, :, None] * np.uint8([40, 20, 10]), tile)
     (exif := Image.Exif())[0x0112] = orientation
-    (path := tmp_path / "picture").write_bytes(_encoded(Image.fromarray(stored), form, exif=exif, quality=95))
+    (path := tmp_path / "image").write_bytes(_encoded(Image.fromarray(stored), form, exif=exif, quality=95))
     read = read_image(path)
     expected = np.array(SEEN[orientation])[:, :, None] * [40, 20, 10]
     assert read.shape == (16 * expected.shape[0], 16 * expected.shape[1], 3)
@@ -192,9 +192,9 @@ def test_grey_of_one_value_without_a_range_is_black(value: np.generic) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_grey_that_is_not_finite_is_refused(value: float) -> None:
-    picture = Image.fromarray(np.array([[0, value]], dtype=np.float32))
+    image = Image.fromarray(np.array([[0, value]], dtype=np.float32))
     with pytest.raises(ImageDecodeError, match="it holds values that are not finite"):
-        read_image(_encoded(picture, "TIFF"))
+        read_image(_encoded(image, "TIFF"))
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF"])
@@ -205,26 +205,26 @@ def test_one_bit_is_black_and_white(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["PNG", "GIF"])
 def test_the_transparent_colour_of_a_palette_becomes_white(form: str) -> None:
-    picture = Image.new("P", (3, 1))
-    picture.putpalette([0, 0, 0, 200, 10, 20, 30, 40, 50])
-    picture.putdata([0, 1, 2])
-    read = read_image(_encoded(picture, form, transparency=1))
+    image = Image.new("P", (3, 1))
+    image.putpalette([0, 0, 0, 200, 10, 20, 30, 40, 50])
+    image.putdata([0, 1, 2])
+    read = read_image(_encoded(image, form, transparency=1))
     assert read.tolist() == [[[0, 0, 0], [255, 255, 255], [30, 40, 50]]]
 
 
 def test_a_palette_may_be_partly_transparent() -> None:
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([0, 100, 200, 0, 100, 200])
-    picture.putdata([0, 1])
-    read = read_image(_encoded(picture, "PNG", transparency=bytes([255, 51])))
+    image = Image.new("P", (2, 1))
+    image.putpalette([0, 100, 200, 0, 100, 200])
+    image.putdata([0, 1])
+    read = read_image(_encoded(image, "PNG", transparency=bytes([255, 51])))
     assert read.tolist() == [[[0, 100, 200], [204, 224, 244]]]
 
 
 @pytest.mark.parametrize(("mode", "key", "seen"), [("L", 7, 9), ("RGB", (7, 7, 7), (9, 9, 9))])
 def test_a_transparent_colour_becomes_white(mode: str, key: Any, seen: Any) -> None:
-    picture = Image.new(mode, (2, 1), key)
-    picture.putpixel((1, 0), seen)
-    read = read_image(_encoded(picture, "PNG", transparency=key))
+    image = Image.new(mode, (2, 1), key)
+    image.putpixel((1, 0), seen)
+    read = read_image(_encoded(image, "PNG", transparency=key))
     assert read.tolist() == [[[255] * 3, [9] * 3]]
 
 
@@ -259,18 +259,18 @@ def _files() -> dict[str, bytes]:
     """Return one small file of each format, with metadata, as cameras and scanners write them."""
     (exif := Image.Exif())[0x0112] = 6
     exif[0x010F] = "maker"
-    picture = Image.fromarray(_smooth(19, 26))
+    image = Image.fromarray(_smooth(19, 26))
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"exif": exif, "quality": 90},
         "PNG": {"exif": exif, "dpi": (72, 72)},
         "WEBP": {"exif": exif, "quality": 90},
-        "GIF": {"save_all": True, "append_images": [picture.rotate(180)], "comment": b"comment"},
+        "GIF": {"save_all": True, "append_images": [image.rotate(180)], "comment": b"comment"},
         "TIFF": {"exif": exif, "compression": "tiff_adobe_deflate"},
     }
-    files = {form: _encoded(picture, form, **options.get(form, {})) for form in FORMATS}
-    files["progressive JPEG"] = _encoded(picture, "JPEG", progressive=True)
+    files = {form: _encoded(image, form, **options.get(form, {})) for form in FORMATS}
+    files["progressive JPEG"] = _encoded(image, "JPEG", progressive=True)
     files["16-bit TIFF"] = _encoded(Image.fromarray(np.arange(99, dtype=np.uint16).reshape(9, 11)), "TIFF")
-    files["palette PNG"] = _encoded(picture.convert("P"), "PNG", transparency=bytes(range(200)))
+    files["palette PNG"] = _encoded(image.convert("P"), "PNG", transparency=bytes(range(200)))
     return files
 
 
@@ -293,7 +293,7 @@ def _mutated(data: bytes, random: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("form", FILES)
-def test_broken_bytes_give_a_picture_or_one_error(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_bytes_give_a_image_or_one_error(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)  # a header made huge costs no time
     random = np.random.default_rng(0)
     outcomes = set()
@@ -307,8 +307,8 @@ def test_broken_bytes_give_a_picture_or_one_error(form: str, monkeypatch: pytest
                 continue
         assert (read.dtype, read.ndim, read.shape[2]) == (np.uint8, 3, 3)
         assert read.size > 0
-        outcomes.add("picture")
-    assert outcomes == {"error", "picture"}
+        outcomes.add("image")
+    assert outcomes == {"error", "image"}
 
 
 @pytest.mark.parametrize("form", FILES)
@@ -319,11 +319,11 @@ def test_a_truncated_file_is_refused(tmp_path: Path, form: str) -> None:
         with _no_warnings(), pytest.raises(ImageDecodeError) as caught:
             read_image(path)
         assert caught.value.path == str(path)
-        assert str(caught.value) == f"{path}: the picture cannot be read: {caught.value.reason}"
+        assert str(caught.value) == f"{path}: the image cannot be read: {caught.value.reason}"
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"not a picture", bytes(5000)])
-def test_bytes_of_no_picture_are_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"\0", b"not an image", bytes(5000)])
+def test_bytes_of_no_image_are_refused(data: bytes) -> None:
     with pytest.raises(ImageDecodeError, match="its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"):
         read_image(data)
 
@@ -338,11 +338,11 @@ def test_random_bytes_behind_a_signature_are_refused() -> None:
 
 @pytest.mark.parametrize("read", [read_image, read_size, read_bytes])
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    with pytest.raises(ImageDecodeError, match=r"none\.png: the picture cannot be read: no such file or directory"):
+    with pytest.raises(ImageDecodeError, match=r"none\.png: the image cannot be read: no such file or directory"):
         read(tmp_path / "none.png")
 
 
-def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(ImageDecodeError, match="is a directory"):
         read_image(tmp_path)
 
@@ -386,7 +386,7 @@ def test_a_claim_of_too_many_pixels_is_refused_before_memory_is_taken(
     assert not loads
 
 
-def test_the_largest_accepted_picture_gives_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_largest_accepted_image_gives_no_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: None)
     (path := tmp_path / "large.png").write_bytes(_claims(10_000, MAX_PIXELS // 10_000))
     with _no_warnings():
@@ -409,7 +409,7 @@ def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as caught:
         read_image(np.zeros(shape, dtype=np.uint8))
     assert str(caught.value) == (
-        f"read_image: picture must be (H, W, 3), got {shape}. Give RGB pixels, or a path, or a file's bytes."
+        f"read_image: image must be (H, W, 3), got {shape}. Give RGB pixels, or a path, or a file's bytes."
     )
 
 
@@ -425,7 +425,7 @@ def test_pixels_of_another_type_are_refused(pixels: NDArray[Any], actual: str) -
     with pytest.raises(ArgumentError) as caught:
         read_image(pixels)
     assert str(caught.value) == (
-        f"read_image: picture must be uint8 with at least one pixel, got {actual}. "
+        f"read_image: image must be uint8 with at least one pixel, got {actual}. "
         "Give RGB pixels, or a path, or a file's bytes."
     )
 
@@ -454,16 +454,16 @@ def test_one_pixel_grows_to_any_size(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(resize(pixel, size), np.broadcast_to(pixel, (*size, 3)))
 
 
-def test_a_scaled_picture_of_too_many_pixels_is_refused() -> None:
+def test_a_scaled_image_of_too_many_pixels_is_refused() -> None:
     pixels = np.zeros((1, 10_000, 3), dtype=np.uint8)
     with pytest.raises(ImageDecodeError) as caught:
         resize(pixels, shorter_side_size((1, 10_000), 688))
     assert str(caught.value) == (
-        "picture of 1 x 10000 pixels: the picture cannot be read: scaled it has 688 x 6880000, more than 16,000,000"
+        "image of 1 x 10000 pixels: the image cannot be read: scaled it has 688 x 6880000, more than 16,000,000"
     )
 
 
-def test_the_largest_scaled_picture_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_largest_scaled_image_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_SCALED_PIXELS", 12)
     assert resize(_noise(2, 2), (3, 4)).shape == (3, 4, 3)
     with pytest.raises(ImageDecodeError, match="scaled it has 13 x 1, more than 12"):

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from sppnet.backbones import EfficientNetLite0
-from sppnet.encoding import Encoder, Maps, MapsEncoder
 from sppnet.errors import ArgumentError
+from sppnet.features.encoder import Encoder, MapsEncoder
+from sppnet.features.joined import JoinedEncoder
+from sppnet.features.layers import Layer, LayeredEncoder, LayeredMaps, RegionLayers
+from sppnet.features.maps import Maps
+from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.geometry import Boxes, area, nearest_scale
-from sppnet.region_layers import Layer, LayeredEncoder, LayeredMaps, RegionLayers
-from sppnet.scales import ScaledEncoder
 from sppnet.storage import TensorCache
-from sppnet.taps import JoinedEncoder
 
 LEVELS = (2, 1)
 SCALES = (96, 128, 192)
@@ -26,7 +27,7 @@ def backbone() -> EfficientNetLite0:
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (120, 171, 3)).astype(np.uint8)
 
 
@@ -51,7 +52,9 @@ def _single(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncod
 
 
 def _scaled(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
-    return ScaledEncoder([Encoder("stride16", side, cache=cache, backbone=backbone) for side in SCALES], view_side=60)
+    return MultiscaleEncoder(
+        [Encoder("stride16", side, cache=cache, backbone=backbone) for side in SCALES], view_side=60
+    )
 
 
 def _joined(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
@@ -74,10 +77,10 @@ every_kind = pytest.mark.parametrize("make", [_single, _scaled, _joined, _layere
 
 @every_kind
 def test_scores_are_those_of_the_pooled_rows(
-    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
     encoder = make(backbone, None)
-    maps: Maps = encoder(picture)
+    maps: Maps = encoder(image)
     pooled = maps.pool(regions, LEVELS)
     assert pooled.shape == (len(regions), encoder.length(LEVELS))
     assert pooled.dtype == torch.float32
@@ -92,9 +95,9 @@ def test_scores_are_those_of_the_pooled_rows(
 
 @every_kind
 def test_rows_are_the_pooled_ones_each_once(
-    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
-    maps = make(backbone, None)(picture)
+    maps = make(backbone, None)(image)
     chunks, which = maps.rows(regions, LEVELS)
     rows = torch.cat([chunk.clone() for chunk in chunks])
     assert len(rows) <= len(regions) - 9
@@ -103,34 +106,36 @@ def test_rows_are_the_pooled_ones_each_once(
 
 @every_kind
 def test_distinct_regions_stand_for_all(
-    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
-    maps = make(backbone, None)(picture)
-    once = maps.distinct(regions)
+    maps = make(backbone, None)(image)
+    once = maps.unique(regions)
     assert len(once) < len(regions)
-    np.testing.assert_array_equal(maps.distinct(once), once)
-    assert {tuple(row) for row in maps.placing.snap(regions)} >= {tuple(row) for row in maps.snap(once)}
+    np.testing.assert_array_equal(maps.unique(once), once)
+    assert {tuple(row) for row in maps.pooled_maps.align_to_cells(regions)} >= {
+        tuple(row) for row in maps.align_to_cells(once)
+    }
 
 
 @every_kind
-def test_no_regions_give_nothing(make: Make, backbone: EfficientNetLite0, picture: np.ndarray) -> None:
+def test_no_regions_give_nothing(make: Make, backbone: EfficientNetLite0, image: np.ndarray) -> None:
     encoder, none = make(backbone, None), np.zeros((0, 4))
-    maps = encoder(picture)
+    maps = encoder(image)
     length = encoder.length(LEVELS)
     assert maps.pool(none, LEVELS).shape == (0, length)
     assert maps.score(none, LEVELS, torch.zeros(3, length), torch.zeros(3)).shape == (0, 3)
-    assert maps.snap(none).shape == maps.distinct(none).shape == (0, 4)
+    assert maps.align_to_cells(none).shape == maps.unique(none).shape == (0, 4)
 
 
 @every_kind
 def test_what_is_cached_has_the_bits_of_what_is_computed(
-    make: Make, backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes, tmp_path: Path
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes, tmp_path: Path
 ) -> None:
     cache = TensorCache(tmp_path)
     encoder = make(backbone, cache)
-    assert not encoder.is_cached(picture)
-    first, again, alone = encoder(picture), encoder(picture), encoder.compute(picture)
-    assert encoder.is_cached(picture)
+    assert not encoder.is_cached(image)
+    first, again, alone = encoder(image), encoder(image), encoder.compute(image)
+    assert encoder.is_cached(image)
     for maps in (again, alone):
         assert torch.equal(maps.pool(regions, LEVELS), first.pool(regions, LEVELS))
 
@@ -139,30 +144,30 @@ def test_what_is_cached_has_the_bits_of_what_is_computed(
 
 
 def test_each_region_comes_from_the_scale_that_suits_it(
-    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
     encoder = _scaled(backbone, None)
-    maps = encoder(picture)
+    maps = encoder(image)
     chosen = nearest_scale(regions, (120, 171), SCALES, view_side=60)
     assert set(chosen) == {0, 1, 2}
-    singles = [Encoder("stride16", side, backbone=backbone)(picture).pool(regions, LEVELS) for side in SCALES]
+    singles = [Encoder("stride16", side, backbone=backbone)(image).pool(regions, LEVELS) for side in SCALES]
     expected = torch.stack([singles[scale][row] for row, scale in enumerate(chosen)])
     assert torch.equal(maps.pool(regions, LEVELS), expected)
 
 
-def test_one_scale_is_the_plain_map(backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes) -> None:
-    one = ScaledEncoder([Encoder("stride8", 96, backbone=backbone)])(picture)
-    plain = Encoder("stride8", 96, backbone=backbone)(picture)
+def test_one_scale_is_the_plain_map(backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes) -> None:
+    one = MultiscaleEncoder([Encoder("stride8", 96, backbone=backbone)])(image)
+    plain = Encoder("stride8", 96, backbone=backbone)(image)
     assert torch.equal(one.pool(regions, LEVELS), plain.pool(regions, LEVELS))
-    np.testing.assert_array_equal(one.snap(regions), plain.snap(regions))
+    np.testing.assert_array_equal(one.align_to_cells(regions), plain.align_to_cells(regions))
 
 
-def test_the_released_rules_are_used_by_name(backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes) -> None:
-    def encoder(rule: str) -> ScaledEncoder:
+def test_the_released_rules_are_used_by_name(backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes) -> None:
+    def encoder(rule: str) -> MultiscaleEncoder:
         made = [Encoder("stride16", side, backbone=backbone, rule=rule) for side in SCALES]  # type: ignore[arg-type]
-        return ScaledEncoder(made, rule=rule, view_side=60)  # type: ignore[arg-type]
+        return MultiscaleEncoder(made, rule=rule, view_side=60)  # type: ignore[arg-type]
 
-    paper, released = encoder("paper")(picture), encoder("released")(picture)
+    paper, released = encoder("paper")(image), encoder("released")(image)
     windows = [maps.maps[0].windows(regions) for maps in (paper, released)]
     # At stride 16 theirs reach further: 1.5 pixels, of which a few regions get a cell more.
     assert area(windows[1].astype(float)).mean() > area(windows[0].astype(float)).mean()
@@ -170,38 +175,36 @@ def test_the_released_rules_are_used_by_name(backbone: EfficientNetLite0, pictur
     np.testing.assert_array_equal(released.chosen(regions), expected)
     feature_map = released.maps[0]
     wide = regions[(regions[:, 2:] - regions[:, :2]).min(axis=1) > 30]
-    np.testing.assert_array_equal(feature_map.windows(feature_map.snap(wide)), feature_map.windows(wide))
+    np.testing.assert_array_equal(feature_map.windows(feature_map.align_to_cells(wide)), feature_map.windows(wide))
 
 
 def test_scaled_and_joined_encoders_are_made_again_from_their_descriptions(
-    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
     scaled, joined = _scaled(backbone, None), _joined(backbone, None)
-    for encoder, kind in ((scaled, ScaledEncoder), (joined, JoinedEncoder)):
+    for encoder, kind in ((scaled, MultiscaleEncoder), (joined, JoinedEncoder)):
         again = kind.from_description(encoder.describe())  # type: ignore[attr-defined]
         assert again.describe() == encoder.describe()
-        assert torch.equal(again(picture).pool(regions, LEVELS), encoder(picture).pool(regions, LEVELS))
+        assert torch.equal(again(image).pool(regions, LEVELS), encoder(image).pool(regions, LEVELS))
     assert scaled.scales == SCALES
 
 
 # Depths
 
 
-def test_a_joined_row_is_the_rows_of_both_maps(
-    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
-) -> None:
-    rows = _joined(backbone, None)(picture).pool(regions, LEVELS)
-    fine = Encoder("stride8", 96, backbone=backbone)(picture).pool(regions, LEVELS)
-    coarse = Encoder("stride16", 96, backbone=backbone)(picture).pool(regions, (1,))
+def test_a_joined_row_is_the_rows_of_both_maps(backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes) -> None:
+    rows = _joined(backbone, None)(image).pool(regions, LEVELS)
+    fine = Encoder("stride8", 96, backbone=backbone)(image).pool(regions, LEVELS)
+    coarse = Encoder("stride16", 96, backbone=backbone)(image).pool(regions, (1,))
     assert torch.equal(rows, torch.cat([fine, coarse], dim=1))
 
 
 def test_joined_maps_share_their_cache_with_single_ones(
-    backbone: EfficientNetLite0, picture: np.ndarray, tmp_path: Path
+    backbone: EfficientNetLite0, image: np.ndarray, tmp_path: Path
 ) -> None:
     cache = TensorCache(tmp_path)
-    _joined(backbone, cache)(picture)
-    assert Encoder("stride16", 96, cache=cache, backbone=backbone).is_cached(picture)
+    _joined(backbone, cache)(image)
+    assert Encoder("stride16", 96, cache=cache, backbone=backbone).is_cached(image)
 
 
 # Layers
@@ -244,7 +247,7 @@ def test_layers_come_back_from_their_tensors() -> None:
 
 
 def test_regions_of_one_window_go_through_the_layers_once(
-    backbone: EfficientNetLite0, picture: np.ndarray, regions: Boxes
+    backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
 ) -> None:
     below = _single(backbone, None)
     seen = []
@@ -254,16 +257,18 @@ def test_regions_of_one_window_go_through_the_layers_once(
             seen.append(len(rows))
             return super().__call__(rows)
 
-    maps = LayeredMaps(below(picture), Counting(_layers(below.length(LEVELS)).layers))
+    maps = LayeredMaps(below(image), Counting(_layers(below.length(LEVELS)).layers))
     maps.score(np.repeat(regions, 3, axis=0), LEVELS, torch.zeros(1, 12), torch.zeros(1))
-    assert sum(seen) == len(maps.distinct(regions))
+    assert sum(seen) == len(maps.unique(regions))
 
 
 def test_messages(backbone: EfficientNetLite0) -> None:
-    encoders = [Encoder(tap, 96, backbone=backbone) for tap in ("stride8", "stride16")]
-    with pytest.raises(ArgumentError, match=r"ScaledEncoder: encoders must be of one network and tap, got 2 different"):
-        ScaledEncoder(encoders)
-    with pytest.raises(ArgumentError, match=r"JoinedEncoder: taps must be different names, got \['head', 'head'\]\."):
+    encoders = [Encoder(layer, 96, backbone=backbone) for layer in ("stride8", "stride16")]
+    with pytest.raises(
+        ArgumentError, match=r"MultiscaleEncoder: encoders must be of one network and layer, got 2 different"
+    ):
+        MultiscaleEncoder(encoders)
+    with pytest.raises(ArgumentError, match=r"JoinedEncoder: layers must be different names, got \['head', 'head'\]\."):
         JoinedEncoder(("head", "head"), 96)
     with pytest.raises(ArgumentError, match=r"RegionLayers\.first: count must be from 1 to 2, got 3\. Choose 1 to 2"):
         _layers(4).first(3)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sppnet import matlab
 from sppnet.errors import CorruptFileError, DataError
-from sppnet.matlab import read_cells
-from sppnet.proposals import FileProposals, read_regions
+from sppnet.proposals import matlab
+from sppnet.proposals.files import FileProposals, read_regions
+from sppnet.proposals.matlab import read_cells
 
 savemat = pytest.importorskip("scipy.io").savemat  # it comes with scikit-learn
 NAMES = ("boxes", "images")
@@ -106,7 +106,7 @@ def test_regions_of_the_authors_files(tmp_path: Path) -> None:
 
 def test_regions_that_are_none_are_refused(tmp_path: Path) -> None:
     upside_down = _cells(np.array([[40.0, 1, 2, 30]]), np.zeros((0, 4)))
-    with pytest.raises(DataError, match=r"\[0\.0, 39\.0, 30\.0, 2\.0\], of the picture '000005', is no box"):
+    with pytest.raises(DataError, match=r"\[0\.0, 39\.0, 30\.0, 2\.0\], of the image '000005', is no box"):
         read_regions(_written(tmp_path / "a.mat", boxes=upside_down))
     with pytest.raises(DataError, match=r"holds 2 names for 1 lists of boxes\. Save one list a name\."):
         read_regions(_written(tmp_path / "a.mat", boxes=_cells(np.zeros((1, 4)))))

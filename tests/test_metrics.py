@@ -18,17 +18,9 @@ from sklearn.metrics import (
 )
 
 from sppnet.errors import ArgumentError, ShapeError
-from sppnet.metrics import (
-    DetectionReport,
-    average_precision,
-    confusion,
-    detection_report,
-    judge,
-    match,
-    match_ilsvrc,
-    mean_class_accuracy,
-    top_k_error,
-)
+from sppnet.evaluation.classes import confusion, mean_class_accuracy, top_k_error
+from sppnet.evaluation.matching import judge, match, match_ilsvrc
+from sppnet.evaluation.precision import DetectionReport, average_precision, detection_report
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Truth:
 
 
 def found(*rows: tuple[list[float], int, float]) -> Found:
-    """Make what was found in a picture from (box, label, score) rows."""
+    """Make what was found in an image from (box, label, score) rows."""
     return Found(
         np.array([row[0] for row in rows], dtype=np.float64).reshape(-1, 4),
         np.array([row[1] for row in rows], dtype=np.int64),
@@ -56,7 +48,7 @@ def found(*rows: tuple[list[float], int, float]) -> Found:
 
 
 def truth(*rows: tuple[list[float], int], difficult: tuple[int, ...] = (), crowd: tuple[int, ...] = ()) -> Truth:
-    """Make what a picture shows from (box, label) rows and the numbers of the difficult and the crowds."""
+    """Make what an image shows from (box, label) rows and the numbers of the difficult and the crowds."""
     return Truth(
         np.array([row[0] for row in rows], dtype=np.float64).reshape(-1, 4),
         np.array([row[1] for row in rows], dtype=np.int64),
@@ -96,16 +88,16 @@ def test_match_ignores_every_detection_of_an_ignored_object():
 
 def test_match_never_falls_back_to_the_second_best_object():
     # Both detections overlap both objects by more than 0.5, and the first object most.
-    truths = boxes([0, 0, 10, 10], [0, 0, 10, 14])
-    assert match(boxes([0, 0, 10, 10], [0, 0, 10, 11]), truths, ignored=none_of(2), iou=0.5).tolist() == [
+    ground_truth = boxes([0, 0, 10, 10], [0, 0, 10, 14])
+    assert match(boxes([0, 0, 10, 10], [0, 0, 10, 11]), ground_truth, ignored=none_of(2), iou=0.5).tolist() == [
         1,
         0,
     ]
 
 
 def test_match_takes_the_ignored_object_when_it_overlaps_most():
-    truths, ignored = boxes([0, 0, 10, 14], [0, 0, 10, 10]), np.array([False, True])
-    assert match(boxes([0, 0, 10, 11]), truths, ignored=ignored, iou=0.5).tolist() == [-1]
+    ground_truth, ignored = boxes([0, 0, 10, 14], [0, 0, 10, 10]), np.array([False, True])
+    assert match(boxes([0, 0, 10, 11]), ground_truth, ignored=ignored, iou=0.5).tolist() == [-1]
 
 
 @pytest.mark.parametrize(("iou", "verdict"), [(0.6, 1), (0.61, 0)])
@@ -113,9 +105,9 @@ def test_match_reaches_the_threshold_with_equality(iou: float, verdict: int):
     assert match(boxes(OFF_A), boxes(A), ignored=none_of(1), iou=iou).tolist() == [verdict]
 
 
-@pytest.mark.parametrize(("detections", "truths"), [(0, 0), (0, 2), (2, 0)])
-def test_match_without_detections_or_objects(detections: int, truths: int):
-    verdicts = match(boxes(*[A] * detections), boxes(*[A] * truths), ignored=none_of(truths), iou=0.5)
+@pytest.mark.parametrize(("detections", "ground_truth"), [(0, 0), (0, 2), (2, 0)])
+def test_match_without_detections_or_objects(detections: int, ground_truth: int):
+    verdicts = match(boxes(*[A] * detections), boxes(*[A] * ground_truth), ignored=none_of(ground_truth), iou=0.5)
     assert verdicts.tolist() == [0] * detections
 
 
@@ -277,7 +269,7 @@ def test_report_keeps_classes_apart():
     assert report.average_precision.tolist() == [0, 0]
 
 
-def test_report_ranks_equal_scores_in_the_order_of_pictures():
+def test_report_ranks_equal_scores_in_the_order_of_images():
     answers, samples = [found((A, 0, 1.0)), found((A, 0, 1.0))], [truth((A, 0)), truth()]
     assert detection_report(answers, samples, ["cat"]).mean == 1
     assert detection_report(answers[::-1], samples[::-1], ["cat"]).mean == 0.5
@@ -285,7 +277,7 @@ def test_report_ranks_equal_scores_in_the_order_of_pictures():
 
 def test_report_refuses_what_cannot_be():
     one, sample = found((A, 0, 1.0)), truth((A, 0))
-    with pytest.raises(ArgumentError, match=r"found must be one for each of the 1 pictures, got 2\. Detect in every"):
+    with pytest.raises(ArgumentError, match=r"found must be one for each of the 1 images, got 2\. Detect in every"):
         detection_report([one, one], [sample], ["cat"])
     with pytest.raises(ArgumentError, match=r"found must be indices of 1 classes, got \[3\]\. Number the classes"):
         detection_report([found((A, 3, 1.0))], [sample], ["cat"])
@@ -295,11 +287,11 @@ def test_report_refuses_what_cannot_be():
         detection_report([one], [sample], ["cat"], iou=0)
 
 
-def noisy_pictures(seed: int, *, pictures: int, classes: int) -> tuple[list[Found], list[Truth]]:
-    """Make pictures of overlapping objects and detections that shift, repeat, miss and mistake them."""
+def noisy_images(seed: int, *, images: int, classes: int) -> tuple[list[Found], list[Truth]]:
+    """Make images of overlapping objects and detections that shift, repeat, miss and mistake them."""
     random = np.random.default_rng(seed)
     answers, samples = [], []
-    for _ in range(pictures):
+    for _ in range(images):
         count = int(random.integers(0, 8))
         corners = random.uniform(0, 80, (count, 2))
         objects = np.concatenate([corners, corners + random.uniform(10, 50, (count, 2))], axis=1)
@@ -356,7 +348,7 @@ def devkit(answers: list[Found], samples: list[Truth], label: int, iou: float) -
 @pytest.mark.parametrize("iou", [0.3, 0.5, 0.75])
 @pytest.mark.parametrize("seed", range(3))
 def test_report_agrees_with_the_development_kit(seed: int, iou: float):
-    answers, samples = noisy_pictures(seed, pictures=60, classes=3)
+    answers, samples = noisy_images(seed, images=60, classes=3)
     classes = ["cat", "dog", "cow"]
     area = detection_report(answers, samples, classes, iou=iou)
     eleven = detection_report(answers, samples, classes, iou=iou, rule="eleven")
@@ -365,8 +357,8 @@ def test_report_agrees_with_the_development_kit(seed: int, iou: float):
     np.testing.assert_allclose(eleven.average_precision, [pair[1] for pair in expected], rtol=1e-12)
 
 
-def test_report_does_not_depend_on_the_order_of_pictures():
-    answers, samples = noisy_pictures(7, pictures=40, classes=2)
+def test_report_does_not_depend_on_the_order_of_images():
+    answers, samples = noisy_images(7, images=40, classes=2)
     order = np.random.default_rng(8).permutation(40)
     first = detection_report(answers, samples, ["cat", "dog"])
     second = detection_report([answers[i] for i in order], [samples[i] for i in order], ["cat", "dog"])
@@ -416,7 +408,7 @@ def test_mean_class_accuracy_agrees_with_sklearn():
     assert mean_class_accuracy(PREDICTED, LABELS, classes=7) == pytest.approx(expected)
 
 
-def test_mean_class_accuracy_leaves_out_classes_without_pictures():
+def test_mean_class_accuracy_leaves_out_classes_without_images():
     # Class 0: 1 of 2; class 1: 1 of 1; class 2 has none, and is wrongly named once.
     assert mean_class_accuracy(np.array([0, 2, 1]), np.array([0, 0, 1]), classes=3) == 0.75
     none = np.zeros(0, dtype=np.int64)
@@ -439,7 +431,7 @@ def test_ties_and_nan_count_against_the_answer():
     assert top_k_error(np.array([[np.nan, 1.0, 0.0]]), labels, k=3) == 0
 
 
-def test_top_k_error_without_pictures_is_nan():
+def test_top_k_error_without_images_is_nan():
     assert np.isnan(top_k_error(np.zeros((0, 5)), np.zeros(0, dtype=np.int64), k=5))
 
 

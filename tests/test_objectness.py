@@ -11,19 +11,15 @@ from typer.testing import CliRunner
 
 from sppnet import cli
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detector, labelled
+from sppnet.detection.detector import Detector, labelled
+from sppnet.detection.fine_tuning import fresh_layers
 from sppnet.errors import ArgumentError, CorruptFileError
-from sppnet.fine_tuning import fresh_layers
+from sppnet.features.layers import LayeredEncoder
 from sppnet.geometry import iou
 from sppnet.images import read_image
-from sppnet.objectness import (
-    LearntProposals,
-    described_proposals,
-    learn_proposals,
-    proposals_from_description,
-)
-from sppnet.proposals import GridProposals, reached
-from sppnet.region_layers import LayeredEncoder
+from sppnet.proposals.grid import GridProposals
+from sppnet.proposals.learnt import LearntProposals, described_proposals, learn_proposals, proposals_from_description
+from sppnet.proposals.protocol import covered
 from sppnet.storage import TensorCache
 
 
@@ -53,16 +49,16 @@ def test_few_of_its_regions_reach_every_object(learnt: LearntProposals, val: Det
     few = dataclasses.replace(learnt, limit=50)
     for sample in val.samples:
         feature_map = learnt.encoder(sample.path)
-        best, grid = few.regions(feature_map), feature_map.distinct(learnt.grid.regions(feature_map.size))
+        best, grid = few.regions(feature_map), feature_map.unique(learnt.grid.regions(feature_map.size))
         assert len(best) == 50 < len(grid) / 10
-        assert reached(best, sample.boxes, threshold=0.5).all()
+        assert covered(best, sample.boxes, threshold=0.5).all()
         evenly = grid[np.linspace(0, len(grid) - 1, 50).round().astype(int)]
         assert iou(best, sample.boxes).max(axis=1).mean() > 2 * iou(evenly, sample.boxes).max(axis=1).mean()
 
 
 def test_its_regions_are_the_grids_by_falling_score(learnt: LearntProposals, val: DetectionData) -> None:
     feature_map = learnt.encoder(val.samples[0].path)
-    grid = feature_map.distinct(learnt.grid.regions(feature_map.size))
+    grid = feature_map.unique(learnt.grid.regions(feature_map.size))
     everything = dataclasses.replace(learnt, limit=len(grid)).regions(feature_map)
     scores = feature_map.pool(everything, learnt.levels) @ learnt.weights[0] + learnt.bias  # the readable way
     assert (np.diff(scores.numpy()) <= 1e-4).all()
@@ -74,7 +70,7 @@ def test_its_regions_are_the_grids_by_falling_score(learnt: LearntProposals, val
 def test_the_score_follows_the_overlap(learnt: LearntProposals, val: DetectionData) -> None:
     sample = val.samples[1]
     feature_map = learnt.encoder(sample.path)
-    grid = feature_map.distinct(learnt.grid.regions(feature_map.size))
+    grid = feature_map.unique(learnt.grid.regions(feature_map.size))
     scores = feature_map.score(grid, learnt.levels, learnt.weights, learnt.bias)[:, 0].numpy()
     overlap = iou(grid, sample.boxes).max(axis=1)
     assert (
@@ -82,7 +78,7 @@ def test_the_score_follows_the_overlap(learnt: LearntProposals, val: DetectionDa
     )
 
 
-def test_a_picture_that_is_not_encoded_gives_the_same_regions(learnt: LearntProposals, val: DetectionData) -> None:
+def test_a_image_that_is_not_encoded_gives_the_same_regions(learnt: LearntProposals, val: DetectionData) -> None:
     path = val.samples[0].path
     np.testing.assert_array_equal(learnt(read_image(path), path.name), learnt.regions(learnt.encoder(path)))
 
@@ -115,12 +111,12 @@ def test_ignored_objects_teach_nothing(untrained: Detector, learnt: LearntPropos
     maps = learnt.encoder(sample.path)
     scores = []
     for each in (hidden, alone):
-        pictures = [labelled(one, learnt.encoder, learnt.grid) for one in (*train.samples[1:], each)]
-        taught = learn_proposals(pictures, learnt.encoder, learnt.grid)
+        images = [labelled(one, learnt.encoder, learnt.grid) for one in (*train.samples[1:], each)]
+        taught = learn_proposals(images, learnt.encoder, learnt.grid)
         scores.append(float(maps.score(sample.boxes[:1], taught.levels, taught.weights, taught.bias)))
     assert scores[0] > scores[1]  # as background it would be pushed down
     every = dataclasses.replace(sample, difficult=np.array([True, True]))
-    with pytest.raises(ArgumentError, match=r"learn_proposals: pictures must be with an object, got none\. Label an"):
+    with pytest.raises(ArgumentError, match=r"learn_proposals: images must be with an object, got none\. Label an"):
         learn_proposals([labelled(every, learnt.encoder, learnt.grid)], learnt.encoder, learnt.grid)
 
 
@@ -137,8 +133,8 @@ def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["classes"] == ["disc", "square"]
     loaded = Detector.load(tmp_path / "model")
-    picture = shapes / "JPEGImages" / "11.png"
-    assert 0 < len(loaded.propose(picture, loaded.encode(picture))) <= 2000
+    image = shapes / "JPEGImages" / "11.png"
+    assert 0 < len(loaded.propose(image, loaded.encode(image))) <= 2000
 
 
 def test_those_of_another_encoder_are_refused(learnt: LearntProposals, train: DetectionData) -> None:
@@ -147,10 +143,10 @@ def test_those_of_another_encoder_are_refused(learnt: LearntProposals, train: De
     layered = LayeredEncoder(learnt.encoder, fresh_layers(learnt.encoder.length((2, 1))))
     assert Detector.on(layered, levels=(2, 1), proposals=learnt).prepared(train) == (layered, learnt)
     expected = (
-        r"Detector: proposals must be learnt on the detector's encoder, got some of other taps, .* Give proposals="
+        r"Detector: proposals must be learnt on the detector's encoder, got some of other layers, .* Give proposals="
     )
     with pytest.raises(ArgumentError, match=expected):
-        Detector(taps=("stride8",), proposals=learnt).fit(train)
+        Detector(layers=("stride8",), proposals=learnt).fit(train)
 
 
 def test_messages(learnt: LearntProposals) -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sppnet.errors import ArgumentError, MissingExtraError, ShapeError
-from sppnet.metrics import DetectionReport, Judged, detection_report, judge
-from sppnet.plotting import _drawn, plot_precision_recall
+from sppnet.evaluation.matching import Judged, judge
+from sppnet.evaluation.plotting import _drawn, plot_precision_recall
+from sppnet.evaluation.precision import DetectionReport, detection_report
 
 CLASSES = ("_cell", "a & <b>", "$5 or $6", "never shown", "never found")
 
@@ -25,7 +26,7 @@ class Shown(NamedTuple):
     crowd: NDArray[np.bool_]
 
 
-class Found(NamedTuple):
+class ImageDetections(NamedTuple):
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Judged, DetectionReport]:
-    """Judge detections of three classes, one that no picture shows, and none of a last."""
+    """Judge detections of three classes, one that no image shows, and none of a last."""
     rng = np.random.default_rng(0)
     shown, found = [], []
     for _ in range(30):
@@ -42,7 +43,7 @@ def judged() -> tuple[Judged, DetectionReport]:
         labels = np.append(rng.integers(3, size=5), [3, 4])
         shown.append(Shown(boxes[[0, 1, 2, 6]], labels[[0, 1, 2, 6]], rng.random(4) < 0.2, np.zeros(4, np.bool_)))
         moved = boxes[:6] + rng.normal(0, 4, (6, 4))
-        found.append(Found(moved, labels[:6], rng.normal(np.array([1, 1, 1, 0, 0, 0]))))
+        found.append(ImageDetections(moved, labels[:6], rng.normal(np.array([1, 1, 1, 0, 0, 0]))))
     return judge(found, shown, CLASSES), detection_report(found, shown, CLASSES)
 
 
@@ -67,7 +68,7 @@ def test_a_class_without_objects_or_detections_has_an_empty_curve(judged: tuple[
 
 def test_the_curves_drawn_are_those_of_the_metrics(judged: tuple[Judged, DetectionReport]) -> None:
     (axes,) = _drawn(*judged).axes
-    assert len(axes.lines) == 4  # none for the class that no picture shows
+    assert len(axes.lines) == 4  # none for the class that no image shows
     for label, line in zip((0, 1, 2, 4), axes.lines, strict=True):
         recall, precision = judged[0].curve(label)
         drawn = np.asarray(line.get_xydata())
@@ -90,8 +91,8 @@ def test_the_same_curves_give_the_same_file(judged: tuple[Judged, DetectionRepor
     values = judged[1].average_precision
     assert {f"{values[place]:.1%} {name}" for place, name in enumerate(CLASSES) if place != 3} <= words
     assert f"IoU 0.5, mean average precision {judged[1].mean:.1%}" in words
-    with Image.open(tmp_path / "a" / "curves.png") as picture:
-        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 4
+    with Image.open(tmp_path / "a" / "curves.png") as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 4
 
 
 def test_nothing_to_draw_is_drawn_all_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Regions that miss nothing, lie inside the picture, and come in the same order each time."""
+"""Regions that miss nothing, lie inside the image, and come in the same order each time."""
 
 import json
 import sys
@@ -14,23 +14,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
+from sppnet.proposals.proposals import Boxes
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
 from sppnet.geometry import area, iou
-from sppnet.proposals import (
-    ASPECT_STEP,
-    SIZE_STEP,
-    Boxes,
-    EdgeBoxes,
-    FileProposals,
-    GridProposals,
-    SelectiveSearch,
-    edge_map,
-    fitting_shapes,
-    from_description,
-    reached,
-    read_regions,
-)
+from sppnet.proposals.described import from_description
+from sppnet.proposals.files import FileProposals, read_regions
+from sppnet.proposals.grid import ASPECT_STEP, SIZE_STEP, GridProposals, fitting_shapes
+from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch, edge_map
+from sppnet.proposals.protocol import covered
 
 Size = tuple[int, int]
 
@@ -38,7 +30,7 @@ SHORT_SIDE = 100
 SIDES = st.floats(0.1 * SHORT_SIDE, 2 * SHORT_SIDE)
 SHAPES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=2).map(tuple)
 SHARES = st.floats(0, 1)
-HEADER = "picture,left,top,right,bottom\n"
+HEADER = "image,left,top,right,bottom\n"
 
 
 @st.composite
@@ -47,7 +39,7 @@ def _sizes(draw: st.DrawFn) -> Size:
     return draw(st.sampled_from([(short, round(short * aspect)), (round(short * aspect), short)]))
 
 
-def _picture(size: Size) -> NDArray[np.uint8]:
+def _image(size: Size) -> NDArray[np.uint8]:
     return np.zeros((*size, 3), dtype=np.uint8)
 
 
@@ -79,7 +71,7 @@ def test_the_grid_misses_no_box_within_half_a_step_of_a_shape(
     assume(tall <= size[0] and wide <= size[1])
     top, left = place[0] * (size[0] - tall), place[1] * (size[1] - wide)
     truth = np.array([[left, top, left + wide, top + tall]])
-    assert reached(GridProposals(shapes, SHORT_SIDE).regions(size), truth, threshold=0.5).all()
+    assert covered(GridProposals(shapes, SHORT_SIDE).regions(size), truth, threshold=0.5).all()
 
 
 @settings(max_examples=100, deadline=None)
@@ -91,17 +83,17 @@ def test_the_grid_of_fitting_shapes_reaches_the_box_that_they_were_chosen_for(
     top, left = place * (size - lengths)
     truth = np.array([[left, top, left + lengths[1], top + lengths[0]]])
     grid = GridProposals(fitting_shapes(truth, np.array([0])), min(size))
-    assert reached(grid.regions(size), truth, threshold=0.5).all()
+    assert covered(grid.regions(size), truth, threshold=0.5).all()
 
 
 @settings(max_examples=200, deadline=None)
 @given(shapes=SHAPES, size=_sizes())
-def test_regions_of_the_grid_lie_inside_the_picture(shapes: tuple[tuple[float, float], ...], size: Size) -> None:
+def test_regions_of_the_grid_lie_inside_the_image(shapes: tuple[tuple[float, float], ...], size: Size) -> None:
     grid = GridProposals(shapes, SHORT_SIDE)
     regions = grid.regions(size)
     assert (regions.dtype, regions.shape[1]) == (np.float64, 4)
     _assert_inside(regions, size)
-    np.testing.assert_array_equal(grid(_picture(size), "any"), regions)
+    np.testing.assert_array_equal(grid(_image(size), "any"), regions)
 
 
 def test_regions_come_shape_by_shape_and_row_by_row() -> None:
@@ -115,7 +107,7 @@ def test_regions_come_shape_by_shape_and_row_by_row() -> None:
     np.testing.assert_array_equal(regions[15:], second)
 
 
-def test_regions_grow_with_the_picture() -> None:
+def test_regions_grow_with_the_image() -> None:
     grid = GridProposals(((40, 30), (90, 20)), short_side=100)
     np.testing.assert_allclose(grid.regions((300, 420)), 3 * grid.regions((100, 140)), rtol=1e-12)
 
@@ -125,13 +117,13 @@ def test_a_finer_step_gives_more_regions() -> None:
     assert (coarse, fine) == (6**2, 18**2)  # 84 pixels in steps of at most 20 and 5
 
 
-def test_a_region_larger_than_the_picture_becomes_the_picture() -> None:
+def test_a_region_larger_than_the_image_becomes_the_image() -> None:
     regions = GridProposals(((1000, 1000),), short_side=100).regions((100, 130))
     np.testing.assert_array_equal(regions, [[0, 0, 130, 100]])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
-def test_the_smallest_pictures_have_regions(size: Size) -> None:
+def test_the_smallest_images_have_regions(size: Size) -> None:
     regions = GridProposals(((100, 100), (20, 60)), short_side=100).regions(size)
     assert len(regions) > 0
     _assert_inside(regions, size)
@@ -227,9 +219,9 @@ def test_an_unknown_method_is_refused(description: dict[str, Any]) -> None:
 
 
 def test_selective_search_gives_the_same_regions_by_area() -> None:
-    picture = data.astronaut()[:110, 160:290]
-    regions = SelectiveSearch()(picture, "astronaut")
-    np.testing.assert_array_equal(SelectiveSearch()(picture, "again"), regions)
+    image = data.astronaut()[:110, 160:290]
+    regions = SelectiveSearch()(image, "astronaut")
+    np.testing.assert_array_equal(SelectiveSearch()(image, "again"), regions)
     assert (regions.dtype, regions.ndim) == (np.float64, 2)
     assert len(regions) > 50
     assert len(np.unique(regions, axis=0)) == len(regions)
@@ -238,17 +230,17 @@ def test_selective_search_gives_the_same_regions_by_area() -> None:
 
 
 def test_selective_search_is_opencvs_in_the_right_order_of_colours() -> None:
-    picture = data.astronaut()[:60, 180:250]
+    image = data.astronaut()[:60, 180:250]
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     search.switchToSelectiveSearchFast()
     expected = {(x, y, x + width, y + height) for x, y, width, height in search.process().tolist()}
-    assert {tuple(box) for box in SelectiveSearch()(picture, "").astype(int).tolist()} == expected
+    assert {tuple(box) for box in SelectiveSearch()(image, "").astype(int).tolist()} == expected
 
 
 def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:
-    picture = np.stack([data.coins()[:100, :120]] * 3, axis=2)
-    every, some = (SelectiveSearch(limit=limit)(picture, "coins") for limit in (10_000, 12))
+    image = np.stack([data.coins()[:100, :120]] * 3, axis=2)
+    every, some = (SelectiveSearch(limit=limit)(image, "coins") for limit in (10_000, 12))
     places = np.flatnonzero((every[:, None] == some[None]).all(axis=2).any(axis=1))
     assert len(some) == len(places) == 12
     assert (places[0], places[-1]) == (0, len(every) - 1)
@@ -256,26 +248,26 @@ def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:
 
 
 def test_the_slower_mode_finds_more() -> None:
-    picture = data.astronaut()[:60, 180:250]
-    assert len(SelectiveSearch(quality=True)(picture, "")) > len(SelectiveSearch()(picture, ""))
+    image = data.astronaut()[:60, 180:250]
+    assert len(SelectiveSearch(quality=True)(image, "")) > len(SelectiveSearch()(image, ""))
 
 
 def test_selective_search_sees_an_object_in_its_place() -> None:
-    picture = np.full((80, 120, 3), 30, dtype=np.uint8)
-    picture[20:50, 60:110] = [200, 40, 40]
-    assert reached(SelectiveSearch()(picture, ""), np.array([[60.0, 20, 110, 50]]), threshold=0.8).all()
+    image = np.full((80, 120, 3), 30, dtype=np.uint8)
+    image[20:50, 60:110] = [200, 40, 40]
+    assert covered(SelectiveSearch()(image, ""), np.array([[60.0, 20, 110, 50]]), threshold=0.8).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (2, 2)])
-def test_selective_search_takes_the_smallest_pictures(size: Size) -> None:
-    _assert_inside(SelectiveSearch()(_picture(size), ""), size)
+def test_selective_search_takes_the_smallest_images(size: Size) -> None:
+    _assert_inside(SelectiveSearch()(_image(size), ""), size)
 
 
 @pytest.mark.parametrize("module", [None, ModuleType("cv2")], ids=["no OpenCV", "OpenCV without contributed modules"])
 def test_what_selective_search_needs_is_named(module: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", module)
     with pytest.raises(MissingExtraError, match=r"pip install 'sppnet\[proposals\]'"):
-        SelectiveSearch()(_picture((20, 20)), "")
+        SelectiveSearch()(_image((20, 20)), "")
 
 
 # Files
@@ -287,7 +279,7 @@ def _written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_a_file_gives_the_regions_of_each_picture_in_its_order(tmp_path: Path) -> None:
+def test_a_file_gives_the_regions_of_each_image_in_its_order(tmp_path: Path) -> None:
     lines = ["b.png,5,6,7,8", "a.png,0,0,2.5,1e2", "b.png,1,2,3,4", '"c, d.png",-1,0,1,1']
     regions = read_regions(_written(tmp_path, HEADER + "\n".join(lines)))
     assert {name: boxes.tolist() for name, boxes in regions.items()} == {
@@ -302,7 +294,7 @@ def test_a_file_gives_the_regions_of_each_picture_in_its_order(tmp_path: Path) -
     [
         b"\xef\xbb\xbf" + HEADER.encode() + b"a,1,2,3,4\n",
         HEADER.replace("\n", "\r\n") + "a,1,2,3,4\r\n\r\n",
-        "bottom,note,right,picture,top,left\n4,good,3,a,2,1",
+        "bottom,note,right,image,top,left\n4,good,3,a,2,1",
     ],
     ids=["byte order mark", "Windows lines and an empty one", "other order"],
 )
@@ -331,8 +323,8 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     assert str(caught.value) == f"{path}:4: {complaint}"
 
 
-def test_a_line_without_a_picture_is_named(tmp_path: Path) -> None:
-    path = _written(tmp_path, "left,top,right,bottom,picture\n1,2,3,4,a\n1,2,3,4\n")
+def test_a_line_without_a_image_is_named(tmp_path: Path) -> None:
+    path = _written(tmp_path, "left,top,right,bottom,image\n1,2,3,4,a\n1,2,3,4\n")
     with pytest.raises(DataError, match=r"regions\.csv:3: "):
         read_regions(path)
 
@@ -340,9 +332,9 @@ def test_a_line_without_a_picture_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "missing"),
     [
-        ("picture,left,top,right\n", "bottom"),
-        ("picture;left;top;right;bottom\n", "bottom, left, picture, right, top"),
-        ("", "bottom, left, picture, right, top"),
+        ("image,left,top,right\n", "bottom"),
+        ("image;left;top;right;bottom\n", "bottom, left, image, right, top"),
+        ("", "bottom, left, image, right, top"),
     ],
 )
 def test_missing_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
@@ -365,23 +357,23 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
             read_regions(path)
 
 
-def test_regions_of_a_file_are_clipped_to_the_picture(tmp_path: Path) -> None:
+def test_regions_of_a_file_are_clipped_to_the_image(tmp_path: Path) -> None:
     method = FileProposals(_written(tmp_path, HEADER + "a.png,-5,2,30,8\na.png,1,1,2,99\n"))
-    assert method(_picture((10, 20)), "a.png").tolist() == [[0, 2, 20, 8], [1, 1, 2, 10]]
-    assert method(_picture((4, 6)), "a.png").tolist() == [[0, 2, 6, 4], [1, 1, 2, 4]]
+    assert method(_image((10, 20)), "a.png").tolist() == [[0, 2, 20, 8], [1, 1, 2, 10]]
+    assert method(_image((4, 6)), "a.png").tolist() == [[0, 2, 6, 4], [1, 1, 2, 4]]
 
 
-def test_a_picture_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+def test_a_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     method = FileProposals(_written(tmp_path, HEADER + "a.png,1,2,3,4\n"))
     with pytest.raises(DataError) as caught:
-        method(_picture((9, 9)), "b.png")
-    assert str(caught.value) == (f"{method.path}: holds no regions for the picture 'b.png'. Add rows for it.")
+        method(_image((9, 9)), "b.png")
+    assert str(caught.value) == (f"{method.path}: holds no regions for the image 'b.png'. Add rows for it.")
 
 
 def test_a_method_of_a_file_reads_it_when_it_is_used(tmp_path: Path) -> None:
     method = FileProposals(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"none\.csv"):
-        method(_picture((9, 9)), "a.png")
+        method(_image((9, 9)), "a.png")
 
 
 # Recall
@@ -389,16 +381,16 @@ def test_a_method_of_a_file_reads_it_when_it_is_used(tmp_path: Path) -> None:
 
 def test_a_box_is_reached_when_some_region_overlaps_it_enough() -> None:
     regions = np.array([[0.0, 0, 10, 10], [20, 20, 30, 30]])
-    truths = np.array([[0.0, 0, 10, 5], [20, 20, 30, 30], [50, 50, 60, 60]])
-    assert reached(regions, truths, threshold=0.5).tolist() == [True, True, False]
-    assert reached(regions, truths, threshold=0.51).tolist() == [False, True, False]
-    assert reached(regions[:0], truths, threshold=0.5).tolist() == [False, False, False]
-    assert reached(regions, truths[:0], threshold=0.5).shape == (0,)
+    ground_truth = np.array([[0.0, 0, 10, 5], [20, 20, 30, 30], [50, 50, 60, 60]])
+    assert covered(regions, ground_truth, threshold=0.5).tolist() == [True, True, False]
+    assert covered(regions, ground_truth, threshold=0.51).tolist() == [False, True, False]
+    assert covered(regions[:0], ground_truth, threshold=0.5).tolist() == [False, False, False]
+    assert covered(regions, ground_truth[:0], threshold=0.5).shape == (0,)
 
 
 def test_truths_of_another_shape_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"reached: truths must be \(N, 4\), got \(4,\)\. Give one row a box"):
-        reached(np.zeros((1, 4)), np.zeros(4), threshold=0.5)
+    with pytest.raises(ShapeError, match=r"reached: ground_truth must be \(N, 4\), got \(4,\)\. Give one row a box"):
+        covered(np.zeros((1, 4)), np.zeros(4), threshold=0.5)
 
 
 def test_regions_are_read_from_coco_results(tmp_path: Path) -> None:
@@ -416,14 +408,14 @@ def test_regions_are_read_from_coco_results(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must be COCO results: KeyError\('annotations'\)\. Give each an image_id"):
         FileProposals(path).of("a.png", (50, 50))
     path.write_text(json.dumps([rows[0] | {"bbox": [1, 2, 0, 4]}]))
-    with pytest.raises(DataError, match=r"of the picture '139', is no box\. Write left < right and top < bottom\."):
+    with pytest.raises(DataError, match=r"of the image '139', is no box\. Write left < right and top < bottom\."):
         FileProposals(path).of("139", (50, 50))
 
 
 def _disc(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    picture = Image.new("RGB", size[::-1], (90, 120, 90))
-    ImageDraw.Draw(picture).ellipse(box, fill=(200, 60, 60))
-    return np.asarray(picture)
+    image = Image.new("RGB", size[::-1], (90, 120, 90))
+    ImageDraw.Draw(image).ellipse(box, fill=(200, 60, 60))
+    return np.asarray(image)
 
 
 def test_edges_lie_on_the_crest_and_face_outwards() -> None:
@@ -438,14 +430,14 @@ def test_edges_lie_on_the_crest_and_face_outwards() -> None:
 
 
 def test_edge_boxes_find_an_object_first_and_always_the_same() -> None:
-    picture = _disc((100, 120), (30, 20, 80, 70))
-    found = EdgeBoxes(limit=50)(picture, "")
+    image = _disc((100, 120), (30, 20, 80, 70))
+    found = EdgeBoxes(limit=50)(image, "")
     assert 0 < len(found) <= 50
     assert iou(found[:5], np.array([[30.0, 20, 81, 71]])).max() > 0.8
-    np.testing.assert_array_equal(found, EdgeBoxes(limit=50)(picture, ""))
+    np.testing.assert_array_equal(found, EdgeBoxes(limit=50)(image, ""))
     assert from_description(EdgeBoxes(7).describe()) == EdgeBoxes(7)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (9, 9), (40, 40)])
-def test_edge_boxes_of_an_empty_picture_are_none(size: tuple[int, int]) -> None:
+def test_edge_boxes_of_an_empty_image_are_none(size: tuple[int, int]) -> None:
     assert EdgeBoxes()(np.full((*size, 3), 7, np.uint8), "").shape == (0, 4)

@@ -169,7 +169,7 @@ def test_a_pyramid_takes_any_size_and_the_plain_pooling_one(name: str) -> None:
     for size in [(224, 224), (180, 180), (97, 230), (net.smallest_side, net.smallest_side)]:
         assert net(_pixels(*size, count=2)).shape == (2, 5)
     assert plain(_pixels(224, 224)).shape == (1, 5)
-    expected = "features must be 6 x 6 cells once pooled, got .* Give pictures of 224 x 224, or build"
+    expected = "features must be 6 x 6 cells once pooled, got .* Give images of 224 x 224, or build"
     with pytest.raises(ShapeError, match=expected):
         plain(_pixels(300, 224))
 

@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detector
-from sppnet.encoding import Encoder
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError
+from sppnet.features.encoder import Encoder
+from sppnet.features.joined import JoinedEncoder
 from sppnet.geometry import warp_places
 from sppnet.images import to_tensor, warp
 from sppnet.ops import pool_image
-from sppnet.proposals import GridProposals
-from sppnet.rcnn import CroppingEncoder, Sampled, compare, few_pictures
-from sppnet.taps import JoinedEncoder
+from sppnet.proposals.grid import GridProposals
+from sppnet.recipes.rcnn import CroppingEncoder, Sampled, compare, few_images
 
 REGIONS = np.array([[10.0, 20.0, 60.0, 90.0], [-0.0, 0.0, 8.0, 8.0], [100.0, 50.0, 171.0, 120.0]])
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (120, 171, 3)).astype(np.uint8)
 
 
@@ -40,7 +40,7 @@ def test_a_region_fills_its_crop_up_to_the_context() -> None:
     assert places.tolist() == [[0, 0, 64, 64]]
 
 
-def test_what_lies_outside_the_picture_stays_empty() -> None:
+def test_what_lies_outside_the_image_stays_empty() -> None:
     image = np.full((50, 50, 3), 200, np.uint8)
     seen, places = warp_places(np.array([[0.0, 0.0, 48.0, 48.0]]), (50, 50), side=64, context=8)
     np.testing.assert_allclose(seen, [[0, 0, 50, 50]])
@@ -61,13 +61,13 @@ def test_a_crop_of_any_region_has_a_pixel(region: list[float]) -> None:
 # Crops behave as maps
 
 
-def test_a_row_is_the_pyramid_over_the_map_of_the_crop(picture: np.ndarray, encoder: CroppingEncoder) -> None:
-    crops = encoder(picture)
+def test_a_row_is_the_pyramid_over_the_map_of_the_crop(image: np.ndarray, encoder: CroppingEncoder) -> None:
+    crops = encoder(image)
     rows = crops.pool(REGIONS, (2, 1))
     assert rows.shape == (3, encoder.length((2, 1))) == (3, 240 * 5 + 672)
     for row, region in zip(rows, REGIONS, strict=True):
         seen, places = warp_places(region[None], (120, 171), side=64, context=16)
-        pixels = warp(picture, seen[0], places[0], side=64, fill=127)
+        pixels = warp(image, seen[0], places[0], side=64, fill=127)
         values = encoder.backbone.activations(to_tensor(pixels, mean=127.0, std=128.0)[None], ["stride8", "stride16"])
         fine = pool_image(values["stride8"][0], levels=(2, 1)).T.flatten()
         coarse = pool_image(values["stride16"][0], levels=(1,)).T.flatten()
@@ -75,7 +75,7 @@ def test_a_row_is_the_pyramid_over_the_map_of_the_crop(picture: np.ndarray, enco
 
 
 def test_scores_are_those_of_the_rows_and_each_region_is_run_once(
-    picture: np.ndarray, encoder: CroppingEncoder, monkeypatch: pytest.MonkeyPatch
+    image: np.ndarray, encoder: CroppingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = []
     original = CroppingEncoder.run
@@ -85,23 +85,23 @@ def test_scores_are_those_of_the_rows_and_each_region_is_run_once(
         return original(self, pixels, regions, levels)
 
     monkeypatch.setattr(CroppingEncoder, "run", counting)
-    crops = encoder.compute(picture)
+    crops = encoder.compute(image)
     twice = np.concatenate([REGIONS, REGIONS])
     weights = torch.randn(2, encoder.length((1,)), generator=torch.Generator().manual_seed(0))
     scores = crops.score(twice, (1,), weights, torch.ones(2))
     expected = crops.pool(twice, (1,)) @ weights.T + 1
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
     assert sum(run) == 3
-    np.testing.assert_array_equal(crops.snap(twice), twice)
-    assert len(crops.distinct(twice)) == 3
+    np.testing.assert_array_equal(crops.align_to_cells(twice), twice)
+    assert len(crops.unique(twice)) == 3
     assert crops.pool(np.zeros((0, 4)), (1,)).shape == (0, encoder.length((1,)))
 
 
-def test_rows_are_kept_by_the_pictures_content(picture: np.ndarray, encoder: CroppingEncoder) -> None:
-    encoder(picture).pool(REGIONS, (1,))
-    assert len(encoder(picture.copy()).known) >= 3
-    assert not encoder(picture[::-1].copy()).known
-    assert not encoder.is_cached(picture)
+def test_rows_are_kept_by_the_images_content(image: np.ndarray, encoder: CroppingEncoder) -> None:
+    encoder(image).pool(REGIONS, (1,))
+    assert len(encoder(image.copy()).known) >= 3
+    assert not encoder(image[::-1].copy()).known
+    assert not encoder.is_cached(image)
 
 
 # The comparison
@@ -132,11 +132,11 @@ def test_both_ways_learn_the_same_and_one_is_faster(shapes: Path, train: Detecti
     assert progress.count("Detecting") == 2
 
 
-def test_pictures_are_chosen_evenly_and_never_for_both(train: DetectionData, shapes: Path) -> None:
-    learnt, tested = few_pictures(train, None, 2)
+def test_images_are_chosen_evenly_and_never_for_both(train: DetectionData, shapes: Path) -> None:
+    learnt, tested = few_images(train, None, 2)
     assert [sample.path.stem for sample in learnt.samples] == ["00", "06"]
     assert [sample.path.stem for sample in tested.samples] == ["01"]
-    _, val = few_pictures(train, load_detection(shapes, split="val"), 8)
+    _, val = few_images(train, load_detection(shapes, split="val"), 8)
     assert len(val.samples) == 4
 
 
@@ -150,6 +150,8 @@ def test_a_sample_of_regions_is_even() -> None:
 
 
 def test_several_scales_are_refused(train: DetectionData) -> None:
-    with pytest.raises(ArgumentError, match=r"compare: detector must be of single maps, got ScaledEncoder\. Give one"):
+    with pytest.raises(
+        ArgumentError, match=r"compare: detector must be of single maps, got MultiscaleEncoder\. Give one"
+    ):
         compare(Detector(short_side=(64, 96)), train, train)
     assert CroppingEncoder(Encoder("stride8", 9)).describe()["crops"] == 224

@@ -17,10 +17,10 @@ RECIPE = '''"""Table 99: how far it is to the moon.
 
 Paper 1.50. Ours 1.25.
 """
-from sppnet.recipes import Report, Request, Row
+from sppnet.recipes import Report, RecipeRequest, Row
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     rows = (Row("near", 1.5, 1.25, 0.5, "smaller"), Row("far", None, 2.0), Row("further", 3.0))
     return Report("Distances", "thousand km", rows, {"seed": request.seed}, request.quick)
 '''
@@ -103,7 +103,7 @@ def test_every_recipe_says_its_command_and_its_cost(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a data set of six classes, five pictures each: of one colour and some noise."""
+    """Make a data set of six classes, five images each: of one colour and some noise."""
     root = tmp_path_factory.mktemp("classes")
     rng = np.random.default_rng(0)
     for label in range(6):
@@ -130,7 +130,7 @@ def voc(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "rows"), [("table3", 8), ("table4", 21), ("table6", 19), ("table7", 20), ("table8", 8), ("views", 5)]
 )
 def test_a_table_runs_quickly_on_little_data(name: str, rows: int, folders: Path, voc: Path, tmp_path: Path) -> None:
-    request = recipes.Request(voc if name == "table6" else folders, quick=True)
+    request = recipes.RecipeRequest(voc if name == "table6" else folders, quick=True)
     report, path = recipes.reproduce(name, request, tmp_path)
     assert report.quick
     assert len(report.rows) == rows
@@ -141,8 +141,8 @@ def test_a_table_runs_quickly_on_little_data(name: str, rows: int, folders: Path
 
 
 def test_table_8_on_voc(voc: Path, tmp_path: Path) -> None:
-    report, _ = recipes.reproduce("table8", recipes.Request(voc, quick=True), tmp_path)
-    assert report.rows[-1].measured == 100.0  # both classes are in every picture
+    report, _ = recipes.reproduce("table8", recipes.RecipeRequest(voc, quick=True), tmp_path)
+    assert report.rows[-1].measured == 100.0  # both classes are in every image
     assert [row.paper for row in report.rows] == [56.07, 57.66, 61.69, 75.90, 77.7, 82.42, 82.44, None]
 
 
@@ -150,13 +150,13 @@ def test_files_of_networks_are_used_and_checked(folders: Path, tmp_path: Path) -
     names = [f"class{label}" for label in (5, 4, 3, 2, 1, 0)]  # in another order than the folders'
     net = PublishedNet("overfeat7", classes=6, width=0.03)
     net.save(tmp_path / "net.safetensors", notes={"classes": names})
-    request = recipes.Request(folders, (tmp_path / "net.safetensors",), quick=True)
+    request = recipes.RecipeRequest(folders, (tmp_path / "net.safetensors",), quick=True)
     assert recipes.reproduce("table4", request, tmp_path)[0].rows[-1].measured is not None
     with pytest.raises(DataError, match=r"must hold ZF-5 without a pyramid \(zf5\), got overfeat7 with a pyramid"):
-        recipes.reproduce("table7", recipes.Request(folders, (tmp_path / "net.safetensors",) * 3), tmp_path)
+        recipes.reproduce("table7", recipes.RecipeRequest(folders, (tmp_path / "net.safetensors",) * 3), tmp_path)
     other = PublishedNet("overfeat7", classes=7, width=0.03)
     other.save(tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="must hold the 7 classes that the network was trained on, got 6"):
-        recipes.reproduce("table4", recipes.Request(folders, (tmp_path / "other.safetensors",)), tmp_path)
+        recipes.reproduce("table4", recipes.RecipeRequest(folders, (tmp_path / "other.safetensors",)), tmp_path)
     with pytest.raises(DataError, match="--weights must be given 4 times"):
-        recipes.reproduce("table3", recipes.Request(folders), tmp_path)
+        recipes.reproduce("table3", recipes.RecipeRequest(folders), tmp_path)

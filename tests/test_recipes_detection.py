@@ -7,13 +7,13 @@ import pytest
 
 from sppnet import recipes
 from sppnet.errors import DataError
-from sppnet.recipes import Request, table9, table11
+from sppnet.recipes import RecipeRequest, table9, table11
 
 pytest.importorskip("cv2")
 
 
-def _quick(shapes: Path, tmp_path: Path) -> Request:
-    return Request(shapes, quick=True, cache=tmp_path / "cache", work=tmp_path / "work")
+def _quick(shapes: Path, tmp_path: Path) -> RecipeRequest:
+    return RecipeRequest(shapes, quick=True, cache=tmp_path / "cache", work=tmp_path / "work")
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_the_papers_classes_have_the_papers_mean() -> None:
 @pytest.mark.parametrize("name", ["table9", "table12"])
 def test_a_published_run_asks_for_weights(name: str, shapes: Path) -> None:
     with pytest.raises(DataError, match=r"reproduce: --weights must be given [12] times \(zf5 with a pyramid"):
-        recipes.find(name)(Request(shapes))
+        recipes.find(name)(RecipeRequest(shapes))

@@ -346,7 +346,7 @@ def test_processes_share_a_cache(tmp_path: Path):
 
 # The cache
 
-KEY, OTHER = cache_key("a picture"), cache_key("another")
+KEY, OTHER = cache_key("an image"), cache_key("another")
 
 
 def test_cache_keeps_tensors(tmp_path: Path):

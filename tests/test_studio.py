@@ -26,9 +26,10 @@ from typer.testing import CliRunner
 
 from sppnet.cli import app
 from sppnet.data import load_detection
-from sppnet.detector import Detections, Detector
+from sppnet.detection.detections import Detections
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, BoxError, DataError
-from sppnet.web.guard import MAX_BODY
+from sppnet.web.shared.guard import MAX_BODY
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Events
@@ -37,23 +38,23 @@ from sppnet.web.studio.folder import Folder, take_in
 from sppnet.web.studio.learner import taught_of
 from sppnet.web.studio.serving import serve_studio
 from sppnet.web.studio.session import Session
-from sppnet.web.studio.store import Box, Missing, Picture, Store
+from sppnet.web.studio.store import Box, Missing, Store, StoredImage
 from sppnet.web.studio.suggestions import BINS, STEP, Suggestions, histogram
 
 ADDRESS = "http://127.0.0.1:8770"
 
 
-def _picture(store: Store, name: str = "a.png") -> int:
+def _image(store: Store, name: str = "a.png") -> int:
     with store.step("Open", undoable=False) as step:
-        return step.add("picture", {"name": name, "height": 100, "width": 200})
+        return step.add("image", {"name": name, "height": 100, "width": 200})
 
 
-def _asked(*changes: dict[str, Any], picture: int | None = None) -> Changes:
-    return Changes.model_validate({"what": "Something", "picture": picture, "changes": list(changes)})
+def _asked(*changes: dict[str, Any], image: int | None = None) -> Changes:
+    return Changes.model_validate({"what": "Something", "image": image, "changes": list(changes)})
 
 
 def _said(store: Store) -> tuple[Any, ...]:
-    return store.pictures(), store.classes(), store.boxes()
+    return store.images(), store.classes(), store.boxes()
 
 
 @pytest.fixture
@@ -67,14 +68,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_a_step_that_raises_writes_nothing(store: Store) -> None:
-    picture = _picture(store)
+    image = _image(store)
     before = _said(store)
     with pytest.raises(Missing, match="there is no class 7"):
         apply(
             store,
             _asked(
-                {"do": "complete", "picture": picture, "complete": True},
-                {"do": "add", "picture": picture, "label": 7, "edges": [0, 0, 1, 1]},
+                {"do": "complete", "image": image, "complete": True},
+                {"do": "add", "image": image, "label": 7, "edges": [0, 0, 1, 1]},
             ),
         )
     assert _said(store) == before
@@ -90,7 +91,7 @@ def test_undo_goes_back_through_every_state_and_redo_comes_again(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]
 ) -> None:
     store = Store(tmp_path_factory.mktemp("store") / "studio.sqlite")
-    pictures = [_picture(store, name) for name in "ab"]
+    images = [_image(store, name) for name in "ab"]
     states, undone = [_said(store)], []
     for number, (kind, choice) in enumerate(story):
         if kind == "undo":
@@ -98,7 +99,7 @@ def test_undo_goes_back_through_every_state_and_redo_comes_again(
             undone += states[1:][-1:]
             states = states[:-1] or states
             assert _said(store) == states[-1]
-        elif (change := _chosen(store, pictures, kind, choice, number)) is not None:
+        elif (change := _chosen(store, images, kind, choice, number)) is not None:
             apply(store, _asked(change))
             states.append(_said(store))
             undone = []
@@ -113,20 +114,20 @@ def test_undo_goes_back_through_every_state_and_redo_comes_again(
     store.close()
 
 
-def _chosen(store: Store, pictures: list[int], kind: str, choice: int, number: int) -> dict[str, Any] | None:
+def _chosen(store: Store, images: list[int], kind: str, choice: int, number: int) -> dict[str, Any] | None:
     """Return a change of a kind that is possible now."""
     boxes, classes = store.boxes(), store.classes()
     box = boxes[choice % len(boxes)].id if boxes else None
     label = classes[choice % len(classes)].id if classes else None
-    picture = pictures[choice % len(pictures)]
+    image = images[choice % len(images)]
     edges = [choice % 150, choice % 70, choice % 150 + 20, choice % 70 + 20]
     changes: dict[str, dict[str, Any] | None] = {
-        "add": label and {"do": "add", "picture": picture, "label": label, "edges": edges},
-        "reject": label and {"do": "add", "picture": picture, "label": label, "edges": edges, "kind": "rejected"},
+        "add": label and {"do": "add", "image": image, "label": label, "edges": edges},
+        "reject": label and {"do": "add", "image": image, "label": label, "edges": edges, "kind": "rejected"},
         "edit": box and {"do": "edit", "box": box, "edges": edges},
         "relabel": box and {"do": "edit", "box": box, "label": label},
         "remove": box and {"do": "remove", "box": box},
-        "complete": {"do": "complete", "picture": picture, "complete": bool(choice % 2)},
+        "complete": {"do": "complete", "image": image, "complete": bool(choice % 2)},
         "class": {"do": "add class", "name": f"class {number}"},
         "rename": label and {"do": "edit class", "label": label, "name": f"name {number}", "colour": "#123abc"},
         "drop class": label and {"do": "remove class", "label": label},
@@ -142,11 +143,11 @@ def test_a_new_step_drops_what_was_undone(store: Store) -> None:
     assert [each.name for each in store.classes()] == ["disc"]
 
 
-def test_undo_tells_the_pictures_whose_labels_changed(store: Store) -> None:
-    first, second = _picture(store), _picture(store, "b.png")
+def test_undo_tells_the_images_whose_labels_changed(store: Store) -> None:
+    first, second = _image(store), _image(store, "b.png")
     (label,), _ = apply(store, _asked({"do": "add class", "name": "cell"}))
-    for picture in (first, second):
-        apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [1, 2, 3, 4]}, picture=picture))
+    for image in (first, second):
+        apply(store, _asked({"do": "add", "image": image, "label": label, "edges": [1, 2, 3, 4]}, image=image))
     _, touched = apply(store, _asked({"do": "edit class", "label": label, "name": "disc"}))
     assert touched == {first, second}
     turned = store.undo()
@@ -154,16 +155,16 @@ def test_undo_tells_the_pictures_whose_labels_changed(store: Store) -> None:
     assert turned.touched == {first, second}
     turned = store.undo()
     assert turned is not None
-    assert (turned.what, turned.picture, turned.touched) == ("Something", second, {second})
+    assert (turned.what, turned.image, turned.touched) == ("Something", second, {second})
 
 
-def test_boxes_are_cut_to_the_picture_and_names_are_distinct(store: Store) -> None:
-    picture = _picture(store)
+def test_boxes_are_cut_to_the_image_and_names_are_distinct(store: Store) -> None:
+    image = _image(store)
     (label,), _ = apply(store, _asked({"do": "add class", "name": " cell "}))
-    apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [-5, -5, 900, 50]}))
-    assert store.boxes(picture)[0].edges == (0, 0, 200, 50)
-    with pytest.raises(BoxError, match=r"studio: regions\[0\] must be a box that holds some of the picture"):
-        apply(store, _asked({"do": "add", "picture": picture, "label": label, "edges": [300, 0, 400, 50]}))
+    apply(store, _asked({"do": "add", "image": image, "label": label, "edges": [-5, -5, 900, 50]}))
+    assert store.boxes(image)[0].edges == (0, 0, 200, 50)
+    with pytest.raises(BoxError, match=r"studio: regions\[0\] must be a box that holds some of the image"):
+        apply(store, _asked({"do": "add", "image": image, "label": label, "edges": [300, 0, 400, 50]}))
     with pytest.raises(ArgumentError, match=r"studio: name must be other than cell, got 'cell'\. Choose another"):
         apply(store, _asked({"do": "add class", "name": "cell"}))
 
@@ -174,12 +175,12 @@ from pathlib import Path
 from sppnet.web.studio.store import Store
 store = Store(Path(sys.argv[1]))
 with store.step("Open", undoable=False) as step:
-    picture = step.add("picture", {"name": "a", "height": 100, "width": 200})
+    image = step.add("image", {"name": "a", "height": 100, "width": 200})
     label = step.add("class", {"name": "cell", "colour": "#ffffff"})
 for number in range(10**6):
     edges = {"left": 0, "top": 0, "right": 1 + number, "bottom": 1}
-    with store.step("Draw", picture) as step:
-        box = step.add("box", edges | {"picture": picture, "class": label, "kind": "object"})
+    with store.step("Draw", image) as step:
+        box = step.add("box", edges | {"image": image, "class": label, "kind": "object"})
     print(box, flush=True)
 """
 
@@ -229,21 +230,21 @@ def test_labels_that_lie_in_the_folder_are_read_once(shapes: Path, tmp_path: Pat
         expected = {sample.path.name: sample for split in ("train", "val") for sample in _samples(root, split)}
         classes = {each.id: each.name for each in store.classes()}
         assert sorted(classes.values()) == ["disc", "square"]
-        pictures = {Path(each.name).name: each for each in store.pictures()}
-        assert len(pictures) == 14
+        images = {Path(each.name).name: each for each in store.images()}
+        assert len(images) == 14
         for name, sample in expected.items():
-            boxes = store.boxes(pictures[name].id)
-            assert pictures[name].complete
+            boxes = store.boxes(images[name].id)
+            assert images[name].complete
             assert [list(box.edges) for box in boxes] == sample.boxes.tolist()
             assert [classes[box.label] for box in boxes] == [("disc", "square")[label] for label in sample.labels]
-        assert not pictures["new.png"].complete
-        assert "none of" in pictures["broken.png"].fault
+        assert not images["new.png"].complete
+        assert "none of" in images["broken.png"].fault
         before = _said(store)
         take_in(folder, store)
         assert _said(store) == before
         shutil.copy(root / "JPEGImages/00.png", root / "JPEGImages/broken.png")
         take_in(folder, store)
-        mended = next(each for each in store.pictures() if each.name.endswith("broken.png"))
+        mended = next(each for each in store.images() if each.name.endswith("broken.png"))
         assert (mended.fault, mended.height > 0) == ("", True)
 
 
@@ -251,7 +252,7 @@ def _samples(root: Path, split: str) -> tuple[Any, ...]:
     return load_detection(root, split=split).samples
 
 
-def test_hidden_pictures_and_links_that_lead_out_are_left_alone(shapes: Path, tmp_path: Path) -> None:
+def test_hidden_images_and_links_that_lead_out_are_left_alone(shapes: Path, tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside.png"
     (root / ".hidden").mkdir(parents=True)
     (root / "deep").mkdir()
@@ -260,7 +261,7 @@ def test_hidden_pictures_and_links_that_lead_out_are_left_alone(shapes: Path, tm
         shutil.copy(outside, root / place)
     (root / "link.png").symlink_to(outside)
     assert Folder(root).names == ["deep/a.png"]
-    with pytest.raises(DataError, match=r"holds no pictures\. Name a folder that holds pictures\."):
+    with pytest.raises(DataError, match=r"holds no images\. Name a folder that holds images\."):
         Folder(_made(tmp_path / "empty"))
     with pytest.raises(DataError, match="is no folder"):
         Folder(tmp_path / "missing")
@@ -271,7 +272,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_a_picture_is_shown_upright_and_its_thumbnail_is_made_once(tmp_path: Path) -> None:
+def test_a_image_is_shown_upright_and_its_thumbnail_is_made_once(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it clockwise
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
@@ -322,11 +323,11 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
 
 def test_what_is_taught_leaves_crowds_out(tmp_path: Path, shapes: Path) -> None:
     folder = Folder(shapes)
-    picture = Picture(1, "a.png", 100, 200, "", complete=True)
+    image = StoredImage(1, "a.png", 100, 200, "", complete=True)
     said = [_box((0, 0, 5, 5), 1), _box((9, 9, 20, 20), 2, "rejected")]
-    taught = taught_of(folder, picture, said, {1: "cell", 2: "disc"})
+    taught = taught_of(folder, image, said, {1: "cell", 2: "disc"})
     assert (taught.classes, taught.rejected_classes, taught.complete) == (("cell",), ("disc",), True)
-    crowded = taught_of(folder, picture, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
+    crowded = taught_of(folder, image, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
     assert (crowded.boxes.tolist(), crowded.complete) == (taught.boxes.tolist(), False)
 
 
@@ -356,8 +357,8 @@ def test_events_reach_every_listener_and_slow_ones_are_let_go() -> None:
 
 @pytest.fixture(scope="module")
 def root(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of pictures without labels."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Return a folder of images without labels."""
+    folder = tmp_path_factory.mktemp("images")
     for path in sorted((shapes / "JPEGImages").iterdir()):
         shutil.copy(path, folder)
     return folder
@@ -377,8 +378,8 @@ def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def _change(page: TestClient, *changes: dict[str, Any], picture: int | None = None) -> dict[str, Any]:
-    answer = page.post("/api/changes", json={"what": "Change", "picture": picture, "changes": list(changes)})
+def _change(page: TestClient, *changes: dict[str, Any], image: int | None = None) -> dict[str, Any]:
+    answer = page.post("/api/changes", json={"what": "Change", "image": image, "changes": list(changes)})
     assert answer.status_code == 200, answer.text
     content: dict[str, Any] = answer.json()
     return content
@@ -387,33 +388,31 @@ def _change(page: TestClient, *changes: dict[str, Any], picture: int | None = No
 def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Path, tmp_path: Path) -> None:
     truth = {sample.path.name: sample for sample in _samples(shapes, "train")}
     labels = _change(page, {"do": "add class", "name": "disc"}, {"do": "add class", "name": "square"})["added"]
-    pictures = [each for each in page.get("/api/state").json()["pictures"] if each["name"] in truth][:3]
-    for each in pictures:
+    images = [each for each in page.get("/api/state").json()["images"] if each["name"] in truth][:3]
+    for each in images:
         sample = truth[each["name"]]
         boxes = [
-            {"do": "add", "picture": each["id"], "label": labels[label], "edges": edges}
+            {"do": "add", "image": each["id"], "label": labels[label], "edges": edges}
             for edges, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
         ]
-        _change(page, *boxes, {"do": "complete", "picture": each["id"], "complete": True}, picture=each["id"])
+        _change(page, *boxes, {"do": "complete", "image": each["id"], "complete": True}, image=each["id"])
 
     def state() -> dict[str, Any]:
         content: dict[str, Any] = page.get("/api/state").json()
         return content
 
-    _until(lambda: not state()["status"]["behind"] and len(state()["order"]) == len(state()["pictures"]) - 3)
-    # Every other picture shows one square and one disc.
-    rest = [each for each in state()["pictures"] if each["id"] not in [told["id"] for told in pictures]]
+    _until(lambda: not state()["status"]["behind"] and len(state()["order"]) == len(state()["images"]) - 3)
+    # Every other image shows one square and one disc.
+    rest = [each for each in state()["images"] if each["id"] not in [told["id"] for told in images]]
     found = {each["name"]: each["found"] for each in rest}
     assert sum(set(each) == set(map(str, labels)) for each in found.values()) >= 0.7 * len(found), found
 
     other = max(rest, key=lambda each: sum(each["found"].values()))["id"]
-    opened = page.get(f"/api/pictures/{other}").json()
+    opened = page.get(f"/api/images/{other}").json()
     best, second = opened["suggestions"][:2]
-    answers = [
-        {"do": "add", "picture": other, "label": each["label"], "edges": each["edges"]} for each in (best, second)
-    ]
+    answers = [{"do": "add", "image": other, "label": each["label"], "edges": each["edges"]} for each in (best, second)]
     answers[1]["kind"] = "rejected"
-    after = _change(page, *answers, picture=other)["opened"]
+    after = _change(page, *answers, image=other)["opened"]
     assert [box["kind"] for box in after["boxes"]] == ["object", "rejected"]
     assert not any(each["edges"] in (best["edges"], second["edges"]) for each in after["suggestions"])
 
@@ -427,7 +426,7 @@ def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Pat
     exported.write_bytes(page.get("/api/export/model").content)
     model = Detector.load(exported)
     assert model.classes == ("disc", "square")
-    assert len(model.detect(root / pictures[0]["name"]).above(0)) >= 2
+    assert len(model.detect(root / images[0]["name"]).above(0)) >= 2
 
 
 @pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
@@ -438,8 +437,8 @@ def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: s
     state = page.get("/api/state").json()
     names = {each["id"]: each["name"] for each in state["classes"]}
     expected = {}
-    for each in state["pictures"]:
-        boxes = [box for box in page.get(f"/api/pictures/{each['id']}").json()["boxes"] if box["kind"] == "object"]
+    for each in state["images"]:
+        boxes = [box for box in page.get(f"/api/images/{each['id']}").json()["boxes"] if box["kind"] == "object"]
         if boxes or each["complete"]:
             expected[each["name"]] = sorted((names[box["label"]], box["edges"]) for box in boxes)
     assert len(expected) >= 3
@@ -450,30 +449,30 @@ def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: s
         got = sorted((data.classes[label], edges) for label, edges in rows)
         assert [each for each, _ in got] == [each for each, _ in expected[sample.path.name]]
         for (_, edges), (_, wanted) in zip(got, expected[sample.path.name], strict=True):
-            # VOC counts whole pixels; YOLO's shares of the picture are rounded in the last digit.
+            # VOC counts whole pixels; YOLO's shares of the image are rounded in the last digit.
             assert np.abs(np.subtract(edges, wanted)).max() < (1 if name == "voc" else 1e-9)
 
 
-def test_tables_and_annotated_pictures(page: TestClient, tmp_path: Path) -> None:
+def test_tables_and_annotated_images(page: TestClient, tmp_path: Path) -> None:
     detections = page.get("/api/export/detections").text.splitlines()
-    assert detections[0] == "picture,class,left,top,right,bottom,score,by"
+    assert detections[0] == "image,class,left,top,right,bottom,score,by"
     assert sum(line.endswith(",person") for line in detections) >= 6
     counts = page.get("/api/export/counts").text.splitlines()
-    assert counts[0] == "picture,disc,square,complete"
+    assert counts[0] == "image,disc,square,complete"
     state = page.get("/api/state").json()
     labels = [str(each["id"]) for each in state["classes"]]
     rows = {
         each["name"]: [each["objects"].get(key, 0) + each["found"].get(key, 0) for key in labels]
-        for each in state["pictures"]
+        for each in state["images"]
     }
     for line in counts[1:]:
         name, *numbers, complete = line.split(",")
         assert list(map(int, numbers)) == rows[name]
         assert complete in ("yes", "no")
-    answer = page.get("/api/export/pictures")
-    assert FILE_NAMES["pictures"] in answer.headers["content-disposition"]
+    answer = page.get("/api/export/images")
+    assert FILE_NAMES["images"] in answer.headers["content-disposition"]
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert len(archive.namelist()) == len(state["pictures"])
+        assert len(archive.namelist()) == len(state["images"])
         Image.open(io.BytesIO(archive.read(archive.namelist()[0]))).load()
 
 
@@ -504,34 +503,34 @@ def test_undo_and_redo_by_request(page: TestClient) -> None:
 def test_settings_are_kept(page: TestClient) -> None:
     answer = page.post("/api/settings", json={"threshold": 0.5, "by_itself": False}).json()
     assert (answer["threshold"], answer["by_itself"]) == (0.5, False)
-    few = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["pictures"])
+    few = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["images"])
     page.post("/api/settings", json={"threshold": -1.0})
-    many = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["pictures"])
+    many = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["images"])
     assert many > few
     page.post("/api/settings", json={"threshold": 0.0, "by_itself": True})
 
 
-def test_pictures_are_served_by_their_number_and_only_once(page: TestClient) -> None:
-    image = page.get("/api/pictures/1/image")
+def test_images_are_served_by_their_number_and_only_once(page: TestClient) -> None:
+    image = page.get("/api/images/1/image")
     assert (image.status_code, image.headers["content-type"]) == (200, "image/jpeg")
-    again = page.get("/api/pictures/1/image", headers={"If-None-Match": image.headers["etag"]})
+    again = page.get("/api/images/1/image", headers={"If-None-Match": image.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert page.get("/api/pictures/1/thumbnail").headers["content-type"] == "image/webp"
+    assert page.get("/api/images/1/thumbnail").headers["content-type"] == "image/webp"
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/pictures/999",
-        "/api/pictures/999/image",
-        "/api/pictures/0/image",
-        "/api/pictures/..%2f..%2fetc%2fpasswd/image",
-        "/api/pictures/1e3/thumbnail",
-        "/api/pictures/99999999999999999999999/image",
+        "/api/images/999",
+        "/api/images/999/image",
+        "/api/images/0/image",
+        "/api/images/..%2f..%2fetc%2fpasswd/image",
+        "/api/images/1e3/thumbnail",
+        "/api/images/99999999999999999999999/image",
         "/api/export/../../studio.sqlite",
         "/api/export/secrets",
-        "/static/../studio/app.py",
-        "/static/%2e%2e/studio/app.py",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
         "/static/..%2f..%2f__init__.py",
         "/static//etc/passwd",
         "/.sppnet/studio.sqlite",
@@ -556,16 +555,16 @@ def test_no_path_leads_to_another_file(page: TestClient, path: str) -> None:
         ('{"what": "x", "changes": [{"do": "remove", "box": "1 or 1"}]}', 422),
         ('{"what": "x", "changes": [{"do": "remove", "box": 12345}]}', 404),
         ('{"what": "x", "changes": [{"do": "remove", "box": 1e40}]}', 422),
-        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [NaN, 0, 1, 1]}]}', 422),
-        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [9, 9, 1, 1]}]}', 422),
-        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 1, "edges": [1, 1, 1e400, 9]}]}', 422),
-        ('{"what": "x", "changes": [{"do": "add", "picture": 77, "label": 1, "edges": [1, 1, 9, 9]}]}', 404),
-        ('{"what": "x", "changes": [{"do": "add", "picture": 1, "label": 77, "edges": [1, 1, 9, 9]}]}', 404),
+        ('{"what": "x", "changes": [{"do": "add", "image": 1, "label": 1, "edges": [NaN, 0, 1, 1]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "image": 1, "label": 1, "edges": [9, 9, 1, 1]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "image": 1, "label": 1, "edges": [1, 1, 1e400, 9]}]}', 422),
+        ('{"what": "x", "changes": [{"do": "add", "image": 77, "label": 1, "edges": [1, 1, 9, 9]}]}', 404),
+        ('{"what": "x", "changes": [{"do": "add", "image": 1, "label": 77, "edges": [1, 1, 9, 9]}]}', 404),
         ('{"what": "x", "changes": [{"do": "add class", "name": "  "}]}', 422),
         ('{"what": "x", "changes": [{"do": "add class", "name": "a\\u0000b"}]}', 422),
         ('{"what": "x", "changes": [{"do": "add class", "name": "disc"}]}', 422),
         ('{"what": "x", "changes": [{"do": "edit class", "label": 1, "colour": "red;"}]}', 422),
-        ('{"what": "x", "picture": 77, "changes": [{"do": "complete", "picture": 1, "complete": true}]}', 404),
+        ('{"what": "x", "image": 77, "changes": [{"do": "complete", "image": 1, "complete": true}]}', 404),
     ],
 )
 def test_bad_changes_are_refused_with_a_reason(page: TestClient, body: str, status: int) -> None:
@@ -580,17 +579,17 @@ def _shown(page: TestClient) -> list[Any]:
     """Return what a person said; what the detector finds meanwhile changes by itself."""
     state = page.get("/api/state").json()
     told = ("id", "complete", "objects", "rejected")
-    return [state["classes"], state["undo"], [[picture[key] for key in told] for picture in state["pictures"]]]
+    return [state["classes"], state["undo"], [[image[key] for key in told] for image in state["images"]]]
 
 
 def test_nothing_to_export_is_said(shapes: Path, tmp_path: Path) -> None:
     shutil.copy(shapes / "JPEGImages/00.png", tmp_path)
     with TestClient(studio_app(Session(tmp_path)), base_url=ADDRESS) as page:
-        for name, reason in (("voc", "a labelled picture"), ("model", "a detector")):
+        for name, reason in (("voc", "a labelled image"), ("model", "a detector")):
             answer = page.get(f"/api/export/{name}")
             assert answer.status_code == 409
             assert f"studio: there must be {reason}, got none." in answer.json()["detail"]
-        assert page.get("/api/export/counts").text == "picture,complete\n00.png,no\n"
+        assert page.get("/api/export/counts").text == "image,complete\n00.png,no\n"
         assert not list((tmp_path / ".sppnet").glob("export-*"))
         (tmp_path / ".sppnet" / "export-killed").mkdir()
         (tmp_path / ".sppnet" / "export-0123").write_bytes(b"half")
@@ -633,8 +632,8 @@ def test_a_body_without_a_length_is_refused(page: TestClient) -> None:
     assert answer.status_code == 411
 
 
-def test_other_sites_cannot_show_the_pictures(page: TestClient) -> None:
-    assert page.get("/api/pictures/1/image", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+def test_other_sites_cannot_show_the_images(page: TestClient) -> None:
+    assert page.get("/api/images/1/image", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     headers = page.get("/").headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -651,8 +650,8 @@ def test_the_commands_of_the_documentation_exist() -> None:
     assert shown.exit_code == 0
     assert {"--no-browser", "--port"} <= set(re.findall(r"`(--[a-z-]+)`", page))
     assert all(option in shown.output for option in re.findall(r"`(--[a-z-]+)`", page))
-    for picture in re.findall(r"\]\((pictures/[^)]+)\)", page):
-        assert (Path(__file__).parents[1] / "docs" / picture).is_file()
+    for image in re.findall(r"\]\((images/[^)]+)\)", page):
+        assert (Path(__file__).parents[1] / "docs" / image).is_file()
 
 
 def test_a_port_that_is_taken_is_said(root: Path) -> None:

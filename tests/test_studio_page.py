@@ -64,16 +64,16 @@ def _labels(page: Page) -> dict[str, Any]:
     """Return all that a person said, as the studio has it."""
     state = _asked(page, "/api/state")
     boxes = {
-        each["name"]: _asked(page, f"/api/pictures/{each['id']}")["boxes"]
-        for each in state["pictures"]
+        each["name"]: _asked(page, f"/api/images/{each['id']}")["boxes"]
+        for each in state["images"]
         if each["objects"] or each["rejected"]
     }
-    complete = [each["name"] for each in state["pictures"] if each["complete"]]
+    complete = [each["name"] for each in state["images"] if each["complete"]]
     return {"classes": state["classes"], "boxes": boxes, "complete": complete, "undo": state["undo"]}
 
 
 def _taught(page: Page) -> None:
-    """Wait until the detector has learnt all, and its suggestions for the open picture are shown."""
+    """Wait until the detector has learnt all, and its suggestions for the open image are shown."""
     _until(
         lambda: (now := _asked(page, "/api/state")["status"])["taught"] and not now["behind"] and not now["learning"]
     )
@@ -81,7 +81,7 @@ def _taught(page: Page) -> None:
     expect(page.locator("#said")).not_to_contain_text("Learning", timeout=SLOW)
 
 
-def test_thirty_pictures_taught_killed_and_exported(browser: Browser, shared_data: Path, tmp_path: Path) -> None:
+def test_thirty_images_taught_killed_and_exported(browser: Browser, shared_data: Path, tmp_path: Path) -> None:
     data = load_detection(shared_data / "bccd", split="train")
     truth = {sample.path.name: sample for sample in data.samples[:30]}
     folder = tmp_path / "slides"
@@ -93,7 +93,7 @@ def test_thirty_pictures_taught_killed_and_exported(browser: Browser, shared_dat
     begin(page, "red cell")
 
     for number in range(3):
-        sample = truth[page.locator("#picture-name").inner_text()]
+        sample = truth[page.locator("#image-name").inner_text()]
         _draw_cells(page, sample, data.classes.index("RBC"))
         if number < 2:
             page.keyboard.press("PageDown")
@@ -139,13 +139,13 @@ def test_thirty_pictures_taught_killed_and_exported(browser: Browser, shared_dat
 
 
 def _draw_cells(page: Page, sample: Sample, label: int) -> None:
-    """Draw boxes around the picture's first three cells, and check where they came to lie."""
+    """Draw boxes around the image's first three cells, and check where they came to lie."""
     drawn = sample.boxes[sample.labels == label][:3].tolist()
     for number, edges in enumerate(drawn, start=1):
         draw(page, sample.size, edges)
         expect(page.locator("#boxes .object")).to_have_count(number)
-    picture = next(each for each in _asked(page, "/api/state")["pictures"] if each["name"] == sample.path.name)
-    boxes = [box["edges"] for box in _asked(page, f"/api/pictures/{picture['id']}")["boxes"]]
+    image = next(each for each in _asked(page, "/api/state")["images"] if each["name"] == sample.path.name)
+    boxes = [box["edges"] for box in _asked(page, f"/api/images/{image['id']}")["boxes"]]
     assert np.abs(np.array(boxes) - drawn).max() < 1.5  # the mouse stands on whole pixels of the screen
 
 
@@ -159,7 +159,7 @@ def _read_back(page: Page, folder: Path) -> tuple[Sample, ...]:
 
 @pytest.fixture
 def small(shapes: Path, tmp_path: Path) -> Iterator[Studio]:
-    """Run the studio on twelve small pictures without labels."""
+    """Run the studio on twelve small images without labels."""
     folder = tmp_path / "small"
     shutil.copytree(shapes / "JPEGImages", folder)
     studio = Studio(folder)
@@ -197,25 +197,25 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     expect(page.locator("#complete")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Delete")
     expect(page.locator("#boxes .object")).to_have_count(0)
-    name = page.locator("#picture-name").inner_text()
+    name = page.locator("#image-name").inner_text()
     page.keyboard.press("PageDown")
-    expect(page.locator("#picture-name")).not_to_have_text(name)
+    expect(page.locator("#image-name")).not_to_have_text(name)
     page.keyboard.press("z")  # goes back to where it happened
-    expect(page.locator("#picture-name")).to_have_text(name)
+    expect(page.locator("#image-name")).to_have_text(name)
     expect(page.locator("#boxes .object")).to_have_count(1)
     assert wrong == []
     page.close()
 
 
 def _edges(page: Page) -> list[list[float]]:
-    shown = page.evaluate("import('/static/studio/model.js').then(({ model }) => model.open)")
-    return [box["edges"] for box in _asked(page, f"/api/pictures/{shown}")["boxes"]]
+    shown = page.evaluate("import('/static/model.js').then(({ model }) => model.open)")
+    return [box["edges"] for box in _asked(page, f"/api/images/{shown}")["boxes"]]
 
 
 def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
     page, wrong = _opened(browser, small.address)
     begin(page, "disc")
-    facts = page.locator("#picture-facts").inner_text().split()
+    facts = page.locator("#image-facts").inner_text().split()
     size = int(facts[2]), int(facts[0])
     draw(page, size, [20, 20, 60, 50])
     expect(page.locator("#boxes .object")).to_have_count(1)
@@ -232,7 +232,7 @@ def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) ->
 def test_every_control_has_a_name_and_both_themes_have_contrast(browser: Browser, small: Studio) -> None:
     for scheme in ("light", "dark"):
         page, wrong = _opened(browser, small.address, color_scheme=scheme)
-        expect(page.locator("#pictures .picture")).to_have_count(12)
+        expect(page.locator("#images .image")).to_have_count(12)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll("button, input, select, a, [role=option], [role=tab], canvas")]
                 .filter((each) => each.checkVisibility())

@@ -11,7 +11,8 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
 from sppnet.errors import ArgumentError, ShapeError
-from sppnet.svm import TOLERANCE, LinearSvm, RidgeSums, _started, one_vs_rest, ridge, train_svm
+from sppnet.learning.ridge import RidgeSums, ridge
+from sppnet.learning.svm import TOLERANCE, LinearSvm, _started, one_vs_rest, train_svm
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int8]

@@ -1,4 +1,4 @@
-"""Teaching picture by picture: as good as learning at once, exact in what it forgets, silent on what nobody said."""
+"""Teaching image by image: as good as learning at once, exact in what it forgets, silent on what nobody said."""
 
 import dataclasses
 import threading
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sppnet.data import DetectionData, load_detection
-from sppnet.detector import Detector
+from sppnet.detection.detector import Detector
+from sppnet.detection.teaching import Taught, Teacher
 from sppnet.errors import ArgumentError, BoxError, DataError
 from sppnet.geometry import iou
 from sppnet.storage import TensorCache
-from sppnet.teaching import Taught, Teacher
 
 SHORT_SIDE = 256
 
@@ -57,7 +57,7 @@ def test_a_taught_detector_finds_as_a_fitted_one_does(
     assert taught.evaluate(val).mean >= fitted.evaluate(val).mean - 0.02
 
 
-def test_one_picture_is_enough_to_find_something(cache: TensorCache, train: DetectionData) -> None:
+def test_one_image_is_enough_to_find_something(cache: TensorCache, train: DetectionData) -> None:
     _, detector = _taught_all(cache, train, count=1)
     found = detector.detect(train.samples[1].path).above(0)
     assert set(found.labels) == {0, 1}
@@ -79,7 +79,7 @@ def test_what_was_forgotten_leaves_nothing_behind(cache: TensorCache, train: Det
     teacher, _ = _taught_all(cache, train, count=2)
     teacher.forget(train.samples[0].path)
     teacher.forget(train.samples[1].path)
-    assert teacher.pictures == ()
+    assert teacher.images == ()
     with pytest.raises(DataError, match=r"no object of disc, square is boxed\. Draw a box first\."):
         teacher.learn(train.classes)
 
@@ -99,7 +99,7 @@ def test_a_rejected_suggestion_scores_lower(cache: TensorCache, train: Detection
 
 
 def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionData) -> None:
-    """Four pictures of which only the discs are boxed and one with all: squares must be found all the same."""
+    """Four images of which only the discs are boxed and one with all: squares must be found all the same."""
     teacher = Teacher(cache=cache, short_side=SHORT_SIDE)
     teacher.update(_taught(train, 0))
     for index in range(1, 5):
@@ -146,7 +146,7 @@ def test_maps_are_prepared_in_another_thread(train: DetectionData, tmp_path: Pat
     assert all(teacher.encoder.is_cached(path) for path in paths)
 
 
-def test_pictures_that_were_told_of_are_not_suggested(cache: TensorCache, train: DetectionData) -> None:
+def test_images_that_were_told_of_are_not_suggested(cache: TensorCache, train: DetectionData) -> None:
     teacher, detector = _taught_all(cache, train, count=2)
     found = {sample.path: detector.detect(sample.path) for sample in train.samples}
     order = teacher.suggest_order(found)
@@ -154,7 +154,7 @@ def test_pictures_that_were_told_of_are_not_suggested(cache: TensorCache, train:
     assert teacher.suggest_order({}) == ()
 
 
-def test_the_uncertain_picture_comes_first(cache: TensorCache, train: DetectionData) -> None:
+def test_the_uncertain_image_comes_first(cache: TensorCache, train: DetectionData) -> None:
     teacher, detector = _taught_all(cache, train, count=2)
     sure = detector.detect(train.samples[2].path).above(0)
     unsure = dataclasses.replace(sure, scores=np.full_like(sure.scores, 0.01))
@@ -178,9 +178,9 @@ def test_messages(cache: TensorCache, train: DetectionData) -> None:
     path = train.samples[0].path
     with pytest.raises(ArgumentError, match=r"Taught: classes must be 1 names, one a box, got 0\. Name the class"):
         Taught(path, np.array([[0.0, 0, 9, 9]]), ())
-    with pytest.raises(BoxError, match=r"Teacher.update: regions\[0\] must be a box that holds some of the picture"):
+    with pytest.raises(BoxError, match=r"Teacher.update: regions\[0\] must be a box that holds some of the image"):
         teacher.update(Taught(path, np.array([[900.0, 0, 909, 9]]), ("disc",)))
     with pytest.raises(ArgumentError, match=r"classes must be different names, got \['a', 'a'\]\. Name each class"):
         teacher.learn(["a", "a"])
-    with pytest.raises(DataError, match=r"Teacher.validate: needs two pictures and a detector of the same classes"):
+    with pytest.raises(DataError, match=r"Teacher.validate: needs two images and a detector of the same classes"):
         teacher.validate(["disc"])

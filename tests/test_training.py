@@ -1,4 +1,4 @@
-"""Training: sizes, rates, changes of pictures, batches; and that a run is the same, however it comes about."""
+"""Training: sizes, rates, changes of images, batches; and that a run is the same, however it comes about."""
 
 import dataclasses
 import json
@@ -24,18 +24,10 @@ from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.images import read_image, resize
 from sppnet.progress import BASE_MEMORY
 from sppnet.storage import read_tensors
-from sppnet.training import Pictures, Plan, Schedule, Trainer, start_from
-from sppnet.training.augmentation import (
-    COLOUR_AXES,
-    PLACES,
-    UNCHANGED,
-    Change,
-    cut,
-    draw_change,
-    epoch_order,
-)
+from sppnet.training import Images, Plan, Schedule, Trainer, start_from
+from sppnet.training.augmentation import COLOUR_AXES, PLACES, UNCHANGED, Change, cut, draw_change, epoch_order
+from sppnet.training.images import SampleRequest
 from sppnet.training.log import Log
-from sppnet.training.pictures import Request
 from sppnet.training.plan import Precision
 from tiny_training import PLAN, run, tiny_network
 
@@ -44,7 +36,7 @@ PROGRAM = Path(__file__).with_name("tiny_training.py")
 
 @pytest.fixture(scope="session")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of 12 pictures of each of two classes, told apart by their colour, in several shapes."""
+    """Return a folder of 12 images of each of two classes, told apart by their colour, in several shapes."""
     root = tmp_path_factory.mktemp("kinds")
     rng = np.random.default_rng(0)
     for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
@@ -56,8 +48,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def pictures_of(root: Path, **options: object) -> Pictures:
-    return Pictures(load_folders(root), **{"short_side": PLAN.short_side, "workers": 2, **options})  # type: ignore[arg-type]
+def images_of(root: Path, **options: object) -> Images:
+    return Images(load_folders(root), **{"short_side": PLAN.short_side, "workers": 2, **options})  # type: ignore[arg-type]
 
 
 # The plan
@@ -86,10 +78,10 @@ def test_drawn_sizes_are_uniform_from_the_least_to_the_largest() -> None:
         ({"batch": -1}, "Plan: batch must be 1 or more, got -1. Give a positive number."),
         (
             {"sizes": (224, 300)},
-            "Plan: sizes must be sides of 1 to 256 pixels, the pictures' short side, got (224, 300). "
-            "Give smaller sizes, or scale pictures larger.",
+            "Plan: sizes must be sides of 1 to 256 pixels, the images' short side, got (224, 300). "
+            "Give smaller sizes, or scale images larger.",
         ),
-        ({"sizes": ()}, "Plan: sizes must be sides of 1 to 256 pixels, the pictures' short side, got ()."),
+        ({"sizes": ()}, "Plan: sizes must be sides of 1 to 256 pixels, the images' short side, got ()."),
         ({"rate": 0.0}, "Plan: rate must be above 0, got 0.0. 0.01 is the paper's."),
         ({"average": 1.0}, "Plan: average must be between 0 and 1, got 1.0. 0.9999 is usual, None is off."),
         ({"precision": "half"}, "Plan: precision must be float32 or bfloat16, got 'half'. Name one of these."),
@@ -133,31 +125,31 @@ def test_a_schedule_goes_on_where_its_state_was_taken(errors: list[float], cut_a
     assert second.rate == whole.rate
 
 
-# Changes of pictures
+# Changes of images
 
 
-def test_crops_lie_in_the_centre_and_the_corners_of_the_whole_picture() -> None:
-    picture = np.arange(10 * 17 * 3, dtype=np.uint16).reshape(10, 17, 3)
+def test_crops_lie_in_the_centre_and_the_corners_of_the_whole_image() -> None:
+    image = np.arange(10 * 17 * 3, dtype=np.uint16).reshape(10, 17, 3)
     starts = set()
     for place in range(PLACES):
-        square = cut(picture, 8, Change(place, False, UNCHANGED.colour))  # type: ignore[arg-type]
+        square = cut(image, 8, Change(place, False, UNCHANGED.colour))  # type: ignore[arg-type]
         assert square.shape == (8, 8, 3)
-        (row,), (column,) = np.nonzero((picture == square[0, 0]).all(axis=2))
-        assert np.array_equal(square, picture[row : row + 8, column : column + 8])
+        (row,), (column,) = np.nonzero((image == square[0, 0]).all(axis=2))
+        assert np.array_equal(square, image[row : row + 8, column : column + 8])
         starts.add((int(row), int(column)))
     assert starts == {(1, 4), (0, 0), (0, 9), (2, 0), (2, 9)}
 
 
 def test_places_that_coincide_are_still_places() -> None:
-    picture = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
+    image = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
     for place in range(PLACES):
-        assert cut(picture, 8, Change(place, False, UNCHANGED.colour)).shape == (8, 8, 3)
+        assert cut(image, 8, Change(place, False, UNCHANGED.colour)).shape == (8, 8, 3)
 
 
 def test_a_mirrored_crop_is_that_crop_mirrored() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
-    plain = cut(picture, 6, Change(2, False, UNCHANGED.colour))
-    assert np.array_equal(cut(picture, 6, Change(2, True, UNCHANGED.colour)), plain[:, ::-1])
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    plain = cut(image, 6, Change(2, False, UNCHANGED.colour))
+    assert np.array_equal(cut(image, 6, Change(2, True, UNCHANGED.colour)), plain[:, ::-1])
 
 
 def test_changes_are_drawn_as_published() -> None:
@@ -187,14 +179,14 @@ def test_draws_follow_from_seed_epoch_and_index_alone() -> None:
 # Batches
 
 
-def _request(indices: list[int], *, size: int = 32, draw: tuple[int, int] | None = (0, 0)) -> Request:
-    return Request(np.array(indices), 32, size, draw)
+def _request(indices: list[int], *, size: int = 32, draw: tuple[int, int] | None = (0, 0)) -> SampleRequest:
+    return SampleRequest(np.array(indices), 32, size, draw)
 
 
 def test_a_batch_does_not_depend_on_the_number_of_workers_or_on_what_is_kept(kinds: Path) -> None:
     requests = [_request([3, 20, 7]), _request([1, 3, 5], size=24), _request([3, 20, 7])]
-    few = list(pictures_of(kinds, workers=1, memory=0).batches(requests))
-    many = list(pictures_of(kinds, workers=5).batches(requests))
+    few = list(images_of(kinds, workers=1, memory=0).batches(requests))
+    many = list(images_of(kinds, workers=5).batches(requests))
     for one, other in zip(few, many, strict=True):
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
     assert few[0].labels.tolist() == [0, 1, 0]
@@ -202,24 +194,24 @@ def test_a_batch_does_not_depend_on_the_number_of_workers_or_on_what_is_kept(kin
 
 
 def test_the_smaller_input_is_the_same_crop_scaled(kinds: Path) -> None:
-    (large,), (small,) = (list(pictures_of(kinds).batches([_request([4], size=size)])) for size in (32, 24))
+    (large,), (small,) = (list(images_of(kinds).batches([_request([4], size=size)])) for size in (32, 24))
     assert np.array_equal(resize(large.pixels[0].numpy(), (24, 24)), small.pixels[0].numpy())
 
 
 def test_without_draws_the_centre_is_taken_as_it_is(kinds: Path) -> None:
-    pictures = pictures_of(kinds)
-    (batch,) = pictures.batches([_request([2], draw=None)])
-    picture = read_image(pictures.data.paths[2])
-    height, width = picture.shape[:2]
+    images = images_of(kinds)
+    (batch,) = images.batches([_request([2], draw=None)])
+    image = read_image(images.data.paths[2])
+    height, width = image.shape[:2]
     scale = 36 / min(height, width)
-    scaled = resize(picture, (round(height * scale), round(width * scale)))
+    scaled = resize(image, (round(height * scale), round(width * scale)))
     expected = cut(scaled, 32, Change(0, False, UNCHANGED.colour))
     assert np.array_equal(batch.pixels[0].numpy(), expected)
     assert not batch.colours.any()
 
 
 def test_pixels_are_normalised_with_their_change_of_colour(kinds: Path) -> None:
-    (batch,) = pictures_of(kinds).batches([_request([0, 23])])
+    (batch,) = images_of(kinds).batches([_request([0, 23])])
     values = batch.normalised(torch.device("cpu"), mean=128.0, std=64.0)
     expected = (batch.pixels.double() + batch.colours[:, None, None, :] - 128) / 64
     torch.testing.assert_close(values.double(), expected.permute(0, 3, 1, 2), atol=1e-6, rtol=1e-6)
@@ -228,59 +220,59 @@ def test_pixels_are_normalised_with_their_change_of_colour(kinds: Path) -> None:
 
 @pytest.fixture
 def damaged(kinds: Path, tmp_path: Path) -> Path:
-    """Return the pictures with one of them cut short and one that is none."""
+    """Return the images with one of them cut short and one that is none."""
     for folder in ("blue", "red"):
         (tmp_path / folder).mkdir()
         for path in (kinds / folder).iterdir():
             (tmp_path / folder / path.name).write_bytes(path.read_bytes())
     first = tmp_path / "blue" / "0.jpg"
     first.write_bytes(first.read_bytes()[:200])
-    (tmp_path / "red" / "9.jpg").write_bytes(b"no picture")
+    (tmp_path / "red" / "9.jpg").write_bytes(b"no image")
     return tmp_path
 
 
-def test_a_bad_picture_stops_the_run_by_name(damaged: Path) -> None:
-    with pytest.raises(ImageDecodeError, match=r"blue.0\.jpg: the picture cannot be read"):
-        list(pictures_of(damaged).batches([_request([0, 1])]))
+def test_a_bad_image_stops_the_run_by_name(damaged: Path) -> None:
+    with pytest.raises(ImageDecodeError, match=r"blue.0\.jpg: the image cannot be read"):
+        list(images_of(damaged).batches([_request([0, 1])]))
 
 
-def test_a_skipped_picture_is_named_and_the_next_takes_its_place(damaged: Path) -> None:
-    pictures = pictures_of(damaged, on_bad="skip")
-    (batch,) = pictures.batches([_request([23, 0, 5], draw=None)])
-    (expected,) = pictures_of(damaged, on_bad="skip").batches([_request([1], draw=None)])
+def test_a_skipped_image_is_named_and_the_next_takes_its_place(damaged: Path) -> None:
+    images = images_of(damaged, on_bad="skip")
+    (batch,) = images.batches([_request([23, 0, 5], draw=None)])
+    (expected,) = images_of(damaged, on_bad="skip").batches([_request([1], draw=None)])
     assert torch.equal(batch.pixels[1], expected.pixels[0])
     assert torch.equal(batch.pixels[0], expected.pixels[0])  # the last of all, and so the first good one follows
     assert batch.labels.tolist() == [0, 0, 0]
-    assert [problem.path.name for problem in pictures.problems] == ["0.jpg", "9.jpg"]
-    assert "the next picture takes its place" in str(pictures.problems[1])
+    assert [problem.path.name for problem in images.problems] == ["0.jpg", "9.jpg"]
+    assert "the next image takes its place" in str(images.problems[1])
 
 
-def test_no_picture_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+def test_no_image_that_can_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.jpg").write_bytes(b"none")
-    with pytest.raises(DataError, match=r"none of 1 pictures can be read. Name other data"):
-        list(pictures_of(tmp_path, on_bad="skip").batches([_request([0])]))
+    with pytest.raises(DataError, match=r"none of 1 images can be read. Name other data"):
+        list(images_of(tmp_path, on_bad="skip").batches([_request([0])]))
 
 
-def test_a_picture_too_long_to_scale_is_named(tmp_path: Path) -> None:
+def test_a_image_too_long_to_scale_is_named(tmp_path: Path) -> None:
     (tmp_path / "long").mkdir()
     Image.new("RGB", (40_000, 1)).save(tmp_path / "long" / "a.png")
-    with pytest.raises(ImageDecodeError, match=r"a\.png: the picture cannot be read: scaled it has"):
-        list(pictures_of(tmp_path).batches([_request([0])]))
+    with pytest.raises(ImageDecodeError, match=r"a\.png: the image cannot be read: scaled it has"):
+        list(images_of(tmp_path).batches([_request([0])]))
 
 
 def test_wrong_options_are_refused(kinds: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"Pictures: workers must be 1 or more, got 0. Leave it out"):
-        pictures_of(kinds, workers=0)
+    with pytest.raises(ArgumentError, match=r"Images: workers must be 1 or more, got 0. Leave it out"):
+        images_of(kinds, workers=0)
     with pytest.raises(ArgumentError, match="on_bad must be fail or skip, got 'ask'"):
-        pictures_of(kinds, on_bad="ask")
+        images_of(kinds, on_bad="ask")
 
 
 def test_decoding_ends_with_the_loop_that_asked(kinds: Path) -> None:
-    batches = pictures_of(kinds).batches([_request([0, 1, 2])] * 50)
+    batches = images_of(kinds).batches([_request([0, 1, 2])] * 50)
     next(batches)
     batches.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sppnet-pictures")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sppnet-images")]
 
 
 # Runs
@@ -291,7 +283,7 @@ def _weights(folder: Path) -> bytes:
 
 
 def _run(kinds: Path, folder: Path, plan: Plan = PLAN, **options: object) -> Trainer:
-    return Trainer(tiny_network(), pictures_of(kinds), plan, folder=folder, **options)  # type: ignore[arg-type]
+    return Trainer(tiny_network(), images_of(kinds), plan, folder=folder, **options)  # type: ignore[arg-type]
 
 
 def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -302,7 +294,7 @@ def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_network_learns(kinds: Path, tmp_path: Path, precision: Precision) -> None:
     plan = dataclasses.replace(PLAN, epochs=8, divide_at=(6,), precision=precision)
-    trainer = _run(kinds, tmp_path, plan, validation=pictures_of(kinds))
+    trainer = _run(kinds, tmp_path, plan, validation=images_of(kinds))
     epochs = trainer.fit()
     assert [epoch.size for epoch in epochs] == [32, 24] * 4
     assert [epoch.rate for epoch in epochs] == pytest.approx([0.05] * 6 + [0.005] * 2)
@@ -314,8 +306,7 @@ def test_a_network_learns(kinds: Path, tmp_path: Path, precision: Precision) -> 
 
 def test_the_same_run_gives_the_same_bits_with_any_number_of_workers(kinds: Path, tmp_path: Path) -> None:
     runs = [
-        Trainer(tiny_network(), pictures_of(kinds, workers=count), PLAN, folder=tmp_path / str(count))
-        for count in (1, 4)
+        Trainer(tiny_network(), images_of(kinds, workers=count), PLAN, folder=tmp_path / str(count)) for count in (1, 4)
     ]
     for trainer in runs:
         trainer.fit()
@@ -412,7 +403,7 @@ def test_a_run_begun_otherwise_is_not_gone_on_with(kinds: Path, tmp_path: Path) 
     with pytest.raises(DataError, match=r"the run was begun with another plan, epochs 4 instead of 5. Go on as it was"):
         _run(kinds, tmp_path, other)
     with pytest.raises(DataError, match=r"another network, head.2.bias \[2\] instead of \[3\], head.2.weight"):
-        Trainer(tiny_network(3), pictures_of(kinds), PLAN, folder=tmp_path)
+        Trainer(tiny_network(3), images_of(kinds), PLAN, folder=tmp_path)
     (kinds / "blue" / "0.jpg").rename(kinds / "blue" / "zero.jpg")
     try:
         with pytest.raises(DataError, match="another data, "):
@@ -421,8 +412,8 @@ def test_a_run_begun_otherwise_is_not_gone_on_with(kinds: Path, tmp_path: Path) 
         (kinds / "blue" / "zero.jpg").rename(kinds / "blue" / "0.jpg")
 
 
-def test_fewer_pictures_than_a_batch_are_refused(kinds: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must hold the pictures of one batch, 100, got 24. Add pictures, or train"):
+def test_fewer_images_than_a_batch_are_refused(kinds: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must hold the images of one batch, 100, got 24. Add images, or train"):
         _run(kinds, tmp_path, dataclasses.replace(PLAN, batch=100))
 
 
@@ -434,19 +425,19 @@ def test_a_loss_that_is_not_finite_ends_the_run(kinds: Path, tmp_path: Path) -> 
 
 def test_an_estimate_tells_time_and_memory(kinds: Path, tmp_path: Path) -> None:
     network = tiny_network()
-    trainer = Trainer(network, pictures_of(kinds), PLAN, folder=tmp_path)
+    trainer = Trainer(network, images_of(kinds), PLAN, folder=tmp_path)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     cost = trainer.estimate()
-    assert cost.pictures == 24
+    assert cost.images == 24
     assert 0 < cost.seconds < 60
     activations = 8 * 4 * (14 * 14 * 8 + 6 * 6 * 16)  # a batch of the two maps, float32
     assert activations < cost.memory - BASE_MEMORY < 10 * activations
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_pictures_of_another_short_side_are_refused(kinds: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="pictures must be of the plan's short side, 36, got 40"):
-        Trainer(tiny_network(), pictures_of(kinds, short_side=40), PLAN, folder=tmp_path)
+def test_images_of_another_short_side_are_refused(kinds: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="images must be of the plan's short side, 36, got 40"):
+        Trainer(tiny_network(), images_of(kinds, short_side=40), PLAN, folder=tmp_path)
 
 
 def test_frozen_layers_stay_and_others_begin_from_given_weights(kinds: Path, tmp_path: Path) -> None:
@@ -455,7 +446,7 @@ def test_frozen_layers_stay_and_others_begin_from_given_weights(kinds: Path, tmp
     assert start_from(network, before.state_dict()) == ["head.2.weight", "head.2.bias"]
     network.map.requires_grad_(False)
     head = network.head[2].weight.detach().clone()
-    Trainer(network, pictures_of(kinds), PLAN, folder=tmp_path).fit()
+    Trainer(network, images_of(kinds), PLAN, folder=tmp_path).fit()
     assert _same(network.map, before.map)
     assert not torch.equal(network.head[2].weight, head)
 
@@ -488,7 +479,7 @@ def test_averaged_weights_follow_the_trained_ones(kinds: Path, tmp_path: Path) -
 def test_the_log_of_a_run(kinds: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    trainer = _run(kinds, tmp_path, dataclasses.replace(PLAN, epochs=2), validation=pictures_of(kinds))
+    trainer = _run(kinds, tmp_path, dataclasses.replace(PLAN, epochs=2), validation=images_of(kinds))
     trainer.log_every = 2
     epochs = trainer.fit()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -8,10 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.backbones import PublishedNet
-from sppnet.data import DetectionData, Sample
-from sppnet.errors import ArgumentError, ShapeError
-from sppnet.images import resize
-from sppnet.transfer import (
+from sppnet.classification.transfer import (
     all_features,
     caltech_accuracy,
     caltech_split,
@@ -20,6 +17,9 @@ from sppnet.transfer import (
     voc_precisions,
     voc_targets,
 )
+from sppnet.data import DetectionData, Sample
+from sppnet.errors import ArgumentError, ShapeError
+from sppnet.images import resize
 
 LAYERS = ("conv4", "6x6", "pool5", "fc6", "fc8")
 
@@ -30,7 +30,7 @@ def net() -> PublishedNet:
     return PublishedNet("zf5", levels=(3, 1), classes=5, width=0.05).eval()
 
 
-def _picture(height: int, width: int) -> NDArray[np.uint8]:
+def _image(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
@@ -38,9 +38,9 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def test_layers_are_the_networks_own_at_length_one(net: PublishedNet) -> None:
-    picture = _picture(150, 190)
-    found = layer_features(net, picture, LAYERS, view="warp", side=160)
-    pixels = torch.from_numpy(resize(picture, (160, 160)).copy()).permute(2, 0, 1)[None].float() - 128
+    image = _image(150, 190)
+    found = layer_features(net, image, LAYERS, view="warp", side=160)
+    pixels = torch.from_numpy(resize(image, (160, 160)).copy()).permute(2, 0, 1)[None].float() - 128
     with torch.no_grad():
         activations = net.activations(pixels, ["conv4", "conv5", "pool5", "fc6", "fc8"])
         finest = torch.nn.functional.adaptive_max_pool2d(activations.pop("conv5"), 6)
@@ -49,25 +49,23 @@ def test_layers_are_the_networks_own_at_length_one(net: PublishedNet) -> None:
 
 
 @pytest.mark.parametrize(("view", "cells"), [("crop", (13, 13)), ("warp", (13, 13)), ("whole", (13, 18))])
-def test_views_of_a_wide_picture(net: PublishedNet, view: str, cells: tuple[int, int]) -> None:
-    (vector,) = layer_features(net, _picture(100, 141), ["conv5"], view=view, side=224).values()  # type: ignore[arg-type]
+def test_views_of_a_wide_image(net: PublishedNet, view: str, cells: tuple[int, int]) -> None:
+    (vector,) = layer_features(net, _image(100, 141), ["conv5"], view=view, side=224).values()  # type: ignore[arg-type]
     assert len(vector) == net.channels["conv5"] * cells[0] * cells[1]
 
 
-def test_the_crop_is_the_middle_of_the_picture(net: PublishedNet) -> None:
-    picture = _picture(224, 400)
-    (crop,) = layer_features(net, picture, ["pool5"], view="crop").values()
-    (middle,) = layer_features(net, np.ascontiguousarray(picture[:, 88:312]), ["pool5"], view="whole").values()
+def test_the_crop_is_the_middle_of_the_image(net: PublishedNet) -> None:
+    image = _image(224, 400)
+    (crop,) = layer_features(net, image, ["pool5"], view="crop").values()
+    (middle,) = layer_features(net, np.ascontiguousarray(image[:, 88:312]), ["pool5"], view="whole").values()
     torch.testing.assert_close(crop, middle)
 
 
 def test_a_view_can_be_smaller_than_the_trainings(net: PublishedNet) -> None:
-    assert (
-        len(layer_features(net, _picture(50, 60), ["fc6"], view="crop", side=64)["fc6"]) == net.fc["fc6"].out_features
-    )
+    assert len(layer_features(net, _image(50, 60), ["fc6"], view="crop", side=64)["fc6"]) == net.fc["fc6"].out_features
 
 
-def test_many_pictures_are_the_rows_of_single_ones(net: PublishedNet, shapes: Path) -> None:
+def test_many_images_are_the_rows_of_single_ones(net: PublishedNet, shapes: Path) -> None:
     paths = sorted((shapes / "JPEGImages").iterdir())[:3]
     rows = all_features(net, paths, ["pool5", "fc8"])
     for layer in ("pool5", "fc8"):
@@ -77,12 +75,12 @@ def test_many_pictures_are_the_rows_of_single_ones(net: PublishedNet, shapes: Pa
 
 def test_unknown_views_and_layers_are_refused(net: PublishedNet) -> None:
     with pytest.raises(ArgumentError, match="layer_features: view must be crop, warp or whole, got 'half'"):
-        layer_features(net, _picture(50, 50), ["fc6"], view="half")  # type: ignore[arg-type]
+        layer_features(net, _image(50, 50), ["fc6"], view="half")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="layer must be one of conv1"):
-        layer_features(net, _picture(50, 50), ["fc9"])
+        layer_features(net, _image(50, 50), ["fc9"])
     plain = PublishedNet("zf5", levels=None, classes=5, width=0.05).eval()
     with pytest.raises(ShapeError, match="6 x 6 cells once pooled"):
-        layer_features(plain, _picture(90, 200), ["fc6"])
+        layer_features(plain, _image(90, 200), ["fc6"])
 
 
 # Caltech-101
@@ -125,7 +123,7 @@ def test_precision_is_that_of_the_ranking_and_leaves_out_the_difficult() -> None
     targets = np.where(rng.random((40, 2)) < 0.5, 1, -1).astype(np.int8)
     features = (targets + rng.normal(scale=0.1, size=targets.shape)).astype(np.float16)
     assert voc_precisions((features, targets), (features, targets)).tolist() == [1.0, 1.0]
-    # A picture that shows class 0 best of all but only as a difficult object changes nothing, ...
+    # An image that shows class 0 best of all but only as a difficult object changes nothing, ...
     extra = np.vstack([features, [[9.0, -1.0]]]).astype(np.float16)
     left_out = np.vstack([targets, [[0, -1]]]).astype(np.int8)
     assert voc_precisions((features, targets), (extra, left_out)).tolist() == [1.0, 1.0]

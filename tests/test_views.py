@@ -11,11 +11,7 @@ from torch import Tensor
 
 from sppnet.backbones import PublishedNet
 from sppnet.backbones.normalisation import LocalResponseNorm
-from sppnet.data import FolderData
-from sppnet.errors import ArgumentError
-from sppnet.geometry import Layer, view_regions, windows_from_regions
-from sppnet.metrics import top_k_error
-from sppnet.views import (
+from sppnet.classification.views import (
     CROP,
     MANY_CROPS,
     MANY_VIEWS,
@@ -24,12 +20,16 @@ from sppnet.views import (
     TEN_VIEWS,
     WHOLE,
     Measured,
-    Plan,
+    ViewPlan,
     best_within,
     measure_plan,
     predict,
     view_scores,
 )
+from sppnet.data import FolderData
+from sppnet.errors import ArgumentError
+from sppnet.evaluation.classes import top_k_error
+from sppnet.geometry import Layer, view_regions, windows_from_regions
 
 
 def _net(name: str = "zf5", **options: object) -> PublishedNet:
@@ -37,14 +37,14 @@ def _net(name: str = "zf5", **options: object) -> PublishedNet:
     return PublishedNet(name, **{"width": 0.05, "classes": 6} | options).eval()  # type: ignore[arg-type]
 
 
-def _picture(height: int, width: int) -> NDArray[np.uint8]:
+def _image(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 # Where the views are
 
 
-def test_views_of_a_picture() -> None:
+def test_views_of_a_image() -> None:
     assert view_regions((256, 300), 1).tolist() == [[38, 16, 262, 240]]
     nine = view_regions((256, 300), 9)
     assert len(nine) == 9
@@ -70,8 +70,8 @@ def test_bad_views_are_refused() -> None:
     ("plan", "count"),
     [(CROP, 1), (WHOLE, 1), (TEN_CROPS, 10), (TEN_VIEWS, 10), (MANY_VIEWS, 98), (MANY_CROPS, 96)],
 )
-def test_the_paper_counts_as_many_views(plan: Plan, count: int) -> None:
-    scores = view_scores(_net(), _picture(90, 120), plan)
+def test_the_paper_counts_as_many_views(plan: ViewPlan, count: int) -> None:
+    scores = view_scores(_net(), _image(90, 120), plan)
     assert scores.shape == (count, 6)
     torch.testing.assert_close(scores.sum(1), torch.ones(count))
 
@@ -104,9 +104,9 @@ def test_a_view_of_the_map_is_the_map_of_the_view_where_no_border_reaches(name: 
     net = _net(name, padding=padding)
     stride, offset = net.grid().down
     side, left, top = 420, 3 * int(stride), 5 * int(stride)  # a view that begins on a cell
-    picture = torch.rand(1, 3, side + 100, side + 70, generator=torch.Generator().manual_seed(0)) * 255 - 128
-    whole = net.features(picture)[0]
-    cropped = net.features(picture[:, :, top : top + side, left : left + side])[0]
+    image = torch.rand(1, 3, side + 100, side + 70, generator=torch.Generator().manual_seed(0)) * 255 - 128
+    whole = net.features(image)[0]
+    cropped = net.features(image[:, :, top : top + side, left : left + side])[0]
     reach = _reach(net)
     first = int(np.ceil((reach - offset) / stride))
     last = int(np.floor((side - 1 - reach - offset) / stride))
@@ -130,31 +130,31 @@ def test_a_view_of_the_map_is_the_map_of_the_view_where_no_border_reaches(name: 
 
 
 @torch.inference_mode()
-def test_the_only_view_of_a_picture_of_224_is_the_picture() -> None:
-    net, picture = _net(), _picture(224, 224)
+def test_the_only_view_of_a_image_of_224_is_the_image() -> None:
+    net, image = _net(), _image(224, 224)
     plan = replace(MANY_VIEWS, scales=(224,), whole=224)
-    scores = view_scores(net, picture, plan)
+    scores = view_scores(net, image, plan)
     assert scores.shape == (4, 6)  # itself and its mirror image, each as a view and as a whole
     assert torch.equal(scores[0], scores[1])
-    crops = view_scores(net, picture, Plan("one", scales=(224,), mirrored=True, cropped=True))
+    crops = view_scores(net, image, ViewPlan("one", scales=(224,), mirrored=True, cropped=True))
     torch.testing.assert_close(scores[[0, 2]], crops)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
-def test_scores_are_those_of_the_network_on_each_view(plan: Plan) -> None:
+def test_scores_are_those_of_the_network_on_each_view(plan: ViewPlan) -> None:
     """The specification: views in the order of the plan, in so many words and without sharing anything."""
-    net, picture = _net(), _picture(130, 100)
-    torch.testing.assert_close(view_scores(net, picture, plan), _reference(net, picture, plan), rtol=1e-4, atol=1e-6)
+    net, image = _net(), _image(130, 100)
+    torch.testing.assert_close(view_scores(net, image, plan), _reference(net, image, plan), rtol=1e-4, atol=1e-6)
 
 
 @torch.inference_mode()
-def _reference(net: PublishedNet, picture: NDArray[np.uint8], plan: Plan) -> Tensor:
+def _reference(net: PublishedNet, image: NDArray[np.uint8], plan: ViewPlan) -> Tensor:
     from sppnet.geometry import shorter_side_size
     from sppnet.images import resize
 
     rows = []
     for side in sorted({*plan.scales, *([plan.whole] if plan.whole else [])}):
-        scaled = resize(picture, shorter_side_size((130, 100), side))
+        scaled = resize(image, shorter_side_size((130, 100), side))
         for flip in (False, True)[: 1 + plan.mirrored]:
             pixels = torch.tensor(scaled[:, ::-1].copy() if flip else scaled).permute(2, 0, 1)[None].float() - 128
             if side in plan.scales:
@@ -171,18 +171,18 @@ def _reference(net: PublishedNet, picture: NDArray[np.uint8], plan: Plan) -> Ten
     return torch.cat(rows).softmax(1)
 
 
-def test_a_mirrored_picture_has_the_same_score() -> None:
-    net, picture = _net(), _picture(260, 331)
-    mirrored = np.ascontiguousarray(picture[:, ::-1])
-    torch.testing.assert_close(predict([net], picture, TEN_VIEWS), predict([net], mirrored, TEN_VIEWS))
+def test_a_mirrored_image_has_the_same_score() -> None:
+    net, image = _net(), _image(260, 331)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    torch.testing.assert_close(predict([net], image, TEN_VIEWS), predict([net], mirrored, TEN_VIEWS))
 
 
 def test_networks_are_averaged() -> None:
-    first, second, picture = _net(), _net("overfeat5"), _picture(100, 100)
-    both = predict([first, second], picture, CROP)
-    torch.testing.assert_close(both, (predict([first], picture, CROP) + predict([second], picture, CROP)) / 2)
+    first, second, image = _net(), _net("overfeat5"), _image(100, 100)
+    both = predict([first, second], image, CROP)
+    torch.testing.assert_close(both, (predict([first], image, CROP) + predict([second], image, CROP)) / 2)
     with pytest.raises(ArgumentError, match="predict: networks must be one at least, got 0"):
-        predict([], picture)
+        predict([], image)
 
 
 # Choosing
@@ -193,7 +193,7 @@ def test_a_plan_is_measured(tmp_path: Path) -> None:
 
     paths = []
     for index in range(3):
-        Image.fromarray(_picture(60 + index, 80)).save(path := tmp_path / f"{index}.png")
+        Image.fromarray(_image(60 + index, 80)).save(path := tmp_path / f"{index}.png")
         paths.append(path)
     data = FolderData(tmp_path, tuple("abcdef"), tuple(paths), np.array([0, 1, 2]), ())
     net = _net()
@@ -216,22 +216,22 @@ def test_the_best_plan_within_a_budget() -> None:
 
 
 def test_a_network_without_a_pyramid_takes_crops_only() -> None:
-    plain, picture = _net(levels=None), _picture(100, 130)
-    assert view_scores(plain, picture, TEN_CROPS).shape == (10, 6)
+    plain, image = _net(levels=None), _image(100, 130)
+    assert view_scores(plain, image, TEN_CROPS).shape == (10, 6)
     with pytest.raises(
         ArgumentError, match=r"levels must be a pyramid for windows of any size, got None. Crop the view"
     ):
-        view_scores(plain, picture, TEN_VIEWS)
+        view_scores(plain, image, TEN_VIEWS)
 
 
 @pytest.mark.parametrize(
     ("plan", "expected"),
     [
-        (Plan("none", scales=()), "plan must be of one view at least"),
-        (Plan("small", scales=(200,)), r"size must be at least 224 pixels a side, got \(200, 200\)"),
+        (ViewPlan("none", scales=()), "plan must be of one view at least"),
+        (ViewPlan("small", scales=(200,)), r"size must be at least 224 pixels a side, got \(200, 200\)"),
         (replace(CROP, whole=256), "plan.whole must be None with crops, got 256"),
     ],
 )
-def test_bad_plans_are_refused(plan: Plan, expected: str) -> None:
+def test_bad_plans_are_refused(plan: ViewPlan, expected: str) -> None:
     with pytest.raises(ArgumentError, match=expected):
-        view_scores(_net(), _picture(100, 100), plan)
+        view_scores(_net(), _image(100, 100), plan)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sppnet import SpatialPyramidPool, load_folders
 from sppnet.progress import Progress, silent
 from sppnet.storage import write_tensors
-from sppnet.training import Pictures, Plan, Trainer, joined_processes
+from sppnet.training import Images, Plan, Trainer, joined_processes
 
 Item = TypeVar("Item")
 
@@ -50,8 +50,8 @@ def telling(name: str, items: Sequence[Item], /) -> Iterable[Item]:
 
 def run(data: Path, folder: Path, *, dropout: float, progress: Progress = silent) -> None:
     """Train, with a state after each step so that a kill often meets a process that writes; write the result."""
-    pictures, validation = (Pictures(load_folders(data), short_side=PLAN.short_side, workers=2) for _ in range(2))
-    trainer = Trainer(tiny_network(dropout=dropout), pictures, PLAN, folder=folder, validation=validation)
+    images, validation = (Images(load_folders(data), short_side=PLAN.short_side, workers=2) for _ in range(2))
+    trainer = Trainer(tiny_network(dropout=dropout), images, PLAN, folder=folder, validation=validation)
     trainer.save_every = 0.0
     trainer.fit(progress=progress)
     write_tensors(folder / "network.safetensors", trainer.result.state_dict(), metadata={})

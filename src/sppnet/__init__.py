@@ -1,4 +1,4 @@
-"""Features of any picture, any region, at any size: spatial pyramid pooling (He et al. 2015), and what stands on it.
+"""Features of any image, any region, at any size: spatial pyramid pooling (He et al. 2015), and what stands on it.
 
 Importing this package does no work: each name is loaded when it is first used.
 """
@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sppnet.backbones import EfficientNetLite0
-    from sppnet.classifier import Classifier, Prediction
+    from sppnet.classification.classifier import Classifier, Prediction
     from sppnet.data import load_detection, load_folders
-    from sppnet.detector import Detections, Detector
-    from sppnet.encoding import Encoder, FeatureMap
+    from sppnet.detection.detections import Detections
+    from sppnet.detection.detector import Detector
     from sppnet.errors import SppnetError
+    from sppnet.features.encoder import Encoder
+    from sppnet.features.maps import FeatureMap
     from sppnet.images import read_image
     from sppnet.ops import SpatialPyramidPool, pool_image, pool_windows
-    from sppnet.proposals import GridProposals, SelectiveSearch
+    from sppnet.proposals.grid import GridProposals
+    from sppnet.proposals.opencv import SelectiveSearch
     from sppnet.storage import TensorCache
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Classifier": "classifier",
-    "Detections": "detector",
-    "Detector": "detector",
+    "Classifier": "classification.classifier",
+    "Detections": "detection.detections",
+    "Detector": "detection.detector",
     "EfficientNetLite0": "backbones",
-    "Encoder": "encoding",
-    "FeatureMap": "encoding",
-    "GridProposals": "proposals",
-    "Prediction": "classifier",
-    "SelectiveSearch": "proposals",
+    "Encoder": "features.encoder",
+    "FeatureMap": "features.maps",
+    "GridProposals": "proposals.grid",
+    "Prediction": "classification.classifier",
+    "SelectiveSearch": "proposals.opencv",
     "SpatialPyramidPool": "ops",
     "SppnetError": "errors",
     "TensorCache": "storage",

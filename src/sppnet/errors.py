@@ -21,7 +21,7 @@ class ShapeError(ArgumentError):
 
 
 class BoxError(ArgumentError):
-    """A region that holds no pixel of its picture; ``row`` is its index in the list that was passed."""
+    """A region that holds no pixel of its image; ``row`` is its index in the list that was passed."""
 
     def __init__(self, message: str, row: int) -> None:
         super().__init__(message)
@@ -29,10 +29,10 @@ class BoxError(ArgumentError):
 
 
 class ImageDecodeError(SppnetError):
-    """A picture that cannot be read; ``path`` names it and ``reason`` says why."""
+    """An image that cannot be read; ``path`` names it and ``reason`` says why."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: the picture cannot be read: {reason}")
+        super().__init__(f"{path}: the image cannot be read: {reason}")
         self.path = path
         self.reason = reason
 

@@ -29,7 +29,7 @@ MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarg
 
 
 def check_boxes(function: str, boxes: ArrayLike, size: Size) -> Boxes:
-    """Return boxes (N, 4) float64 clipped to a picture of ``size``; an empty list gives (0, 4).
+    """Return boxes (N, 4) float64 clipped to an image of ``size``; an empty list gives (0, 4).
 
     Raises:
         ShapeError: not (N, 4). BoxError: naming the first row that is NaN, empty, inverted or wholly outside.
@@ -43,14 +43,14 @@ def check_boxes(function: str, boxes: ArrayLike, size: Size) -> Boxes:
     inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
     if not inside.all():
         row = int(np.argmin(inside))
-        advice = "Give left < right and top < bottom inside the picture"
-        expected = f"a box that holds some of the picture of {size[0]} x {size[1]} pixels (height x width)"
+        advice = "Give left < right and top < bottom inside the image"
+        expected = f"a box that holds some of the image of {size[0]} x {size[1]} pixels (height x width)"
         raise BoxError(message(function, f"regions[{row}]", expected, array[row].tolist(), advice), row)
     return clipped
 
 
 def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
-    """Cut off what hangs out of a picture of ``size``; NaN stays NaN."""
+    """Cut off what hangs out of an image of ``size``; NaN stays NaN."""
     height, width = size
     limits = np.array([width, height, width, height], dtype=np.float64)
     return np.minimum(np.maximum(boxes, 0.0), limits)
@@ -64,7 +64,7 @@ def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
 
 
 def flip_boxes(boxes: Boxes, width: float) -> Boxes:
-    """Mirror boxes left to right in a picture of ``width`` pixels; twice gives them back."""
+    """Mirror boxes left to right in an image of ``width`` pixels; twice gives them back."""
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
@@ -90,6 +90,8 @@ def _overlap(first: Boxes, second: Boxes, axis: int) -> NDArray[np.float64]:
 
 # Scales
 
+SHORT_SIDES: Final = (256, 640)  # in pixels: below, objects are a few cells; above, images take too long
+
 
 def shorter_side_size(size: Size, short_side: int, *, multiple: int = 1) -> Size:
     """Return (height, width) when the shorter side becomes ``short_side``; the other rounds half up.
@@ -97,7 +99,7 @@ def shorter_side_size(size: Size, short_side: int, *, multiple: int = 1) -> Size
     Args:
         size: (height, width). short_side: in pixels.
         multiple: the longer side rounds to a multiple of this, at least ``short_side``: its aspect changes a
-            little, and pictures of a hundred shapes come in a dozen, for which networks are compiled once.
+            little, and images of a hundred shapes come in a dozen, for which networks are compiled once.
 
     >>> shorter_side_size((300, 451), 224), shorter_side_size((300, 451), 224, multiple=32)
     ((224, 337), (224, 352))
@@ -108,6 +110,15 @@ def shorter_side_size(size: Size, short_side: int, *, multiple: int = 1) -> Size
         for side in size
     )
     return height, width
+
+
+def usual_short_side(sizes: Sequence[Size]) -> int:
+    """Return the shorter side that images are scaled to unless the user chooses: their median, within limits.
+
+    >>> usual_short_side([(300, 451), (375, 500), (90, 80)]), usual_short_side([(4000, 3000)])
+    (300, 640)
+    """
+    return int(np.clip(np.median([min(size) for size in sizes]), *SHORT_SIDES))
 
 
 def longer_side_size(size: Size, longer_side: int) -> Size:
@@ -133,7 +144,7 @@ def nearest_scale(
     """Choose for each region the scale at which it looks most like the views of training (paper, Sec. 4.1).
 
     Args:
-        regions: (R, 4) in the picture's pixels. size: of the picture.
+        regions: (R, 4) in the image's pixels. size: of the image.
         scales: shorter sides in pixels.
         rule: "paper": the pixel count of the scaled region is nearest ``view_side`` squared. "released": the
             scale itself is nearest the one at which the region's side is ``view_side`` (208 for ZF-5, 216 for
@@ -161,10 +172,10 @@ def _smallest(distances: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def view_regions(size: Size, places: int, *, side: int = VIEW_SIDE) -> Boxes:
-    """Return the distinct views of a picture, as networks are tested on several (paper, Sec. 3.1.4 and 3.1.5).
+    """Return the distinct views of an image, as networks are tested on several (paper, Sec. 3.1.4 and 3.1.5).
 
     Args:
-        size: (height, width) of the scaled picture, each at least ``side``.
+        size: (height, width) of the scaled image, each at least ``side``.
         places: 1 the centre; 5 and the corners; 9 and the middles of the sides.
         side: of the square views.
     Returns:
@@ -288,7 +299,7 @@ def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid, *, rule: Wind
     return np.stack([left, top, right, bottom], axis=1)
 
 
-def distinct_windows(windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def unique_windows(windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the distinct rows of windows (R, 4) in ascending order, (U, 4), and which of them each row is, (R,)."""
     base = int(windows.max(initial=0)) + 1
     if base**4 >= 2**63:
@@ -352,12 +363,12 @@ def warp_places(regions: Boxes, size: Size, *, side: int, context: int) -> tuple
     """Tell what R-CNN's crop of each region shows: the region itself in the middle, what lies around it beyond.
 
     A crop is a square of ``side`` pixels that the region fills up to ``context`` pixels from each border, its
-    aspect lost. What lies outside the picture stays empty.
+    aspect lost. What lies outside the image stays empty.
 
     Args:
-        regions: (R, 4) in the pixels of a picture of ``size``.
+        regions: (R, 4) in the pixels of an image of ``size``.
     Returns:
-        (R, 4) float64 what is seen of the picture, and (R, 4) int64 ``[left, top, right, bottom]`` where in the
+        (R, 4) float64 what is seen of the image, and (R, 4) int64 ``[left, top, right, bottom]`` where in the
         crop it goes, at least one pixel.
     """
     sides, centres = _sides_and_centres(regions)

@@ -40,13 +40,13 @@ _UPRIGHT: Final = {
 }
 
 
-def is_picture(path: Path) -> bool:
-    """Tell by its name whether a file is a picture of an accepted format; hidden files are none."""
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file is an image of an accepted format; hidden files are none."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Return a picture file's bytes.
+    """Return an image file's bytes.
 
     Raises:
         ImageDecodeError: no such file, no permission, or more than ``MAX_BYTES``.
@@ -68,7 +68,7 @@ def _reading(path: Path | str) -> Iterator[None]:
 
 
 def read_image(source: Source, *, most: int = MAX_PIXELS, at_least: int | None = None) -> NDArray[np.uint8]:
-    """Read a picture, upright and in RGB.
+    """Read an image, upright and in RGB.
 
     Args:
         source: a path, a file's bytes, or pixels (H, W, 3) uint8 RGB, which are returned as they are.
@@ -84,38 +84,38 @@ def read_image(source: Source, *, most: int = MAX_PIXELS, at_least: int | None =
     if isinstance(source, np.ndarray):
         return _checked_pixels(source)
     name, data = _named_bytes(source)
-    with _opened(name, BytesIO(data), most) as picture:
+    with _opened(name, BytesIO(data), most) as image:
         if at_least is not None:
-            _draft(picture, at_least)
-        turn = _UPRIGHT.get(_orientation(picture))
-        picture.load()  # turns TIFF by itself
-        upright = picture if turn is None or picture.format == "TIFF" else picture.transpose(turn)
+            _draft(image, at_least)
+        turn = _UPRIGHT.get(_orientation(image))
+        image.load()  # turns TIFF by itself
+        upright = image if turn is None or image.format == "TIFF" else image.transpose(turn)
         return np.ascontiguousarray(_rgb(upright))
 
 
-def _draft(picture: Image.Image, at_least: int) -> None:
+def _draft(image: Image.Image, at_least: int) -> None:
     """Have a JPEG decoded at the smallest scale whose shorter side is ``at_least``; other formats stay whole."""
-    shrink = min(picture.size) // at_least
+    shrink = min(image.size) // at_least
     if shrink > 1:
-        picture.draft(None, (picture.width // shrink, picture.height // shrink))
+        image.draft(None, (image.width // shrink, image.height // shrink))
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
-    """Return the (height, width) of a picture as it is seen, from its header alone.
+    """Return the (height, width) of an image as it is seen, from its header alone.
 
     Raises:
         ImageDecodeError: the header cannot be read.
     """
-    with _reading(path), Path(path).open("rb") as file, _opened(path, file) as picture:
-        width, height = picture.size
-        sideways = _orientation(picture) in SIDEWAYS and picture.format != "TIFF"  # whose size is turned already
+    with _reading(path), Path(path).open("rb") as file, _opened(path, file) as image:
+        width, height = image.size
+        sideways = _orientation(image) in SIDEWAYS and image.format != "TIFF"  # whose size is turned already
     return (width, height) if sideways else (height, width)
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, from what stands before the pixels; 1 where there is none."""
-    # Not picture.getexif(): for PNG that decodes the whole picture in search of more.
-    return int(Image.Image.getexif(picture).get(EXIF_ORIENTATION, 1))
+    # Not image.getexif(): for PNG that decodes the whole image in search of more.
+    return int(Image.Image.getexif(image).get(EXIF_ORIENTATION, 1))
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -128,7 +128,7 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     if height * width > MAX_SCALED_PIXELS:
         was = f"{image.shape[0]} x {image.shape[1]}"
         raise ImageDecodeError(
-            f"picture of {was} pixels", f"scaled it has {height} x {width}, more than {MAX_SCALED_PIXELS:,}"
+            f"image of {was} pixels", f"scaled it has {height} x {width}, more than {MAX_SCALED_PIXELS:,}"
         )
     if image.shape[:2] == size:
         return image
@@ -158,7 +158,7 @@ def crop(image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8
 def warp(
     image: NDArray[np.uint8], box: NDArray[np.float64], place: NDArray[np.int64], *, side: int, fill: int
 ) -> NDArray[np.uint8]:
-    """Stretch a box of a picture into a place of a square of ``side`` pixels, bilinear; the rest is ``fill``.
+    """Stretch a box of an image into a place of a square of ``side`` pixels, bilinear; the rest is ``fill``.
 
     Args:
         image: (H, W, 3) uint8. box: (4,) in its pixels. place: (4,) whole pixels of the square, not empty.
@@ -174,29 +174,29 @@ def warp(
 
 def _checked_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     advice = "Give RGB pixels, or a path, or a file's bytes"
-    check_shape("read_image", "picture", pixels.shape, ("H", "W", 3), advice=advice)
+    check_shape("read_image", "image", pixels.shape, ("H", "W", 3), advice=advice)
     if pixels.dtype != np.uint8 or pixels.size == 0:
         actual = f"{pixels.dtype} of shape {pixels.shape}"
-        raise ArgumentError(message("read_image", "picture", "uint8 with at least one pixel", actual, advice))
+        raise ArgumentError(message("read_image", "image", "uint8 with at least one pixel", actual, advice))
     return np.ascontiguousarray(pixels)
 
 
 def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
     if isinstance(source, bytes):
-        return "picture", source
+        return "image", source
     return str(source), read_bytes(source)
 
 
 @contextmanager
 def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Open a picture of an accepted format and size; whatever goes wrong inside becomes one error."""
+    """Open an image of an accepted format and size; whatever goes wrong inside becomes one error."""
     try:
         # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
-            width, height = picture.size
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
             if width * height > most:
                 raise ImageDecodeError(name, f"{height} x {width} pixels are more than {most:,}")
-            yield picture
+            yield image
     except (ImageDecodeError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -206,14 +206,14 @@ def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterato
         raise ImageDecodeError(name, str(error) or type(error).__name__) from error
 
 
-def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.mode.startswith(("I", "F")):
-        return np.repeat(_eight_bit(np.asarray(picture))[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_eight_bit(np.asarray(image))[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
-        picture = Image.alpha_composite(white, layer)
-    return np.asarray(picture.convert("RGB"))
+        image = Image.alpha_composite(white, layer)
+    return np.asarray(image.convert("RGB"))
 
 
 def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:

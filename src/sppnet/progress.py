@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, Protocol, TypeVar
 
-BASE_MEMORY: Final = 600_000_000  # bytes: the libraries, the network and one picture in it
+BASE_MEMORY: Final = 600_000_000  # bytes: the libraries, the network and one image in it
 
 Item = TypeVar("Item")
 
@@ -30,11 +30,11 @@ class Estimate:
     """What learning will cost.
 
     Args:
-        pictures: how many. missing: of them without cached features.
+        images: how many. missing: of them without cached features.
         seconds: of work. memory: in bytes, at its peak.
     """
 
-    pictures: int
+    images: int
     missing: int
     seconds: float
     memory: int

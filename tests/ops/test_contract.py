@@ -118,14 +118,14 @@ def test_the_layer_can_be_exported() -> None:
 
 @each_mode
 def test_autocast_pools_what_the_convolution_gave(mode: Mode) -> None:
-    convolution, pictures = nn.Conv2d(3, 4, 3), random_map(2, 3, 12, 12)
+    convolution, images = nn.Conv2d(3, 4, 3), random_map(2, 3, 12, 12)
     with torch.autocast("cpu", torch.bfloat16):
-        features = convolution(pictures)
+        features = convolution(images)
         pooled = pool_image(features, mode=mode)
-        wide = pool_image(pictures, mode=mode)
+        wide = pool_image(images, mode=mode)
     assert features.dtype == pooled.dtype == torch.bfloat16
     assert torch.equal(pooled, pool_image(features, mode=mode))
-    assert torch.equal(wide, pool_image(pictures, mode=mode))
+    assert torch.equal(wide, pool_image(images, mode=mode))
     (found,) = torch.autograd.grad(pooled.float().sum(), convolution.weight)
     assert found.abs().sum() > 0
 
@@ -171,7 +171,7 @@ def call(function: str, **options: object) -> object:
 
 @pytest.mark.parametrize("shape", [(), (4,), (4, 4), (1, 2, 3, 4, 4)])
 def test_features_of_a_wrong_shape_are_named(shape: tuple[int, ...]) -> None:
-    expected = f"features must be (N, C, H, W), got {shape}. Give the map of one picture, or a batch."
+    expected = f"features must be (N, C, H, W), got {shape}. Give the map of one image, or a batch."
     with pytest.raises(ShapeError, match=f"^{re.escape('pool_image: ' + expected)}$"):
         pool_image(torch.zeros(shape))
     with pytest.raises(ShapeError, match=f"^{re.escape('pool_windows: ' + expected)}$"):
@@ -230,7 +230,7 @@ def test_the_first_window_outside_its_map_is_named(window: list[int], row: int) 
     windows[row] = windows[3] = torch.tensor(window)
     expected = (
         f"pool_windows: windows[{row}] must be at least one cell inside 1 map(s) of 4 x 5 cells, "
-        f"got {[0, *window]}. Clip regions to the picture first."
+        f"got {[0, *window]}. Clip regions to the image first."
     )
     with pytest.raises(ShapeError, match=f"^{re.escape(expected)}$"):
         pool_windows(torch.zeros(2, 4, 5), windows)

@@ -78,8 +78,8 @@ class Served:
         finally:
             connection.close()
 
-    def post(self, path: str, picture: bytes, kind: str = "image/png") -> Reply:
-        return self.ask("POST", path, picture, {"Content-Type": kind})
+    def post(self, path: str, image: bytes, kind: str = "image/png") -> Reply:
+        return self.ask("POST", path, image, {"Content-Type": kind})
 
     def measure(self, name: str) -> float:
         """Return a figure of /metrics."""

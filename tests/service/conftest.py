@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from calling import LIMITS, Served
 
-from sppnet.classifier import Classifier
+from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_detection
-from sppnet.detector import Detector
+from sppnet.detection.detector import Detector
 
 START = """
 import json, sys
@@ -28,7 +28,7 @@ serve([Path(path) for path in sys.argv[2:]], host="127.0.0.1", port=0, workers=1
 
 @pytest.fixture(scope="session")
 def models(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return files of a detector of shapes and of a classifier of their pictures."""
+    """Return files of a detector of shapes and of a classifier of their images."""
     folder = tmp_path_factory.mktemp("models")
     files = {"shapes": folder / "shapes.safetensors", "kinds": folder / "kinds.safetensors"}
     Detector(short_side=120).fit(load_detection(shapes, split="train")).save(files["shapes"])
@@ -53,6 +53,6 @@ def served(models: dict[str, Path]) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def picture(shapes: Path) -> bytes:
+def image(shapes: Path) -> bytes:
     """Return a PNG file with a disc and a square."""
     return (shapes / "JPEGImages/10.png").read_bytes()

@@ -11,11 +11,11 @@ import pytest
 import safetensors.numpy
 from calling import LIMITS, Served, form
 
-from sppnet.classifier import Classifier
-from sppnet.detector import Detector
+from sppnet.classification.classifier import Classifier
+from sppnet.detection.detector import Detector
 from sppnet.web.service.schemas import ClassifyAnswer, DetectAnswer, FeaturesAnswer, Health, ModelAnswer
 
-STATIC = Path(__file__).parents[2] / "src/sppnet/web/static"
+STATIC = Path(__file__).parents[2] / "src/sppnet/web"
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def detector(models: dict[str, Path]) -> Detector:
 
 
 @pytest.mark.parametrize("sent", ["body", "form"])
-def test_detections_are_the_librarys(served: Served, detector: Detector, picture: bytes, sent: str) -> None:
-    body, kind = (picture, "image/png") if sent == "body" else form(("picture", picture))
+def test_detections_are_the_librarys(served: Served, detector: Detector, image: bytes, sent: str) -> None:
+    body, kind = (image, "image/png") if sent == "body" else form(("image", image))
     reply = served.post("/v1/detect?threshold=-1", body, kind)
     assert reply.status == 200
     answer = DetectAnswer.model_validate(reply.json())
-    expected = detector.detect(picture).above(-1)
-    assert (answer.height, answer.width) == detector.encode(picture).size
+    expected = detector.detect(image).above(-1)
+    assert (answer.height, answer.width) == detector.encode(image).size
     assert [each.box for each in answer.detections] == expected.boxes.round(2).tolist()
     np.testing.assert_allclose([each.score for each in answer.detections], expected.scores, atol=1e-4)
     assert [each.class_ for each in answer.detections] == [expected.classes[label] for label in expected.labels]
@@ -39,17 +39,17 @@ def test_detections_are_the_librarys(served: Served, detector: Detector, picture
     assert all(each.contribution is None for each in answer.detections)
 
 
-def test_the_best_detections_come_first_and_alone(served: Served, picture: bytes) -> None:
-    every = served.post("/v1/detect?threshold=-1", picture).json()["detections"]
-    best = served.post("/v1/detect?threshold=-1&most=2", picture).json()["detections"]
+def test_the_best_detections_come_first_and_alone(served: Served, image: bytes) -> None:
+    every = served.post("/v1/detect?threshold=-1", image).json()["detections"]
+    best = served.post("/v1/detect?threshold=-1&most=2", image).json()["detections"]
     assert len(every) > 2
     assert best == every[:2]
-    assert served.post("/v1/detect?threshold=1000000", picture).json()["detections"] == []
+    assert served.post("/v1/detect?threshold=1000000", image).json()["detections"] == []
 
 
-def test_the_bins_of_an_answer_sum_to_its_score(served: Served, picture: bytes) -> None:
-    answer = DetectAnswer.model_validate(served.post("/v1/detect?explain=true", picture).json())
-    classes = ClassifyAnswer.model_validate(served.post("/v1/classify?explain=true", picture).json())
+def test_the_bins_of_an_answer_sum_to_its_score(served: Served, image: bytes) -> None:
+    answer = DetectAnswer.model_validate(served.post("/v1/detect?explain=true", image).json())
+    classes = ClassifyAnswer.model_validate(served.post("/v1/classify?explain=true", image).json())
     for each in (*answer.detections, *classes.best):
         assert each.contribution is not None
         terms = each.contribution
@@ -58,20 +58,20 @@ def test_the_bins_of_an_answer_sum_to_its_score(served: Served, picture: bytes) 
     assert len(answer.detections) >= 2
 
 
-def test_classes_are_the_librarys(served: Served, models: dict[str, Path], picture: bytes) -> None:
-    answer = ClassifyAnswer.model_validate(served.post("/v1/classify", picture).json())
-    expected = Classifier.load(models["kinds"]).predict(picture).top(2)
+def test_classes_are_the_librarys(served: Served, models: dict[str, Path], image: bytes) -> None:
+    answer = ClassifyAnswer.model_validate(served.post("/v1/classify", image).json())
+    expected = Classifier.load(models["kinds"]).predict(image).top(2)
     assert [each.class_ for each in answer.best] == [name for name, _ in expected]  # "never" is untrained
     np.testing.assert_allclose([each.score for each in answer.best], [score for _, score in expected], atol=1e-5)
-    assert len(served.post("/v1/classify?top=1", picture).json()["best"]) == 1
+    assert len(served.post("/v1/classify?top=1", image).json()["best"]) == 1
 
 
 @pytest.mark.parametrize("sent", ["json", "npy", "safetensors"])
-def test_features_are_the_librarys(served: Served, detector: Detector, picture: bytes, sent: str) -> None:
+def test_features_are_the_librarys(served: Served, detector: Detector, image: bytes, sent: str) -> None:
     boxes = [[0, 0, 64, 48], [10, 20.5, 1000, 60]]
-    reply = served.post(f"/v1/features?model=shapes&format={sent}&boxes={quote(json.dumps(boxes))}", picture)
+    reply = served.post(f"/v1/features?model=shapes&format={sent}&boxes={quote(json.dumps(boxes))}", image)
     assert reply.status == 200
-    maps = detector.encode(picture)
+    maps = detector.encode(image)
     clipped = np.minimum(np.array(boxes), [*maps.size[::-1], *maps.size[::-1]])
     expected = maps.pool(clipped, detector.levels).numpy()
     if sent == "json":
@@ -87,12 +87,12 @@ def test_features_are_the_librarys(served: Served, detector: Detector, picture: 
     np.testing.assert_array_equal(used, clipped)
 
 
-def test_features_are_of_the_whole_picture_or_of_the_boxes_of_a_form(served: Served, picture: bytes) -> None:
-    whole = served.post("/v1/features?model=kinds", picture).json()
+def test_features_are_of_the_whole_image_or_of_the_boxes_of_a_form(served: Served, image: bytes) -> None:
+    whole = served.post("/v1/features?model=kinds", image).json()
     assert whole["boxes"] == [[0, 0, whole["width"], whole["height"]]]
-    body, kind = form(("boxes", json.dumps(whole["boxes"]).encode()), ("picture", picture))
+    body, kind = form(("boxes", json.dumps(whole["boxes"]).encode()), ("image", image))
     assert served.post("/v1/features?model=kinds", body, kind).json()["features"] == whole["features"]
-    none = served.post("/v1/features?boxes=[]", picture).json()
+    none = served.post("/v1/features?boxes=[]", image).json()
     assert (none["boxes"], none["features"]) == ([], [])
 
 
@@ -104,13 +104,13 @@ def test_it_tells_what_it_serves_and_within_which_limits(served: Served) -> None
     assert answer.limits.upload_bytes == LIMITS.upload_bytes
 
 
-def test_health_and_figures_tell_of_the_workers(served: Served, picture: bytes) -> None:
+def test_health_and_figures_tell_of_the_workers(served: Served, image: bytes) -> None:
     health = Health.model_validate(served.ask("GET", "/healthz").json())
     assert (health.workers, health.busy, health.waiting) == (1, 0, 0)
     count = 'sppnet_requests_total{path="/v1/detect",status="200"}'
-    served.post("/v1/detect", picture)
+    served.post("/v1/detect", image)
     before = served.measure(count)
-    served.post("/v1/detect", picture)
+    served.post("/v1/detect", image)
     assert served.measure(count) == before + 1
     assert served.measure("sppnet_held_bytes") == 0
     assert served.measure("sppnet_worker_bytes") > 1e8
@@ -135,6 +135,6 @@ def test_the_page_loads_nothing_from_elsewhere(served: Served) -> None:
     assert "access-control-allow-origin" not in page.headers
     for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.body.decode()):
         assert served.ask("GET", path).status == 200, path
-    for file in (STATIC / "service").iterdir():
+    for file in (STATIC / "service" / "page").iterdir():
         outside = re.findall(r"https?://[^\s\"'<>]+", file.read_text(encoding="utf-8"))
         assert set(outside) <= {"http://www.w3.org/2000/svg"}, file

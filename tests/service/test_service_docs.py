@@ -16,8 +16,8 @@ PAGE = (Path(__file__).parents[2] / "docs/service.md").read_text(encoding="utf-8
 
 @pytest.fixture
 def folder(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    with Image.open(shapes / "JPEGImages/10.png") as picture:
-        picture.save(tmp_path / "new.jpg")
+    with Image.open(shapes / "JPEGImages/10.png") as image:
+        image.save(tmp_path / "new.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

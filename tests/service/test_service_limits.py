@@ -27,7 +27,7 @@ from sppnet.web.service.workers import Workers
 HEAD = b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
 
-def test_300_slow_senders_are_all_cut_off_while_others_are_answered(served: Served, picture: bytes) -> None:
+def test_300_slow_senders_are_all_cut_off_while_others_are_answered(served: Served, image: bytes) -> None:
     beginnings = [
         b"POST /v1/de",
         HEAD + b"Content-Length: 1000\r\n\r\nabc",
@@ -49,7 +49,7 @@ def test_300_slow_senders_are_all_cut_off_while_others_are_answered(served: Serv
     async def attack() -> tuple[list[bytes], Reply]:
         senders = [asyncio.ensure_future(slow(index)) for index in range(300)]
         await asyncio.sleep(0.5)
-        answer = await asyncio.to_thread(served.post, "/v1/detect", picture)
+        answer = await asyncio.to_thread(served.post, "/v1/detect", image)
         return await asyncio.wait_for(asyncio.gather(*senders), 60), answer
 
     cut, answer = asyncio.run(attack())
@@ -60,10 +60,10 @@ def test_300_slow_senders_are_all_cut_off_while_others_are_answered(served: Serv
     assert served.measure("sppnet_held_bytes") == 0
 
 
-def test_what_finds_no_room_is_refused_before_its_body_is_sent(served: Served, picture: bytes) -> None:
+def test_what_finds_no_room_is_refused_before_its_body_is_sent(served: Served, image: bytes) -> None:
     with ThreadPoolExecutor(3) as pool:
         with served.stopped():
-            waiting = [pool.submit(served.post, "/v1/detect", picture) for _ in range(3)]
+            waiting = [pool.submit(served.post, "/v1/detect", image) for _ in range(3)]
             served.until("sppnet_requests_waiting", LIMITS.waiting)
             with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
                 client.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
@@ -75,10 +75,10 @@ def test_what_finds_no_room_is_refused_before_its_body_is_sent(served: Served, p
         assert [reply.result().status for reply in waiting] == [200] * 3
 
 
-def test_who_leaves_does_not_wait_on(served: Served, picture: bytes) -> None:
-    whole = HEAD + f"Content-Length: {len(picture)}\r\n\r\n".encode() + picture
+def test_who_leaves_does_not_wait_on(served: Served, image: bytes) -> None:
+    whole = HEAD + f"Content-Length: {len(image)}\r\n\r\n".encode() + image
     with served.stopped(), ThreadPoolExecutor(1) as pool:
-        working = pool.submit(served.post, "/v1/detect", picture)
+        working = pool.submit(served.post, "/v1/detect", image)
         served.until("sppnet_workers_busy", 1)
         with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
             client.sendall(whole)
@@ -88,11 +88,11 @@ def test_who_leaves_does_not_wait_on(served: Served, picture: bytes) -> None:
         assert working.result().status == 200
 
 
-def test_a_worker_that_dies_is_replaced(served: Served, picture: bytes) -> None:
+def test_a_worker_that_dies_is_replaced(served: Served, image: bytes) -> None:
     faults, restarts = served.measure("sppnet_faults"), served.measure("sppnet_worker_restarts")
     os.kill(served.worker, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
-        lost = pool.submit(served.post, "/v1/detect", picture)
+        lost = pool.submit(served.post, "/v1/detect", image)
         served.until("sppnet_workers_busy", 1)
         os.kill(served.worker, signal.SIGKILL)
         reply = lost.result()
@@ -100,12 +100,12 @@ def test_a_worker_that_dies_is_replaced(served: Served, picture: bytes) -> None:
     assert reply.headers["retry-after"]
     assert "The service failed on this request; its log tells why. Send it again after" in reply.detail
     served.until("sppnet_workers", 1)
-    assert served.post("/v1/detect", picture).status == 200
+    assert served.post("/v1/detect", image).status == 200
     assert served.measure("sppnet_worker_restarts") == restarts + 1
     assert served.measure("sppnet_faults") == faults + 1
 
 
-def test_a_picture_that_takes_too_long_is_given_up(models: dict[str, Path], picture: bytes) -> None:
+def test_a_image_that_takes_too_long_is_given_up(models: dict[str, Path], image: bytes) -> None:
     limits = replace(LIMITS, answer_seconds=0.3)
     question = {"verb": "classify", "model": "kinds", "top": 1, "explain": False, "before": {}}
 
@@ -116,23 +116,23 @@ def test_a_picture_that_takes_too_long_is_given_up(models: dict[str, Path], pict
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(RefusalError) as refused:
-                await workers.ask(question, picture)
+                await workers.ask(question, image)
             assert refused.value.status == 503
             return refused.value.detail
         finally:
             await workers.stop()
 
-    assert "the picture took too long, and would again" in asyncio.run(ask())
+    assert "the image took too long, and would again" in asyncio.run(ask())
 
 
-def test_an_answer_that_nobody_reads_is_dropped(served: Served, picture: bytes) -> None:
+def test_an_answer_that_nobody_reads_is_dropped(served: Served, image: bytes) -> None:
     boxes = quote(json.dumps([[0, 0, 50, 50]] * 400))
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", served.port))
         path = f"/v1/features?model=shapes&format=npy&boxes={boxes}".encode()
-        head = HEAD.replace(b"/v1/detect", path) + f"Content-Length: {len(picture)}\r\n\r\n".encode()
-        client.sendall(head + picture)
+        head = HEAD.replace(b"/v1/detect", path) + f"Content-Length: {len(image)}\r\n\r\n".encode()
+        client.sendall(head + image)
         client.settimeout(30)
         start = client.recv(15, socket.MSG_WAITALL)
         assert start == b"HTTP/1.1 200 OK"
@@ -166,7 +166,7 @@ def _command(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_service_once_its_requests_are_answered(
-    models: dict[str, Path], picture: bytes, end: signal.Signals
+    models: dict[str, Path], image: bytes, end: signal.Signals
 ) -> None:
     with _command(models["kinds"], "--port", "0", "--workers", "1") as process:
         assert process.stdout is not None
@@ -175,7 +175,7 @@ def test_a_signal_ends_the_service_once_its_requests_are_answered(
         worker = served.worker
         with ThreadPoolExecutor(1) as pool:
             with served.stopped():
-                answered = pool.submit(served.post, "/v1/classify", picture)
+                answered = pool.submit(served.post, "/v1/classify", image)
                 served.until("sppnet_workers_busy", 1)
                 process.send_signal(end)
                 time.sleep(0.3)
@@ -197,16 +197,16 @@ def test_a_service_that_cannot_start_says_why(served: Served, models: dict[str, 
     assert f"Error: serve: 127.0.0.1:{served.port} must be a free address of this machine" in taken
 
 
-# Pictures from strangers
+# Images from strangers
 
 
-def test_broken_pictures_are_refused_and_break_nothing(served: Served, picture: bytes) -> None:
+def test_broken_images_are_refused_and_break_nothing(served: Served, image: bytes) -> None:
     faults, restarts = served.measure("sppnet_faults"), served.measure("sppnet_worker_restarts")
     seeds = []
-    with Image.open(io.BytesIO(picture)) as image:
+    with Image.open(io.BytesIO(image)) as opened:
         for name in ("JPEG", "WEBP", "GIF", "BMP", "TIFF", "PNG"):
             file = io.BytesIO()
-            image.save(file, name)
+            opened.save(file, name)
             seeds.append(file.getvalue())
     replies = [served.post("/v1/detect", upload, "image/*") for upload in mutated(seeds, count=300, seed=0)]
     statuses = {reply.status for reply in replies}

@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture goes in, boxes come out, and what made a score adds up to it."""
+"""The page in a real browser: an image goes in, boxes come out, and what made a score adds up to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_box_is_explained_with_the_keyboard_alone(page: Page, shapes: Path) ->
     expect(page.locator("#why")).to_be_hidden()
 
 
-def test_the_picture_is_clicked_and_the_least_score_hides_boxes(page: Page, shapes: Path) -> None:
+def test_the_image_is_clicked_and_the_least_score_hides_boxes(page: Page, shapes: Path) -> None:
     page.set_input_files("#file", shapes / "JPEGImages/11.png")
     box = page.locator("#overlay .box").last
     box.click()
@@ -88,7 +88,7 @@ def test_the_picture_is_clicked_and_the_least_score_hides_boxes(page: Page, shap
     expect(page.locator("#overlay .box")).to_have_count(0)
 
 
-def test_a_classifier_is_explained_over_the_whole_picture(page: Page, shapes: Path) -> None:
+def test_a_classifier_is_explained_over_the_whole_image(page: Page, shapes: Path) -> None:
     page.select_option("#model", "kinds")
     page.set_input_files("#file", shapes / "JPEGImages/10.png")
     expect(page.locator("#found-title")).to_have_text("Best classes")
@@ -102,9 +102,9 @@ def test_a_classifier_is_explained_over_the_whole_picture(page: Page, shapes: Pa
 
 def test_a_refusal_is_read_out_and_the_page_goes_on(page: Page, shapes: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     page.set_input_files("#file", broken)
-    expect(page.get_by_role("alert")).to_contain_text("picture must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF")
+    expect(page.get_by_role("alert")).to_contain_text("image must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF")
     page.set_input_files("#file", shapes / "JPEGImages/10.png")
     expect(page.locator("#list button").first).to_be_visible()
     expect(page.get_by_role("alert")).to_be_hidden()

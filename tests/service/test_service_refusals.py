@@ -13,15 +13,15 @@ def _boxes(text: str) -> str:
 
 
 MANY = json.dumps([[0, 0, 9, 9]] * 601)
-PICTURES = [
-    ("/v1/detect", b"", 422, "picture must be a picture file, got nothing. Send its bytes as the body or in a form."),
+IMAGES = [
+    ("/v1/detect", b"", 422, "image must be an image file, got nothing. Send its bytes as the body or in a form."),
     (
         "/v1/detect",
-        b"no picture",
+        b"no image",
         422,
-        "picture must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF, got one that cannot be read: its content is none",
+        "image must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF, got one that cannot be read: its content is none",
     ),
-    ("/v1/detect", png(10, 101), 422, "picture must be at most 10 times as long as wide, got 10 x 101 pixels"),
+    ("/v1/detect", png(10, 101), 422, "image must be at most 10 times as long as wide, got 10 x 101 pixels"),
     ("/v1/detect", png(1001, 1000), 422, "1001 x 1000 pixels are more than 1,000,000"),
     ("/v1/detect?model=kinds", png(9, 9), 404, "model must be shapes, got 'kinds'. See /v1/model."),
     ("/v1/classify?model=no", png(9, 9), 404, "model must be kinds, got 'no'. See /v1/model."),
@@ -37,9 +37,9 @@ PICTURES = [
     ),
     (_boxes('[[0,0,9,"9"]]'), png(9, 9), 422, "features: boxes must be a JSON list of [left, top, right, bottom]"),
     (_boxes("[" * 9000), png(9, 9), 422, "features: boxes must be a JSON list of [left, top, right, bottom]"),
-    (_boxes("[[0,0,9,1e999]]"), png(9, 9), 200, ""),  # clipped to the picture, as any box that reaches out of it
+    (_boxes("[[0,0,9,1e999]]"), png(9, 9), 200, ""),  # clipped to the image, as any box that reaches out of it
     (_boxes(f"[[0,0,9,{'9' * 400}]]"), png(9, 9), 422, "features: boxes must be a JSON list of [left, top, right"),
-    (_boxes("[[0,0,9,NaN]]"), png(9, 9), 422, "features: regions[0] must be a box that holds some of the picture of"),
+    (_boxes("[[0,0,9,NaN]]"), png(9, 9), 422, "features: regions[0] must be a box that holds some of the image of"),
     (_boxes("[[0,0,9,9],[9,0,12,9]]"), png(9, 9), 422, "features: regions[1] must be a box that holds some of the"),
     (_boxes(MANY), png(9, 9), 422, "features: boxes must be at most 600, got 601. Send several requests."),
     (
@@ -51,24 +51,24 @@ PICTURES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "picture", "status", "detail"), PICTURES)
+@pytest.mark.parametrize(("path", "image", "status", "detail"), IMAGES)
 def test_what_cannot_be_answered_is_refused_with_the_reason(
-    served: Served, path: str, picture: bytes, status: int, detail: str
+    served: Served, path: str, image: bytes, status: int, detail: str
 ) -> None:
-    reply = served.post(path, picture)
+    reply = served.post(path, image)
     assert reply.status == status
     assert status == 200 or detail in reply.detail
 
 
 FORMS = [
-    ((), "the form must have a field picture, got []. Add the file to it."),
-    ((("boxes", b"[]"),), "the form must have a field picture, got ['boxes']. Add the file to it."),
-    ((("file", b"a"),), "the form's fields must be picture and boxes, got 'file'. Rename it."),
+    ((), "the form must have a field image, got []. Add the file to it."),
+    ((("boxes", b"[]"),), "the form must have a field image, got ['boxes']. Add the file to it."),
+    ((("file", b"a"),), "the form's fields must be image and boxes, got 'file'. Rename it."),
     (
-        (("picture", b"a"), ("picture", b"b")),
-        "the form must have one field picture, got two. Send one picture a request.",
+        (("image", b"a"), ("image", b"b")),
+        "the form must have one field image, got two. Send one image a request.",
     ),
-    ((("picture", png(9, 9)), ("boxes", b"\xff")), "boxes must be a text in UTF-8, got other bytes. Send JSON."),
+    ((("image", png(9, 9)), ("boxes", b"\xff")), "boxes must be a text in UTF-8, got other bytes. Send JSON."),
 ]
 
 
@@ -79,8 +79,8 @@ def test_a_form_of_other_fields_is_refused(served: Served, parts: tuple[tuple[st
     assert (reply.status, reply.detail) == (422, detail)
 
 
-def test_a_form_that_is_none_is_refused(served: Served, picture: bytes) -> None:
-    body, kind = form(("picture", picture))
+def test_a_form_that_is_none_is_refused(served: Served, image: bytes) -> None:
+    body, kind = form(("image", image))
     cut = served.post("/v1/detect", body[:-10], kind)
     assert cut.status == 422
     assert "it ends before its last boundary. Let a client make it." in cut.detail
@@ -93,7 +93,7 @@ def test_a_form_that_is_none_is_refused(served: Served, picture: bytes) -> None:
 
 
 def test_boxes_are_given_once_and_where_they_are_used(served: Served) -> None:
-    body, kind = form(("picture", png(9, 9)), ("boxes", b"[]"))
+    body, kind = form(("image", png(9, 9)), ("boxes", b"[]"))
     twice = served.post("/v1/features?boxes=[]", body, kind)
     assert (twice.status, twice.detail) == (
         422,
@@ -102,7 +102,7 @@ def test_boxes_are_given_once_and_where_they_are_used(served: Served) -> None:
     unused = served.post("/v1/detect", body, kind)
     assert (unused.status, unused.detail) == (
         422,
-        "the form must have one field picture, got boxes too. Send boxes to /v1/features.",
+        "the form must have one field image, got boxes too. Send boxes to /v1/features.",
     )
 
 
@@ -143,9 +143,9 @@ def test_a_field_that_is_too_long_is_refused(served: Served) -> None:
     ],
 )
 def test_a_request_of_another_kind_is_refused(
-    served: Served, picture: bytes, headers: dict[str, str], status: int, detail: str
+    served: Served, image: bytes, headers: dict[str, str], status: int, detail: str
 ) -> None:
-    reply = served.ask("POST", "/v1/detect", picture, headers)
+    reply = served.ask("POST", "/v1/detect", image, headers)
     assert reply.status == status
     assert detail in reply.detail
 
@@ -171,7 +171,7 @@ def test_a_long_body_is_refused_before_it_is_sent(served: Served) -> None:
         answer = client.recv(10_000)
         answer += client.recv(10_000)
     assert b" 413 " in answer
-    assert b"the body must be at most 2000000 bytes, got 2000001. Send a smaller or more compressed picture." in answer
+    assert b"the body must be at most 2000000 bytes, got 2000001. Send a smaller or more compressed image." in answer
 
 
 def test_a_body_of_unknown_length_is_refused_once_it_is_too_long(served: Served) -> None:

@@ -36,7 +36,7 @@ def test_every_answer_is_promised(
     @settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def one(case: schemathesis.Case) -> None:
-        # What a picture is, or boxes in JSON, no schema can say: random bytes are right by it and refused.
+        # What an image is, or boxes in JSON, no schema can say: random bytes are right by it and refused.
         case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
     one()

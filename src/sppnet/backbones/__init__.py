@@ -1,4 +1,4 @@
-"""Networks that turn pictures into feature maps; each knows the stride and the offset of its cells."""
+"""Networks that turn images into feature maps; each knows the stride and the offset of its cells."""
 
 from sppnet.backbones.adapters import PyramidNet, with_pyramid
 from sppnet.backbones.efficientnet_lite import EfficientNetLite0

@@ -1,7 +1,7 @@
 """Any convolutional network of torchvision or timm with a pyramid in place of its global pooling.
 
 The place is found by running the network on two sizes: the last map whose height and width still follow the
-picture's. What comes after it there, pooling to one size and a classifier, is left out.
+image's. What comes after it there, pooling to one size and a classifier, is left out.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MAP: Final = "map"
 
 
 class PyramidNet(nn.Module):
-    """A network's layers up to its last map, the pyramid, dropout, one linear layer; any size of picture.
+    """A network's layers up to its last map, the pyramid, dropout, one linear layer; any size of image.
 
     Args:
         trunk: pixels (N, 3, H, W) -> last map (N, C, H', W').
@@ -68,7 +68,7 @@ def with_pyramid(
         classes: how many scores the new classifier has.
         dropout: before it, in training.
     Raises:
-        ArgumentError: a network that has no map whose size follows the picture's, such as a transformer.
+        ArgumentError: a network that has no map whose size follows the image's, such as a transformer.
 
     >>> from torchvision.models import resnet18
     >>> net = with_pyramid(resnet18(weights=None), (3, 2, 1), 10).eval()
@@ -100,7 +100,7 @@ def _probe(model: nn.Module, size: tuple[int, int]) -> Tensor:
 
 
 def _cut(model: nn.Module) -> nn.Module:
-    """Return the network up to the last map whose height and width follow the picture's."""
+    """Return the network up to the last map whose height and width follow the image's."""
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     training = model.training
@@ -113,7 +113,7 @@ def _cut(model: nn.Module) -> nn.Module:
             model.train(training), {follows[-1]: MAP}, suppress_diff_warning=True
         )
     except Exception as error:  # tracing raises whatever the network does
-        expected = "a convolutional network that torch.fx can trace, with a map that follows the picture's size"
+        expected = "a convolutional network that torch.fx can trace, with a map that follows the image's size"
         advice = "Cut it by hand and use PyramidNet"
         raise ArgumentError(message("with_pyramid", "model", expected, type(model).__name__, advice)) from error
     finally:

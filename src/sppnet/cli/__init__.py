@@ -4,24 +4,14 @@ import os
 import sys
 from typing import Final
 
-# Before torch is imported. Threads that spin while they wait make a picture 25 times slower beside another busy
+# Before torch is imported. Threads that spin while they wait make an image 25 times slower beside another busy
 # program (240 to 690 ms instead of 28); asleep they cost nothing.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Every new picture size adds to oneDNN's cache of compiled layers; unbounded it grows by half a gigabyte.
+# Every new image size adds to oneDNN's cache of compiled layers; unbounded it grows by half a gigabyte.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # Each adds its commands, in the order of --help.
-from sppnet.cli import (  # noqa: F401
-    answering,
-    benching,
-    evaluating,
-    learning,
-    looking,
-    reproducing,
-    serving,
-    teaching,
-    training,
-)
+from sppnet.cli import bench, check, evaluate, predict, reproduce, serve, studio, train, train_network  # noqa: F401
 from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 from sppnet.errors import SppnetError

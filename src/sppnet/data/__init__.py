@@ -79,20 +79,20 @@ def load_detection(
 ) -> DetectionData:
     """Read a data set with boxes: VOC, COCO or YOLO.
 
-    Boxes are cut to their picture. One that is empty, inverted, not finite or wholly outside is dropped and named
-    in ``problems``. Of a picture, no more than the header is looked at.
+    Boxes are cut to their image. One that is empty, inverted, not finite or wholly outside is dropped and named
+    in ``problems``. Of an image, no more than the header is looked at.
 
     Args:
         root: the data set's folder.
-        split: None means "train" if there is one, otherwise every picture.
-        on_bad: what to do about a picture that cannot be read, or whose annotation cannot: "fail" raises,
+        split: None means "train" if there is one, otherwise every image.
+        on_bad: what to do about an image that cannot be read, or whose annotation cannot: "fail" raises,
             "skip" leaves it out and names it in ``problems``.
         classes: the names in the order wanted. Otherwise VOC's are sorted, COCO's in the order of their ids,
             YOLO's as they are listed.
     Returns:
         DetectionData, in the order of the split.
     Raises:
-        DataError: another layout, an unknown split, a picture at fault, a class that ``classes`` does not hold.
+        DataError: another layout, an unknown split, an image at fault, a class that ``classes`` does not hold.
     """
     root = Path(root)
     check_on_bad("load_detection", on_bad)

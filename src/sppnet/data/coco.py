@@ -1,4 +1,4 @@
-"""COCO: one JSON file a split, with pictures under images/, <split>/, images/<split>/ or beside it.
+"""COCO: one JSON file a split, with images under images/, <split>/, images/<split>/ or beside it.
 
 Its boxes are left, top, width, height; they are converted here and nowhere else.
 """
@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sppnet.data.gathering import Listing, RawBox, RawPicture, answer_rows, check_found
-from sppnet.data.rules import broken, files_in, find_picture, folders_in, has_suffix, read_text, split_names
+from sppnet.data.gathering import Listing, RawBox, RawImage, answer_rows, check_found
+from sppnet.data.rules import broken, files_in, find_image, folders_in, has_suffix, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
 from sppnet.errors import DataError
-from sppnet.files import write_file
+from sppnet.storage import write_file
 
-LAYOUT: Final = "COCO (annotations/instances_<split>.json, or <split>/_annotations.coco.json, and pictures)"
+LAYOUT: Final = "COCO (annotations/instances_<split>.json, or <split>/_annotations.coco.json, and images)"
 MAX_BYTES: Final = 2_000_000_000
 WHOLE: Final = ("annotations.json", "_annotations.coco.json")
 USUAL_SPLITS: Final = frozenset({"train", "val", "valid", "validation", "trainval", "test"})
@@ -35,9 +35,9 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def listing(root: Path, split: str | None) -> Listing:
-    """List the pictures of a split, None for all; the classes are in the order of their ids.
+    """List the images of a split, None for all; the classes are in the order of their ids.
 
-    Several files may give one number to two pictures or classes: all their pictures together have no numbers.
+    Several files may give one number to two images or classes: all their images together have no numbers.
 
     Raises:
         DataError: a file that is not COCO's JSON.
@@ -51,11 +51,11 @@ def listing(root: Path, split: str | None) -> Listing:
     if len(parts) == 1:
         return parts[0]
     classes = [name for part in parts for name in part.classes or ()]
-    return Listing(classes, [partial(_unnumbered, picture) for part in parts for picture in part.pictures])
+    return Listing(classes, [partial(_unnumbered, image) for part in parts for image in part.images])
 
 
-def _unnumbered(picture: Callable[[], RawPicture]) -> RawPicture:
-    return picture()._replace(number=None)
+def _unnumbered(image: Callable[[], RawImage]) -> RawImage:
+    return image()._replace(number=None)
 
 
 def _split_files(root: Path) -> dict[str, Path]:
@@ -81,7 +81,7 @@ def _whole_file(root: Path) -> Path | None:
 
 
 class _File(NamedTuple):
-    """One JSON file: its names of classes by category id, its annotations by picture id, where pictures lie."""
+    """One JSON file: its names of classes by category id, its annotations by image id, where images lie."""
 
     root: Path
     path: Path
@@ -92,20 +92,22 @@ class _File(NamedTuple):
 
 def _listed(root: Path, path: Path, names: Sequence[str]) -> Listing:
     document = _document(root, path)
-    images, annotations, categories = (_records(path, document, key) for key in ("images", "annotations", "categories"))
+    image_rows, annotations, categories = (
+        _records(path, document, key) for key in ("images", "annotations", "categories")
+    )
     classes = {_field(path, row, "id", int): _field(path, row, "name", str) for row in categories}
     grouped: dict[int, list[Record]] = defaultdict(list)
     for row in annotations:
         grouped[_field(path, row, "image_id", int)].append(row)
-    known = {_field(path, row, "id", int) for row in images}
-    if len(known) < len(images):
+    known = {_field(path, row, "id", int) for row in image_rows}
+    if len(known) < len(image_rows):
         broken(path, "two images have the same id")
     strays = [partial(_stray, path, row) for row in annotations if row["image_id"] not in known]
     nearest = [base / name for base in (root / "images", root) for name in names]
     file = _File(root, path, classes, grouped, [*nearest, path.parent, root / "images", root])
-    pictures = [partial(_read, file, row) for row in images] + strays
+    images = [partial(_read, file, row) for row in image_rows] + strays
     numbers = {classes[key]: key for key in sorted(classes, reverse=True)}  # of two of one name, the first
-    return Listing([classes[key] for key in sorted(classes)], pictures, numbers)
+    return Listing([classes[key] for key in sorted(classes)], images, numbers)
 
 
 def _document(root: Path, path: Path) -> Record:
@@ -138,15 +140,15 @@ def _named(row: Record) -> str:
     return f"id {row.get('id')!r:.40}"
 
 
-def _stray(path: Path, row: Record) -> RawPicture:
+def _stray(path: Path, row: Record) -> RawImage:
     broken(path, f"annotation {row.get('id')!r:.40}: there is no image with id {row['image_id']}")
 
 
-def _read(file: _File, row: Record) -> RawPicture:
+def _read(file: _File, row: Record) -> RawImage:
     name = _field(file.path, row, "file_name", str)
-    path, size = find_picture(file.root, [folder / name for folder in file.folders], source=file.path, name=name)
+    path, size = find_image(file.root, [folder / name for folder in file.folders], source=file.path, name=name)
     boxes = [_box(file, annotation) for annotation in file.annotations.get(row["id"], ())]
-    return RawPicture(path, size, file.path, boxes, row["id"])
+    return RawImage(path, size, file.path, boxes, row["id"])
 
 
 def _box(file: _File, row: Record) -> RawBox:
@@ -166,17 +168,17 @@ def _box(file: _File, row: Record) -> RawBox:
 
 
 def write_coco(file: Path | str, data: DetectionData) -> None:
-    """Write ``coco_document(data)`` as one JSON file; no pictures are copied."""
+    """Write ``coco_document(data)`` as one JSON file; no images are copied."""
     write_file(Path(file), json.dumps(coco_document(data), indent=1))
 
 
 def coco_document(data: DetectionData) -> dict[str, Any]:
     """Return a data set as COCO has it; annotations follow each other as the boxes of ``data`` do.
 
-    Pictures are named by their place under ``data.root``. COCO does not know which boxes are difficult.
+    Images are named by their place under ``data.root``. COCO does not know which boxes are difficult.
 
     Raises:
-        DataError: a picture outside ``data.root``.
+        DataError: an image outside ``data.root``.
     """
     annotations = [
         {"image_id": number, **record}
@@ -193,7 +195,7 @@ def coco_document(data: DetectionData) -> dict[str, Any]:
 def _image(number: int, sample: Sample, root: Path) -> Record:
     height, width = sample.size
     if not sample.path.is_relative_to(root):
-        raise DataError(f"{sample.path}: the picture must lie in {root}. Move it there.")
+        raise DataError(f"{sample.path}: the image must lie in {root}. Move it there.")
     return {
         "id": number,
         "file_name": sample.path.relative_to(root).as_posix(),
@@ -214,15 +216,15 @@ def _annotations(sample: Sample) -> list[Record]:
 def write_coco_results(file: Path | str, data: DetectionData, found: Sequence[ScoredBoxes]) -> None:
     """Write detections as COCO's evaluation takes them: ``[{image_id, category_id, bbox [x, y, w, h], score}]``.
 
-    Pictures and classes have the numbers of the data set's own file. Where it has none, which only COCO's have, they
+    Images and classes have the numbers of the data set's own file. Where it has none, which only COCO's have, they
     are counted from 1, as ``write_coco`` does. A class that the file lacks has no number: it is left out, nothing in
     the file being one.
 
     Args:
-        file: to write, whole or not at all. data: the pictures. found: one a picture; labels are indices into
+        file: to write, whole or not at all. data: the images. found: one an image; labels are indices into
             ``data.classes``.
     Raises:
-        ArgumentError: another number of answers than pictures.
+        ArgumentError: another number of answers than images.
     """
     check_found("write_coco_results", found, data)
     numbers = data.numbers or {name: place for place, name in enumerate(data.classes, start=1)}

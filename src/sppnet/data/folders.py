@@ -9,15 +9,15 @@ import numpy as np
 from sppnet.data.rules import ALL, LEADS_OUT, check_on_bad, choose_split, files_in, folders_in, lies_within, split_names
 from sppnet.data.samples import BrokenSampleError, FolderData, OnBad, Problem
 from sppnet.errors import DataError, message
-from sppnet.images import is_picture
+from sppnet.images import is_image
 
 LAYOUT: Final = "folders (<class>/*.jpg, or <split>/<class>/*.jpg)"
 SPLITS: Final = frozenset({"train", "val", "valid", "validation", "test"})
 
 
 def matches(root: Path) -> bool:
-    """Tell whether a folder has this layout: at least one class holds a picture."""
-    return any(files_in(folder, is_picture) for base in _bases(root).values() for folder in folders_in(base))
+    """Tell whether a folder has this layout: at least one class holds an image."""
+    return any(files_in(folder, is_image) for base in _bases(root).values() for folder in folders_in(base))
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -32,15 +32,15 @@ def load_folders(
     on_bad: OnBad = "fail",
     classes: Sequence[str] | None = None,
 ) -> FolderData:
-    """List the pictures of a folder that holds one folder a class; they are not opened here.
+    """List the images of a folder that holds one folder a class; they are not opened here.
 
     Args:
         root: holds the classes, or folders named train, val or test that hold them.
-        split: None means "train" if there is one, otherwise every picture.
-        on_bad: "skip" leaves out a picture that is a link out of the root, and names it in ``problems``.
+        split: None means "train" if there is one, otherwise every image.
+        on_bad: "skip" leaves out an image that is a link out of the root, and names it in ``problems``.
         classes: the names in the order wanted; otherwise sorted.
     Returns:
-        FolderData, by class and name. A class without pictures is kept, and named in ``problems``.
+        FolderData, by class and name. A class without images is kept, and named in ``problems``.
     Raises:
         DataError: another layout, an unknown split, a class that ``classes`` does not hold, a link out of the root.
     """
@@ -60,14 +60,14 @@ def load_folders(
 
 def _listed(root: Path, folders: Sequence[Path], classes: tuple[str, ...], on_bad: OnBad) -> FolderData:
     index = {name: number for number, name in enumerate(classes)}
-    listed = [(path, index[folder.name]) for folder in folders for path in files_in(folder, is_picture)]
+    listed = [(path, index[folder.name]) for folder in folders for path in files_in(folder, is_image)]
     filled = {path.parent for path, _ in listed}
-    empty = [Problem(folder, None, "holds no pictures", "picture") for folder in folders if folder not in filled]
-    # Only links are followed: a million pictures are listed in half the time (58 s before, 26 after).
+    empty = [Problem(folder, None, "holds no images", "image") for folder in folders if folder not in filled]
+    # Only links are followed: a million images are listed in half the time (58 s before, 26 after).
     within = {folder for folder in filled if lies_within(root, folder)}
     inside = [path.parent in within and (not path.is_symlink() or lies_within(root, path)) for path, _ in listed]
     outside = [path for (path, _), fine in zip(listed, inside, strict=True) if not fine]
-    problems = [Problem(path, None, LEADS_OUT, "picture") for path in outside]
+    problems = [Problem(path, None, LEADS_OUT, "image") for path in outside]
     if problems and on_bad == "fail":
         raise BrokenSampleError(problems[0])
     kept = [row for row, fine in zip(listed, inside, strict=True) if fine]

@@ -32,8 +32,8 @@ class RawBox(NamedTuple):
     fault: str = ""
 
 
-class RawPicture(NamedTuple):
-    """A picture whose annotation could be read; ``source`` is the annotation's file, ``number`` the picture's there."""
+class RawImage(NamedTuple):
+    """An image whose annotation could be read; ``source`` is the annotation's file, ``number`` the image's there."""
 
     path: Path
     size: Size
@@ -43,25 +43,25 @@ class RawPicture(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The pictures of a split, each read when called, and the classes' names and numbers if the layout declares them.
+    """The images of a split, each read when called, and the classes' names and numbers if the layout declares them.
 
     Reading one raises BrokenSampleError where it cannot be used.
     """
 
     classes: Sequence[str] | None
-    pictures: Sequence[Callable[[], RawPicture]]
+    images: Sequence[Callable[[], RawImage]]
     numbers: Mapping[str, int] = MappingProxyType({})
 
 
 def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
-    """Read the pictures of a listing and check every box.
+    """Read the images of a listing and check every box.
 
     Raises:
-        BrokenSampleError: a picture that cannot be used, unless ``on_bad`` is "skip".
+        BrokenSampleError: an image that cannot be used, unless ``on_bad`` is "skip".
         DataError: a class that ``classes`` does not hold.
     """
-    read = [_read(picture, on_bad) for picture in listing.pictures]
-    raws = [raw for raw in read if isinstance(raw, RawPicture)]
+    read = [_read(image, on_bad) for image in listing.images]
+    raws = [raw for raw in read if isinstance(raw, RawImage)]
     names = tuple(dict.fromkeys(classes or listing.classes or _names_used(raws)))
     checked = [_checked(raw, names) for raw in raws]
     problems = [raw for raw in read if isinstance(raw, Problem)]
@@ -69,20 +69,20 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     return DetectionData(root, names, tuple(each for each, _ in checked), tuple(problems), split, dict(listing.numbers))
 
 
-def _read(picture: Callable[[], RawPicture], on_bad: OnBad) -> RawPicture | Problem:
+def _read(image: Callable[[], RawImage], on_bad: OnBad) -> RawImage | Problem:
     try:
-        return picture()
+        return image()
     except BrokenSampleError as error:
         if on_bad == "fail":
             raise
         return error.problem
 
 
-def _names_used(raws: Iterable[RawPicture]) -> list[str]:
+def _names_used(raws: Iterable[RawImage]) -> list[str]:
     return sorted({box.name for raw in raws for box in raw.boxes if not box.fault})
 
 
-def _checked(raw: RawPicture, classes: Sequence[str]) -> tuple[Sample, list[Problem]]:
+def _checked(raw: RawImage, classes: Sequence[str]) -> tuple[Sample, list[Problem]]:
     """Make a sample of the good boxes, and a problem of each bad one."""
     edges = np.array([box.edges for box in raw.boxes], dtype=np.float64).reshape(-1, 4)
     clipped = clip_boxes(edges, raw.size)
@@ -100,7 +100,7 @@ def _checked(raw: RawPicture, classes: Sequence[str]) -> tuple[Sample, list[Prob
     return _sample(raw, good, clipped[kept], classes), problems
 
 
-def _sample(raw: RawPicture, good: Sequence[RawBox], boxes: Boxes, classes: Sequence[str]) -> Sample:
+def _sample(raw: RawImage, good: Sequence[RawBox], boxes: Boxes, classes: Sequence[str]) -> Sample:
     return Sample(
         path=raw.path,
         boxes=boxes,
@@ -119,7 +119,7 @@ def _fault(edges: Boxes, clipped: Boxes, size: Size) -> str:
     if left >= right or top >= bottom:
         return "is empty or inverted"
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        return f"lies outside the picture of {size[0]} x {size[1]} pixels (height x width)"
+        return f"lies outside the image of {size[0]} x {size[1]} pixels (height x width)"
     return ""
 
 
@@ -138,26 +138,26 @@ def _label(source: Path, box: RawBox, classes: Sequence[str]) -> int:
     return classes.index(box.name)
 
 
-def distinct_stems(data: DetectionData) -> list[str]:
-    """Return the pictures' names without suffix, which annotation files are named after.
+def unique_stems(data: DetectionData) -> list[str]:
+    """Return the images' names without suffix, which annotation files are named after.
 
     Raises:
-        DataError: two pictures have the same.
+        DataError: two images have the same.
     """
     stems = [sample.path.stem for sample in data.samples]
     name, times = Counter(stems).most_common(1)[0] if stems else ("", 0)
     if times > 1:
-        raise DataError(f"{data.root}: {times} pictures are named {name!r}. Rename them, or write COCO.")
+        raise DataError(f"{data.root}: {times} images are named {name!r}. Rename them, or write COCO.")
     return stems
 
 
 def check_found(function: str, found: Sequence[ScoredBoxes], data: DetectionData) -> None:
-    """Raise ArgumentError unless there is one answer a picture."""
-    advice, expected = "Detect in every picture, in their order", f"one for each of the {len(data.samples)} pictures"
+    """Raise ArgumentError unless there is one answer an image."""
+    advice, expected = "Detect in every image, in their order", f"one for each of the {len(data.samples)} images"
     check_that(len(found) == len(data.samples), function, "found", expected, len(found), advice=advice)
 
 
 def answer_rows(answer: ScoredBoxes, classes: Sequence[str]) -> Iterable[tuple[str, list[float], float]]:
-    """Yield the class, edges and score of each detection in a picture."""
+    """Yield the class, edges and score of each detection in an image."""
     for label, box, score in zip(answer.labels.tolist(), answer.boxes.tolist(), answer.scores.tolist(), strict=True):
         yield classes[label], box, score

@@ -21,7 +21,7 @@ _YEAR: Final = re.compile(r"(?<=\D)(19|20)\d\d$")
 
 def check_on_bad(function: str, on_bad: OnBad) -> None:
     """Raise ArgumentError unless ``on_bad`` is "fail" or "skip"."""
-    advice = "Stop at the first bad picture, or leave bad pictures out"
+    advice = "Stop at the first bad image, or leave bad images out"
     check_that(on_bad in ("fail", "skip"), function, "on_bad", "fail or skip", repr(on_bad), advice=advice)
 
 
@@ -38,7 +38,7 @@ def split_names(found: Iterable[str]) -> dict[str, str]:
 
 
 def choose_split(function: str, found: Iterable[str], *, split: str | None) -> str | None:
-    """Return the split to read, None for every picture: that is also the default where there is no "train".
+    """Return the split to read, None for every image: that is also the default where there is no "train".
 
     Raises:
         DataError: naming the splits that exist.
@@ -92,7 +92,7 @@ def lies_within(root: Path, path: Path) -> bool:
 
 def broken(path: Path, what: str, *, line: int | None = None) -> NoReturn:
     """Raise BrokenSampleError."""
-    raise BrokenSampleError(Problem(path, line, what, "picture"))
+    raise BrokenSampleError(Problem(path, line, what, "image"))
 
 
 def read_text(root: Path, path: Path, *, limit: int) -> str:
@@ -113,13 +113,13 @@ def read_text(root: Path, path: Path, *, limit: int) -> str:
         broken(path, f"is not UTF-8 text: {error.reason} at byte {error.start}")
 
 
-def find_picture(
+def find_image(
     root: Path, candidates: Iterable[Path], *, source: Path, name: str, line: int | None = None
 ) -> tuple[Path, Size]:
     """Return the first candidate that is a file, and its size.
 
     Args:
-        root: of the data set. candidates: where the picture may lie.
+        root: of the data set. candidates: where the image may lie.
         source: the file that names it, in ``line``. name: as it is written there.
     Raises:
         BrokenSampleError: none is a file, or it leads out of the root, or its header cannot be read.
@@ -129,8 +129,8 @@ def find_picture(
     if found is None:
         inside = all(lies_within(root, path) for path in places)
         fault = "is missing" if inside else LEADS_OUT
-        broken(source, f"the picture {name!r} {fault}", line=line)
+        broken(source, f"the image {name!r} {fault}", line=line)
     try:
         return found, read_size(found)
     except ImageDecodeError as error:
-        raise BrokenSampleError(Problem(found, None, f"cannot be read: {error.reason}", "picture")) from error
+        raise BrokenSampleError(Problem(found, None, f"cannot be read: {error.reason}", "image")) from error

@@ -24,13 +24,13 @@ class Problem:
         path: the file at fault.
         line: in that file, from 1; None where it has no lines or they cannot be told.
         what: is wrong, and what became of it.
-        kind: "picture": a whole picture, or a class without any. "box": one box.
+        kind: "image": a whole image, or a class without any. "box": one box.
     """
 
     path: Path
     line: int | None
     what: str
-    kind: Literal["picture", "box"]
+    kind: Literal["image", "box"]
 
     def __str__(self) -> str:
         """Return ``path:line: what``, or ``path: what``."""
@@ -39,7 +39,7 @@ class Problem:
 
 
 class BrokenSampleError(DataError):
-    """A picture that cannot be used, or its annotation; ``problem`` says where and why."""
+    """An image that cannot be used, or its annotation; ``problem`` says where and why."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -48,16 +48,16 @@ class BrokenSampleError(DataError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and the objects in it.
+    """One image and the objects in it.
 
     Args:
-        path: of the picture.
-        boxes: (N, 4) float64 [left, top, right, bottom] in 0-based pixels, ends excluded, within the picture.
+        path: of the image.
+        boxes: (N, 4) float64 [left, top, right, bottom] in 0-based pixels, ends excluded, within the image.
         labels: (N,) int64, indices into the data's classes.
         difficult: (N,) bool: finding it is not asked for (VOC).
         crowd: (N,) bool: the box holds a crowd, not one object (COCO).
-        size: (height, width) in pixels, as the picture is seen.
-        number: of the picture in the data set's own file (COCO); None where it has none.
+        size: (height, width) in pixels, as the image is seen.
+        number: of the image in the data set's own file (COCO); None where it has none.
     """
 
     path: Path
@@ -70,11 +70,11 @@ class Sample:
 
 
 class ScoredBoxes(Protocol):
-    """What was found in one picture: N objects, in any order."""
+    """What was found in one image: N objects, in any order."""
 
     @property
     def boxes(self) -> Boxes:
-        """(N, 4) float64 in the picture's pixels, ends excluded."""
+        """(N, 4) float64 in the image's pixels, ends excluded."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -87,12 +87,12 @@ class ScoredBoxes(Protocol):
 
 @dataclass(frozen=True)
 class DetectionData:
-    """Pictures with boxes, in a stable order.
+    """Images with boxes, in a stable order.
 
     Args:
         root: the data set's folder. classes: names, in the order of the labels.
-        samples: the usable pictures. problems: what was left out.
-        split: its name, "all" when every picture was asked for.
+        samples: the usable images. problems: what was left out.
+        split: its name, "all" when every image was asked for.
         numbers: of the classes that the data set's own file numbers (COCO), by name.
     """
 
@@ -106,12 +106,12 @@ class DetectionData:
 
 @dataclass(frozen=True)
 class FolderData:
-    """Pictures with one label each, in a stable order.
+    """Images with one label each, in a stable order.
 
     Args:
         root: the data set's folder. classes: names, in the order of the labels.
-        paths: of the N pictures. labels: (N,) int64, indices into ``classes``.
-        problems: what was left out, and classes without pictures.
+        paths: of the N images. labels: (N,) int64, indices into ``classes``.
+        problems: what was left out, and classes without images.
     """
 
     root: Path
@@ -122,7 +122,7 @@ class FolderData:
 
 
 class Duplicate(NamedTuple):
-    """One picture that two splits hold, byte for byte."""
+    """One image that two splits hold, byte for byte."""
 
     split: str
     path: Path
@@ -131,10 +131,10 @@ class Duplicate(NamedTuple):
 
 
 def duplicates(splits: Mapping[str, Sequence[Path]]) -> list[Duplicate]:
-    """Find the pictures that lie in more than one split: measured on them, a model looks better than it is.
+    """Find the images that lie in more than one split: measured on them, a model looks better than it is.
 
     Args:
-        splits: the pictures of each split by its name.
+        splits: the images of each split by its name.
     Returns:
         Every pair of identical files from two splits, in the order of ``splits``.
     Raises:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final, Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from sppnet.data.gathering import Listing, RawBox, RawPicture, answer_rows, check_found, distinct_stems
-from sppnet.data.rules import LEADS_OUT, broken, files_in, find_picture, has_suffix, lies_within, read_text
+from sppnet.data.gathering import Listing, RawBox, RawImage, answer_rows, check_found, unique_stems
+from sppnet.data.rules import LEADS_OUT, broken, files_in, find_image, has_suffix, lies_within, read_text
 from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
 from sppnet.data.voc_xml import Node, read_xml
 from sppnet.errors import DataError, check_that
-from sppnet.files import write_file
-from sppnet.images import is_picture
+from sppnet.images import is_image
+from sppnet.storage import write_file
 
 LAYOUT: Final = "VOC (Annotations/*.xml, JPEGImages/, ImageSets/Main/<split>.txt)"
 MAX_SET_BYTES: Final = 100_000_000
@@ -36,18 +36,18 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def listing(root: Path, split: str | None) -> Listing:
-    """List the pictures of a split, None for all; the classes are those that the boxes name."""
-    pictures = {path.stem: path for path in reversed(files_in(root / "JPEGImages", is_picture))}
+    """List the images of a split, None for all; the classes are those that the boxes name."""
+    images = {path.stem: path for path in reversed(files_in(root / "JPEGImages", is_image))}
     annotations = {path.stem: path for path in _annotations(root)}
     if split is None:
-        return Listing(None, [partial(_read, root, path, pictures) for path in annotations.values()])
+        return Listing(None, [partial(_read, root, path, images) for path in annotations.values()])
     names = root / "ImageSets" / "Main" / f"{split}.txt"
     lines = {text.strip(): line for line, text in enumerate(_lines(root, names), start=1) if text.strip()}
 
-    def read(name: str) -> RawPicture:
+    def read(name: str) -> RawImage:
         if name not in annotations:
             broken(names, f"the annotation of {name!r} is missing in Annotations", line=lines[name])
-        return _read(root, annotations[name], pictures)
+        return _read(root, annotations[name], images)
 
     return Listing(None, [partial(read, name) for name in lines])
 
@@ -65,7 +65,7 @@ def _is_split(path: Path) -> bool:
         return not _CLASS_LINE.search(file.readline(1000))
 
 
-def _read(root: Path, annotation: Path, pictures: dict[str, Path]) -> RawPicture:
+def _read(root: Path, annotation: Path, images: dict[str, Path]) -> RawImage:
     if not lies_within(root, annotation):
         broken(annotation, LEADS_OUT)
     tree = read_xml(annotation)
@@ -74,10 +74,10 @@ def _read(root: Path, annotation: Path, pictures: dict[str, Path]) -> RawPicture
     # The tag often names another file than the one it came with: the annotation's own name goes first.
     tag = tree.find("filename")
     name = tag.text.strip() if tag and tag.text.strip() else annotation.stem
-    candidates = [pictures[annotation.stem]] if annotation.stem in pictures else [root / "JPEGImages" / name]
-    path, size = find_picture(root, candidates, source=annotation, name=name, line=tag.line if tag else None)
+    candidates = [images[annotation.stem]] if annotation.stem in images else [root / "JPEGImages" / name]
+    path, size = find_image(root, candidates, source=annotation, name=name, line=tag.line if tag else None)
     boxes = [_box(annotation, node) for node in tree.children if node.tag == "object"]
-    return RawPicture(path, size, annotation, boxes)
+    return RawImage(path, size, annotation, boxes)
 
 
 def _box(annotation: Path, node: Node) -> RawBox:
@@ -111,15 +111,15 @@ def _number(annotation: Path, box: Node, tag: str) -> float:
 
 
 def write_voc(folder: Path | str, data: DetectionData) -> None:
-    """Write ``Annotations/*.xml`` and ``ImageSets/Main/<split>.txt``; no pictures are copied.
+    """Write ``Annotations/*.xml`` and ``ImageSets/Main/<split>.txt``; no images are copied.
 
     VOC counts whole pixels: other boxes grow to the pixels they touch. It knows no crowds.
 
     Raises:
-        DataError: two pictures of the same name.
+        DataError: two images of the same name.
     """
     folder = Path(folder)
-    stems = distinct_stems(data)
+    stems = unique_stems(data)
     for stem, sample in zip(stems, data.samples, strict=True):
         document = _document(sample, data.classes)
         indent(document)
@@ -156,23 +156,23 @@ def write_voc_results(
 ) -> None:
     """Write detections as VOC's development kit reads them: ``<competition>_det_<split>_<class>.txt``, one a class.
 
-    A line is ``<picture> <score> <left> <top> <right> <bottom>``. Boxes are not rounded: VOC's evaluation takes
+    A line is ``<image> <score> <left> <top> <right> <bottom>``. Boxes are not rounded: VOC's evaluation takes
     parts of pixels as they are.
 
     Args:
-        folder: to write to; made where it is missing. data: the pictures. found: one a picture; labels are indices
+        folder: to write to; made where it is missing. data: the images. found: one an image; labels are indices
             into ``data.classes``.
-        competition: "comp4", or "comp3" for what learnt from VOC's own pictures only: no network that has seen
+        competition: "comp4", or "comp3" for what learnt from VOC's own images only: no network that has seen
             ImageNet did.
     Raises:
-        ArgumentError: another number of answers than pictures, or another competition.
-        DataError: two pictures of the same name, a picture's name with a space, or a class's with a slash.
+        ArgumentError: another number of answers than images, or another competition.
+        DataError: two images of the same name, an image's name with a space, or a class's with a slash.
     """
     known = competition in ("comp3", "comp4")
     advice = "Name one of these"
     check_that(known, "write_voc_results", "competition", "comp3 or comp4", repr(competition), advice=advice)
     check_found("write_voc_results", found, data)
-    stems = distinct_stems(data)
+    stems = unique_stems(data)
     for name, allowed in [*((stem, r"\S+") for stem in stems), *((name, r"[^/\\\0]+") for name in data.classes)]:
         if not re.fullmatch(allowed, name):
             raise DataError(f"{data.root}: VOC's result files have no place for the name {name!r}. Write COCO's.")

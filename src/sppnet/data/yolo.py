@@ -1,8 +1,8 @@
 """YOLO: images/<split>/ and labels/<split>/*.txt, or <split>/images/ and <split>/labels/; data.yaml or classes.txt.
 
-Its boxes are centre and size relative to the picture, or the corners of a polygon, of which the box around them
+Its boxes are centre and size relative to the image, or the corners of a polygon, of which the box around them
 is taken; they are converted here and nowhere else. A split of data.yaml is a folder, or a text file that lists
-pictures.
+images.
 """
 
 from functools import partial
@@ -11,19 +11,19 @@ from typing import Any, Final
 
 import yaml
 
-from sppnet.data.gathering import Listing, RawBox, RawPicture, distinct_stems
-from sppnet.data.rules import broken, find_picture, folders_in, is_there, lies_within, read_text, split_names
+from sppnet.data.gathering import Listing, RawBox, RawImage, unique_stems
+from sppnet.data.rules import broken, find_image, folders_in, is_there, lies_within, read_text, split_names
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
-from sppnet.files import write_file
-from sppnet.images import is_picture
+from sppnet.images import is_image
+from sppnet.storage import write_file
 
 LAYOUT: Final = "YOLO (data.yaml or classes.txt, images/<split>/, labels/<split>/*.txt)"
 MAX_BYTES: Final = 10_000_000
 NAME_LISTS: Final = ("classes.txt", "labels/classes.txt")
 MAX_YAML_BYTES: Final = 1_000_000
 MAX_YAML_DEPTH: Final = 16
-Places = list[Path]  # folders of pictures, and files that list pictures
+Places = list[Path]  # folders of images, and files that list images
 
 _OPENING: Final = (
     yaml.BlockMappingStartToken,
@@ -46,7 +46,7 @@ def splits(root: Path) -> tuple[str, ...]:
 
 
 def listing(root: Path, split: str | None) -> Listing:
-    """List the pictures of a split, None for all; the classes are in the order of data.yaml or classes.txt.
+    """List the images of a split, None for all; the classes are in the order of data.yaml or classes.txt.
 
     Raises:
         DataError: class names that cannot be read.
@@ -55,22 +55,22 @@ def listing(root: Path, split: str | None) -> Listing:
     names = split_names(found)
     wanted = [names[split]] if split is not None else list(found)
     places = [place for name in wanted for place in found[name]] or [root / "images"]
-    pictures = dict.fromkeys(path for place in places for path in _pictures(root, place))
-    if not pictures:
-        broken(root, f"holds no pictures in {', '.join(str(place.relative_to(root)) for place in places)}")
-    return Listing(classes, [partial(_read, root, path, classes) for path in pictures])
+    images = dict.fromkeys(path for place in places for path in _images(root, place))
+    if not images:
+        broken(root, f"holds no images in {', '.join(str(place.relative_to(root)) for place in places)}")
+    return Listing(classes, [partial(_read, root, path, classes) for path in images])
 
 
-def _pictures(root: Path, place: Path) -> list[Path]:
-    """Return the pictures in a folder, sorted, or those that a file lists, in its order."""
+def _images(root: Path, place: Path) -> list[Path]:
+    """Return the images in a folder, sorted, or those that a file lists, in its order."""
     if place.is_file():
         lines = (line.strip() for line in read_text(root, place, limit=MAX_BYTES).splitlines())
         return [_listed(root, place, line) for line in lines if line]
-    return sorted(path for path in place.rglob("*") if is_picture(path) and path.is_file())
+    return sorted(path for path in place.rglob("*") if is_image(path) and path.is_file())
 
 
 def _listed(root: Path, file: Path, text: str) -> Path:
-    """Return the picture that a line of a file names, from the root or from the file's own folder."""
+    """Return the image that a line of a file names, from the root or from the file's own folder."""
     tried = [root / text, file.parent / text]
     return next((path for path in tried if is_there(path, Path.is_file)), tried[0])
 
@@ -79,7 +79,7 @@ def _listed(root: Path, file: Path, text: str) -> Path:
 
 
 def _split_places(root: Path) -> dict[str, Places]:
-    """Return where the pictures of each split are: as data.yaml says, or as folders lie."""
+    """Return where the images of each split are: as data.yaml says, or as folders lie."""
     document = _document(root)
     told = {str(key): _told(root, document, value) for key, value in document.items() if key not in ("path", "names")}
     grouped = {folder.name: [folder] for folder in folders_in(root / "images") if _labels(root, folder).is_dir()}
@@ -145,20 +145,20 @@ def _classes(root: Path) -> list[str]:
 
 
 def _labels(root: Path, path: Path) -> Path:
-    """Return the place among the labels of a place among the pictures: the last images/ in it becomes labels/."""
+    """Return the place among the labels of a place among the images: the last images/ in it becomes labels/."""
     parts = list(path.relative_to(root).parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     return root.joinpath(*parts)
 
 
-def _read(root: Path, picture: Path, classes: list[str]) -> RawPicture:
-    path, size = find_picture(root, [picture], source=picture, name=picture.name)
-    labels = _labels(root, picture).with_suffix(".txt")
-    if not labels.is_file():  # the layout's way to say that a picture shows no object
-        return RawPicture(path, size, labels, ())
+def _read(root: Path, image: Path, classes: list[str]) -> RawImage:
+    path, size = find_image(root, [image], source=image, name=image.name)
+    labels = _labels(root, image).with_suffix(".txt")
+    if not labels.is_file():  # the layout's way to say that an image shows no object
+        return RawImage(path, size, labels, ())
     lines = enumerate(read_text(root, labels, limit=MAX_BYTES).splitlines(), start=1)
-    return RawPicture(path, size, labels, [_box(labels, *row, size, classes) for row in lines if row[1].strip()])
+    return RawImage(path, size, labels, [_box(labels, *row, size, classes) for row in lines if row[1].strip()])
 
 
 def _box(labels: Path, line: int, text: str, size: tuple[int, int], classes: list[str]) -> RawBox:
@@ -190,19 +190,19 @@ def _sides(numbers: list[float]) -> tuple[float, float, float, float]:
 
 
 def write_yolo(folder: Path | str, data: DetectionData) -> None:
-    """Write ``labels/<split>/*.txt``, and the split into ``data.yaml``; no pictures are copied.
+    """Write ``labels/<split>/*.txt``, and the split into ``data.yaml``; no images are copied.
 
-    The pictures belong in images/<split>/. YOLO knows neither difficult boxes nor crowds.
+    The images belong in images/<split>/. YOLO knows neither difficult boxes nor crowds.
 
     Raises:
-        DataError: two pictures of the same name, or a data.yaml with other classes.
+        DataError: two images of the same name, or a data.yaml with other classes.
     """
     folder, classes = Path(folder), list(data.classes)
     document = _document(folder) or {"names": classes}
     if (folder / "data.yaml").is_file() and _classes(folder) != classes:
         raise DataError(f"{folder / 'data.yaml'}: names must be {', '.join(classes)}. Write to another folder.")
     labels = folder / "labels" / data.split
-    for stem, sample in zip(distinct_stems(data), data.samples, strict=True):
+    for stem, sample in zip(unique_stems(data), data.samples, strict=True):
         write_file(labels / f"{stem}.txt", "".join(_lines(sample)))
     document[data.split] = f"images/{data.split}"
     write_file(folder / "data.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

@@ -31,7 +31,7 @@ def pool_windows(
     """Pool every window of feature maps into a vector of fixed length.
 
     Args:
-        features: (C, H, W) floating point, the map of one picture; or (N, C, H, W), maps of one size; or a
+        features: (C, H, W) floating point, the map of one image; or (N, C, H, W), maps of one size; or a
             sequence of N (C, H, W), maps of any sizes. Channels last in memory is read without a copy.
         windows: (R, 4) int64 ``[left, top, right, bottom]`` in cells, ends excluded, each at least one cell;
             or, with (N, C, H, W), (R, 5) int64 with the index of the map first; or, with a sequence, one
@@ -41,7 +41,7 @@ def pool_windows(
         backend: "reference" (the specification, on any device), "numba" (processor) or "triton" (GPU); by default
             the fastest for the device.
         out: (R, B, C) of the features' type to write to and return a view of; no gradient reaches ``features``
-            then. For a loop over pictures: taking 100 MB of fresh memory costs more than the pooling.
+            then. For a loop over images: taking 100 MB of fresh memory costs more than the pooling.
     Returns:
         (R, C, B) of the features' type, B the sum of n * n over levels; bins row by row, level by level.
         Gradients reach ``features``; of equal maxima, the first cell in row order has it.

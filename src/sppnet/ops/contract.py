@@ -35,7 +35,7 @@ def check_options(function: str, levels: Sequence[int], mode: str, backend: str 
 def check_features(function: str, features: Tensor) -> None:
     """Raise unless features are (C, H, W) or (N, C, H, W) floating point with at least one cell."""
     expected = ("C", "H", "W") if features.ndim == 3 else ("N", "C", "H", "W")
-    advice = "Give the map of one picture, or a batch"
+    advice = "Give the map of one image, or a batch"
     check_shape(function, "features", features.shape, expected, advice=advice)
     floating = features.is_floating_point()
     check_that(floating, function, "features", "floating point", features.dtype, advice="Convert with .float()")
@@ -76,4 +76,4 @@ def check_windows(windows: Tensor, shape: torch.Size) -> None:
     row = int((~fits).nonzero()[0])
     expected = f"at least one cell inside {count} map(s) of {height} x {width} cells"
     actual = windows[row].tolist()
-    raise ShapeError(message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the picture first"))
+    raise ShapeError(message("pool_windows", f"windows[{row}]", expected, actual, "Clip regions to the image first"))

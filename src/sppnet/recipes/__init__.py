@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sppnet.errors import ArgumentError, DataError, message
-from sppnet.files import write_file
 from sppnet.progress import Progress, silent
+from sppnet.storage import write_file
 
 PACKAGES: Final = ("sppnet", "torch", "numpy", "numba")
 
@@ -42,13 +42,13 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Request:
+class RecipeRequest:
     """What a recipe is to run on.
 
     Args:
         data: the folder of the data set that the recipe names.
         weights: files of trained networks, in the order that the recipe asks for.
-        quick: little data, few pictures, narrow networks: the code is tried, the numbers mean nothing.
+        quick: little data, few images, narrow networks: the code is tried, the numbers mean nothing.
         seed: of everything that is drawn.
         cache: where features are kept between runs; None keeps nothing.
         work: where checkpoints and models of this run go.
@@ -99,14 +99,14 @@ def _by_number(name: str) -> tuple[bool, int, str]:
     return number == 0, number, name
 
 
-def find(name: str) -> Callable[[Request], Report]:
+def find(name: str) -> Callable[[RecipeRequest], Report]:
     """Return what runs a recipe.
 
     Raises:
         ArgumentError: no recipe of this name; the message lists them.
     """
     _check_known(name)
-    run: Callable[[Request], Report] = import_module(f"{__name__}.{name}").run
+    run: Callable[[RecipeRequest], Report] = import_module(f"{__name__}.{name}").run
     return run
 
 
@@ -133,7 +133,7 @@ def need(given: Sequence[Path], count: int, what: str) -> tuple[Path, ...]:
     return tuple(given)
 
 
-def reproduce(name: str, request: Request, out: Path) -> tuple[Report, Path]:
+def reproduce(name: str, request: RecipeRequest, out: Path) -> tuple[Report, Path]:
     """Run a recipe and write what came out to ``out/<name>.json`` (``<name>-quick.json`` where it was quick).
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the tables of detection share: pictures, networks, detectors at one and five scales, and their scores."""
+"""What the tables of detection share: images, networks, detectors at one and five scales, and their scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,31 +13,33 @@ from numpy.typing import NDArray
 from sppnet.backbones import PublishedNet
 from sppnet.backbones.published import Name
 from sppnet.data import DetectionData, load_detection, splits
-from sppnet.detector import Detections, Detector, labelled
-from sppnet.encoders import published_encoder, published_layers
-from sppnet.encoding import MapsEncoder
-from sppnet.fine_tuning import fine_tune
+from sppnet.detection.detections import Detections
+from sppnet.detection.detector import Detector, labelled
+from sppnet.detection.fine_tuning import fine_tune
+from sppnet.detection.settings import PAPER, Settings
+from sppnet.evaluation.precision import DetectionReport, Rule, detection_report
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.files import published_encoder, published_layers
+from sppnet.features.layers import LayeredEncoder, RegionLayers
+from sppnet.features.multiscale import PAPER_SCALE, PAPER_SCALES
 from sppnet.geometry import Boxes
 from sppnet.images import read_image
-from sppnet.metrics import DetectionReport, Rule, detection_report
-from sppnet.procedure import PAPER, Procedure
 from sppnet.progress import timed
-from sppnet.proposals import Proposals, SelectiveSearch
-from sppnet.recipes import Request, need
-from sppnet.region_layers import LayeredEncoder, RegionLayers
-from sppnet.scales import PAPER_SCALE, PAPER_SCALES
+from sppnet.proposals.opencv import SelectiveSearch
+from sppnet.proposals.protocol import Proposals
+from sppnet.recipes import RecipeRequest, need
 from sppnet.storage import TensorCache
 
 ONE: Final = (PAPER_SCALE,)
 FIVE: Final = PAPER_SCALES
 QUICK_WIDTH: Final = 0.125
-QUICK_PICTURES: Final = 4
+QUICK_IMAGES: Final = 4
 QUICK_REGIONS: Final = 40
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """Another method's regions, kept by the pictures' names: 64 kB for each 2,000.
+    """Another method's regions, kept by the images' names: 64 kB for each 2,000.
 
     Args:
         proposals: the other method. known: its regions so far.
@@ -46,10 +48,10 @@ class Remembered:
     proposals: Proposals
     known: dict[str, Boxes]
 
-    def __call__(self, picture: NDArray[np.uint8], name: str) -> Boxes:
-        """Return the regions (R, 4) of a picture, searched for the first time."""
+    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
+        """Return the regions (R, 4) of an image, searched for the first time."""
         if name not in self.known:
-            self.known[name] = self.proposals(picture, name)
+            self.known[name] = self.proposals(image, name)
         return self.known[name]
 
     def describe(self) -> dict[str, Any]:
@@ -65,32 +67,32 @@ class Bench:
         request: of the recipe. network: with the paper's pyramid.
     """
 
-    request: Request
+    request: RecipeRequest
     network: PublishedNet
 
     @cached_property
     def train(self) -> DetectionData:
-        """The pictures to learn from: the split "trainval", or "train"."""
+        """The images to learn from: the split "trainval", or "train"."""
         return _split(self.request, ("trainval", "train"))
 
     @cached_property
     def test(self) -> DetectionData:
-        """The pictures to test on: the split "test", or "val"."""
+        """The images to test on: the split "test", or "val"."""
         return _split(self.request, ("test", "val"), classes=self.train.classes)
 
     @cached_property
     def proposals(self) -> Proposals:
-        """Selective search in its fast mode, about 2,000 regions a picture, searched for once."""
+        """Selective search in its fast mode, about 2,000 regions an image, searched for once."""
         return Remembered(SelectiveSearch(limit=QUICK_REGIONS) if self.request.quick else SelectiveSearch(), {})
 
     @property
-    def procedure(self) -> Procedure:
+    def settings(self) -> Settings:
         """The paper's, in a quick run with a handful of steps of fine-tuning."""
         few = replace(PAPER.fitting, steps=(3, 1), batch=16)
         return replace(PAPER, fitting=few) if self.request.quick else PAPER
 
     def encoder(self, scales: Sequence[int], layer: str | None = None) -> MapsEncoder:
-        """Return what encodes pictures at some scales, up to a layer; the last map pooled without one."""
+        """Return what encodes images at some scales, up to a layer; the last map pooled without one."""
         chosen = self.scales(scales)
         return published_encoder(
             self.network, chosen, layer=layer or self.network.pool_name, cache=_cache(self.request)
@@ -101,17 +103,17 @@ class Bench:
         return tuple(scale // 4 for scale in scales) if self.request.quick else tuple(scales)
 
     def fine_tuned(self, scales: Sequence[int]) -> RegionLayers:
-        """Fine-tune fc6 and fc7 on the training pictures' cached maps."""
+        """Fine-tune fc6 and fc7 on the training images' cached maps."""
         below = self.encoder(scales)
-        pictures = [labelled(sample, below, self.proposals) for sample in self.train.samples]
+        images = [labelled(sample, below, self.proposals) for sample in self.train.samples]
         layers, count = published_layers(self.network), len(self.train.classes)
-        fitting, seed, progress = self.procedure.fitting, self.request.seed, self.request.progress
-        return fine_tune(pictures, layers, count, levels=self.levels, fitting=fitting, seed=seed, progress=progress)
+        fitting, seed, progress = self.settings.fitting, self.request.seed, self.request.progress
+        return fine_tune(images, layers, count, levels=self.levels, fitting=fitting, seed=seed, progress=progress)
 
     def detector(self, encoder: MapsEncoder) -> Detector:
         """Train on what an encoder gives."""
         levels, proposals, seed = self.levels, self.proposals, self.request.seed
-        detector = Detector.on(encoder, levels=levels, proposals=proposals, procedure=self.procedure, seed=seed)
+        detector = Detector.on(encoder, levels=levels, proposals=proposals, settings=self.settings, seed=seed)
         return detector.fit(self.train, progress=self.request.progress)
 
     def layered(self, scales: Sequence[int], layers: RegionLayers) -> LayeredEncoder:
@@ -119,13 +121,13 @@ class Bench:
         return LayeredEncoder(self.encoder(scales), layers)
 
     def report(self, detector: Detector, *, moved: bool, rule: Rule = "eleven") -> DetectionReport:
-        """Compare with the test pictures' labels: VOC 2007's average precision unless told otherwise."""
+        """Compare with the test images' labels: VOC 2007's average precision unless told otherwise."""
         found = self.found(detector, moved=moved)
         return detection_report(found, self.test.samples, self.train.classes, rule=rule)
 
     def found(self, detector: Detector, *, moved: bool) -> list[Detections]:
-        """Detect in every test picture, with the boxes moved or not."""
-        detector.procedure = replace(detector.procedure, rounds=int(moved))
+        """Detect in every test image, with the boxes moved or not."""
+        detector.settings = replace(detector.settings, rounds=int(moved))
         return [detector.detect(sample.path) for sample in self.request.progress("Detecting", self.test.samples)]
 
     @property
@@ -134,18 +136,18 @@ class Bench:
         return self.network.levels or (1,)
 
     def seconds(self, scales: Sequence[int]) -> tuple[float, float]:
-        """Time one test picture: its maps, and its regions through pooling, fc6, fc7 and the scores."""
+        """Time one test image: its maps, and its regions through pooling, fc6, fc7 and the scores."""
         encoder = self.encoder(scales, self.network.fc_names[1])
         sample = self.test.samples[0]
         maps = encoder.compute(sample.path)
-        regions = maps.distinct(self.proposals(read_image(sample.path), sample.path.name))
+        regions = maps.unique(self.proposals(read_image(sample.path), sample.path.name))
         weights = torch.zeros(len(self.train.classes), encoder.length(self.levels))
         bias = torch.zeros(len(weights))
         scoring = timed(lambda: maps.score(regions, self.levels, weights, bias))
         return timed(lambda: encoder.compute(sample.path)), scoring
 
 
-def bench(request: Request, name: Name, *, count: int = 1, which: int = 0) -> Bench:
+def bench(request: RecipeRequest, name: Name, *, count: int = 1, which: int = 0) -> Bench:
     """Return a bench for one of the networks that a request names; in a quick run without any, a narrow random one.
 
     Args:
@@ -160,12 +162,12 @@ def bench(request: Request, name: Name, *, count: int = 1, which: int = 0) -> Be
     return Bench(request, PublishedNet.load(files[which], padding="deployment"))
 
 
-def _split(request: Request, names: Sequence[str], *, classes: Sequence[str] | None = None) -> DetectionData:
+def _split(request: RecipeRequest, names: Sequence[str], *, classes: Sequence[str] | None = None) -> DetectionData:
     known = splits(request.data)
     split = next((name for name in names if name in known), names[-1])
     data = load_detection(request.data, split=split, on_bad="skip", classes=classes)
-    return replace(data, samples=data.samples[:QUICK_PICTURES]) if request.quick else data
+    return replace(data, samples=data.samples[:QUICK_IMAGES]) if request.quick else data
 
 
-def _cache(request: Request) -> TensorCache | None:
+def _cache(request: RecipeRequest) -> TensorCache | None:
     return None if request.cache is None else TensorCache(Path(request.cache))

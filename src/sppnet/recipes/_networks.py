@@ -11,10 +11,10 @@ from sppnet.backbones import PublishedNet
 from sppnet.backbones.published import Name
 from sppnet.data import FolderData, load_folders, splits
 from sppnet.errors import DataError
-from sppnet.recipes import Request, need
+from sppnet.recipes import RecipeRequest, need
 
 QUICK_WIDTH: Final = 0.03
-QUICK_PICTURES: Final = 5  # a class
+QUICK_IMAGES: Final = 5  # a class
 QUICK_TRAIN: Final = 3  # of them to learn from, where the protocol has 30
 
 
@@ -22,7 +22,7 @@ Wanted = tuple[str, Name, bool]
 """What a network is, its name, and whether it has a pyramid."""
 
 
-def networks_of(request: Request, wanted: Sequence[Wanted], *, classes: int = 1000) -> list[PublishedNet]:
+def networks_of(request: RecipeRequest, wanted: Sequence[Wanted], *, classes: int = 1000) -> list[PublishedNet]:
     """Return networks, in ``eval`` mode, in the order in which a recipe asks for them.
 
     Args:
@@ -49,8 +49,8 @@ def networks_of(request: Request, wanted: Sequence[Wanted], *, classes: int = 10
     return [network.to(device) for network in networks]
 
 
-def validation_pictures(request: Request, network: PublishedNet | None) -> FolderData:
-    """Return labelled pictures to test on, in the order of a network's classes: the split "val" where there is one."""
+def validation_images(request: RecipeRequest, network: PublishedNet | None) -> FolderData:
+    """Return labelled images to test on, in the order of a network's classes: the split "val" where there is one."""
     split = "val" if "val" in splits(request.data) else None
     data = load_folders(request.data, split=split, classes=network.notes.get("classes") if network else None)
     if network is not None and network.classes != len(data.classes):
@@ -61,7 +61,7 @@ def validation_pictures(request: Request, network: PublishedNet | None) -> Folde
     return some_of(data, each=1) if request.quick else data
 
 
-def some_of(data: FolderData, *, each: int = QUICK_PICTURES) -> FolderData:
-    """Return a few pictures of each class."""
+def some_of(data: FolderData, *, each: int = QUICK_IMAGES) -> FolderData:
+    """Return a few images of each class."""
     rows = [row for label in np.unique(data.labels) for row in np.flatnonzero(data.labels == label)[:each]]
     return replace(data, paths=tuple(data.paths[row] for row in rows), labels=data.labels[rows])

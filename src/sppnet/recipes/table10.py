@@ -3,26 +3,26 @@
     sppnet reproduce table10 --data VOCdevkit/VOC2007 --weights zf5.safetensors
 
 ``--data`` and ``--weights`` as for table9. Paper: ftfc7 54.5, 55.2 and 55.1; with box regression 58.0, 59.2 and 59.2;
-0.142, 0.382 and 14.46 s a picture on a GPU: 102 and 38 times faster. Cost: R-CNN runs the network on 20 million crops.
+0.142, 0.382 and 14.46 s an image on a GPU: 102 and 38 times faster. Cost: R-CNN runs the network on 20 million crops.
 Ours: quality not measured; times with random weights are in ``results/rcnn.json``. Differs: R-CNN's layers are those
 fine-tuned on maps, not on crops.
 """
 
 import torch
 
-from sppnet.encoders import encoder_of
+from sppnet.features.files import encoder_of
+from sppnet.features.layers import LayeredEncoder, RegionLayers
 from sppnet.images import read_image
 from sppnet.progress import timed
-from sppnet.rcnn import CroppingEncoder
-from sppnet.recipes import Report, Request, Row
+from sppnet.recipes import RecipeRequest, Report, Row
 from sppnet.recipes._detection import FIVE, ONE, Bench, bench
-from sppnet.region_layers import LayeredEncoder, RegionLayers
+from sppnet.recipes.rcnn import CroppingEncoder
 
 CROPS = 32
 
 
-def run(request: Request) -> Report:
-    """Train at one scale, at five and on crops, and time a picture each way."""
+def run(request: RecipeRequest) -> Report:
+    """Train at one scale, at five and on crops, and time an image each way."""
     work = bench(request, "zf5")
     rows: list[Row] = []
     times = {}
@@ -51,7 +51,7 @@ def _quality(work: Bench, name: str, encoder: LayeredEncoder, paper: tuple[float
 
 
 def _alone(work: Bench, crops: CroppingEncoder, layers: RegionLayers) -> float:
-    """Time one picture the way of R-CNN, from some of its crops."""
+    """Time one image the way of R-CNN, from some of its crops."""
     sample = work.test.samples[0]
     pixels = read_image(sample.path)
     regions = work.proposals(pixels, sample.path.name)

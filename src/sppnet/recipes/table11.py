@@ -6,8 +6,8 @@
 fine-tuning and a training of table9's. Ours: not measured; no weights trained on ImageNet come with the package.
 """
 
-from sppnet.metrics import DetectionReport
-from sppnet.recipes import Report, Request, Row
+from sppnet.evaluation.precision import DetectionReport
+from sppnet.recipes import RecipeRequest, Report, Row
 from sppnet.recipes._detection import FIVE, bench
 
 CLASSES = (
@@ -22,13 +22,13 @@ PAPER = {
 }
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Fine-tune, train once, and test with the boxes left and moved."""
     work = bench(request, "zf5")
     detector = work.detector(work.layered(FIVE, work.fine_tuned(FIVE)))
     reports = {"ftfc7": work.report(detector, moved=False), "ftfc7 bb": work.report(detector, moved=True)}
     rows = tuple(row for kind, report in reports.items() for row in rows_of(kind, report, PAPER[kind]))
-    settings = {"network": work.network.describe(), "procedure": work.procedure.describe()}
+    settings = {"network": work.network.describe(), "settings": work.settings.describe()}
     return Report("Table 11, VOC 2007 class by class", "AP, %", rows, settings, request.quick)
 
 

@@ -7,17 +7,17 @@ one network gain nothing. Paper: 59.2 and 59.1, combined 60.9 mAP (11-point). Co
 measured; no weights trained on ImageNet come with the package.
 """
 
-from sppnet.detector import combine
-from sppnet.metrics import detection_report
-from sppnet.recipes import Report, Request
+from sppnet.detection.detections import combine
+from sppnet.evaluation.precision import detection_report
+from sppnet.recipes import RecipeRequest, Report
 from sppnet.recipes._detection import FIVE, bench
 from sppnet.recipes.table11 import rows_of
 
 PAPER = (59.2, 59.1, 60.9)
 
 
-def run(request: Request) -> Report:
-    """Train a detector on each network, and combine what both find in each picture."""
+def run(request: RecipeRequest) -> Report:
+    """Train a detector on each network, and combine what both find in each image."""
     found = []
     for which in range(2):
         work = bench(request, "zf5", count=2, which=which)
@@ -27,10 +27,10 @@ def run(request: Request) -> Report:
     names = ("network 1", "network 2", "combined")
     rows = tuple(
         row
-        for name, paper, pictures in zip(names, PAPER, found, strict=True)
+        for name, paper, images in zip(names, PAPER, found, strict=True)
         for row in rows_of(
-            name, detection_report(pictures, work.test.samples, work.train.classes, rule="eleven"), {"mean": paper}
+            name, detection_report(images, work.test.samples, work.train.classes, rule="eleven"), {"mean": paper}
         )
     )
-    settings = {"network": work.network.describe(), "procedure": work.procedure.describe()}
+    settings = {"network": work.network.describe(), "settings": work.settings.describe()}
     return Report("Table 12, two networks combined", "AP, %", rows, settings, request.quick)

@@ -22,11 +22,11 @@ import torch
 
 from sppnet.backbones import PublishedNet
 from sppnet.backbones.published import Name
+from sppnet.classification.views import TEN_CROPS, measure_plan
 from sppnet.data import FolderData, load_folders
-from sppnet.recipes import Report, Request, Row
-from sppnet.recipes._networks import QUICK_WIDTH, some_of, validation_pictures
-from sppnet.training import Pictures, Plan, Trainer, own_device, run_folder, train_to_file
-from sppnet.views import TEN_CROPS, measure_plan
+from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes._networks import QUICK_WIDTH, some_of, validation_images
+from sppnet.training import Images, Plan, Trainer, own_device, run_folder, train_to_file
 
 FIFTY_BINS: Final = (6, 3, 2, 1)
 THIRTY_BINS: Final = (4, 3, 2, 1)
@@ -72,13 +72,13 @@ ENTRIES: Final = (
 )
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Train what is not trained yet, and test every network on ten crops."""
     learn = load_folders(request.data)
     rows: list[Row] = []
     for entry in ENTRIES:
         network = _trained(entry, some_of(learn) if request.quick else learn, request)
-        tested = measure_plan([network], validation_pictures(request, network), TEN_CROPS, progress=request.progress)
+        tested = measure_plan([network], validation_images(request, network), TEN_CROPS, progress=request.progress)
         rows.append(Row(f"{entry.what}, top-1", entry.top_1, 100 * tested.top_1))
         top_5 = None if tested.top_5 is None else 100 * tested.top_5
         rows.append(Row(f"{entry.what}, top-5", entry.top_5, top_5))
@@ -86,7 +86,7 @@ def run(request: Request) -> Report:
     return Report("Table 2: ten crops", "error, %", tuple(rows), settings, request.quick)
 
 
-def _trained(entry: Entry, learn: FolderData, request: Request) -> PublishedNet:
+def _trained(entry: Entry, learn: FolderData, request: RecipeRequest) -> PublishedNet:
     """Return a network in ``eval`` mode, from its file if that is there."""
     out = request.work / ("quick" if request.quick else "") / entry.file
     if request.quick or not out.exists():
@@ -94,13 +94,13 @@ def _trained(entry: Entry, learn: FolderData, request: Request) -> PublishedNet:
         width = QUICK_WIDTH if request.quick else 1.0
         network = PublishedNet(entry.name, levels=entry.levels, classes=len(learn.classes), width=width)
         plan = _plan(entry, request)
-        trainer = Trainer(network.to(own_device()), Pictures(learn), plan, folder=run_folder(out))
+        trainer = Trainer(network.to(own_device()), Images(learn), plan, folder=run_folder(out))
         for _ in train_to_file(trainer, out, progress=request.progress):
             pass
     return PublishedNet.load(out).to(own_device())
 
 
-def _plan(entry: Entry, request: Request) -> Plan:
+def _plan(entry: Entry, request: RecipeRequest) -> Plan:
     published = Plan(
         epochs=EPOCHS.get(entry.name, OTHER_EPOCHS), sizes=entry.sizes, draw_sizes=entry.draw_sizes, seed=request.seed
     )

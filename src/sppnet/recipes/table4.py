@@ -1,22 +1,22 @@
-"""Table 4: one Overfeat-7 with many views, errors on ImageNet's validation pictures.
+"""Table 4: one Overfeat-7 with many views, errors on ImageNet's validation images.
 
 ``sppnet reproduce table4 --data IMAGENET --weights O7_MULTI``
 
 IMAGENET holds ``val/<class>/*``; the weights are the multi-size Overfeat-7 with the pyramid that
 ``sppnet reproduce table2`` trained. The 96 views are windows of the maps of six scales and their mirror images. At
-which scale the paper adds the two views of the whole picture it does not say; here it is 256. Rows of other authors'
+which scale the paper adds the two views of the whole image it does not say; here it is 256. Rows of other authors'
 networks have the published number only.
 
-Cost: 13 passes over 50,000 pictures at 224 to 560 pixels: hours on a GPU, days on a processor.
+Cost: 13 passes over 50,000 images at 224 to 560 pixels: hours on a GPU, days on a processor.
 Paper: 10 views 29.68 and 10.95; 96 views and 2 of the whole 27.86 and 9.14.
 Ours: not measured: needs a network trained on ImageNet.
 """
 
 from typing import Final
 
-from sppnet.recipes import Report, Request, Row
-from sppnet.recipes._networks import Wanted, networks_of, validation_pictures
-from sppnet.views import MANY_VIEWS, TEN_CROPS, measure_plan
+from sppnet.classification.views import MANY_VIEWS, TEN_CROPS, measure_plan
+from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes._networks import Wanted, networks_of, validation_images
 
 NETWORKS: Final[tuple[Wanted, ...]] = (("Overfeat-7 multi-size", "overfeat7", True),)
 OTHERS: Final = (
@@ -32,11 +32,11 @@ OTHERS: Final = (
 )
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Test the network with ten crops and with all views."""
-    classes = len(validation_pictures(request, None).classes) if request.quick else 1000
+    classes = len(validation_images(request, None).classes) if request.quick else 1000
     (network,) = networks_of(request, NETWORKS, classes=classes)
-    data = validation_pictures(request, network)
+    data = validation_images(request, network)
     rows = [
         Row(f"{who}, {error}", paper)
         for who, *papers in OTHERS

@@ -7,7 +7,7 @@ splits trainval and test. The weights, in this order: ZF-5 without a pyramid, ZF
 multi-size with it, as ``sppnet reproduce table2`` trained them on ImageNet. Protocol: features of length 1, one
 linear SVM a class, cost 1, no mirror images; objects marked difficult are left out.
 
-Cost: five passes over 9,963 pictures and 23 trainings of 20 SVMs; 6 GB of memory; about three hours on two cores.
+Cost: five passes over 9,963 images and 23 trainings of 20 SVMs; 6 GB of memory; about three hours on two cores.
 Paper: (a) to (e) of the table, 57.28 to 82.44.
 Ours: not measured: needs networks trained on ImageNet.
 """
@@ -15,10 +15,10 @@ Ours: not measured: needs networks trained on ImageNet.
 from pathlib import Path
 from typing import Final
 
+from sppnet.classification.transfer import FINEST, View, all_features, mean_precision, voc_precisions, voc_targets
 from sppnet.data import DetectionData, load_detection
-from sppnet.recipes import Report, Request, Row
-from sppnet.recipes._networks import QUICK_PICTURES, Wanted, networks_of
-from sppnet.transfer import FINEST, View, all_features, mean_precision, voc_precisions, voc_targets
+from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes._networks import QUICK_IMAGES, Wanted, networks_of
 
 NETWORKS: Final[tuple[Wanted, ...]] = (
     ("ZF-5 without a pyramid", "zf5", False),
@@ -36,7 +36,7 @@ COLUMNS: Final[tuple[tuple[str, int, View, int, tuple[str, ...], tuple[float, ..
 )
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Compute every column's features once, and learn from each layer."""
     networks = networks_of(request, NETWORKS)
     train = _part(load_detection(request.data, split="trainval"), request.quick)
@@ -55,7 +55,7 @@ def run(request: Request) -> Report:
 
 
 def _part(data: DetectionData, quick: bool) -> DetectionData:
-    samples = data.samples[:QUICK_PICTURES] if quick else data.samples
+    samples = data.samples[:QUICK_IMAGES] if quick else data.samples
     return DetectionData(data.root, data.classes, samples, data.problems, data.split)
 
 

@@ -2,22 +2,22 @@
 
 ``sppnet reproduce table7 --data CALTECH --weights ZF5_PLAIN --weights ZF5_MULTI --weights O7_MULTI``
 
-CALTECH is the folder that holds the 102 folders of pictures, the background's among them. The weights, in this
+CALTECH is the folder that holds the 102 folders of images, the background's among them. The weights, in this
 order: ZF-5 without a pyramid, ZF-5 multi-size with it, Overfeat-7 multi-size with it, as ``sppnet reproduce table2``
-trained them on ImageNet. Protocol: 30 pictures a class to learn from and up to 50 to test on, features of length 1,
+trained them on ImageNet. Protocol: 30 images a class to learn from and up to 50 to test on, features of length 1,
 one linear SVM a class, cost 1, accuracy the mean over classes.
 
-Cost: five passes over 9,144 pictures and 210 trainings of 102 SVMs; 3 GB of memory; about four hours on two cores.
+Cost: five passes over 9,144 images and 210 trainings of 102 SVMs; 3 GB of memory; about four hours on two cores.
 Paper: (a) to (d) of the table, 80.12 to 93.42; warped to 224 x 224, the pyramid of ZF-5 gives 89.91.
 Ours: not measured: needs networks trained on ImageNet. See table8 for the network that comes with sppnet.
 """
 
 from typing import Final
 
+from sppnet.classification.transfer import CALTECH_TRAIN, FINEST, View, all_features, caltech_accuracy
 from sppnet.data import load_folders
-from sppnet.recipes import Report, Request, Row
+from sppnet.recipes import RecipeRequest, Report, Row
 from sppnet.recipes._networks import QUICK_TRAIN, Wanted, networks_of, some_of
-from sppnet.transfer import CALTECH_TRAIN, FINEST, View, all_features, caltech_accuracy
 
 NETWORKS: Final[tuple[Wanted, ...]] = (
     ("ZF-5 without a pyramid", "zf5", False),
@@ -37,7 +37,7 @@ SIDE: Final = 224
 SPLITS: Final = 10
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Compute every column's features once, and learn from each layer on every split."""
     networks = networks_of(request, NETWORKS)
     data = load_folders(request.data)
@@ -50,5 +50,5 @@ def run(request: Request) -> Report:
             accuracies = 100 * caltech_accuracy(found[layer], data.labels, seeds=seeds, train=train)
             spread = None if request.quick else float(accuracies.std())
             rows.append(Row(f"{column}, {layer}", paper, float(accuracies.mean()), spread))
-    settings = {"pictures": len(data.paths), "splits": len(seeds), "short_side": SIDE, "cost": 1.0}
+    settings = {"images": len(data.paths), "splits": len(seeds), "short_side": SIDE, "cost": 1.0}
     return Report("Table 7: Caltech-101 by layer", "accuracy, %", tuple(rows), settings, request.quick)

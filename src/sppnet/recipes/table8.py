@@ -2,13 +2,13 @@
 
 ``sppnet reproduce table8 --data DATA``
 
-DATA is Caltech-101 (the folder that holds its 102 folders of pictures) or VOC 2007 (``Annotations``, ``JPEGImages``,
+DATA is Caltech-101 (the folder that holds its 102 folders of images) or VOC 2007 (``Annotations``, ``JPEGImages``,
 ``ImageSets`` with trainval and test). Measured is what sppnet gives its users: ``Classifier`` on Caltech-101 (least
 squares on square roots, where the paper has SVMs), and the same features with an SVM a class on VOC 2007. Its network,
 EfficientNet-Lite0, is younger and better than the paper's and comes with its weights; the comparison is of systems,
 not of networks. Protocols as in table6 and table7.
 
-Cost: 9,144 pictures and ten solutions of least squares: about six minutes on two cores.
+Cost: 9,144 images and ten solutions of least squares: about six minutes on two cores.
 Paper: SPP-net 93.42 ± 0.5 on Caltech-101 (accuracy), 82.44 on VOC 2007 (mAP).
 Ours: 95.77 ± 0.46 on Caltech-101; 93.04 ± 0.34 by the same network without a pyramid. VOC 2007 was not at hand.
 """
@@ -19,12 +19,12 @@ from typing import Final
 import numpy as np
 import torch
 
-from sppnet.classifier import Classifier
+from sppnet.classification.classifier import Classifier
+from sppnet.classification.transfer import CALTECH_TRAIN, caltech_split, mean_precision, voc_precisions, voc_targets
 from sppnet.data import DetectionData, FolderData, load_detection, load_folders, recognise
-from sppnet.recipes import Report, Request, Row
-from sppnet.recipes._networks import QUICK_PICTURES, QUICK_TRAIN, some_of
+from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes._networks import QUICK_IMAGES, QUICK_TRAIN, some_of
 from sppnet.storage import TensorCache
-from sppnet.transfer import CALTECH_TRAIN, caltech_split, mean_precision, voc_precisions, voc_targets
 
 # Method, mAP on VOC 2007, accuracy on Caltech-101.
 PAPER: Final = (
@@ -41,7 +41,7 @@ SPLITS: Final = 10
 OURS: Final = "sppnet, EfficientNet-Lite0"
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Measure on the data set that was named."""
     voc = recognise(request.data) == "voc"
     rows = [Row(who, numbers[not voc]) for who, *numbers in PAPER if numbers[not voc] is not None]
@@ -50,7 +50,7 @@ def run(request: Request) -> Report:
     return Report("Table 8: whole systems", unit, tuple(rows), {}, request.quick)
 
 
-def _on_caltech(request: Request) -> Row:
+def _on_caltech(request: RecipeRequest) -> Row:
     data, found = load_folders(request.data), []
     data, few = (some_of(data), QUICK_TRAIN) if request.quick else (data, CALTECH_TRAIN)
     cache = TensorCache(request.cache) if request.cache else None
@@ -66,14 +66,14 @@ def _part(data: FolderData, rows: np.typing.NDArray[np.int64]) -> FolderData:
     return replace(data, paths=tuple(data.paths[row] for row in rows), labels=data.labels[rows])
 
 
-def _on_voc(request: Request) -> Row:
+def _on_voc(request: RecipeRequest) -> Row:
     cache = TensorCache(request.cache) if request.cache else None
     encoder = Classifier(cache=cache).encoder
     train = load_detection(request.data, split="trainval")
     test = load_detection(request.data, split="test", classes=train.classes)
 
     def learnt(data: DetectionData) -> tuple[np.typing.NDArray[np.float16], np.typing.NDArray[np.int8]]:
-        rows = slice(QUICK_PICTURES if request.quick else None)
+        rows = slice(QUICK_IMAGES if request.quick else None)
         paths = [sample.path for sample in data.samples[rows]]
         vectors = [encoder(path).half() for path in request.progress(f"Features of {data.split}", paths)]
         return torch.stack(vectors).numpy(), voc_targets(data)[rows]

@@ -8,7 +8,7 @@ of caching maps, two hours of fine-tuning on a GPU, less than an hour of SVMs. O
 on ImageNet come with the package.
 """
 
-from sppnet.recipes import Report, Request, Row
+from sppnet.recipes import RecipeRequest, Report, Row
 from sppnet.recipes._detection import FIVE, ONE, Bench, bench
 
 PAPER = {
@@ -17,11 +17,11 @@ PAPER = {
 }
 
 
-def run(request: Request) -> Report:
+def run(request: RecipeRequest) -> Report:
     """Train on each layer and test; the layers' fine-tuning is shared by the last three rows."""
     work = bench(request, "zf5")
     rows = [row for name, scales in (("one scale", ONE), ("five scales", FIVE)) for row in _rows(work, name, scales)]
-    settings = {"network": work.network.describe(), "procedure": work.procedure.describe()}
+    settings = {"network": work.network.describe(), "settings": work.settings.describe()}
     return Report("Table 9, detection on VOC 2007", "mAP, %; seconds", tuple(rows), settings, request.quick)
 
 

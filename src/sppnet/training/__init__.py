@@ -1,6 +1,6 @@
 """Training networks (paper, Sec. 3.1): one loop for one size, several and fine-tuning, on one machine or many."""
 
-from sppnet.training.pictures import Batch, Pictures, Request
+from sppnet.training.images import Batch, Images, SampleRequest
 from sppnet.training.plan import Plan, Schedule
 from sppnet.training.processes import joined_processes, own_device, rank
 from sppnet.training.runs import run_folder, train_to_file
@@ -9,9 +9,9 @@ from sppnet.training.trainer import Epoch, Trainer, start_from
 __all__ = [
     "Batch",
     "Epoch",
-    "Pictures",
+    "Images",
     "Plan",
-    "Request",
+    "SampleRequest",
     "Schedule",
     "Trainer",
     "joined_processes",

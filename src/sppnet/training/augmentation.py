@@ -1,7 +1,7 @@
-"""What is done to a picture before the network sees it: crop, mirror, colour (paper, Sec. 3.1.1).
+"""What is done to an image before the network sees it: crop, mirror, colour (paper, Sec. 3.1.1).
 
-Every draw follows from (seed, epoch, the picture's index) alone, so that neither the number of workers or processes
-nor an interruption changes what a picture becomes.
+Every draw follows from (seed, epoch, the image's index) alone, so that neither the number of workers or processes
+nor an interruption changes what an image becomes.
 """
 
 from functools import lru_cache
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sppnet.geometry import view_regions
 from sppnet.training.plan import generator
 
-PLACES: Final = 5  # the centre and the corners, of the whole picture and not of its central square
+PLACES: Final = 5  # the centre and the corners, of the whole image and not of its central square
 
 # Principal axes (columns) and variances of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, Sec. 4.1, give the
 # method; the figures are the ones in common use).
@@ -25,7 +25,7 @@ COLOUR_DEVIATION: Final = 0.1
 
 
 class Change(NamedTuple):
-    """What becomes of one picture.
+    """What becomes of one image.
 
     Args:
         place: of the crop, 0 the centre, then the corners. mirrored: left to right.
@@ -48,15 +48,15 @@ def draw_change(seed: int, epoch: int, index: int) -> Change:
     return Change(place, mirrored, (255 * COLOUR_AXES @ shares).astype(np.float32))
 
 
-def cut(picture: NDArray[np.uint8], side: int, change: Change) -> NDArray[np.uint8]:
+def cut(image: NDArray[np.uint8], side: int, change: Change) -> NDArray[np.uint8]:
     """Cut a square out of (H, W, 3), H and W at least ``side``, and mirror it: (side, side, 3), a view."""
-    regions = view_regions((picture.shape[0], picture.shape[1]), PLACES, side=side)
+    regions = view_regions((image.shape[0], image.shape[1]), PLACES, side=side)
     left, top, right, bottom = regions[change.place % len(regions)].astype(int)
-    square = picture[top:bottom, left:right]
+    square = image[top:bottom, left:right]
     return square[:, ::-1] if change.mirrored else square
 
 
-@lru_cache(maxsize=2)  # a million pictures take 20 ms, and each step asks
+@lru_cache(maxsize=2)  # a million images take 20 ms, and each step asks
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """Return the order in which an epoch takes its pictures; not to be changed in place."""
+    """Return the order in which an epoch takes its images; not to be changed in place."""
     return generator("order", seed, epoch).permutation(count)

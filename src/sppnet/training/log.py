@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from sppnet.files import write_file
+from sppnet.storage import write_file
 
 LOG: Final = "log.jsonl"
 

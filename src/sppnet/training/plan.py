@@ -31,11 +31,11 @@ class Plan:
 
     Args:
         epochs: passes over the data; the paper has 70 for ZF-5 and 90 for the other networks.
-        batch: pictures a step, of all processes together.
+        batch: images a step, of all processes together.
         sizes: sides of the square inputs, in pixels. Crops have the largest; the others are the same crops scaled,
             and epochs take the sizes in turn: (224, 180) is the paper's multi-size training.
         draw_sizes: instead draw one size an epoch, each from the smallest to the largest being as likely.
-        short_side: pictures are scaled to this shorter side before they are cropped.
+        short_side: images are scaled to this shorter side before they are cropped.
         rate: of learning, at first. momentum, decay: of SGD; decay is of the weights.
         divide_at: epochs before which the rate is divided by 10; None divides it at plateaus, twice.
         patience: epochs in a row without a lower error that make a plateau.
@@ -68,8 +68,8 @@ class Plan:
             value = getattr(self, name)
             check_that(value >= 1, "Plan", name, "1 or more", value, advice="Give a positive number")
         fits = len(self.sizes) > 0 and min(self.sizes) >= 1 and max(self.sizes) <= self.short_side
-        expected = f"sides of 1 to {self.short_side} pixels, the pictures' short side"
-        check_that(fits, "Plan", "sizes", expected, self.sizes, advice="Give smaller sizes, or scale pictures larger")
+        expected = f"sides of 1 to {self.short_side} pixels, the images' short side"
+        check_that(fits, "Plan", "sizes", expected, self.sizes, advice="Give smaller sizes, or scale images larger")
         check_that(self.rate > 0, "Plan", "rate", "above 0", self.rate, advice="0.01 is the paper's")
         known = self.precision in get_args(Precision)
         expected = " or ".join(get_args(Precision))
@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def crop(self) -> int:
-        """The side in pixels of what is cut out of a picture."""
+        """The side in pixels of what is cut out of an image."""
         return max(self.sizes)
 
     def size(self, epoch: int) -> int:

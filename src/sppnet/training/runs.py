@@ -32,6 +32,6 @@ def train_to_file(trainer: Trainer, out: Path, *, progress: Progress = silent) -
         raise DataError(f"{out}: must be of a PublishedNet, got {type(network).__name__}. Use Trainer by itself.")
     yield from trainer.epochs(progress=progress)
     if rank() == 0:
-        notes = {"classes": list(trainer.pictures.data.classes), "plan": trainer.plan.as_dict()}
+        notes = {"classes": list(trainer.images.data.classes), "plan": trainer.plan.as_dict()}
         network.eval().save(out, notes=notes)
         (trainer.folder / STATE).unlink(missing_ok=True)

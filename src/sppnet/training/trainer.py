@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sppnet.errors import DataError, check_that
-from sppnet.metrics import top_k_error
+from sppnet.evaluation.classes import top_k_error
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import read_tensors, write_tensors
 from sppnet.training.augmentation import epoch_order
+from sppnet.training.images import Batch, Images, SampleRequest
 from sppnet.training.log import Log
-from sppnet.training.pictures import Batch, Pictures, Request
 from sppnet.training.plan import Plan, Schedule, generator
 from sppnet.training.processes import any_process, rank, summed, world
 
@@ -33,7 +33,7 @@ SAVE_EVERY: Final = 600.0  # seconds between states within an epoch
 AGREE_EVERY: Final = 20  # steps between questions of several processes whether one was told to stop
 LOG_EVERY: Final = 100  # steps between lines of the log within an epoch
 TOP: Final = 5
-TRIED: Final = 16  # pictures that an estimate is made from
+TRIED: Final = 16  # images that an estimate is made from
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Epoch:
 
     Args:
         epoch: from 1. size: side of its inputs in pixels. rate: of learning.
-        loss: mean over its steps, with dropout and changed pictures. error: share of them named wrong.
-        validation_error, validation_top5_error: of the centres of the validation pictures; None without any.
-        pictures_per_second: that were learnt from, in all processes.
+        loss: mean over its steps, with dropout and changed images. error: share of them named wrong.
+        validation_error, validation_top5_error: of the centres of the validation images; None without any.
+        images_per_second: that were learnt from, in all processes.
     """
 
     epoch: int
@@ -54,11 +54,11 @@ class Epoch:
     error: float
     validation_error: float | None
     validation_top5_error: float | None
-    pictures_per_second: float
+    images_per_second: float
 
 
 class Trainer:
-    """Trains a network on labelled pictures; interrupted at any moment, it goes on from its last state.
+    """Trains a network on labelled images; interrupted at any moment, it goes on from its last state.
 
     What a run becomes follows from network, data, plan and number of processes alone: on the processor, with the same
     number of threads, the same ones give the same bits, interrupted or not. torch's generators are set anew at
@@ -67,19 +67,19 @@ class Trainer:
     Args:
         network: (N, 3, S, S) pixels -> (N, K) logits, on the device to train on. Pixels are RGB,
             ``(value - mean) / std``, by its attributes ``mean`` and ``std``.
-        pictures: to learn from.
+        images: to learn from.
         plan: epochs, sizes, rates.
         folder: of the run: ``state.safetensors``, ``log.jsonl``, and events for TensorBoard if that is installed.
-        validation: pictures whose error ends an epoch and tells plateaus; without them the training error does.
+        validation: images whose error ends an epoch and tells plateaus; without them the training error does.
     Raises:
-        DataError: fewer pictures than a batch, or a state in ``folder`` of another plan, network or data.
+        DataError: fewer images than a batch, or a state in ``folder`` of another plan, network or data.
         CorruptFileError: a damaged state.
     """
 
     def __init__(
-        self, network: nn.Module, pictures: Pictures, plan: Plan, *, folder: Path, validation: Pictures | None = None
+        self, network: nn.Module, images: Images, plan: Plan, *, folder: Path, validation: Images | None = None
     ) -> None:
-        self.network, self.pictures, self.plan, self.validation = network, pictures, plan, validation
+        self.network, self.images, self.plan, self.validation = network, images, plan, validation
         self.folder = Path(folder)
         self.step = 0
         """How many steps are done."""
@@ -91,14 +91,14 @@ class Trainer:
         self._optimiser = torch.optim.SGD(learnt, plan.rate, plan.momentum, weight_decay=plan.decay)
         self._schedule = Schedule(plan)
         self._averaged = None if plan.average is None else copy.deepcopy(network).requires_grad_(False)
-        self._sums = torch.zeros(3, dtype=torch.float64, device=self._device)  # of the epoch: losses, errors, pictures
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self._device)  # of the epoch: losses, errors, images
         self._resume()
         self._wrapped = DistributedDataParallel(network) if world() > 1 else network
 
     @property
     def steps_per_epoch(self) -> int:
-        """The whole batches that the pictures give; the few left over differ from epoch to epoch."""
-        return len(self.pictures) // self.plan.batch
+        """The whole batches that the images give; the few left over differ from epoch to epoch."""
+        return len(self.images) // self.plan.batch
 
     @property
     def result(self) -> nn.Module:
@@ -106,7 +106,7 @@ class Trainer:
         return self.network if self._averaged is None else self._averaged
 
     def estimate(self) -> Estimate:
-        """Tell what is left to do on this device, from the work on a few blank pictures that it times.
+        """Tell what is left to do on this device, from the work on a few blank images that it times.
 
         Decoding goes on beside it and is not counted, nor is validation.
         """
@@ -139,7 +139,7 @@ class Trainer:
         weights = sum(value.nbytes for value in network.state_dict().values())
         copies = 3 if self._averaged is None else 4  # weights, gradients, momenta, averages
         memory = BASE_MEMORY + copies * weights + held * self.plan.batch // world() // count
-        return Estimate(len(self.pictures), len(self.pictures), seconds * left * share, memory)
+        return Estimate(len(self.images), len(self.images), seconds * left * share, memory)
 
     def fit(self, *, progress: Progress = silent) -> list[Epoch]:
         """Train to the end, and return what came of each epoch that was left."""
@@ -155,16 +155,16 @@ class Trainer:
         Raises:
             KeyboardInterrupt: Ctrl-C or SIGTERM, when the step is done and its state is on the disk.
             ArgumentError: the loss is not finite at the end of an epoch.
-            ImageDecodeError: a picture that cannot be read, if bad ones are not skipped.
+            ImageDecodeError: an image that cannot be read, if bad ones are not skipped.
         """
         steps = range(self.step, self.plan.epochs * self.steps_per_epoch)
         requests = map(self._request, steps)
         with (
             _stopping() as stop,
             closing(Log(self.folder, self.step, active=rank() == 0)) as log,
-            closing(self.pictures.batches(requests)) as batches,
+            closing(self.images.batches(requests)) as batches,
         ):
-            clock = _Clock(self.step)
+            clock = _Stopwatch(self.step)
             for _, batch in zip(progress("Training", steps), batches, strict=True):
                 self._advance(batch)
                 if self.step % self.steps_per_epoch == 0:
@@ -172,7 +172,7 @@ class Trainer:
                     log.write(self.step, asdict(epoch))  # before the state: a line too many is taken back
                     self.save()
                     yield epoch
-                    clock = _Clock(self.step)
+                    clock = _Stopwatch(self.step)
                 elif self.step % self.log_every == 0:
                     log.write(self.step, self._so_far())
                 if self.step % self._agree_every == 0:
@@ -185,14 +185,14 @@ class Trainer:
 
     # One step
 
-    def _request(self, step: int) -> Request:
+    def _request(self, step: int) -> SampleRequest:
         """Return what this process learns from in a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.plan.seed, epoch, len(self.pictures))
+        order = epoch_order(self.plan.seed, epoch, len(self.images))
         share = self.plan.batch // world()
         first = place * self.plan.batch + rank() * share
         indices = order[first : first + share]
-        return Request(indices, self.plan.crop, self.plan.size(epoch), (self.plan.seed, epoch))
+        return SampleRequest(indices, self.plan.crop, self.plan.size(epoch), (self.plan.seed, epoch))
 
     def _advance(self, batch: Batch) -> None:
         self._wrapped.train()
@@ -249,13 +249,13 @@ class Trainer:
 
     @torch.inference_mode()
     def _validated(self) -> tuple[float | None, float | None]:
-        """Return the errors of the best and of the best five classes on the centres of the validation pictures."""
+        """Return the errors of the best and of the best five classes on the centres of the validation images."""
         if self.validation is None:
             return None, None
         network = self.result.eval()
         own = np.arange(len(self.validation))[rank() :: world()]
         parts = [own[first : first + self.plan.batch] for first in range(0, len(own), self.plan.batch)]
-        requests = [Request(part, self.plan.crop, self.plan.crop, None) for part in parts]
+        requests = [SampleRequest(part, self.plan.crop, self.plan.crop, None) for part in parts]
         wrong = torch.zeros(3, dtype=torch.float64, device=self._device)
         for batch in self.validation.batches(requests):
             scores, labels = self._logits(network, batch).cpu().numpy(), batch.labels.numpy()
@@ -285,7 +285,7 @@ class Trainer:
         return {
             "format": FORMAT,
             "plan": self.plan.as_dict(),
-            "data": self.pictures.fingerprint(),
+            "data": self.images.fingerprint(),
             "network": shapes,
         }
 
@@ -314,16 +314,16 @@ class Trainer:
         fits = self.plan.batch % world() == 0
         expected = f"a multiple of the {world()} processes"
         check_that(fits, "Trainer", "plan.batch", expected, self.plan.batch, advice="Give each an equal share")
-        if len(self.pictures) < self.plan.batch:
+        if len(self.images) < self.plan.batch:
             raise DataError(
-                f"{self.pictures.data.root}: must hold the pictures of one batch, {self.plan.batch}, got "
-                f"{len(self.pictures)}. Add pictures, or train with smaller batches."
+                f"{self.images.data.root}: must hold the images of one batch, {self.plan.batch}, got "
+                f"{len(self.images)}. Add images, or train with smaller batches."
             )
-        for pictures in filter(None, (self.pictures, self.validation)):
-            same = pictures.short_side == self.plan.short_side
-            advice = "Make them with Pictures(data, short_side=plan.short_side)"
+        for images in filter(None, (self.images, self.validation)):
+            same = images.short_side == self.plan.short_side
+            advice = "Make them with Images(data, short_side=plan.short_side)"
             expected = f"of the plan's short side, {self.plan.short_side}"
-            check_that(same, "Trainer", "pictures", expected, pictures.short_side, advice=advice)
+            check_that(same, "Trainer", "images", expected, images.short_side, advice=advice)
 
 
 def start_from(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
@@ -344,7 +344,7 @@ def start_from(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     return [name for name in own if name not in fitting]
 
 
-class _Clock:
+class _Stopwatch:
     """Steps a second since it was made, and seconds since the last state."""
 
     def __init__(self, step: int) -> None:
@@ -387,7 +387,7 @@ def _stopping() -> Iterator[Event]:
 
 
 def _shares(sums: Tensor) -> tuple[float, float]:
-    """Return the first two sums over the third, which counts pictures; NaN without any."""
+    """Return the first two sums over the third, which counts images; NaN without any."""
     first, second = (sums[:2] / sums[2]).tolist()
     return first, second
 

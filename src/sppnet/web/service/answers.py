@@ -1,6 +1,6 @@
-"""What a worker does: one question about one picture -> one answer. No HTTP, no waiting.
+"""What a worker does: one question about one image -> one answer. No HTTP, no waiting.
 
-A question is ``{"verb", "model", ...options}`` with the picture's bytes; an answer is a status with JSON, or with
+A question is ``{"verb", "model", ...options}`` with the image's bytes; an answer is a status with JSON, or with
 bytes of another type. Refusals are answers too: only a fault of this package raises.
 """
 
@@ -16,17 +16,17 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from sppnet.classifier import FORMAT, Classifier
-from sppnet.contributions import Contributions
-from sppnet.detector import Detector
-from sppnet.encoding import FeatureMap
+from sppnet.classification.classifier import FORMAT, Classifier
+from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, ImageDecodeError, SppnetError, check_that, message
+from sppnet.features.contributions import Contributions
+from sppnet.features.joined import JoinedMaps
+from sppnet.features.maps import FeatureMap
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import read_image
 from sppnet.ops import bins, pool_windows
 from sppnet.progress import stage, stages_of
 from sppnet.storage import read_tensors
-from sppnet.taps import JoinedMaps
 from sppnet.web.service.limits import Limits
 
 Model = Detector | Classifier
@@ -79,27 +79,27 @@ def describe(name: str, model: Model) -> dict[str, Any]:
     }
 
 
-def answer(models: Mapping[str, Model], limits: Limits, question: Mapping[str, Any], picture: bytes) -> Answer:
-    """Answer one question about one picture (a file's bytes)."""
+def answer(models: Mapping[str, Model], limits: Limits, question: Mapping[str, Any], image: bytes) -> Answer:
+    """Answer one question about one image (a file's bytes)."""
     try:
-        return _answered(models[question["model"]], limits, question, picture)
+        return _answered(models[question["model"]], limits, question, image)
     except QuestionError as error:
         return _refused(error.status, str(error))
     except ImageDecodeError as error:
-        reason = f"got one that cannot be read: {error.reason}. Send another picture."
-        return _refused(422, f"picture must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF, {reason}")
+        reason = f"got one that cannot be read: {error.reason}. Send another image."
+        return _refused(422, f"image must be a whole JPEG, PNG, WebP, BMP, GIF or TIFF, {reason}")
     except SppnetError as error:
         return _refused(422, str(error))
     except MemoryError:
-        return _refused(503, "The picture needs more memory than there is now. Send a smaller one.")
+        return _refused(503, "The image needs more memory than there is now. Send a smaller one.")
 
 
-def _answered(model: Model, limits: Limits, question: Mapping[str, Any], picture: bytes) -> Answer:
+def _answered(model: Model, limits: Limits, question: Mapping[str, Any], image: bytes) -> Answer:
     done: dict[str, Any] = {}
 
     def work() -> None:
         with stage("reading"):
-            pixels = _pixels(picture, limits)
+            pixels = _pixels(image, limits)
         done["size"] = {"height": pixels.shape[0], "width": pixels.shape[1]}
         match question["verb"], model:
             case "detect", Detector():
@@ -124,13 +124,13 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _pixels(picture: bytes, limits: Limits) -> NDArray[np.uint8]:
-    pixels = read_image(picture, most=limits.pixels)
+def _pixels(image: bytes, limits: Limits) -> NDArray[np.uint8]:
+    pixels = read_image(image, most=limits.pixels)
     longer, shorter = max(pixels.shape[:2]), min(pixels.shape[:2])
     if longer > limits.aspect * shorter:
         actual = f"{pixels.shape[0]} x {pixels.shape[1]} pixels (height x width)"
         expected = f"at most {limits.aspect} times as long as wide"
-        raise QuestionError(422, message("service", "picture", expected, actual, "Cut it into parts"))
+        raise QuestionError(422, message("service", "image", expected, actual, "Cut it into parts"))
     return pixels
 
 

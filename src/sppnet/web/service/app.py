@@ -19,11 +19,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sppnet.web.guard import PageHeaders, refused_sender
 from sppnet.web.service import problems
 from sppnet.web.service.limits import Limits
 from sppnet.web.service.measures import Measures
-from sppnet.web.service.problems import Problem, RefusalError, failed, overloaded, problem_response
+from sppnet.web.service.problems import ProblemDetails, RefusalError, failed, overloaded, problem_response
 from sppnet.web.service.schemas import (
     ClassifyAnswer,
     DetectAnswer,
@@ -35,52 +34,50 @@ from sppnet.web.service.schemas import (
 )
 from sppnet.web.service.uploads import FORM, Memory, Upload, receive
 from sppnet.web.service.workers import Reply, Workers
+from sppnet.web.shared.guard import PageHeaders, refused_sender
 
-STATIC: Final = Path(str(files("sppnet.web") / "static"))
+PAGE: Final = Path(str(files("sppnet.web.service") / "page"))
+SHARED: Final = Path(str(files("sppnet.web.shared") / "page"))
 VERSION: Final = version("sppnet")
 LOG: Final = logging.getLogger("sppnet.serve")
 KNOWN: Final = frozenset({"/", "/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics"})
-ABOUT: Final = "Detectors and classifiers of sppnet. Pictures come as bodies or forms; there are no addresses to fetch."
+ABOUT: Final = "Detectors and classifiers of sppnet. Images come as bodies or forms; there are no addresses to fetch."
 SLICE: Final = 1 << 16  # bytes given to the socket at once
 
 _BINARY: Final = {"type": "string", "format": "binary"}
-_PICTURE: Final = {
+_IMAGE: Final = {
     "required": True,
-    "description": "A JPEG, PNG, WebP, BMP, GIF or TIFF file: as the body itself, or as the field `picture` of a form.",
+    "description": "A JPEG, PNG, WebP, BMP, GIF or TIFF file: as the body itself, or as the field `image` of a form.",
     "content": {
         "image/*": {"schema": _BINARY},
         "application/octet-stream": {"schema": _BINARY},
-        FORM: {"schema": {"type": "object", "required": ["picture"], "properties": {"picture": _BINARY}}},
+        FORM: {"schema": {"type": "object", "required": ["image"], "properties": {"image": _BINARY}}},
     },
 }
 _BOXES: Final = {"type": "string", "description": "JSON: a list of [left, top, right, bottom] in pixels."}
-_PICTURE_AND_BOXES: Final = _PICTURE | {
-    "content": _PICTURE["content"]  # type: ignore[operator]
-    | {
-        FORM: {
-            "schema": {"type": "object", "required": ["picture"], "properties": {"picture": _BINARY, "boxes": _BOXES}}
-        }
-    }
+_IMAGE_AND_BOXES: Final = _IMAGE | {
+    "content": _IMAGE["content"]  # type: ignore[operator]
+    | {FORM: {"schema": {"type": "object", "required": ["image"], "properties": {"image": _BINARY, "boxes": _BOXES}}}}
 }
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": Problem, "description": "Not HTTP, or a host that this service does not answer to."},
-    403: {"model": Problem, "description": "Sent by a page of another site."},
+    400: {"model": ProblemDetails, "description": "Not HTTP, or a host that this service does not answer to."},
+    403: {"model": ProblemDetails, "description": "Sent by a page of another site."},
 }
-PICTURE_REFUSALS: Final[dict[int | str, dict[str, Any]]] = REFUSALS | {
-    404: {"model": Problem, "description": "No such model is served."},
-    408: {"model": Problem, "description": "The body came too slowly."},
-    413: {"model": Problem, "description": "The body is larger than the limit of /v1/model."},
-    415: {"model": Problem, "description": "The body is of a type that is not accepted."},
-    422: {"model": Problem, "description": "A picture, box or parameter that cannot be used, with the reason."},
+IMAGE_REFUSALS: Final[dict[int | str, dict[str, Any]]] = REFUSALS | {
+    404: {"model": ProblemDetails, "description": "No such model is served."},
+    408: {"model": ProblemDetails, "description": "The body came too slowly."},
+    413: {"model": ProblemDetails, "description": "The body is larger than the limit of /v1/model."},
+    415: {"model": ProblemDetails, "description": "The body is of a type that is not accepted."},
+    422: {"model": ProblemDetails, "description": "An image, box or parameter that cannot be used, with the reason."},
     503: {
-        "model": Problem,
+        "model": ProblemDetails,
         "description": "No room now: send it again after the seconds of the header Retry-After.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
     },
 }
 
 
-class Format(StrEnum):
+class FeatureFormat(StrEnum):
     """What features are sent as."""
 
     JSON = "json"
@@ -92,7 +89,7 @@ ModelName = Annotated[str | None, Query(description="A name from /v1/model; by d
 Explain = Annotated[bool, Query(description="Tell which bins of which window made each score.")]
 Threshold = Annotated[float, Query(allow_inf_nan=False, description="Least score.")]
 Most = Annotated[int, Query(ge=1, le=1000, description="Of the best, at most so many.")]
-BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole picture.")]
+BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole image.")]
 
 
 def make_app(workers: Workers, *, limits: Limits, local: bool) -> FastAPI:
@@ -122,9 +119,9 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
     @app.post(
         "/v1/detect",
         response_model=DetectAnswer,
-        responses=PICTURE_REFUSALS,
-        openapi_extra={"requestBody": _PICTURE},
-        summary="Find objects in a picture.",
+        responses=IMAGE_REFUSALS,
+        openapi_extra={"requestBody": _IMAGE},
+        summary="Find objects in an image.",
     )
     async def detect(
         request: Request,
@@ -139,9 +136,9 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
     @app.post(
         "/v1/classify",
         response_model=ClassifyAnswer,
-        responses=PICTURE_REFUSALS,
-        openapi_extra={"requestBody": _PICTURE},
-        summary="Name what a picture shows.",
+        responses=IMAGE_REFUSALS,
+        openapi_extra={"requestBody": _IMAGE},
+        summary="Name what an image shows.",
     )
     async def classify(request: Request, model: ModelName = None, top: Most = 5, explain: Explain = False) -> Response:
         return await service.answer(request, "classify", model, {"top": top, "explain": explain})
@@ -152,15 +149,17 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
     @app.post(
         "/v1/features",
         response_model=FeaturesAnswer,
-        responses=PICTURE_REFUSALS | {200: {"content": kinds}},
-        openapi_extra={"requestBody": _PICTURE_AND_BOXES},
-        summary="Pool features of any boxes of a picture, in one pass of the network.",
+        responses=IMAGE_REFUSALS | {200: {"content": kinds}},
+        openapi_extra={"requestBody": _IMAGE_AND_BOXES},
+        summary="Pool features of any boxes of an image, in one pass of the network.",
     )
     async def features(
         request: Request,
         model: ModelName = None,
         boxes: BoxesText = None,
-        form: Annotated[Format, Query(alias="format", description="npy: the rows alone, float32.")] = Format.JSON,
+        form: Annotated[
+            FeatureFormat, Query(alias="format", description="npy: the rows alone, float32.")
+        ] = FeatureFormat.JSON,
     ) -> Response:
         return await service.answer(request, "features", model, {"boxes": boxes, "format": form.value})
 
@@ -173,7 +172,7 @@ def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measure
         models = [ModelFacts.model_validate(each) for each in workers.models]
         return ModelAnswer(version=VERSION, models=models, limits=facts)
 
-    @app.get("/healthz", responses=REFUSALS | {503: PICTURE_REFUSALS[503]}, summary="Whether pictures are answered.")
+    @app.get("/healthz", responses=REFUSALS | {503: IMAGE_REFUSALS[503]}, summary="Whether images are answered.")
     async def healthz() -> Health:
         if not workers.pids:
             raise overloaded("its workers are starting", 1)
@@ -189,19 +188,20 @@ def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measure
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(STATIC / "service" / "index.html")
+        return FileResponse(PAGE / "index.html")
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=PAGE), name="page")
+    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
 
 
 class _Service:
-    """Asks the workers about the pictures that come."""
+    """Asks the workers about the images that come."""
 
     def __init__(self, workers: Workers, limits: Limits, memory: Memory) -> None:
         self.workers, self.limits, self.memory = workers, limits, memory
 
     async def answer(self, request: Request, verb: str, model: str | None, options: dict[str, Any]) -> Response:
-        """Take a picture in and answer; what can be refused is refused before the picture is read."""
+        """Take an image in and answer; what can be refused is refused before the image is read."""
         start = time.perf_counter()
         name = self._named(verb, model)
         self.workers.check_room()
@@ -210,7 +210,7 @@ class _Service:
             upload = await receive(request, self.limits, share)
             question = {"verb": verb, "model": name, **_with_fields(options, upload)}
             question["before"] = {"upload": time.perf_counter() - start}
-            reply = await self._reply(request, question, upload.picture)
+            reply = await self._reply(request, question, upload.image)
             if reply.status != 200:
                 headers = {"Retry-After": "1"} if reply.status == 503 else {}
                 raise RefusalError(reply.status, json.loads(reply.content)["detail"], headers)
@@ -226,9 +226,9 @@ class _Service:
             raise RefusalError(404, f"model must be {expected}, got {actual}. See /v1/model.")
         return name or fitting[0]
 
-    async def _reply(self, request: Request, question: dict[str, Any], picture: bytes) -> Reply:
+    async def _reply(self, request: Request, question: dict[str, Any], image: bytes) -> Reply:
         """Wait for the answer as long as the client does."""
-        answered = asyncio.ensure_future(self.workers.ask(question, picture))
+        answered = asyncio.ensure_future(self.workers.ask(question, image))
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait((answered, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -245,7 +245,7 @@ def _with_fields(options: dict[str, Any], upload: Upload) -> dict[str, Any]:
     if boxes is None:
         return options
     if "boxes" not in options:
-        raise RefusalError(422, "the form must have one field picture, got boxes too. Send boxes to /v1/features.")
+        raise RefusalError(422, "the form must have one field image, got boxes too. Send boxes to /v1/features.")
     if options["boxes"] is not None:
         raise RefusalError(422, "boxes must be in the form or in the address, got both. Leave one out.")
     return options | {"boxes": boxes}

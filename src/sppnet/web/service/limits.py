@@ -9,8 +9,8 @@ class Limits:
 
     Args:
         upload_bytes: of one request's body.
-        pixels: of one picture, decoded.
-        aspect: of the longer side to the shorter one. Pictures are scaled by their shorter side, so that a strip of a
+        pixels: of one image, decoded.
+        aspect: of the longer side to the shorter one. Images are scaled by their shorter side, so that a strip of a
             few bytes would otherwise become gigabytes inside the network.
         boxes: regions of one request. values: floats of one answer. json_values: of one answer in JSON.
         waiting: requests that wait for a worker; more are refused.

@@ -18,7 +18,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 SHOWN: Final = 100  # characters of what came
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Why a request was refused."""
 
     title: str = Field(description="The status in words.")

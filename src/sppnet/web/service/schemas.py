@@ -9,7 +9,7 @@ Box = Annotated[
     Field(
         min_length=4,
         max_length=4,
-        description="[left, top, right, bottom] in the picture's pixels, 0-based, right and bottom excluded.",
+        description="[left, top, right, bottom] in the image's pixels, 0-based, right and bottom excluded.",
     ),
 ]
 Window = Annotated[
@@ -23,7 +23,7 @@ Stages = Annotated[
         "then those of the answer."
     ),
 ]
-Height = Annotated[int, Field(ge=1, description="Pixels, after the picture's EXIF orientation.")]
+Height = Annotated[int, Field(ge=1, description="Pixels, after the image's EXIF orientation.")]
 
 
 class Contribution(BaseModel):
@@ -32,7 +32,7 @@ class Contribution(BaseModel):
     window: Window
     levels: list[int] = Field(description="Bins per side of each level, in the order of the bins.")
     bins: list[float] = Field(description="What each bin adds, level by level and row by row in it.")
-    boxes: list[Box] = Field(description="Where each bin lies on the picture, in the same order.")
+    boxes: list[Box] = Field(description="Where each bin lies on the image, in the same order.")
     bias: float = Field(description="The class's constant.")
 
 
@@ -48,7 +48,7 @@ class Detection(BaseModel):
 
 
 class DetectAnswer(BaseModel):
-    """The objects of one picture, the most certain first."""
+    """The objects of one image, the most certain first."""
 
     model: str
     height: Height
@@ -69,7 +69,7 @@ class Named(BaseModel):
 
 
 class ClassifyAnswer(BaseModel):
-    """The best classes of one picture, the best first; classes without training pictures are never listed."""
+    """The best classes of one image, the best first; classes without training images are never listed."""
 
     model: str
     height: Height
@@ -92,7 +92,7 @@ class FeaturesAnswer(BaseModel):
     height: Height
     width: Height
     parts: list[Part] = Field(description="What a row holds, one after the other.")
-    boxes: list[Box] = Field(description="As used: cut to the picture.")
+    boxes: list[Box] = Field(description="As used: cut to the image.")
     features: list[list[float]]
     seconds: Stages
 
@@ -128,7 +128,7 @@ class ModelAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether pictures can be answered."""
+    """Whether images can be answered."""
 
     status: Literal["ok"]
     workers: int = Field(description="Processes that compute.")

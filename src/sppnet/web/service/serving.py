@@ -40,7 +40,7 @@ def serve(
         host: address to listen on. port: 0 takes a free one.
         workers: processes, one thread each; by default one for each core.
         limits: of requests.
-        started: told the address once pictures can be answered.
+        started: told the address once images can be answered.
     Raises:
         DataError: a model that cannot be loaded, or an address that is not to be had.
     """

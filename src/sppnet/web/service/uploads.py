@@ -1,6 +1,6 @@
-"""Takes a picture in, within limits: of bytes, before they are read and while they come, and of time.
+"""Takes an image in, within limits: of bytes, before they are read and while they come, and of time.
 
-A picture is the body itself (image/*), or the part ``picture`` of a form (multipart/form-data).
+An image is the body itself (image/*), or the part ``image`` of a form (multipart/form-data).
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from sppnet.web.service.limits import Limits
 from sppnet.web.service.problems import RefusalError, overloaded, shown
 
-FIELDS: Final = ("picture", "boxes")
-MAX_FIELD: Final = 1_000_000  # bytes of a field that is no picture
+FIELDS: Final = ("image", "boxes")
+MAX_FIELD: Final = 1_000_000  # bytes of a field that is no image
 MAX_PARTS: Final = 8
 FORM: Final = "multipart/form-data"
 RAW: Final = "application/octet-stream"
@@ -57,14 +57,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Upload:
-    """What came: a picture's bytes, and the other fields of the form."""
+    """What came: an image's bytes, and the other fields of the form."""
 
-    picture: bytes
+    image: bytes
     fields: dict[str, str]
 
 
 async def receive(request: Request, limits: Limits, share: Share) -> Upload:
-    """Read a request's picture.
+    """Read a request's image.
 
     Raises:
         RefusalError: 408, 411, 413, 415 or 422 with the reason; 503 where there is no room.
@@ -89,8 +89,8 @@ async def receive(request: Request, limits: Limits, share: Share) -> Upload:
         if not more:
             break
     upload = Upload(bytes(body), {}) if form is None else form.finished()
-    if not upload.picture:
-        raise RefusalError(422, "picture must be a picture file, got nothing. Send its bytes as the body or in a form.")
+    if not upload.image:
+        raise RefusalError(422, "image must be an image file, got nothing. Send its bytes as the body or in a form.")
     return upload
 
 
@@ -138,7 +138,7 @@ def _check_length(request: Request, limits: Limits) -> None:
 
 def _too_long(limits: Limits, actual: str) -> RefusalError:
     expected = f"at most {limits.upload_bytes} bytes"
-    return RefusalError(413, f"the body must be {expected}, got {actual}. Send a smaller or more compressed picture.")
+    return RefusalError(413, f"the body must be {expected}, got {actual}. Send a smaller or more compressed image.")
 
 
 @dataclass
@@ -177,15 +177,13 @@ class _Form:
         """Return what came, once all of it has."""
         if not self._ended:
             raise self._malformed("it ends before its last boundary")
-        if "picture" not in self.parts:
-            raise RefusalError(
-                422, f"the form must have a field picture, got {sorted(self.parts)}. Add the file to it."
-            )
+        if "image" not in self.parts:
+            raise RefusalError(422, f"the form must have a field image, got {sorted(self.parts)}. Add the file to it.")
         try:
-            fields = {name: part.decode() for name, part in self.parts.items() if name != "picture"}
+            fields = {name: part.decode() for name, part in self.parts.items() if name != "image"}
         except UnicodeDecodeError:
             raise RefusalError(422, "boxes must be a text in UTF-8, got other bytes. Send JSON.") from None
-        return Upload(bytes(self.parts["picture"]), fields)
+        return Upload(bytes(self.parts["image"]), fields)
 
     @staticmethod
     def _malformed(reason: str) -> RefusalError:
@@ -198,7 +196,7 @@ class _Form:
         self._disposition = ""
         if self._count > MAX_PARTS:
             raise RefusalError(
-                422, f"the form must have at most {MAX_PARTS} fields, got more. Send one picture a request."
+                422, f"the form must have at most {MAX_PARTS} fields, got more. Send one image a request."
             )
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
@@ -218,14 +216,14 @@ class _Form:
         if name not in FIELDS:
             raise RefusalError(422, f"the form's fields must be {' and '.join(FIELDS)}, got {shown(name)}. Rename it.")
         if name in self.parts:
-            raise RefusalError(422, f"the form must have one field {name}, got two. Send one picture a request.")
+            raise RefusalError(422, f"the form must have one field {name}, got two. Send one image a request.")
         self._name = name
         self.parts[name] = bytearray()
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         part = self.parts[self._name]
         part += data[start:end]
-        if self._name != "picture" and len(part) > MAX_FIELD:
+        if self._name != "image" and len(part) > MAX_FIELD:
             raise RefusalError(
                 413, f"the field {self._name} must have at most {MAX_FIELD} bytes, got more. Send fewer boxes."
             )

@@ -1,6 +1,6 @@
 """A process that computes: ``python -m sppnet.web.service.worker LIMITS MODEL...``, questions in, answers out.
 
-Pictures from strangers are decoded here and not in the server: whatever a decoder does, it takes one worker with it
+Images from strangers are decoded here and not in the server: whatever a decoder does, it takes one worker with it
 at most. It ends when the server closes the pipe, or is gone.
 """
 
@@ -48,9 +48,9 @@ def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: Binar
         _warm_up(name, model, limits)
     frames.write(answers, {"models": [describe(name, model) for name, model in models.items()]}, b"")
     while (frame := frames.read(questions)) is not None:
-        question, picture = frame
+        question, image = frame
         try:
-            status, media_type, content = answer(models, limits, question, picture)
+            status, media_type, content = answer(models, limits, question, image)
         except Exception:  # a fault of ours: the server tells of it, and this worker goes on
             traceback.print_exc()
             frames.write(answers, {"fault": True}, b"")
@@ -65,7 +65,7 @@ def _warm_up(name: str, model: Any, limits: Limits) -> None:
     import numpy as np
     from PIL import Image
 
-    from sppnet.detector import Detector
+    from sppnet.detection.detector import Detector
     from sppnet.web.service.answers import answer
 
     file = BytesIO()

@@ -1,6 +1,6 @@
 """The processes that compute, and the few requests that may wait for one.
 
-One picture at a time and one thread a worker. Pictures of one size put through the network together take no less time
+One image at a time and one thread a worker. Images of one size put through the network together take no less time
 each on one thread (49 ms alone, 73 in fours at 480 x 640 on an idle machine), and two threads make one faster by a
 third only: as many workers as cores answer more.
 """
@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 
 class _Waiting(NamedTuple):
     question: dict[str, Any]
-    picture: bytes
+    image: bytes
     since: float
     reply: "asyncio.Future[Reply]"
 
@@ -113,14 +113,14 @@ class Workers:
     def _patience(self) -> int:
         return max(1, math.ceil(len(self._waiting) * self._mean / self.count))
 
-    async def ask(self, question: dict[str, Any], picture: bytes) -> Reply:
-        """Answer a question about a picture when its turn comes; cancelled while it waits, it is never asked.
+    async def ask(self, question: dict[str, Any], image: bytes) -> Reply:
+        """Answer a question about an image when its turn comes; cancelled while it waits, it is never asked.
 
         Raises:
             RefusalError: 503, as ``check_room`` has it, or because the worker failed.
         """
         self.check_room()
-        waiting = _Waiting(question, picture, time.perf_counter(), asyncio.get_running_loop().create_future())
+        waiting = _Waiting(question, image, time.perf_counter(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._some.set()
         try:
@@ -159,11 +159,11 @@ class Workers:
         before = waiting.question["before"] | {"waiting": start - waiting.since}
         try:
             async with asyncio.timeout(self.limits.answer_seconds):
-                head, content = await _exchange(process, waiting.question | {"before": before}, waiting.picture)
+                head, content = await _exchange(process, waiting.question | {"before": before}, waiting.image)
         except TimeoutError:
             LOG.warning("worker %d: no answer within %g s; it is replaced", process.pid, self.limits.answer_seconds)
             await self._end(index)
-            raise overloaded("the picture took too long, and would again", self._patience()) from None
+            raise overloaded("the image took too long, and would again", self._patience()) from None
         except (EOFError, OSError) as error:
             self.faults += 1
             LOG.error("worker %d ended while it answered; it is replaced", process.pid)
@@ -217,11 +217,11 @@ class Workers:
 
 
 async def _exchange(
-    process: asyncio.subprocess.Process, question: Mapping[str, Any], picture: bytes
+    process: asyncio.subprocess.Process, question: Mapping[str, Any], image: bytes
 ) -> tuple[dict[str, Any], bytes]:
     if process.stdin is None:
         raise OSError("the worker has no pipe")
-    for part in frames.packed(question, picture):
+    for part in frames.packed(question, image):
         process.stdin.write(part)
     await process.stdin.drain()
     return await _read(process)

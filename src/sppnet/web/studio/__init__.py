@@ -1,4 +1,4 @@
-"""The studio: one page on this machine where a person teaches a detector on the pictures of a folder."""
+"""The studio: one page on this machine where a person teaches a detector on the images of a folder."""
 
 from sppnet.errors import MissingExtraError
 

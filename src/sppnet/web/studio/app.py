@@ -14,18 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 
-from sppnet.detector import SCORE_FLOOR
+from sppnet.detection.detector import SCORE_FLOOR
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
-from sppnet.web.guard import OwnPagesOnly, PageHeaders
+from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
 from sppnet.web.studio.suggestions import TOP
 
-STATIC: Final = Path(__file__).parents[1] / "static"
+PAGE: Final = Path(__file__).parent / "page"
+SHARED: Final = Path(__file__).parents[1] / "shared" / "page"
 
-Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "pictures"]
+Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "images"]
 
 
 class Settings(BaseModel):
@@ -62,9 +63,10 @@ def studio_app(session: Session) -> FastAPI:
     )
     _answer_errors(app)
     _add_reading(app, session)
-    _add_pictures(app, session)
+    _add_images(app, session)
     _add_writing(app, session)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=PAGE), name="page")
+    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
     return app
 
 
@@ -90,7 +92,7 @@ def _said(error: Exception) -> str:
 def _add_reading(app: FastAPI, session: Session) -> None:
     @app.get("/")
     def page() -> FileResponse:
-        return FileResponse(STATIC / "studio" / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
     @app.get("/api/state")
     def state() -> dict[str, Any]:
@@ -117,21 +119,21 @@ def _add_reading(app: FastAPI, session: Session) -> None:
         return FileResponse(file, filename=shown, background=removed, headers={"Cache-Control": "no-store"})
 
 
-def _add_pictures(app: FastAPI, session: Session) -> None:
-    @app.get("/api/pictures/{picture}")
-    def opened(picture: Row) -> dict[str, Any]:
-        return session.opened(picture)
+def _add_images(app: FastAPI, session: Session) -> None:
+    @app.get("/api/images/{image}")
+    def opened(image: Row) -> dict[str, Any]:
+        return session.opened(image)
 
-    @app.get("/api/pictures/{picture}/image")
-    def image(picture: Row, request: Request) -> Response:
-        return answered(picture, request, session.folder.shown, "image/jpeg")
+    @app.get("/api/images/{image}/image")
+    def image(image: Row, request: Request) -> Response:
+        return answered(image, request, session.folder.shown, "image/jpeg")
 
-    @app.get("/api/pictures/{picture}/thumbnail")
-    def thumbnail(picture: Row, request: Request) -> Response:
-        return answered(picture, request, session.folder.thumbnail, "image/webp")
+    @app.get("/api/images/{image}/thumbnail")
+    def thumbnail(image: Row, request: Request) -> Response:
+        return answered(image, request, session.folder.thumbnail, "image/webp")
 
-    def answered(picture: int, request: Request, made: Callable[[str], bytes], media_type: str) -> Response:
-        name = session.known(picture).name
+    def answered(image: int, request: Request, made: Callable[[str], bytes], media_type: str) -> Response:
+        name = session.known(image).name
         headers = {"Cache-Control": "private, no-cache", "ETag": f'"{session.folder.version(name)}"'}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
@@ -152,7 +154,7 @@ def _add_writing(app: FastAPI, session: Session) -> None:
         return session.redo()
 
     @app.post("/api/teach")
-    def teach(_: Nothing) -> dict[str, Any]:
+    def learn_head(_: Nothing) -> dict[str, Any]:
         session.learner.ask()
         return session.status()
 

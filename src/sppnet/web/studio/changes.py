@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from sppnet.drawing import colour_of
+from sppnet.detection.drawing import colour_of
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import check_boxes
 from sppnet.web.studio.store import Kind, Missing, Step, Store
@@ -23,7 +23,7 @@ class AddBox(_Change):
     """Draw a box, or accept a detection; kind "rejected": there is no object of the class."""
 
     do: Literal["add"]
-    picture: Row
+    image: Row
     label: Row
     edges: Edges
     kind: Kind = "object"
@@ -46,10 +46,10 @@ class RemoveBox(_Change):
 
 
 class SetComplete(_Change):
-    """Say that every object of a picture is boxed, or no longer so."""
+    """Say that every object of an image is boxed, or no longer so."""
 
     do: Literal["complete"]
-    picture: Row
+    image: Row
     complete: bool
 
 
@@ -86,25 +86,25 @@ class Changes(_Change):
 
     what: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     changes: Annotated[list[Change], Field(min_length=1, max_length=1000)]
-    picture: Row | None = None
+    image: Row | None = None
 
 
 def apply(store: Store, asked: Changes) -> tuple[list[int], set[int]]:
     """Write changes as one step.
 
     Returns:
-        The ids of the rows that were added, in order, and of the pictures whose labels changed.
+        The ids of the rows that were added, in order, and of the images whose labels changed.
     Raises:
-        Missing: a picture, class or box that there is not. ArgumentError: a box outside its picture, a name twice.
+        Missing: an image, class or box that there is not. ArgumentError: a box outside its image, a name twice.
     """
     added: list[int] = []
     touched: set[int] = set()
-    with store.step(asked.what, asked.picture) as step:
-        if asked.picture is not None:
-            store.picture(asked.picture)
+    with store.step(asked.what, asked.image) as step:
+        if asked.image is not None:
+            store.image(asked.image)
         for change in asked.changes:
-            row, pictures = _apply(store, step, change)
-            touched |= pictures
+            row, images = _apply(store, step, change)
+            touched |= images
             added += [] if row is None else [row]
     return added, touched
 
@@ -112,19 +112,19 @@ def apply(store: Store, asked: Changes) -> tuple[list[int], set[int]]:
 def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[int]]:
     match change:
         case AddBox():
-            edges = _within(store, change.picture, change.edges)
+            edges = _within(store, change.image, change.edges)
             _check_class(store, change.label)
-            row = step.add("box", edges | {"picture": change.picture, "class": change.label, "kind": change.kind})
-            return row, {change.picture}
+            row = step.add("box", edges | {"image": change.image, "class": change.label, "kind": change.kind})
+            return row, {change.image}
         case EditBox():
             return None, {_edit_box(store, step, change)}
         case RemoveBox():
             box = store.box(change.box)
             step.remove("box", change.box)
-            return None, {box.picture}
+            return None, {box.image}
         case SetComplete():
-            step.change("picture", change.picture, {"complete": int(change.complete)})
-            return None, {change.picture}
+            step.change("image", change.image, {"complete": int(change.complete)})
+            return None, {change.image}
         case AddClass():
             _check_new(store, change.name)
             colour = colour_of(len(store.classes()))
@@ -136,17 +136,17 @@ def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[in
             for box in boxes:
                 step.remove("box", box.id)
             step.remove("class", change.label)
-            return None, {box.picture for box in boxes}
+            return None, {box.image for box in boxes}
 
 
 def _edit_box(store: Store, step: Step, change: EditBox) -> int:
     box = store.box(change.box)
-    values = {} if change.edges is None else dict(_within(store, box.picture, change.edges))
+    values = {} if change.edges is None else dict(_within(store, box.image, change.edges))
     if change.label is not None:
         _check_class(store, change.label)
         values["class"] = change.label
     step.change("box", change.box, values)
-    return box.picture
+    return box.image
 
 
 def _edit_class(store: Store, step: Step, change: EditClass) -> set[int]:
@@ -159,12 +159,12 @@ def _edit_class(store: Store, step: Step, change: EditClass) -> set[int]:
     if change.colour is not None:
         values["colour"] = change.colour
     step.change("class", change.label, values)
-    return {box.picture for box in store.boxes() if box.label == change.label} if "name" in values else set()
+    return {box.image for box in store.boxes() if box.label == change.label} if "name" in values else set()
 
 
-def _within(store: Store, picture: int, edges: Edges) -> dict[str, float]:
-    """Return the edges cut to the picture, by column."""
-    size = store.picture(picture)
+def _within(store: Store, image: int, edges: Edges) -> dict[str, float]:
+    """Return the edges cut to the image, by column."""
+    size = store.image(image)
     ((left, top, right, bottom),) = check_boxes("studio", [edges], (size.height, size.width)).tolist()
     return {"left": left, "top": top, "right": right, "bottom": bottom}
 

@@ -1,7 +1,7 @@
-"""What leaves the studio: labels with their pictures, detections and counts, annotated pictures, the model.
+"""What leaves the studio: labels with their images, detections and counts, annotated images, the model.
 
 Each export is one file to download. Labels are a zip that is a whole data set, as ``sppnet train`` reads it. Only
-pictures with a box or the word that they are complete are in it: of all others nobody knows what they show.
+images with a box or the word that they are complete are in it: of all others nobody knows what they show.
 """
 
 import csv
@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from sppnet.data import DetectionData, Sample, write_coco, write_voc, write_yolo
-from sppnet.detector import Detections
-from sppnet.drawing import draw
+from sppnet.detection.detections import Detections
+from sppnet.detection.drawing import draw
 from sppnet.errors import DataError
-from sppnet.files import write_file
 from sppnet.images import encode, read_image
+from sppnet.storage import write_file
 from sppnet.web.studio.session import Session
-from sppnet.web.studio.store import Box, Picture
+from sppnet.web.studio.store import Box, StoredImage
 
 SPLIT: Final = "train"
 PARTIAL: Final = "export-"  # how names begin of what is being written
@@ -31,9 +31,9 @@ JPEG_QUALITY: Final = 92
 
 
 class _Layout(NamedTuple):
-    """Where a layout has its pictures below its root, and what writes its labels."""
+    """Where a layout has its images below its root, and what writes its labels."""
 
-    pictures: str
+    images: str
     write: Callable[[Path, DetectionData], None]
 
 
@@ -67,8 +67,8 @@ def write_export(session: Session, name: str, file: Path) -> str:
         _write_labels(session, _LAYOUTS[name], file)
     elif name == "model":
         _write_model(session, file)
-    elif name == "pictures":
-        _write_pictures(session, file)
+    elif name == "images":
+        _write_images(session, file)
     else:
         write_file(file, _csv(_detections(session) if name == "detections" else _counts(session)))
     return FILE_NAMES[name]
@@ -81,7 +81,7 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "model": "detector.safetensors",
     "detections": "detections.csv",
     "counts": "counts.csv",
-    "pictures": "annotated-pictures.zip",
+    "images": "annotated-images.zip",
 }
 
 
@@ -90,32 +90,32 @@ FILE_NAMES: Final[Mapping[str, str]] = {
 
 def _write_labels(session: Session, layout: _Layout, file: Path) -> None:
     classes = session.store.classes()
-    labelled = [(picture, boxes) for picture, boxes in _said(session) if boxes or picture.complete]
+    labelled = [(image, boxes) for image, boxes in _said(session) if boxes or image.complete]
     if not labelled or not classes:
-        raise DataError("studio: there must be a labelled picture, got none. Draw a box first.")
-    names = flat_names([picture.name for picture, _ in labelled])
+        raise DataError("studio: there must be a labelled image, got none. Draw a box first.")
+    names = flat_names([image.name for image, _ in labelled])
     with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
         root = Path(folder)
         ids = [each.id for each in classes]
-        places = [root / layout.pictures / name for name in names]
+        places = [root / layout.images / name for name in names]
         samples = [_sample(place, *said, ids) for place, said in zip(places, labelled, strict=True)]
         layout.write(root, DetectionData(root, tuple(each.name for each in classes), tuple(samples), (), SPLIT))
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 archive.write(path, path.relative_to(root).as_posix())
-            for name, (picture, _) in zip(names, labelled, strict=True):
-                source = session.folder.path(picture.name)
-                archive.write(source, f"{layout.pictures}/{name}", zipfile.ZIP_STORED)
+            for name, (image, _) in zip(names, labelled, strict=True):
+                source = session.folder.path(image.name)
+                archive.write(source, f"{layout.images}/{name}", zipfile.ZIP_STORED)
 
 
-def _sample(path: Path, picture: Picture, boxes: Sequence[Box], ids: Sequence[int]) -> Sample:
+def _sample(path: Path, image: StoredImage, boxes: Sequence[Box], ids: Sequence[int]) -> Sample:
     return Sample(
         path,
         np.array([box.edges for box in boxes]).reshape(-1, 4),
         np.array([ids.index(box.label) for box in boxes], dtype=np.int64),
         np.array([box.difficult for box in boxes], dtype=np.bool_),
         np.array([box.crowd for box in boxes], dtype=np.bool_),
-        (picture.height, picture.width),
+        (image.height, image.width),
     )
 
 
@@ -135,15 +135,15 @@ def flat_names(names: Sequence[str]) -> list[str]:
     return [f"{stem}{path.suffix}" for stem, path in zip(distinct, paths, strict=True)]
 
 
-def _said(session: Session) -> Iterator[tuple[Picture, list[Box]]]:
-    """Yield the readable pictures of the folder with their objects."""
+def _said(session: Session) -> Iterator[tuple[StoredImage, list[Box]]]:
+    """Yield the readable images of the folder with their objects."""
     boxes: dict[int, list[Box]] = {}
     for box in session.store.boxes():
         if box.kind == "object":
-            boxes.setdefault(box.picture, []).append(box)
-    for picture in session.store.pictures():
-        if picture.id in session.learner.pictures and picture.id not in session.learner.faults:
-            yield picture, boxes.get(picture.id, [])
+            boxes.setdefault(box.image, []).append(box)
+    for image in session.store.images():
+        if image.id in session.learner.images and image.id not in session.learner.faults:
+            yield image, boxes.get(image.id, [])
 
 
 # Detections
@@ -158,22 +158,22 @@ def _write_model(session: Session, file: Path) -> None:
 
 def _detections(session: Session) -> Iterator[tuple[Any, ...]]:
     """Yield one row an object: those that a person boxed, then those that the detector found beside them."""
-    yield "picture", "class", "left", "top", "right", "bottom", "score", "by"
+    yield "image", "class", "left", "top", "right", "bottom", "score", "by"
     names = {each.id: each.name for each in session.store.classes()}
-    for picture, boxes in _said(session):
+    for image, boxes in _said(session):
         for box in boxes:
-            yield picture.name, names[box.label], *(round(edge, 2) for edge in box.edges), "", "person"
-        for each in session.counted(picture).as_list():
-            yield picture.name, names[each["label"]], *each["edges"], each["score"], "detector"
+            yield image.name, names[box.label], *(round(edge, 2) for edge in box.edges), "", "person"
+        for each in session.counted(image).as_list():
+            yield image.name, names[each["label"]], *each["edges"], each["score"], "detector"
 
 
 def _counts(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Yield one row a picture: of each class, the objects boxed and those found beside them."""
+    """Yield one row an image: of each class, the objects boxed and those found beside them."""
     classes = session.store.classes()
-    yield "picture", *(each.name for each in classes), "complete"
-    for picture, boxes in _said(session):
-        numbers = Counter(box.label for box in boxes) + Counter(session.counted(picture).labels.tolist())
-        yield picture.name, *(numbers[each.id] for each in classes), "yes" if picture.complete else "no"
+    yield "image", *(each.name for each in classes), "complete"
+    for image, boxes in _said(session):
+        numbers = Counter(box.label for box in boxes) + Counter(session.counted(image).labels.tolist())
+        yield image.name, *(numbers[each.id] for each in classes), "yes" if image.complete else "no"
 
 
 def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
@@ -182,17 +182,17 @@ def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
     return text.getvalue()
 
 
-def _write_pictures(session: Session, file: Path) -> None:
+def _write_images(session: Session, file: Path) -> None:
     said = list(_said(session))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for (picture, boxes), name in zip(said, flat_names([each.name for each, _ in said]), strict=True):
-            pixels = draw(read_image(session.folder.path(picture.name)), _drawn(session, picture, boxes))
+        for (image, boxes), name in zip(said, flat_names([each.name for each, _ in said]), strict=True):
+            pixels = draw(read_image(session.folder.path(image.name)), _drawn(session, image, boxes))
             archive.writestr(f"{PurePosixPath(name).stem}.jpg", encode(pixels, "JPEG", quality=JPEG_QUALITY))
 
 
-def _drawn(session: Session, picture: Picture, boxes: Sequence[Box]) -> Detections:
-    """Return what counts in a picture; what a person boxed is certain: its score is infinite."""
-    classes, found = session.store.classes(), session.counted(picture)
+def _drawn(session: Session, image: StoredImage, boxes: Sequence[Box]) -> Detections:
+    """Return what counts in an image; what a person boxed is certain: its score is infinite."""
+    classes, found = session.store.classes(), session.counted(image)
     ids = [each.id for each in classes]
     labels = [ids.index(label) for label in (*(box.label for box in boxes), *found.labels.tolist())]
     return Detections(

@@ -1,4 +1,4 @@
-"""A folder of pictures as the studio sees it: its pictures and their labels at opening, and how they are shown."""
+"""A folder of images as the studio sees it: its images and their labels at opening, and how they are shown."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from sppnet.data import DetectionData, Sample, load_detection, recognise, splits
-from sppnet.drawing import colour_of
+from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError
-from sppnet.files import write_file
 from sppnet.geometry import longer_side_size
-from sppnet.images import encode, is_picture, read_image, read_size, resize
+from sppnet.images import encode, is_image, read_image, read_size, resize
 from sppnet.progress import Progress, silent
-from sppnet.storage import cache_key
+from sppnet.storage import cache_key, write_file
 from sppnet.web.studio.store import Store, Values
 
 HIDDEN: Final = ".sppnet"
@@ -21,32 +20,32 @@ SHOWN: Final = 4096  # pixels of the longer side: more, and browsers refuse or l
 
 
 class Folder:
-    """The pictures of one folder, and what is kept beside them in its hidden folder.
+    """The images of one folder, and what is kept beside them in its hidden folder.
 
     Args:
         root: the folder.
     Raises:
-        DataError: no folder, or one without pictures.
+        DataError: no folder, or one without images.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.hidden = self.root / HIDDEN
         self.names = _names(self.root)
-        """Paths of the pictures below the folder, sorted."""
+        """Paths of the images below the folder, sorted."""
         if not self.names:
-            what = "holds no pictures" if root.is_dir() else "is no folder"
-            raise DataError(f"{root}: {what}. Name a folder that holds pictures.")
+            what = "holds no images" if root.is_dir() else "is no folder"
+            raise DataError(f"{root}: {what}. Name a folder that holds images.")
 
     def path(self, name: str) -> Path:
-        """Return where a picture lies."""
+        """Return where an image lies."""
         return self.root / name
 
     def thumbnail(self, name: str) -> bytes:
-        """Return a small WebP of a picture; it is made once, and again when the file changes.
+        """Return a small WebP of an image; it is made once, and again when the file changes.
 
         Raises:
-            ImageDecodeError: a picture that cannot be read.
+            ImageDecodeError: an image that cannot be read.
         """
         path = self.path(name)
         kept = self.hidden / "thumbnails" / f"{self.version(name)}.webp"
@@ -55,10 +54,10 @@ class Folder:
         return kept.read_bytes()
 
     def shown(self, name: str) -> bytes:
-        """Return a JPEG of a picture, upright and in 8 bits, so that a browser shows what the detector sees.
+        """Return a JPEG of an image, upright and in 8 bits, so that a browser shows what the detector sees.
 
         Raises:
-            ImageDecodeError: a picture that cannot be read.
+            ImageDecodeError: an image that cannot be read.
         """
         return _encoded(self.path(name), SHOWN, "JPEG", quality=92)
 
@@ -76,12 +75,12 @@ class Folder:
 
 
 def _names(root: Path) -> list[str]:
-    """List pictures below a folder, neither hidden nor reached by a link that leads out of it."""
+    """List images below a folder, neither hidden nor reached by a link that leads out of it."""
     found: list[Path] = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(folder) / name for name in files]
-        found += [path for path in paths if is_picture(path) and path.resolve().is_relative_to(root)]
+        found += [path for path in paths if is_image(path) and path.resolve().is_relative_to(root)]
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
@@ -94,20 +93,20 @@ def _encoded(path: Path, longer_side: int, form: str, *, quality: int) -> bytes:
 
 
 def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> tuple[str, ...]:
-    """Add pictures that the store does not know, and look again at those that could not be read.
+    """Add images that the store does not know, and look again at those that could not be read.
 
     At the first opening the labels that lie in the folder are taken in too.
 
     Returns:
         What is wrong with these labels, in a person's words.
     """
-    known = {picture.name: picture for picture in store.pictures()}  # none until a first opening is done as a whole
+    known = {image.name: image for image in store.images()}  # none until a first opening is done as a whole
     with store.step("Open the folder", undoable=False) as step:
-        for picture in known.values():
-            if picture.fault and picture.name in folder.names:
-                step.change("picture", picture.id, _looked_at(folder, picture.name))
+        for image in known.values():
+            if image.fault and image.name in folder.names:
+                step.change("image", image.id, _looked_at(folder, image.name))
     fresh = [name for name in folder.names if name not in known]
-    rows = [_looked_at(folder, name) for name in progress("Looking at pictures", fresh)]
+    rows = [_looked_at(folder, name) for name in progress("Looking at images", fresh)]
     if known:
         _write(store, rows, (), {})
         return ()
@@ -141,7 +140,7 @@ def _labelled(root: Path) -> tuple[list[DetectionData], tuple[str, ...]]:
 
 
 def _by_name(folder: Folder, parts: list[DetectionData]) -> dict[str, list[Values]]:
-    """Return the boxes of each picture by its name; a picture of several splits counts once."""
+    """Return the boxes of each image by its name; an image of several splits counts once."""
     boxes: dict[str, list[Values]] = {}
     for part in parts:
         for sample in part.samples:
@@ -160,11 +159,11 @@ def _boxes(part: DetectionData, sample: Sample) -> Iterator[Values]:
 
 
 def _write(store: Store, rows: list[Values], classes: tuple[str, ...], boxes: dict[str, list[Values]]) -> None:
-    """Write pictures, classes and boxes; a picture that has boxes counts as complete."""
+    """Write images, classes and boxes; an image that has boxes counts as complete."""
     with store.step("Open the folder", undoable=False) as step:
         labels = {name: step.add("class", {"name": name, "colour": colour_of(k)}) for k, name in enumerate(classes)}
         for row in rows:
             found = boxes.get(row["name"], [])
-            picture = step.add("picture", row | {"complete": int(bool(found))})
+            image = step.add("image", row | {"complete": int(bool(found))})
             for values in found:
-                step.add("box", values | {"picture": picture, "class": labels[values["class"]]})
+                step.add("box", values | {"image": image, "class": labels[values["class"]]})

@@ -1,7 +1,7 @@
-"""What goes on behind the page: features are computed, a detector learns after each change, and looks at all pictures.
+"""What goes on behind the page: features are computed, a detector learns after each change, and looks at all images.
 
-Two threads. One computes features, the picture on the screen first. The other does what matters most now: learn,
-look at the picture on the screen, look at the others, measure; a change makes it learn again as soon as it can.
+Two threads. One computes features, the image on the screen first. The other does what matters most now: learn,
+look at the image on the screen, look at the others, measure; a change makes it learn again as soon as it can.
 """
 
 import logging
@@ -13,23 +13,24 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from sppnet.detector import Detections, Detector
+from sppnet.detection.detections import Detections
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import Taught
+from sppnet.detection.teaching import Teacher, Validation
 from sppnet.errors import SppnetError
-from sppnet.examples import Taught
 from sppnet.storage import TensorCache
-from sppnet.teaching import Teacher, Validation
 from sppnet.web.studio.folder import Folder
-from sppnet.web.studio.store import Box, Picture, Store
+from sppnet.web.studio.store import Box, Store, StoredImage
 
 Item = TypeVar("Item")
 Tell = Callable[[str, dict[str, Any]], None]
 
-SWEEP: Final = 8  # pictures looked at between two orders of what to label next
+SWEEP: Final = 8  # images looked at between two orders of what to label next
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one detector, the ``round``-th, found in a picture; ``ids`` are its classes in the store."""
+class LookedAt:
+    """What one detector, the ``round``-th, found in an image; ``ids`` are its classes in the store."""
 
     detections: Detections
     ids: tuple[int, ...]
@@ -44,8 +45,8 @@ class Learner:
     """Learns from a store, and tells what came of it.
 
     Args:
-        store, folder: the labels and the pictures.
-        short_side: pictures are scaled to this shorter side.
+        store, folder: the labels and the images.
+        short_side: images are scaled to this shorter side.
         tell: called from the threads with the name of an event: "prepared", "learning", "learnt", "looked", "order",
             "measured", "failed".
     """
@@ -53,16 +54,16 @@ class Learner:
     def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
         self.teacher = Teacher(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
-        self.pictures = {each.id: each for each in store.pictures() if each.name in set(folder.names)}
-        self.faults = {each.id: each.fault for each in self.pictures.values() if each.fault}
+        self.images = {each.id: each for each in store.images() if each.name in set(folder.names)}
+        self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
         self.ready: set[int] = set()
-        self.found: dict[int, Found] = {}
+        self.found: dict[int, LookedAt] = {}
         self.order: list[int] = []
         self.validation: Validation | None = None
         self.round, self.seconds, self.learning, self.reason = 0, 0.0, False, ""
         self.detector: Detector | None = None
         self._ids: tuple[int, ...] = ()  # of the detector's classes
-        self._dirty = {box.picture for box in store.boxes()} & set(self.pictures)
+        self._dirty = {box.image for box in store.boxes()} & set(self.images)
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._looked = 0
@@ -85,10 +86,10 @@ class Learner:
 
     # Being told, from any thread
 
-    def changed(self, pictures: Iterable[int], *, teach: bool) -> None:
-        """Learn of changed labels: at once if ``teach``, otherwise when asked."""
+    def changed(self, images: Iterable[int], *, teach: bool) -> None:
+        """Learn of changed labels: at once if ``learn_head``, otherwise when asked."""
         with self._now:
-            self._dirty |= set(pictures) & set(self.pictures)
+            self._dirty |= set(images) & set(self.images)
             self._asked |= teach
             self._now.notify_all()
 
@@ -99,10 +100,10 @@ class Learner:
             self._measure |= measure
             self._now.notify_all()
 
-    def look_at(self, picture: int) -> None:
-        """Do what concerns this picture first from now on."""
+    def look_at(self, image: int) -> None:
+        """Do what concerns this image first from now on."""
         with self._now:
-            self._focus = picture
+            self._focus = image
             self._now.notify_all()
 
     @property
@@ -113,29 +114,29 @@ class Learner:
     # The first thread
 
     def _prepare_all(self) -> None:
-        while (picture := self._next_to_prepare()) is not None:
+        while (image := self._next_to_prepare()) is not None:
             fault = ""
             try:
-                self.teacher.prepare(self.folder.path(picture.name))
+                self.teacher.prepare(self.folder.path(image.name))
             except (SppnetError, OSError, MemoryError) as error:
                 fault = str(error) or type(error).__name__
             with self._now:
                 if fault:
-                    self.faults[picture.id] = fault
+                    self.faults[image.id] = fault
                 else:
-                    self.ready.add(picture.id)
+                    self.ready.add(image.id)
                 self._now.notify_all()
-            self.tell("prepared", {"picture": picture.id})
+            self.tell("prepared", {"image": image.id})
 
-    def _next_to_prepare(self) -> Picture | None:
+    def _next_to_prepare(self) -> StoredImage | None:
         with self._now:
             # Two cores: while a person waits for an answer, it gets both.
             self._now.wait_for(lambda: self._stopped or not self.learning)
-            missing = [key for key in self.pictures if key not in self.ready and key not in self.faults]
+            missing = [key for key in self.images if key not in self.ready and key not in self.faults]
             if self._stopped or not missing:
                 return None
             urgent = [key for key in missing if key == self._focus] or [key for key in missing if key in self._dirty]
-            return self.pictures[(urgent or missing)[0]]
+            return self.images[(urgent or missing)[0]]
 
     # The second thread
 
@@ -167,9 +168,9 @@ class Learner:
             return lambda: self._look(first)
         return self._validate if self._measure and not self._asked else None
 
-    def _age(self, picture: int) -> tuple[int, int]:
-        found = self.found.get(picture)
-        return (found.round if found else -1), picture
+    def _age(self, image: int) -> tuple[int, int]:
+        found = self.found.get(image)
+        return (found.round if found else -1), image
 
     def _learn(self) -> None:
         with self._now:
@@ -194,8 +195,8 @@ class Learner:
     def _take_in(self, dirty: Iterable[int]) -> None:
         names = {each.id: each.name for each in self.store.classes()}
         for key in sorted(dirty):
-            picture, boxes = self.store.picture(key), self.store.boxes(key)
-            taught = taught_of(self.folder, picture, boxes, names)
+            image, boxes = self.store.image(key), self.store.boxes(key)
+            taught = taught_of(self.folder, image, boxes, names)
             if len(taught.boxes) or len(taught.rejected) or taught.complete:
                 self.teacher.update(taught)
             else:
@@ -203,7 +204,7 @@ class Learner:
 
     def _learn_classes(self) -> None:
         classes = self.store.classes()
-        boxed = {box.label for box in self.store.boxes() if box.kind == "object" and box.picture in self.pictures}
+        boxed = {box.label for box in self.store.boxes() if box.kind == "object" and box.image in self.images}
         names, ids = tuple(each.name for each in classes), tuple(each.id for each in classes)
         if not boxed:
             self.detector, self.found, self.order, self._ids = None, {}, [], ()
@@ -217,23 +218,23 @@ class Learner:
         if self.detector is None:
             return
         try:
-            detections = self.detector.detect(self.folder.path(self.pictures[key].name))
+            detections = self.detector.detect(self.folder.path(self.images[key].name))
         except (SppnetError, OSError) as error:
             with self._now:
                 self.ready.discard(key)
                 self.faults[key] = str(error)
-            self.tell("prepared", {"picture": key})
+            self.tell("prepared", {"image": key})
             return
-        self.found[key] = Found(detections, self._ids, self.round)
-        self.tell("looked", {"picture": key})
+        self.found[key] = LookedAt(detections, self._ids, self.round)
+        self.tell("looked", {"image": key})
         self._looked += 1
         current = all(key in self.found and self.found[key].round == self.round for key in list(self.ready))
         if current or self._looked % SWEEP == 0:
             self._suggest_order()
 
     def _suggest_order(self) -> None:
-        found = {self.folder.path(self.pictures[key].name): each.detections for key, each in self.found.items()}
-        keys = {self.folder.path(picture.name): key for key, picture in self.pictures.items()}
+        found = {self.folder.path(self.images[key].name): each.detections for key, each in self.found.items()}
+        keys = {self.folder.path(image.name): key for key, image in self.images.items()}
         self.order = [keys[path] for path in self.teacher.suggest_order(found)]
         self.tell("order", {"order": self.order})
 
@@ -257,19 +258,19 @@ class Learner:
             yield item
 
 
-def taught_of(folder: Folder, picture: Picture, boxes: Sequence[Box], names: dict[int, str]) -> Taught:
-    """Return what a person said of one picture, for the teacher.
+def taught_of(folder: Folder, image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> Taught:
+    """Return what a person said of one image, for the teacher.
 
-    A box around a crowd shows no one object: it is left out, and what is left of the picture is not known to be
+    A box around a crowd shows no one object: it is left out, and what is left of the image is not known to be
     background.
     """
     objects = [box for box in boxes if box.kind == "object" and not box.crowd]
     rejected = [box for box in boxes if box.kind == "rejected"]
     return Taught(
-        folder.path(picture.name),
+        folder.path(image.name),
         np.array([box.edges for box in objects]).reshape(-1, 4),
         tuple(names[box.label] for box in objects),
         np.array([box.edges for box in rejected]).reshape(-1, 4),
         tuple(names[box.label] for box in rejected),
-        picture.complete and not any(box.crowd for box in boxes),
+        image.complete and not any(box.crowd for box in boxes),
     )

@@ -22,10 +22,10 @@ def serve_studio(
     """Open a folder and serve its page, until the process is interrupted.
 
     Args:
-        folder: with pictures.
+        folder: with images.
         port: to listen on; 0 takes one that is free.
         ready: called with the page's address once it can be asked for.
-        progress: wraps the pass over pictures that are new.
+        progress: wraps the pass over images that are new.
     Raises:
         DataError: a folder that cannot be opened. ArgumentError: a port that cannot be taken.
     """

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from sppnet.data import DetectionData, Sample
-from sppnet.detector import SHORT_SIDES, usual_short_side
+from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Events
 from sppnet.web.studio.folder import Folder, take_in
 from sppnet.web.studio.learner import Learner
-from sppnet.web.studio.store import Box, Missing, Picture, Store, Turned
+from sppnet.web.studio.store import Box, Missing, Store, StoredImage, Turned
 from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
 
 FILE: Final = "studio.sqlite"
@@ -25,10 +22,10 @@ class Session:
     """Opens a folder; ``start`` before the first question, ``close`` at the end.
 
     Args:
-        root: a folder with pictures.
-        progress: wraps the pass over pictures that are new.
+        root: a folder with images.
+        progress: wraps the pass over images that are new.
     Raises:
-        DataError: no folder, no pictures, or open elsewhere.
+        DataError: no folder, no images, or open elsewhere.
     """
 
     def __init__(self, root: Path, *, progress: Progress = silent) -> None:
@@ -50,21 +47,13 @@ class Session:
         self.store.close()
 
     def _short_side(self) -> int:
-        """Return what pictures are scaled to: chosen at the first opening, as it decides what the cache holds."""
+        """Return what images are scaled to: chosen at the first opening, as it decides what the cache holds."""
         kept: int | None = self.store.setting("short_side", None)
         if kept is None:
-            samples = tuple(self._sample(each) for each in self.store.pictures() if not each.fault)
-            kept = (
-                usual_short_side(DetectionData(self.folder.root, (), samples, (), "all")) if samples else SHORT_SIDES[1]
-            )
+            sizes = [(each.height, each.width) for each in self.store.images() if not each.fault]
+            kept = usual_short_side(sizes) if sizes else SHORT_SIDES[1]
             self.store.keep("short_side", kept)
         return kept
-
-    def _sample(self, picture: Picture) -> Sample:
-        nothing = np.zeros(0, dtype=np.bool_)
-        labels = np.zeros(0, dtype=np.int64)
-        size = picture.height, picture.width
-        return Sample(self.folder.path(picture.name), np.zeros((0, 4)), labels, nothing, nothing, size)
 
     # Settings
 
@@ -83,7 +72,7 @@ class Session:
     def change(self, asked: Changes) -> dict[str, Any]:
         """Make changes, as one step; return what the page shows of it."""
         added, touched = apply(self.store, asked)
-        return self._changed(touched, asked.picture) | {"added": added}
+        return self._changed(touched, asked.image) | {"added": added}
 
     def undo(self) -> dict[str, Any]:
         """Take back the last step."""
@@ -95,15 +84,15 @@ class Session:
 
     def _turned(self, turned: Turned | None) -> dict[str, Any]:
         if turned is None:
-            return {"what": "", "picture": None}
-        return self._changed(set(turned.touched), turned.picture) | {"what": turned.what}
+            return {"what": "", "image": None}
+        return self._changed(set(turned.touched), turned.image) | {"what": turned.what}
 
-    def _changed(self, touched: set[int], picture: int | None) -> dict[str, Any]:
+    def _changed(self, touched: set[int], image: int | None) -> dict[str, Any]:
         self._revision += 1
         self.learner.changed(touched, teach=self.by_itself)
-        answer = {"picture": picture, "pictures": self.summaries(touched), **self._frame()}
+        answer = {"image": image, "images": self.summaries(touched), **self._frame()}
         self.events.tell("changed", answer)
-        return answer | ({} if picture is None else {"opened": self.opened(picture)})
+        return answer | ({} if image is None else {"opened": self.opened(image)})
 
     def keep(self, chosen: Mapping[str, float | bool]) -> dict[str, Any]:
         """Keep settings, and return what they change."""
@@ -111,16 +100,16 @@ class Session:
             self.store.keep(name, value)
         if chosen.get("by_itself") and self.learner.behind:
             self.learner.ask()
-        return {"pictures": self.summaries(), **self._frame(), "quality": self.quality()}
+        return {"images": self.summaries(), **self._frame(), "quality": self.quality()}
 
     # What the page shows
 
     def state(self) -> dict[str, Any]:
-        """Return all but the boxes of each picture."""
+        """Return all but the boxes of each image."""
         return {
             "folder": str(self.folder.root),
             "problems": list(self.problems),
-            "pictures": self.summaries(),
+            "images": self.summaries(),
             "order": self.learner.order,
             "quality": self.quality(),
             **self._frame(),
@@ -144,7 +133,7 @@ class Session:
         learner = self.learner
         return {
             "ready": len(learner.ready) + len(learner.faults),
-            "total": len(learner.pictures),
+            "total": len(learner.images),
             "learning": learner.learning,
             "behind": learner.behind,
             "round": learner.round,
@@ -154,53 +143,53 @@ class Session:
         }
 
     def summaries(self, only: set[int] | None = None) -> list[dict[str, Any]]:
-        """Return for each picture, or for those named, what the gallery shows."""
+        """Return for each image, or for those named, what the gallery shows."""
         boxes: dict[int, list[Box]] = {}
         for box in self.store.boxes():
-            boxes.setdefault(box.picture, []).append(box)
-        rows = [each for each in self.store.pictures() if each.id in self.learner.pictures]
+            boxes.setdefault(box.image, []).append(box)
+        rows = [each for each in self.store.images() if each.id in self.learner.images]
         threshold = self.threshold
         chosen = [each for each in rows if only is None or each.id in only]
         return [self._summary(each, boxes.get(each.id, []), threshold) for each in chosen]
 
-    def _summary(self, picture: Picture, boxes: list[Box], threshold: float) -> dict[str, Any]:
+    def _summary(self, image: StoredImage, boxes: list[Box], threshold: float) -> dict[str, Any]:
         return {
-            "id": picture.id,
-            "name": picture.name,
-            "width": picture.width,
-            "height": picture.height,
-            "fault": self.learner.faults.get(picture.id, ""),
-            "ready": picture.id in self.learner.ready,
-            "complete": picture.complete,
+            "id": image.id,
+            "name": image.name,
+            "width": image.width,
+            "height": image.height,
+            "fault": self.learner.faults.get(image.id, ""),
+            "ready": image.id in self.learner.ready,
+            "complete": image.complete,
             "objects": dict(Counter(box.label for box in boxes if box.kind == "object")),
             "rejected": sum(box.kind == "rejected" for box in boxes),
-            "found": self._unanswered(picture, boxes).above(threshold).counts(),
+            "found": self._unanswered(image, boxes).above(threshold).counts(),
         }
 
-    def suggestions(self, picture: int) -> Suggestions:
-        """Return all that the detector found in a picture so far, answered or not."""
-        found = self.learner.found.get(picture)
+    def suggestions(self, image: int) -> Suggestions:
+        """Return all that the detector found in an image so far, answered or not."""
+        found = self.learner.found.get(image)
         return NOTHING if found is None else Suggestions.of(found.detections, found.ids)
 
-    def counted(self, picture: Picture) -> Suggestions:
-        """Return the suggestions that count: from the threshold up, unanswered, in a picture that is not complete."""
-        return self._unanswered(picture, self.store.boxes(picture.id)).above(self.threshold)
+    def counted(self, image: StoredImage) -> Suggestions:
+        """Return the suggestions that count: from the threshold up, unanswered, in an image that is not complete."""
+        return self._unanswered(image, self.store.boxes(image.id)).above(self.threshold)
 
-    def _unanswered(self, picture: Picture, boxes: list[Box]) -> Suggestions:
-        return NOTHING if picture.complete else self.suggestions(picture.id).unanswered(boxes)
+    def _unanswered(self, image: StoredImage, boxes: list[Box]) -> Suggestions:
+        return NOTHING if image.complete else self.suggestions(image.id).unanswered(boxes)
 
-    def known(self, picture: int) -> Picture:
-        """Return a picture of the folder; Missing if there is none."""
-        if picture not in self.learner.pictures:
-            raise Missing(f"there is no picture {picture}")
-        return self.store.picture(picture)
+    def known(self, image: int) -> StoredImage:
+        """Return an image of the folder; Missing if there is none."""
+        if image not in self.learner.images:
+            raise Missing(f"there is no image {image}")
+        return self.store.image(image)
 
-    def opened(self, picture: int) -> dict[str, Any]:
-        """Return the boxes and the suggestions of a picture, which from now on comes first."""
-        shown = self.known(picture)
-        self.learner.look_at(picture)
-        boxes = self.store.boxes(picture)
-        found = self.learner.found.get(picture)
+    def opened(self, image: int) -> dict[str, Any]:
+        """Return the boxes and the suggestions of an image, which from now on comes first."""
+        shown = self.known(image)
+        self.learner.look_at(image)
+        boxes = self.store.boxes(image)
+        found = self.learner.found.get(image)
         return {
             **self._summary(shown, boxes, self.threshold),
             "boxes": [{"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges} for box in boxes],
@@ -228,7 +217,7 @@ class Session:
         status = {"status": self.status()}
         match name:
             case "prepared" | "looked":
-                self.events.tell("picture", status | {"pictures": self.summaries({content["picture"]})})
+                self.events.tell("image", status | {"images": self.summaries({content["image"]})})
             case "learnt" | "measured":
                 self.events.tell(name, status | {"quality": self.quality()})
             case "order":

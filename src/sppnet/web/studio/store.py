@@ -1,4 +1,4 @@
-"""What a person said of a folder's pictures, in one SQLite file: every change is on the disk before it is answered.
+"""What a person said of a folder's images, in one SQLite file: every change is on the disk before it is answered.
 
 A change is one *step*: rows that were written, each with what it held before. Undo writes back what was there before,
 in the opposite order; a new step drops those that were undone. One process holds the file for as long as it is open.
@@ -20,22 +20,22 @@ Values = dict[str, Any]
 
 VERSION: Final = 1
 SCHEMA: Final = """
-CREATE TABLE picture (
+CREATE TABLE image (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
     height INTEGER NOT NULL, width INTEGER NOT NULL, fault TEXT NOT NULL DEFAULT '', complete INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE class (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, colour TEXT NOT NULL);
 CREATE TABLE box (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, picture INTEGER NOT NULL REFERENCES picture,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image INTEGER NOT NULL REFERENCES image,
     class INTEGER NOT NULL REFERENCES class, kind TEXT NOT NULL CHECK (kind IN ('object', 'rejected')),
     "left" REAL NOT NULL, top REAL NOT NULL, "right" REAL NOT NULL, bottom REAL NOT NULL,
     difficult INTEGER NOT NULL DEFAULT 0, crowd INTEGER NOT NULL DEFAULT 0,
     CHECK ("left" < "right" AND top < bottom)
 );
-CREATE INDEX box_of_picture ON box (picture);
+CREATE INDEX box_of_image ON box (image);
 CREATE TABLE step (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, what TEXT NOT NULL,
-    picture INTEGER, undone INTEGER NOT NULL DEFAULT 0
+    image INTEGER, undone INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE edit (
     id INTEGER PRIMARY KEY, step INTEGER NOT NULL REFERENCES step ON DELETE CASCADE, kept_in TEXT NOT NULL,
@@ -45,16 +45,16 @@ CREATE INDEX edit_of_step ON edit (step);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 COLUMNS: Final = {
-    "picture": ("name", "height", "width", "fault", "complete"),
+    "image": ("name", "height", "width", "fault", "complete"),
     "class": ("name", "colour"),
-    "box": ("picture", "class", "kind", "left", "top", "right", "bottom", "difficult", "crowd"),
+    "box": ("image", "class", "kind", "left", "top", "right", "bottom", "difficult", "crowd"),
 }
-Table = Literal["picture", "class", "box"]
+Table = Literal["image", "class", "box"]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of the folder: ``name`` is its path below it, ``fault`` why it cannot be read."""
+class StoredImage:
+    """One image of the folder: ``name`` is its path below it, ``fault`` why it cannot be read."""
 
     id: int
     name: str
@@ -78,7 +78,7 @@ class Box:
     """What a person said of one place: an object of a class, or that it is none ("rejected")."""
 
     id: int
-    picture: int
+    image: int
     label: int
     kind: Kind
     edges: tuple[float, float, float, float]
@@ -96,10 +96,10 @@ class Undoable:
 
 @dataclass(frozen=True)
 class Turned:
-    """A step that was undone or done again: what it does, the picture it happens in, those whose labels changed."""
+    """A step that was undone or done again: what it does, the image it happens in, those whose labels changed."""
 
     what: str
-    picture: int | None
+    image: int | None
     touched: frozenset[int]
 
 
@@ -184,11 +184,11 @@ class Store:
 
     # Reading
 
-    def pictures(self) -> list[Picture]:
-        """Return all pictures ever seen in the folder, by name."""
-        rows = self._all("SELECT id, name, height, width, fault, complete FROM picture ORDER BY name")
+    def images(self) -> list[StoredImage]:
+        """Return all images ever seen in the folder, by name."""
+        rows = self._all("SELECT id, name, height, width, fault, complete FROM image ORDER BY name")
         return [
-            Picture(key, name, height, width, fault, bool(complete))
+            StoredImage(key, name, height, width, fault, bool(complete))
             for key, name, height, width, fault, complete in rows
         ]
 
@@ -196,9 +196,9 @@ class Store:
         """Return the classes in the order in which they were added."""
         return [Class(*row) for row in self._all("SELECT id, name, colour FROM class ORDER BY id")]
 
-    def boxes(self, picture: int | None = None) -> list[Box]:
-        """Return the boxes of one picture or of all, in the order in which they were drawn."""
-        return self._boxes("picture = ?", picture) if picture is not None else self._boxes("?", 1)
+    def boxes(self, image: int | None = None) -> list[Box]:
+        """Return the boxes of one image or of all, in the order in which they were drawn."""
+        return self._boxes("image = ?", image) if image is not None else self._boxes("?", 1)
 
     def box(self, row: int) -> Box:
         """Return one box; Missing if there is none."""
@@ -208,18 +208,18 @@ class Store:
         return found[0]
 
     def _boxes(self, which: str, value: int) -> list[Box]:
-        columns = 'id, picture, class, kind, "left", top, "right", bottom, difficult, crowd'
+        columns = 'id, image, class, kind, "left", top, "right", bottom, difficult, crowd'
         rows = self._all(f"SELECT {columns} FROM box WHERE {which} ORDER BY id", (value,))
         return [
-            Box(key, picture, label, kind, (left, top, right, bottom), bool(difficult), bool(crowd))
-            for key, picture, label, kind, left, top, right, bottom, difficult, crowd in rows
+            Box(key, image, label, kind, (left, top, right, bottom), bool(difficult), bool(crowd))
+            for key, image, label, kind, left, top, right, bottom, difficult, crowd in rows
         ]
 
-    def picture(self, row: int) -> Picture:
-        """Return one picture; Missing if there is none."""
+    def image(self, row: int) -> StoredImage:
+        """Return one image; Missing if there is none."""
         with self._lock:
-            found = _row(self._connection, "picture", row)
-        return Picture(row, **found | {"complete": bool(found["complete"])})
+            found = _row(self._connection, "image", row)
+        return StoredImage(row, **found | {"complete": bool(found["complete"])})
 
     def setting(self, name: str, default: Any) -> Any:
         """Return what was kept under a name."""
@@ -239,22 +239,22 @@ class Store:
     # Writing
 
     @contextmanager
-    def step(self, what: str, picture: int | None = None, *, undoable: bool = True) -> Iterator[Step]:
+    def step(self, what: str, image: int | None = None, *, undoable: bool = True) -> Iterator[Step]:
         """Write rows together, or none of them if it raises: one step of undo unless it cannot be undone.
 
         Args:
-            what: it does, as a person would say. picture: where it happens.
+            what: it does, as a person would say. image: where it happens.
         """
         with self._transaction():
             step = Step(self._connection)
             yield step
             if undoable and step.edits:
-                self._remember(step, what, picture)
+                self._remember(step, what, image)
 
-    def _remember(self, step: Step, what: str, picture: int | None) -> None:
+    def _remember(self, step: Step, what: str, image: int | None) -> None:
         run = self._connection.execute
         run("DELETE FROM step WHERE undone")
-        row = run("INSERT INTO step (what, picture) VALUES (?, ?)", (what, picture)).lastrowid
+        row = run("INSERT INTO step (what, image) VALUES (?, ?)", (what, image)).lastrowid
         for table, changed, before, after in step.edits:
             values = (row, table, changed, *(None if side is None else json.dumps(side) for side in (before, after)))
             run("INSERT INTO edit (step, kept_in, row, before, after) VALUES (?, ?, ?, ?, ?)", values)
@@ -270,10 +270,10 @@ class Store:
     def _turn(self, which: str, *, undone: bool) -> Turned | None:
         with self._transaction():
             run = self._connection.execute
-            found = run(f"SELECT id, what, picture FROM step {which} LIMIT 1").fetchone()
+            found = run(f"SELECT id, what, image FROM step {which} LIMIT 1").fetchone()
             if found is None:
                 return None
-            step, what, picture = found
+            step, what, image = found
             order = "DESC" if undone else "ASC"
             edits = run(f"SELECT kept_in, row, before, after FROM edit WHERE step = ? ORDER BY id {order}", (step,))
             touched: set[int] = set()
@@ -282,14 +282,14 @@ class Store:
                 _put(self._connection, table, row, before if undone else after)
                 touched |= self._touched(table, row, [side for side in (before, after) if side is not None])
             run("UPDATE step SET undone = ? WHERE id = ?", (undone, step))
-            return Turned(what, picture, frozenset(touched))
+            return Turned(what, image, frozenset(touched))
 
     def _touched(self, table: Table, row: int, sides: list[Values]) -> set[int]:
-        if table == "picture":
+        if table == "image":
             return {row}
         if table == "box":
-            return {side["picture"] for side in sides}
-        return {box.picture for box in self.boxes() if box.label == row}
+            return {side["image"] for side in sides}
+        return {box.image for box in self.boxes() if box.label == row}
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a setting; it is no step of undo."""

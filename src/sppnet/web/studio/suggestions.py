@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.detector import SCORE_FLOOR, Detections
+from sppnet.detection.detections import Detections
+from sppnet.detection.detector import SCORE_FLOOR
 from sppnet.geometry import Boxes, iou
 from sppnet.web.studio.store import Box
 
@@ -21,7 +22,7 @@ TOP: Final = SCORE_FLOOR + STEP * BINS  # scores above count in the last bin
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Detections of one picture: N boxes (N, 4), the ids of their classes (N,), scores (N,), the best first."""
+    """Detections of one image: N boxes (N, 4), the ids of their classes (N,), scores (N,), the best first."""
 
     boxes: Boxes
     labels: NDArray[np.int64]
@@ -62,7 +63,7 @@ NOTHING: Final = Suggestions(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.z
 
 
 def histogram(all_found: Iterable[Suggestions], ids: Sequence[int]) -> dict[str, Any]:
-    """Count scores of all pictures in bins of ``STEP`` from the detector's floor on, class by class, for JSON."""
+    """Count scores of all images in bins of ``STEP`` from the detector's floor on, class by class, for JSON."""
     found = list(all_found)
     labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.labels for each in found)])
     scores = np.concatenate([np.zeros(0, dtype=np.float32), *(each.scores for each in found)])

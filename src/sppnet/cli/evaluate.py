@@ -1,0 +1,137 @@
+"""``evaluate``: how good a model's answers are, how sure that is, and what goes wrong."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from sppnet.cli.options import Bad, Cache, Data, Json, ModelFile, OnBad, cache_in, load_model
+from sppnet.cli.printing import bar, notes, show_report, show_rows, warn
+from sppnet.cli.program import app
+
+if TYPE_CHECKING:
+    from sppnet.data import DetectionData
+    from sppnet.detection.detector import Detector
+    from sppnet.evaluation.matching import Matching
+    from sppnet.evaluation.precision import Rule
+
+
+class Metric(StrEnum):
+    """By which rule detections are judged."""
+
+    VOC = "voc"
+    VOC07 = "voc07"
+    COCO = "coco"
+    ILSVRC = "ilsvrc"
+
+
+@app.command()
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    split: Annotated[str | None, typer.Option(help="Part of the data; by default 'val', 'test', or all.")] = None,
+    iou: Annotated[float, typer.Option(help="Overlap from which a detection is right.")] = 0.5,
+    metric: Annotated[
+        Metric, typer.Option(help="VOC since 2010, VOC 2007 (11 points, the paper's), COCO's or ILSVRC's rule.")
+    ] = Metric.VOC,
+    errors: Annotated[bool, typer.Option("--errors", help="Count the mistakes by kind.")] = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Tell how sure the mean is: 95 % interval over images drawn again.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw precision over recall into this file: .svg or .png.")] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the detections into this folder, as COCO takes results, and of a VOC set as VOC does."
+        ),
+    ] = None,
+    on_bad: Bad = OnBad.FAIL,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a model's answers with a data set's labels."""
+    from sppnet.classification.classifier import Classifier
+    from sppnet.data import load_detection, load_folders, splits
+    from sppnet.errors import check_that
+    from sppnet.evaluation.plotting import check_plot
+
+    if plot:
+        check_plot(plot)
+    known = load_model(model, cache_in(cache))
+    chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
+    if isinstance(known, Classifier):
+        advice = "Leave out --plot and --results"
+        check_that(not (plot or results), "evaluate", "model", "a detector", "a classifier", advice=advice)
+        images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+        warn(images.problems)
+        named = known.evaluate(images, progress=bar)
+        rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
+        title = f"Mean accuracy a class on '{chosen}'"
+        show_report(named.as_dict(), title, named.accuracy, ["accuracy"], rows, as_json)
+        return
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+    warn(samples.problems)
+    wanted = _Wanted(metric, iou, errors, intervals, plot, results)
+    _show(_measured(known, samples, wanted), chosen, as_json)
+    for written in filter(None, (plot, results)):
+        notes.print(f"Written to {written}", markup=False)
+
+
+class _Wanted(NamedTuple):
+    """What was asked for, as the options name it."""
+
+    metric: Metric
+    iou: float
+    errors: bool
+    intervals: bool
+    plot: Path | None
+    results: Path | None
+
+
+def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict[str, Any]:
+    from sppnet.detection.output import write_results
+    from sppnet.evaluation.coco import coco_precision
+    from sppnet.evaluation.intervals import interval, mean_precision, resampled_precision
+    from sppnet.evaluation.matching import judge
+    from sppnet.evaluation.mistakes import mistakes
+    from sppnet.evaluation.plotting import plot_precision_recall
+    from sppnet.evaluation.precision import detection_report
+
+    found = [known.detect(sample.path) for sample in bar("Detecting", data.samples)]
+    judged_by = (found, data.samples, data.classes)
+    matching: Matching = "ilsvrc" if wanted.metric is Metric.ILSVRC else "voc"
+    rule: Rule = "eleven" if wanted.metric is Metric.VOC07 else "area"
+    measured = detection_report(*judged_by, iou=wanted.iou, rule=rule, matching=matching)
+    judged = judge(*judged_by, iou=wanted.iou, matching=matching)
+    report: dict[str, Any] = measured.as_dict()
+    if wanted.metric is Metric.COCO:
+        report["coco"] = coco_precision(*judged_by)
+    if wanted.intervals:
+        drawn = resampled_precision(judged, rule=rule)
+        report["interval"] = interval(mean_precision(drawn))
+    if wanted.errors:
+        regions = [known.propose(each.path, known.encode(each.path)) for each in bar("Proposing", data.samples)]
+        report["mistakes"] = mistakes(*judged_by, iou=wanted.iou, regions=regions).as_dict()
+    if wanted.plot:
+        plot_precision_recall(wanted.plot, judged, measured)
+    if wanted.results:
+        write_results(wanted.results, data, found)
+    return report
+
+
+def _show(report: dict[str, Any], split: str, as_json: bool) -> None:
+    columns = ["average_precision", "recall", "precision", "positives"]
+    rows = {name: [row[key] for key in columns] for name, row in report["classes"].items()}
+    title, mean = f"Mean average precision at IoU {report['iou']} on '{split}'", report["mean_average_precision"]
+    show_report(report, title, float("nan") if mean is None else mean, columns, rows, as_json)
+    if as_json:
+        return
+    if "interval" in report:
+        print("95 % of data sets drawn from these images: {:.1%} to {:.1%}".format(*report["interval"]))
+    if "coco" in report:
+        print("COCO: " + ", ".join(f"{name} {value:.1%}" for name, value in report["coco"].items()))
+    if "mistakes" in report:
+        kinds = list(next(iter(report["mistakes"].values()), {}))
+        counts = {name: [str(row[kind]) for kind in kinds] for name, row in report["mistakes"].items()}
+        show_rows("Mistakes above 0:", ["class", *(kind.replace("_", " ") for kind in kinds)], counts)

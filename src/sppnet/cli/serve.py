@@ -1,0 +1,36 @@
+"""``serve``: models that answer over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sppnet.cli.printing import notes
+from sppnet.cli.program import app
+
+
+@app.command()
+def serve(
+    models: Annotated[list[Path], typer.Argument(help="Models that 'sppnet train' wrote.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are refused.")] = 16,
+    upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one image file, at most.")] = 20,
+) -> None:
+    """Answer over HTTP, and on a page: what is in an image, where, and why."""
+    from sppnet.errors import MissingExtraError
+
+    try:
+        from sppnet.web.service.limits import Limits
+        from sppnet.web.service.serving import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"serve: needs {error.name}. Install it with 'pip install sppnet[web]'.") from error
+    limits = Limits(waiting=waiting, upload_bytes=upload_mb * 1_000_000)
+    notes.print("Loading models ...")
+    run(models, host=host, port=port, workers=workers, limits=limits, started=_tell)
+    notes.print("Stopped.")
+
+
+def _tell(address: str) -> None:
+    print(f"Serving on {address}", flush=True)

@@ -1,0 +1,29 @@
+"""``studio``: the page where a person teaches a detector."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sppnet.cli.printing import bar, notes
+from sppnet.cli.program import app
+
+
+@app.command()
+def studio(
+    folder: Annotated[Path, typer.Argument(help="Folder with images; labels that lie in it are read.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes any.")] = 8770,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the page's address, do not open it.")] = False,
+) -> None:
+    """Open the page where you draw a few boxes and a detector learns to find the rest."""
+    import webbrowser
+
+    from sppnet.web.studio import serve_studio
+
+    def ready(address: str) -> None:
+        print(f"The studio is at {address}", flush=True)
+        notes.print("Everything is saved as you work. Ctrl-C ends the studio.")
+        if not no_browser:
+            webbrowser.open(address)
+
+    serve_studio(folder, port=port, ready=ready, progress=bar)

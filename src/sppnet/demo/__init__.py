@@ -1,0 +1,1 @@
+"""A first look on photographs that packages bring along."""

@@ -1,0 +1,217 @@
+"""Which detections are right: each is matched to ground truth, by the rule of VOC or of ILSVRC."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet import geometry
+from sppnet.errors import check_that
+from sppnet.evaluation.classes import _check_labels
+from sppnet.evaluation.precision import _falling_precision
+from sppnet.geometry import Boxes
+
+Matching = Literal["voc", "ilsvrc"]
+
+TOLERANCE: Final = 10  # pixels by which ILSVRC lets a small object's box be off
+
+
+class FoundObjects(Protocol):
+    """What was found in one image: N objects, in any order."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """(N, 4) float64 in the image's pixels, ends excluded."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64 indices of classes."""
+
+    @property
+    def scores(self) -> NDArray[np.floating]:
+        """(N,) float, higher for the more certain; above 0 means found."""
+
+
+class TrueObjects(Protocol):
+    """What one image shows: M objects, in any order."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """(M, 4) float64 in the image's pixels, ends excluded."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(M,) int64 indices of classes."""
+
+    @property
+    def difficult(self) -> NDArray[np.bool_]:
+        """(M,) bool, objects that need not be found."""
+
+    @property
+    def crowd(self) -> NDArray[np.bool_]:
+        """(M,) bool, boxes around many objects, none of which need be found."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The N detections of P images of K classes, the most certain first, and which of them are right.
+
+    Args:
+        images: (N,) int64, the image of each. labels: (N,) int64. scores: (N,) float64, falling.
+        verdicts: (N,) int8: 1 right, 0 wrong, -1 neither, see ``match``.
+        objects: (P, K) int64, how many of each class there are to find in each image.
+        order: (N,) int64, the place of each among all images' detections one after the other.
+    """
+
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    verdicts: NDArray[np.int8]
+    objects: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+    def precision(self, threshold: float = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's detections from ``threshold`` up that are right; NaN without any."""
+        return _share(self._counts(self.verdicts == 1, threshold), self._counts(self.verdicts >= 0, threshold))
+
+    def recall(self, threshold: float = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's objects that are found from ``threshold`` up; NaN without any."""
+        return _share(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
+
+    def curve(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return recall and precision of one class as more and more of its n detections count, the best first.
+
+        Returns:
+            (n,) float64 recall, rising. (n,) float64 precision, made falling: the best of all recalls from there on,
+            the area below which is the average precision. Without objects to find, none (n = 0).
+        """
+        wanted = int(self.objects[:, label].sum())
+        counted = (self.labels == label) & (self.verdicts >= 0) & (wanted > 0)
+        right, precision = _falling_precision(self.verdicts[counted] == 1)
+        return right / max(wanted, 1), precision
+
+    def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
+        labels = self.labels[chosen & (self.scores >= threshold)]
+        return np.bincount(labels, minlength=self.objects.shape[1]).astype(np.int64)
+
+
+def judge(
+    found: Sequence[FoundObjects],
+    samples: Sequence[TrueObjects],
+    classes: Sequence[str],
+    *,
+    iou: float = 0.5,
+    matching: Matching = "voc",
+) -> Judged:
+    """Compare what was found in each image with what it shows.
+
+    All images' detections are ranked together by descending score; of equal scores, the first comes first.
+
+    Args:
+        found, samples, classes, iou: see ``detection_report``.
+        matching: "voc": see ``match``. "ilsvrc": see ``match_ilsvrc``, whose small objects need less than ``iou``.
+    Raises:
+        As ``detection_report``.
+    """
+    _check_images(found, samples, len(classes))
+    check_that(0 < iou <= 1, "detection_report", "iou", "over 0 and at most 1", iou, advice="0.5 is usual")
+    known = matching in ("voc", "ilsvrc")
+    check_that(known, "judge", "matching", "voc or ilsvrc", repr(matching), advice="Name one of these")
+    scores = _joined([image.scores for image in found], np.float64)
+    order = np.argsort(-scores, kind="stable")
+    wanted = [sample.labels[~_ignored(sample)] for sample in samples]
+    verdicts = [_verdicts(*pair, iou, matching) for pair in zip(found, samples, strict=True)]
+    counts = [np.bincount(labels, minlength=len(classes)) for labels in wanted]
+    return Judged(
+        images=np.repeat(np.arange(len(found)), [len(image.scores) for image in found])[order],
+        labels=_joined([image.labels for image in found], np.int64)[order],
+        scores=scores[order],
+        verdicts=_joined(verdicts, np.int8)[order],
+        objects=np.array(counts, dtype=np.int64).reshape(len(samples), len(classes)),
+        order=order,
+    )
+
+
+def match(boxes: Boxes, ground_truth: Boxes, *, ignored: NDArray[np.bool_], iou: float) -> NDArray[np.int8]:
+    """Judge the detections of one class in one image, as the VOC development kit does.
+
+    Each detection is compared with the object that it overlaps most, of those as much the first: never with
+    a second choice, even when another detection took the first before.
+
+    Args:
+        boxes: (N, 4) detections by descending score.
+        ground_truth: (M, 4) all objects of the class. ignored: (M,) the difficult ones and the crowds among them.
+        iou: the overlap from which a box counts as found.
+    Returns:
+        (N,) int8: 1 right; 0 wrong, or found before; -1 on an ignored object, neither right nor wrong.
+    """
+    verdicts = np.zeros(len(boxes), dtype=np.int8)
+    if len(ground_truth) == 0:
+        return verdicts
+    overlaps = geometry.iou(boxes, ground_truth)
+    nearest = overlaps.argmax(axis=1)
+    hits = overlaps.max(axis=1) >= iou
+    verdicts[hits & ignored[nearest]] = -1
+    counted = np.flatnonzero(hits & ~ignored[nearest])
+    _, first = np.unique(nearest[counted], return_index=True)
+    verdicts[counted[first]] = 1
+    return verdicts
+
+
+def match_ilsvrc(boxes: Boxes, ground_truth: Boxes, *, ignored: NDArray[np.bool_], iou: float) -> NDArray[np.int8]:
+    """Judge the detections of one class in one image, as ILSVRC's task of detection does.
+
+    Each detection takes, of the objects that are still free and that it overlaps enough, the one that it overlaps
+    most. Enough is ``iou``, or for an object of w x h pixels ``w h / ((w + 10) (h + 10))`` where that is less.
+
+    Args and Returns: see ``match``. Ignored objects can be taken by any number of detections.
+    """
+    verdicts = np.zeros(len(boxes), dtype=np.int8)
+    sides = ground_truth[:, 2:] - ground_truth[:, :2]
+    enough = np.minimum(iou, sides.prod(axis=1) / (sides + TOLERANCE).prod(axis=1))
+    free = np.ones(len(ground_truth), dtype=np.bool_)
+    for place, overlaps in enumerate(geometry.iou(boxes, ground_truth)):
+        fitting = np.where(free & (overlaps >= enough), overlaps, -1.0)
+        if fitting.max(initial=-1.0) >= 0:
+            taken = int(fitting.argmax())
+            verdicts[place] = -1 if ignored[taken] else 1
+            free[taken] = ignored[taken]
+    return verdicts
+
+
+def _check_images(found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: int) -> None:
+    check_that(
+        len(found) == len(samples),
+        "detection_report",
+        "found",
+        f"one for each of the {len(samples)} images",
+        len(found),
+        advice="Detect in every image, in their order",
+    )
+    for argument, images in (("found", found), ("samples", samples)):
+        _check_labels("detection_report", argument, _joined([image.labels for image in images], np.int64), classes)
+
+
+def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
+    verdicts = np.zeros(len(found.scores), dtype=np.int8)
+    order, ignored = np.argsort(-found.scores, kind="stable"), _ignored(sample)
+    judged_by = match if matching == "voc" else match_ilsvrc
+    for label in np.unique(found.labels):
+        mine, theirs = order[found.labels[order] == label], sample.labels == label
+        verdicts[mine] = judged_by(found.boxes[mine], sample.boxes[theirs], ignored=ignored[theirs], iou=iou)
+    return verdicts
+
+
+def _ignored(sample: TrueObjects) -> NDArray[np.bool_]:
+    return sample.difficult | sample.crowd
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    share: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return share

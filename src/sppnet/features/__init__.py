@@ -1,0 +1,1 @@
+"""Image -> feature maps -> rows of pooled regions."""

@@ -1,0 +1,184 @@
+"""Image -> feature map, computed once and kept: everything after it is pooling and linear algebra.
+
+Maps are rounded to half precision as soon as they are computed, whether they are then cached or not, so that
+a run with an empty cache and one with a full cache give the same bits.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sppnet.backbones import EfficientNetLite0
+from sppnet.backbones.protocol import Backbone
+from sppnet.errors import CorruptFileError, check_that
+from sppnet.features.maps import FeatureMap, Maps
+from sppnet.geometry import (
+    WindowRule,
+    shorter_side_size,
+)
+from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
+from sppnet.ops import bins
+from sppnet.progress import stage
+from sppnet.storage import TensorCache, cache_key
+
+# Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
+CACHE_VERSION: Final = 1
+
+
+class MapsEncoder(Protocol):
+    """Image -> ``Maps``; describes itself, so that a saved detector encodes as it was trained."""
+
+    cache: TensorCache | None
+
+    def __call__(self, image: Source) -> Maps:
+        """Encode an image, or read from the cache what it was encoded into."""
+
+    def compute(self, image: Source) -> Maps:
+        """Encode an image without looking into the cache."""
+
+    def is_cached(self, image: Source) -> bool:
+        """Tell whether the image need not be run through the network."""
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return D, how long a region's row is."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which the same encoder can be made again."""
+
+
+class Encoder:
+    """Image -> feature map: reads, scales the shorter side, runs the backbone, keeps the map.
+
+    Args:
+        layer: the backbone's feature map to take, see ``EfficientNetLite0``.
+        short_side: the image's shorter side is scaled to this many pixels, whatever its aspect.
+        cache: where maps are kept between runs, by the image's bytes; None keeps nothing.
+        backbone: shared between encoders where given, loaded otherwise.
+        multiple: the longer side is rounded to a multiple of this, see ``geometry.shorter_side_size``.
+        rule: which cells a region's window has, see ``geometry.windows_from_regions``.
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        short_side: int,
+        *,
+        cache: TensorCache | None = None,
+        backbone: Backbone | None = None,
+        multiple: int = 1,
+        rule: WindowRule = "paper",
+    ) -> None:
+        check_that(
+            short_side >= 1,
+            "Encoder",
+            "short_side",
+            "at least 1 pixel",
+            short_side,
+            advice="Give the shorter side",
+        )
+        self.layer, self.short_side, self.multiple, self.cache, self.rule = layer, short_side, multiple, cache, rule
+        self.backbone: Backbone = backbone or EfficientNetLite0()
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same encoder again."""
+        scale = {"short_side": self.short_side, "multiple": self.multiple, "rule": self.rule}
+        return {"backbone": self.backbone.fingerprint, "layer": self.layer, **scale}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "Encoder":
+        """Make the encoder that ``describe`` told of; of the network that it is given, otherwise the default one.
+
+        Raises:
+            CorruptFileError: it was described with other weights than those that are installed.
+        """
+        options = {"multiple": description["multiple"], "rule": description.get("rule", "paper")}
+        encoder = cls(description["layer"], description["short_side"], cache=cache, backbone=backbone, **options)
+        if encoder.backbone.fingerprint != description["backbone"]:
+            raise CorruptFileError(
+                f"the model was trained on weights {description['backbone'][:12]}, installed are "
+                f"{encoder.backbone.fingerprint[:12]}. Install the version of sppnet that trained it."
+            )
+        return encoder
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layer, as encoders of several have theirs."""
+        return (self.layer,)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the maps have."""
+        return self.backbone.channels[self.layer]
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long the row of a region is, pooled by the pyramid of these levels."""
+        return self.channels * bins(levels)
+
+    def __call__(self, image: Source) -> FeatureMap:
+        """Return the feature map of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageDecodeError: an image that cannot be read, or is too large once scaled.
+        """
+        cached = self.cached(image)
+        return self.store(image, self.compute(image)) if cached is None else cached
+
+    def cached(self, image: Source) -> FeatureMap | None:
+        """Return the image's map from the cache; None where it is not there."""
+        entry = None if self.cache is None else self.cache.get(self.key(image))
+        if entry is None:
+            return None
+        height, width = entry["size"].tolist()
+        return self.make_map(entry["map"].permute(2, 0, 1), (height, width))
+
+    def store(self, image: Source, feature_map: FeatureMap) -> FeatureMap:
+        """Put an image's map into the cache, if there is one, and return it."""
+        if self.cache is not None:
+            stored = feature_map.values.permute(1, 2, 0).contiguous()
+            self.cache.put(self.key(image), {"map": stored, "size": torch.tensor(feature_map.size)})
+        return feature_map
+
+    def is_cached(self, image: Source) -> bool:
+        """Tell whether the image's map need not be computed."""
+        return self.cache is not None and self.key(image) in self.cache
+
+    def key(self, image: Source, *parts: str) -> str:
+        """Return what an image's map, or what ``parts`` make of it, is cached under: its content, not its name."""
+        shape = ""
+        if isinstance(image, np.ndarray):
+            shape, content = str(image.shape), np.ascontiguousarray(image).tobytes()
+        else:
+            content = image if isinstance(image, bytes) else read_bytes(image)
+        digest = hashlib.sha256(content).digest()
+        made = (CACHE_VERSION, self.backbone.fingerprint, self.layer, self.short_side, self.multiple)
+        return cache_key(*made, *parts, shape, digest)
+
+    def compute(self, image: Source) -> FeatureMap:
+        """Return the feature map of an image without looking into the cache."""
+        inputs, size = self.preprocess(image)
+        with stage("network"), torch.inference_mode():
+            values = self.backbone.activations(inputs[None], [self.layer])[self.layer][0].half()
+        return self.make_map(values, size)
+
+    def preprocess(self, image: Source) -> tuple[Tensor, tuple[int, int]]:
+        """Return an image as the network sees it, (3, h, w) float32, and its own (height, width)."""
+        with stage("reading"):
+            pixels = read_image(image)
+        size = (pixels.shape[0], pixels.shape[1])
+        with stage("scaling"):
+            scaled = resize(pixels, self._scaled(size))
+            return to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std), size
+
+    def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        return shorter_side_size(size, self.short_side, multiple=self.multiple)
+
+    def make_map(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
+        """Make the feature map (C, H, W) that the network gave for an image of ``size`` (height, width)."""
+        scaled = self._scaled(size)
+        return FeatureMap(values, self.backbone.grid(self.layer, scaled), size, scaled, self.rule)

@@ -1,0 +1,184 @@
+"""Feature maps of several depths of one network, side by side: fine cells tell place, coarse ones tell kind.
+
+Not in the paper, which pools conv5 alone. The network runs once; a region's row is its rows of all maps.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.backbones.protocol import Backbone
+from sppnet.errors import check_that
+from sppnet.features.encoder import Encoder
+from sppnet.features.maps import FeatureMap, Rows
+from sppnet.geometry import Boxes, WindowRule, unique_windows
+from sppnet.images import Source
+from sppnet.progress import stage
+from sppnet.storage import TensorCache
+
+CHUNK: Final = 512  # rows at a time
+
+
+@dataclass(frozen=True)
+class JoinedMaps:
+    """The feature maps of one image at several depths, the finest first, which behave as one.
+
+    The first map is pooled by all levels of the pyramid and gives place; the others by the last level alone: what
+    they add is what lies around, and finer bins of them add length, no accuracy.
+
+    Args:
+        maps: of one image.
+    """
+
+    maps: tuple[FeatureMap, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+        return self.maps[0].size
+
+    @property
+    def pooled_maps(self) -> "JoinedMaps":
+        """The maps themselves: boxes are regressed from pooled cells."""
+        return self
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long a region's row is."""
+        return sum(feature_map.length(share) for feature_map, share in self.parts(levels))
+
+    def windows(self, regions: Boxes) -> NDArray[np.int64]:
+        """Map regions of the image (R, 4) to windows of the finest map (R, 4)."""
+        return self.maps[0].windows(regions)
+
+    def align_to_cells(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its window of the finest map stands for it."""
+        return self.maps[0].align_to_cells(regions)
+
+    def unique(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each window of the finest map that regions (R, 4) fall on."""
+        return self.maps[0].unique(regions)
+
+    def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Pool every region into one row, (R, D) float32: its row of the first map, then of the second, ..."""
+        rows = [feature_map.pool(regions, share) for feature_map, share in self.parts(levels)]
+        return torch.cat(rows, dim=1)
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Pool regions (R, 4) that differ in a window of some map, each once."""
+        windows = [unique_windows(feature_map.windows(regions))[1] for feature_map in self.maps]
+        _, first, which = np.unique(np.stack(windows, axis=1), axis=0, return_index=True, return_inverse=True)
+        chosen = regions[first]
+        chunks = (self.pool(chosen[start : start + CHUNK], levels) for start in range(0, len(chosen), CHUNK))
+        return chunks, which.reshape(-1)
+
+    def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
+        """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), map by map: each has its own duplicates."""
+        scores = bias.expand(len(regions), -1)
+        none, start = torch.zeros_like(bias), 0
+        for feature_map, share in self.parts(levels):
+            end = start + feature_map.length(share)
+            scores = scores + feature_map.score(regions, share, weights[:, start:end], none)
+            start = end
+        return scores
+
+    def parts(self, levels: Sequence[int]) -> Iterator[tuple[FeatureMap, Sequence[int]]]:
+        """Yield each map with the levels that it is pooled by, in the order of a row."""
+        return zip(self.maps, shares(levels, len(self.maps)), strict=True)
+
+
+def shares(levels: Sequence[int], count: int) -> list[Sequence[int]]:
+    """Return the levels that each of ``count`` maps is pooled by, the finest map first.
+
+    >>> shares((3, 2, 1), 2)
+    [(3, 2, 1), (1,)]
+    """
+    return [levels, *[levels[-1:]] * (count - 1)]
+
+
+class JoinedEncoder:
+    """Image -> its feature maps at several depths, computed in one pass, each kept in the cache as ``Encoder`` does.
+
+    Args:
+        layers: names of the backbone's feature maps, the finest first.
+        short_side: the image's shorter side is scaled to this many pixels.
+        cache: where maps are kept between runs; None keeps nothing.
+        backbone: shared between encoders where given, loaded otherwise.
+        rule: which cells a region's window has, see ``geometry.windows_from_regions``.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str],
+        short_side: int,
+        *,
+        cache: TensorCache | None = None,
+        backbone: Backbone | None = None,
+        rule: WindowRule = "paper",
+    ) -> None:
+        enough = len(layers) > 0 and len(set(layers)) == len(layers)
+        check_that(enough, "JoinedEncoder", "layers", "different names", list(layers), advice="Name each layer once")
+        first = Encoder(layers[0], short_side, cache=cache, backbone=backbone, rule=rule)
+        rest = [Encoder(layer, short_side, cache=cache, backbone=first.backbone, rule=rule) for layer in layers[1:]]
+        self.encoders, self.cache = (first, *rest), cache
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the feature maps, the finest first."""
+        return tuple(encoder.layer for encoder in self.encoders)
+
+    @property
+    def short_side(self) -> int:
+        """What images' shorter sides are scaled to, in pixels."""
+        return self.encoders[0].short_side
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+        return self.encoders[0].backbone
+
+    def __call__(self, image: Source) -> JoinedMaps:
+        """Return the maps of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""
+        cached = [encoder.cached(image) for encoder in self.encoders]
+        maps = tuple(feature_map for feature_map in cached if feature_map is not None)
+        if len(maps) == len(self.encoders):
+            return JoinedMaps(maps)
+        computed = self.compute(image)
+        for encoder, feature_map in zip(self.encoders, computed.maps, strict=True):
+            encoder.store(image, feature_map)
+        return computed
+
+    def compute(self, image: Source) -> JoinedMaps:
+        """Return the maps of an image without looking into the cache."""
+        first = self.encoders[0]
+        inputs, size = first.preprocess(image)
+        with stage("network"), torch.inference_mode():
+            values = first.backbone.activations(inputs[None], [encoder.layer for encoder in self.encoders])
+        return JoinedMaps(tuple(encoder.make_map(values[encoder.layer][0].half(), size) for encoder in self.encoders))
+
+    def is_cached(self, image: Source) -> bool:
+        """Tell whether none of the image's maps need be computed."""
+        return all(encoder.is_cached(image) for encoder in self.encoders)
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long the row of a region is."""
+        lengths = zip(self.encoders, shares(levels, len(self.encoders)), strict=True)
+        return sum(encoder.length(share) for encoder, share in lengths)
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same encoder again."""
+        return {"layers": [encoder.describe() for encoder in self.encoders]}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "JoinedEncoder":
+        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
+        encoders = [Encoder.from_description(layer, cache=cache, backbone=backbone) for layer in description["layers"]]
+        first = encoders[0]
+        layers = [encoder.layer for encoder in encoders]
+        return cls(layers, first.short_side, cache=cache, backbone=first.backbone, rule=first.rule)

@@ -1,0 +1,151 @@
+"""Feature maps, and what can be asked of them: rows of pooled regions, scores, windows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.geometry import (
+    Boxes,
+    CellGrid,
+    WindowRule,
+    clip_boxes,
+    regions_of_windows,
+    scale_boxes,
+    unique_windows,
+    windows_from_regions,
+)
+from sppnet.ops import bins, pool_chunks, pool_windows
+from sppnet.progress import stage
+
+# Rows of length D in chunks, (N, D) float32 each and overwritten by the next, and (R,) which row each region has.
+Rows = tuple[Iterator[Tensor], NDArray[np.int64]]
+
+
+class Maps(Protocol):
+    """What can be asked of an image once it is encoded, whatever it was encoded into.
+
+    One feature map; the maps of several scales; what further layers make of either; or, as R-CNN has it, every
+    region run through the network alone. D, the length of a region's row, depends on ``levels``.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+
+    @property
+    def pooled_maps(self) -> "Maps":
+        """What boxes are regressed from: the pooled maps, whatever layers stand on them (paper, Sec. 4.1)."""
+
+    def align_to_cells(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its features stand for it: what they can tell of its place."""
+
+    def unique(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each set of regions (R, 4) that have one row, in one order."""
+
+    def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Return one row a region, (R, D) float32."""
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Return the rows of ``pool``, each that is the same for several regions once, and which one each has."""
+
+    def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
+        """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32."""
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The feature map of one image: computed once, asked for any region.
+
+    Args:
+        values: (C, H, W) float16, channels last in memory.
+        grid: where the cells lie on the scaled image.
+        size: (height, width) of the image in pixels.
+        scaled: (height, width) of the image as the network saw it.
+        rule: which cells a region's window has, see ``geometry.windows_from_regions``.
+    """
+
+    values: Tensor
+    grid: CellGrid
+    size: tuple[int, int]
+    scaled: tuple[int, int]
+    rule: WindowRule = "paper"
+
+    @property
+    def pooled_maps(self) -> "FeatureMap":
+        """The map itself: boxes are regressed from pooled cells."""
+        return self
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long a region's row is."""
+        return self.values.shape[0] * bins(levels)
+
+    def windows(self, regions: Boxes) -> NDArray[np.int64]:
+        """Map regions of the image (R, 4) to windows of the map (R, 4), by its rule."""
+        height, width = self.values.shape[1:]
+        return windows_from_regions(scale_boxes(regions, self._factors), self.grid, (height, width), rule=self.rule)
+
+    @property
+    def _factors(self) -> tuple[float, float]:
+        return self.scaled[0] / self.size[0], self.scaled[1] / self.size[1]
+
+    def align_to_cells(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its window stands for it: what the features can tell of its place.
+
+        Regions that fall on one window have one feature. Box regression measured from the window instead of
+        from each of them is free of up to a cell of noise.
+        """
+        return self._regions(self.windows(regions))
+
+    def unique(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each window that regions (R, 4) fall on, in one order."""
+        return self._regions(unique_windows(self.windows(regions))[0])
+
+    def _regions(self, windows: NDArray[np.int64]) -> Boxes:
+        down, across = self._factors
+        middle = regions_of_windows(windows, self.grid, rule=self.rule)
+        return clip_boxes(scale_boxes(middle, (1 / down, 1 / across)), self.size)
+
+    def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Pool every region of the image into one row.
+
+        Args:
+            regions: (R, 4) boxes in the image's pixels.
+            levels: bins per side of each level of the pyramid.
+        Returns:
+            (R, B * C) float32, bin by bin and in it channel by channel.
+        """
+        with stage("pooling and scores"):
+            pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
+            return pooled.transpose(1, 2).flatten(1)
+
+    def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
+        """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
+
+        Regions that fall on the same window are pooled and scored once.
+
+        Args:
+            regions: (R, 4) boxes in the image's pixels.
+            levels: bins per side of each level of the pyramid.
+            weights: (K, B * C) float32. bias: (K,) float32.
+        Returns:
+            (R, K) float32.
+        """
+        return score_rows(*self.rows(regions, levels), weights, bias)
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Pool the windows that regions (R, 4) fall on, each once, a chunk at a time into one buffer."""
+        windows, which = unique_windows(self.windows(regions))
+        pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
+        return (rows.flatten(1) for rows in pooled), which
+
+
+def score_rows(chunks: Iterator[Tensor], which: NDArray[np.int64], weights: Tensor, bias: Tensor) -> Tensor:
+    """Compute ``rows @ weights.T + bias`` of the rows of ``Maps.rows``, and return it region by region: (R, K)."""
+    with stage("pooling and scores"):
+        parts = [torch.addmm(bias, rows, weights.T) for rows in chunks]
+        return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which)]

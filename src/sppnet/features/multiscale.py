@@ -1,0 +1,170 @@
+"""The maps of one image at several scales, which behave as one: each region from the scale that suits it (Sec. 4.1).
+
+The paper scales an image's shorter side to 480, 576, 688, 864 and 1200 pixels, and takes each region from the
+one scale at which it is nearest in size to the views that the network was trained on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.backbones.protocol import Backbone
+from sppnet.errors import check_that
+from sppnet.features.encoder import Encoder
+from sppnet.features.joined import JoinedEncoder, JoinedMaps
+from sppnet.features.maps import FeatureMap, Rows, score_rows
+from sppnet.geometry import VIEW_SIDE, Boxes, WindowRule, nearest_scale
+from sppnet.images import Source
+from sppnet.storage import TensorCache
+
+PAPER_SCALE: Final = 688
+PAPER_SCALES: Final = (480, 576, 688, 864, 1200)
+RELEASED_SCALES: Final = (480, 576, 688, 874, 1200)  # as the authors' code has them
+
+
+@dataclass(frozen=True)
+class MultiscaleMaps:
+    """An image's feature maps at several scales.
+
+    Args:
+        maps: one a scale.
+        scales: the shorter side in pixels at each.
+        rule: how a region's scale is chosen, see ``geometry.nearest_scale``.
+        view_side: in pixels, of the views that the network was trained on.
+    """
+
+    maps: tuple[FeatureMap | JoinedMaps, ...]
+    scales: tuple[int, ...]
+    rule: WindowRule = "paper"
+    view_side: float = VIEW_SIDE
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+        return self.maps[0].size
+
+    @property
+    def pooled_maps(self) -> "MultiscaleMaps":
+        """The maps themselves: boxes are regressed from pooled cells."""
+        return self
+
+    def chosen(self, regions: Boxes) -> NDArray[np.int64]:
+        """Return for each region (R, 4) the index of the scale that it is taken from, (R,)."""
+        return nearest_scale(regions, self.size, self.scales, rule=self.rule, view_side=self.view_side)
+
+    def align_to_cells(self, regions: Boxes) -> Boxes:
+        """Return each region (R, 4) as its window at its scale stands for it."""
+        snapped = np.zeros_like(regions)
+        for feature_map, among in self._by_scale(regions):
+            snapped[among] = feature_map.align_to_cells(regions[among])
+        return snapped
+
+    def unique(self, regions: Boxes) -> Boxes:
+        """Return one region (U, 4) for each window of each scale that regions (R, 4) fall on, scale by scale.
+
+        It is one of the regions, not the window's middle, which could be nearer to another scale.
+        """
+        firsts = []
+        for feature_map, among in self._by_scale(regions):
+            _, first = np.unique(feature_map.windows(regions[among]), axis=0, return_index=True)
+            firsts.append(among[np.sort(first)])
+        kept: Boxes = regions[np.concatenate([np.zeros(0, dtype=np.int64), *firsts])]
+        return kept
+
+    def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Pool every region of the image at its scale into one row: (R, B * C) float32, as ``FeatureMap.pool``."""
+        pooled = torch.empty(len(regions), self.maps[0].length(levels))
+        for feature_map, among in self._by_scale(regions):
+            pooled[torch.from_numpy(among)] = feature_map.pool(regions[among], levels)
+        return pooled
+
+    def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
+        """Pool the windows that regions (R, 4) fall on, each once, scale by scale."""
+        which = np.zeros(len(regions), dtype=np.int64)
+        chunks, known = [], 0
+        for feature_map, among in self._by_scale(regions):
+            rows, within = feature_map.rows(regions[among], levels)
+            which[among] = known + within
+            known += int(within.max()) + 1
+            chunks.append(rows)
+        return _chained(chunks), which
+
+    def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
+        """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), without holding all the pooled rows."""
+        return score_rows(*self.rows(regions, levels), weights, bias)
+
+    def _by_scale(self, regions: Boxes) -> Iterator[tuple[FeatureMap | JoinedMaps, NDArray[np.int64]]]:
+        """Yield each map that regions are taken from with the indices of those."""
+        chosen = self.chosen(regions)
+        for index, feature_map in enumerate(self.maps):
+            among = np.flatnonzero(chosen == index)
+            if len(among):
+                yield feature_map, among
+
+
+def _chained(chunks: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
+    for rows in chunks:
+        yield from rows
+
+
+class MultiscaleEncoder:
+    """Image -> its feature maps at several scales, each kept in the cache by content, weights and scale.
+
+    Args:
+        encoders: one a scale, of one network and layer.
+        rule: how a region's scale is chosen, see ``geometry.nearest_scale``.
+        view_side: in pixels, of the views that the network was trained on.
+    """
+
+    def __init__(
+        self, encoders: Sequence[Encoder | JoinedEncoder], *, rule: WindowRule = "paper", view_side: float = VIEW_SIDE
+    ) -> None:
+        advice = "Give at least one, all of one network and layer"
+        made = {(encoder.backbone.fingerprint, encoder.layers) for encoder in encoders}
+        expected = "of one network and layer"
+        check_that(len(made) == 1, "MultiscaleEncoder", "encoders", expected, f"{len(made)} different", advice=advice)
+        self.encoders, self.rule, self.view_side = tuple(encoders), rule, view_side
+        self.cache = encoders[0].cache
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The shorter sides in pixels."""
+        return tuple(encoder.short_side for encoder in self.encoders)
+
+    def __call__(self, image: Source) -> MultiscaleMaps:
+        """Return the maps of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""
+        return self._maps([encoder(image) for encoder in self.encoders])
+
+    def compute(self, image: Source) -> MultiscaleMaps:
+        """Return the maps of an image without looking into the cache."""
+        return self._maps([encoder.compute(image) for encoder in self.encoders])
+
+    def is_cached(self, image: Source) -> bool:
+        """Tell whether none of the image's maps need be computed."""
+        return all(encoder.is_cached(image) for encoder in self.encoders)
+
+    def length(self, levels: Sequence[int]) -> int:
+        """Return how long the row of a region is."""
+        return self.encoders[0].length(levels)
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``from_description`` makes the same encoder again."""
+        scales = [encoder.describe() for encoder in self.encoders]
+        return {"scales": scales, "rule": self.rule, "view_side": self.view_side}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
+    ) -> "MultiscaleEncoder":
+        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
+        kind = JoinedEncoder if "layers" in description["scales"][0] else Encoder
+        encoders = [kind.from_description(scale, cache=cache, backbone=backbone) for scale in description["scales"]]
+        return cls(encoders, rule=description["rule"], view_side=description["view_side"])
+
+    def _maps(self, maps: Sequence[FeatureMap | JoinedMaps]) -> MultiscaleMaps:
+        return MultiscaleMaps(tuple(maps), self.scales, self.rule, self.view_side)

@@ -1,0 +1,1 @@
+"""Linear learners and nothing else: arrays in, weights out."""

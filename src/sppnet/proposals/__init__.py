@@ -1,0 +1,1 @@
+"""Image -> regions that may hold an object, always in the same order."""

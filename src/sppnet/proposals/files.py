@@ -1,0 +1,142 @@
+"""Regions of your own from a file: CSV, COCO results, or MATLAB."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.errors import DataError
+from sppnet.geometry import Boxes, check_boxes
+from sppnet.proposals.matlab import read_cells
+
+
+@dataclass(frozen=True)
+class FileProposals:
+    """Regions of your own from a file: CSV, COCO results, or MATLAB, told apart by its suffix; see ``read_regions``."""
+
+    path: Path
+
+    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
+        """Return the regions of the image of that name in the file's order, clipped to the image."""
+        return self.of(name, (image.shape[0], image.shape[1]))
+
+    def of(self, name: str, size: tuple[int, int]) -> Boxes:
+        """Return the regions of the image of that name and ``size`` (height, width).
+
+        Raises:
+            DataError: the file holds none for it. BoxError: one lies wholly outside the image.
+        """
+        stem = Path(name).stem
+        known = next((key for key in (name, stem, stem.lstrip("0")) if key in self._regions), None)
+        if known is None:
+            raise DataError(f"{self.path}: holds no regions for the image {name!r}. Add rows for it.")
+        return check_boxes(str(self.path), self._regions[known], size)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file's path."""
+        return {"method": "file", "path": str(self.path)}
+
+    @cached_property
+    def _regions(self) -> Mapping[str, Boxes]:
+        return read_regions(self.path)
+
+
+def read_regions(path: Path) -> dict[str, Boxes]:
+    """Read a file of regions: what the image is called in it -> (R, 4) boxes, the first the best.
+
+    ``.csv``: the columns image, left, top, right, bottom; 0-based pixels, ends excluded; in the file's order.
+    ``.json``: COCO, a list of results or a data set with annotations; by falling score where there is one. An image
+    goes by its file name, or where there is none by its number.
+    ``.mat``: as the authors of R-CNN and SPP-net hand them out: cells ``images`` of names without suffix, and
+    ``boxes`` of rows top, left, bottom, right, counted from 1, ends included; in the file's order.
+
+    Raises:
+        DataError: naming the file, and line or image, for what is missing or no box. CorruptFileError: a MATLAB
+        file that is damaged.
+    """
+    readers = {".json": _read_coco, ".mat": _read_matlab}
+    return readers.get(path.suffix.lower(), _read_csv)(path)
+
+
+def _read_matlab(path: Path) -> dict[str, Boxes]:
+    cells = read_cells(path, ("boxes", "images"))
+    names, boxes = cells["images"], cells["boxes"]
+    if len(names) != len(boxes):
+        raise DataError(f"{path}: holds {len(names)} names for {len(boxes)} lists of boxes. Save one list a name.")
+    regions = {}
+    for name, rows in zip(names, boxes, strict=True):
+        if not isinstance(name, str) or isinstance(rows, str) or (rows.size and rows.shape[1] != 4):
+            raise DataError(f"{path}: images must hold names, and boxes rows of 4 numbers. Save it as R-CNN does.")
+        top, left, bottom, right = rows.reshape(-1, 4).T
+        regions[name] = _sound(path, name, np.stack([left - 1, top - 1, right, bottom], axis=1))
+    return regions
+
+
+def _read_coco(path: Path) -> dict[str, Boxes]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content if isinstance(content, list) else content["annotations"]
+        images = [] if isinstance(content, list) else content["images"]
+        names = {image["id"]: str(image["file_name"]) for image in images}
+        scored: dict[str, list[tuple[float, list[float]]]] = {}
+        for row in rows:
+            name = names.get(row["image_id"], str(row["image_id"]))
+            box = [float(number) for number in row["bbox"]]
+            scored.setdefault(name, []).append((float(row.get("score", 0.0)), box))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: must be COCO results: {error!r}. Give each an image_id and a bbox.") from error
+    regions = {}
+    for name, rows in scored.items():
+        rows.sort(key=lambda row: -row[0])
+        if any(len(box) != 4 for _, box in rows):
+            raise DataError(f"{path}: a bbox of {name!r} has not 4 numbers. Write left, top, width, height.")
+        left, top, width, height = np.array([box for _, box in rows]).T
+        regions[name] = _sound(path, name, np.stack([left, top, left + width, top + height], axis=1))
+    return regions
+
+
+def _sound(path: Path, name: str, boxes: Boxes) -> Boxes:
+    sound = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if not sound.all():
+        wrong = boxes[int(np.argmin(sound))].tolist()
+        raise DataError(f"{path}: {wrong}, of the image {name!r}, is no box. Write left < right and top < bottom.")
+    return boxes
+
+
+def _read_csv(path: Path) -> dict[str, Boxes]:
+    columns = ("left", "top", "right", "bottom")
+    rows: dict[str, list[list[float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"image", *columns} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
+            for row in reader:
+                numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["image"])
+                rows.setdefault(row["image"], []).append(numbers)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
+    return {name: np.array(boxes, dtype=np.float64) for name, boxes in rows.items()}
+
+
+def _numbers(path: Path, line: int, texts: Sequence[str | None], name: str | None) -> list[float]:
+    try:
+        numbers = [float(text) for text in texts if text is not None]
+    except ValueError as error:
+        raise DataError(f"{path}:{line}: {error}. Write the box as four numbers.") from error
+    if (
+        name is None
+        or len(numbers) != 4
+        or not np.isfinite(numbers).all()
+        or numbers[2] <= numbers[0]
+        or numbers[3] <= numbers[1]
+    ):
+        raise DataError(f"{path}:{line}: {numbers} is no box. Write left < right and top < bottom.")
+    return numbers

@@ -1,0 +1,165 @@
+"""The grid's regions ranked by how likely they hold an object of any class, by what is learnt from labelled boxes.
+
+Scored is the detector's own feature map, pooled by a pyramid of few bins: the network runs once for both, and a region
+costs a dot product. The paper takes 2,000 regions of selective search, which does not learn (Sec. 4.1).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sppnet.detection.head import NEAR_IOU, LabelledImage
+from sppnet.errors import CorruptFileError, check_that
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.maps import Maps
+from sppnet.geometry import Boxes, iou
+from sppnet.learning.ridge import ridge
+from sppnet.progress import Progress, silent
+from sppnet.proposals.described import from_description
+from sppnet.proposals.grid import GridProposals
+from sppnet.proposals.protocol import Proposals
+
+METHOD: Final = "learnt"
+TENSORS: Final = ("objectness_weights", "objectness_bias")
+LEVELS: Final = (2, 1)  # (1,) takes 0.6 of the time, and reaches as much with 2,000 regions, less with 300
+LIMIT: Final = 2000  # as many as the paper's selective search gives an image
+FLOOR: Final = 0.3  # an IoU below it is as good as none: such a region is a negative
+HELD: Final = 0.5  # regions that overlap an object by this are drawn apart from those that do so less
+DRAWN: Final = (200, 100, 100)  # regions an image: that hold an object, that touch one, of the background
+PENALTY: Final = 0.1  # times the squared mean length of the features
+
+
+@dataclass(frozen=True)
+class LearntProposals:
+    """The best regions of a grid, by a linear score of a small pyramid over the detector's feature map.
+
+    Args:
+        encoder: computes the feature map; the one that the score was learnt on.
+        grid: the regions to choose among.
+        weights: (1, D) float32. bias: (1,) float32. The score estimates a region's IoU with its nearest object.
+        levels: bins per side of each level of the pyramid.
+        limit: at most this many regions.
+    """
+
+    encoder: MapsEncoder
+    grid: GridProposals
+    weights: Tensor
+    bias: Tensor
+    levels: tuple[int, ...] = LEVELS
+    limit: int = LIMIT
+
+    def __post_init__(self) -> None:
+        """Raise ArgumentError for a limit below 1."""
+        advice = "Give how many regions to keep"
+        check_that(self.limit >= 1, "LearntProposals", "limit", "at least 1", self.limit, advice=advice)
+
+    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+        """Return the regions of an image that is not encoded yet; see ``regions``."""
+        return self.regions(self.encoder(image))
+
+    def regions(self, feature_map: Maps) -> Boxes:
+        """Return the regions (R, 4) of an encoded image by falling score; of equal scores in the grid's order.
+
+        Of regions that fall on one window, one stands for all. Near-duplicates stay: dropping them wins regions that
+        overlap an object by half and loses those that lie well.
+        """
+        regions = feature_map.unique(self.grid.regions(feature_map.size))
+        scores = feature_map.pooled_maps.score(regions, self.levels, self.weights, self.bias)[:, 0].numpy()
+        best: Boxes = regions[np.argsort(-scores, kind="stable")[: self.limit]]
+        return best
+
+    def check_encoder(self, encoder: MapsEncoder) -> None:
+        """Raise ArgumentError unless an encoder gives, under whatever layers, the maps that the score was learnt on."""
+        wanted, given = (each.get("layered", each) for each in (self.encoder.describe(), encoder.describe()))
+        advice = 'Give proposals="learnt" to learn them anew'
+        expected, actual = "learnt on the detector's encoder", "some of other layers, scales or weights"
+        check_that(wanted == given, "Detector", "proposals", expected, actual, advice=advice)
+
+    def describe(self) -> dict[str, Any]:
+        """Return all but encoder and ``tensors``."""
+        return {"method": METHOD, "grid": self.grid.describe(), "levels": list(self.levels), "limit": self.limit}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a model file keeps of it beside ``describe``."""
+        return dict(zip(TENSORS, (self.weights, self.bias), strict=True))
+
+
+def learn_proposals(
+    images: Sequence[LabelledImage],
+    encoder: MapsEncoder,
+    grid: GridProposals,
+    *,
+    levels: Sequence[int] = LEVELS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> LearntProposals:
+    """Learn from labelled boxes of any class which regions of a grid hold an object: ridge regression of the IoU.
+
+    Args:
+        images: their regions are the grid's; each is loaded once and never held.
+        encoder: what the images were encoded by.
+        grid: the regions that will be chosen among.
+        levels: bins per side of each level of the pyramid; few, or it costs as much as the classes' scores.
+        seed: of the choice among regions; the same seed and images give the same bits.
+        progress: wraps the pass over the images.
+    Returns:
+        The proposals. Objects that are ``ignored`` teach nothing, nor do the regions on them.
+    Raises:
+        ArgumentError: no object in all images.
+    """
+    objects = sum(int((~image.ignored).sum()) for image in images)
+    check_that(objects > 0, "learn_proposals", "images", "with an object", "none", advice="Label an object first")
+    shown = enumerate(progress("Learning what holds an object", images))
+    parts = [_examples(image, levels, np.random.default_rng((seed, index))) for index, image in shown]
+    features, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
+    squared = float(np.einsum("nd,nd->n", features, features).mean())
+    weights, bias = ridge(features, overlap[:, None], penalty=PENALTY * max(squared, 1e-12))
+    return LearntProposals(encoder, grid, torch.from_numpy(weights), torch.from_numpy(bias), tuple(levels))
+
+
+def _examples(
+    image: LabelledImage, levels: Sequence[int], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Pool the objects and a sample of the regions (N, D), and tell how far each holds an object (N,)."""
+    feature_map, regions = image.load()
+    regions = np.concatenate([image.boxes[~image.ignored], regions])
+    best = iou(regions, image.boxes[~image.ignored]).max(axis=1, initial=0.0)
+    unsure = iou(regions, image.boxes[image.ignored]).max(axis=1, initial=0.0) >= FLOOR
+    groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, (best < FLOOR) & ~unsure)
+    chosen = np.unique(np.concatenate(list(_drawn(groups, rng))))
+    return feature_map.pooled_maps.pool(regions[chosen], levels).numpy(), np.maximum(best[chosen], FLOOR)
+
+
+def _drawn(groups: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    for among, count in zip(groups, DRAWN, strict=True):
+        yield rng.permutation(np.flatnonzero(among))[:count]
+
+
+def described_proposals(proposals: Proposals) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what ``proposals_from_description`` makes the same method of: JSON, and what it has learnt."""
+    return proposals.describe(), proposals.tensors() if isinstance(proposals, LearntProposals) else {}
+
+
+def proposals_from_description(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], encoder: MapsEncoder
+) -> Proposals:
+    """Make the method that ``described_proposals`` told of; a learnt one scores what ``encoder`` encodes.
+
+    Raises:
+        ArgumentError: an unknown method. CorruptFileError: learnt ones without a grid or weights.
+    """
+    match description:
+        case {"method": "learnt", "grid": grid, "levels": levels, "limit": limit}:
+            shapes = from_description(grid)
+            if not isinstance(shapes, GridProposals) or not set(TENSORS) <= set(tensors):
+                raise CorruptFileError(
+                    f"the model's proposals lack a grid, or {' and '.join(TENSORS)}. Train it again."
+                )
+            weights, bias = (tensors[name] for name in TENSORS)
+            return LearntProposals(encoder, shapes, weights, bias, tuple(levels), int(limit))
+    return from_description(description)

@@ -1,0 +1,35 @@
+// Asks the service that this page came from.
+
+/** An answer other than 200; its message is one sentence on what to do. */
+export class Refused extends Error {}
+
+export async function served() {
+  return read(await fetch("/v1/model"));
+}
+
+/** Ask for everything that a page may want to show; what scores low is hidden here, not there. */
+export async function ask(model, image, floor, signal) {
+  const query = new URLSearchParams({ model: model.name, explain: "true" });
+  if (model.kind === "detector") {
+    query.set("threshold", String(floor));
+  }
+  const verb = model.kind === "detector" ? "detect" : "classify";
+  const start = performance.now();
+  const answer = await read(
+    await fetch(`/v1/${verb}?${query}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/octet-stream" },
+      body: image,
+      signal,
+    }),
+  );
+  return { ...answer, whole: (performance.now() - start) / 1000 };
+}
+
+async function read(response) {
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new Refused(content.detail || `The service answered ${response.status}. Try again.`);
+  }
+  return content;
+}

@@ -1,0 +1,46 @@
+// Opens the page: state first, then events as they come.
+
+import { lookAgain, refresh } from "./actions.js";
+import { listen } from "./api.js";
+import { openFirst, tellLearnt, tellProblems } from "./head.js";
+import "./keys.js";
+import { model, takeIn } from "./model.js";
+import { measured } from "./quality.js";
+
+const lost = document.getElementById("lost");
+const concernsOpen = (content) => content.images?.some((image) => image.id === model.open);
+
+const told = {
+  async open() {
+    lost.hidden = true;
+    await refresh();
+    if (model.open === null) openFirst();
+    tellProblems();
+    if (model.status.taught) tellLearnt();
+  },
+  lost: () => (lost.hidden = false),
+  status(content) {
+    takeIn(content);
+    if (content.status.reason) tellLearnt();
+  },
+  async image(content) {
+    takeIn(content);
+    if (concernsOpen(content)) await lookAgain();
+  },
+  changed(content) {
+    takeIn(content);
+    if (content.revision > model.revision && concernsOpen(content)) lookAgain();
+  },
+  async learnt(content) {
+    takeIn(content);
+    await lookAgain();
+    tellLearnt({ here: true });
+  },
+  order: takeIn,
+  measured(content) {
+    takeIn(content);
+    measured();
+  },
+};
+
+listen(["status", "image", "changed", "learnt", "order", "measured"], (name, content) => told[name](content));
