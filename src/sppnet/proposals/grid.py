@@ -1,5 +1,6 @@
 """A dense grid of regions of the shapes that the labelled boxes have."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
