@@ -11,7 +11,7 @@ from sppnet.backbones import EfficientNetLite0
 from sppnet.errors import ArgumentError
 from sppnet.features.encoder import Encoder, MapsEncoder
 from sppnet.features.joined import JoinedEncoder
-from sppnet.features.layers import Layer, LayeredEncoder, LayeredMaps, RegionLayers
+from sppnet.features.layers import FullyConnected, LayeredEncoder, LayeredMaps, RegionLayers
 from sppnet.features.maps import Maps
 from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.geometry import Boxes, area, nearest_scale
@@ -43,8 +43,8 @@ def regions() -> Boxes:
 
 def _layers(inputs: int) -> RegionLayers:
     draw = torch.Generator().manual_seed(0)
-    first = Layer(torch.randn(20, inputs, generator=draw) / inputs**0.5, torch.randn(20, generator=draw))
-    return RegionLayers((first, Layer(torch.randn(12, 20, generator=draw), torch.randn(12, generator=draw))))
+    first = FullyConnected(torch.randn(20, inputs, generator=draw) / inputs**0.5, torch.randn(20, generator=draw))
+    return RegionLayers((first, FullyConnected(torch.randn(12, 20, generator=draw), torch.randn(12, generator=draw))))
 
 
 def _single(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
@@ -234,7 +234,7 @@ def test_layers_of_full_rank_are_left_and_thin_ones_are_the_nearest() -> None:
         losses.append(torch.dist(thin(rows), layers(rows)).item())
     assert losses == sorted(losses)
     assert losses[0] > 0
-    tall = RegionLayers((Layer(layers.layers[0].weight.T.contiguous(), torch.zeros(30)),)).truncated((4,))
+    tall = RegionLayers((FullyConnected(layers.layers[0].weight.T.contiguous(), torch.zeros(30)),)).truncated((4,))
     assert [tuple(layer.weight.shape) for layer in tall.layers] == [(4, 20), (30, 4)]
     product = tall.layers[1].weight @ tall.layers[0].weight
     wide = thin.layers[1].weight @ thin.layers[0].weight

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import check_shape, check_that
-from sppnet.evaluation.matching import _share
 
 # Classes
 
@@ -21,8 +20,8 @@ def mean_class_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64],
     """
     counts = confusion(predicted, labels, classes=classes)
     shown = counts.sum(axis=1)
-    shares = _share(counts.diagonal(), shown)[shown > 0]
-    return float(shares.mean()) if shares.size else float("nan")
+    recalls = shares(counts.diagonal(), shown)[shown > 0]
+    return float(recalls.mean()) if recalls.size else float("nan")
 
 
 def top_k_error(scores: NDArray[np.floating], labels: NDArray[np.int64], *, k: int) -> float:
@@ -41,7 +40,7 @@ def top_k_error(scores: NDArray[np.floating], labels: NDArray[np.int64], *, k: i
     check_shape("top_k_error", "scores", scores.shape, (len(labels), "K"), advice="Give one row a label")
     classes = scores.shape[1]
     check_that(1 <= k <= classes, "top_k_error", "k", f"from 1 to {classes}", k, advice="Choose a smaller k")
-    _check_labels("top_k_error", "labels", labels, classes)
+    check_labels("top_k_error", "labels", labels, classes)
     if len(labels) == 0:
         return float("nan")
     right = np.take_along_axis(scores, labels[:, None], axis=1)
@@ -62,12 +61,13 @@ def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], *, classe
     """
     check_shape("confusion", "predicted", predicted.shape, (len(labels),), advice="Give one answer a label")
     for argument, indices in (("predicted", predicted), ("labels", labels)):
-        _check_labels("confusion", argument, indices, classes)
+        check_labels("confusion", argument, indices, classes)
     counts = np.bincount(labels * classes + predicted, minlength=classes**2)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def _check_labels(function: str, argument: str, indices: NDArray[np.int64], classes: int) -> None:
+def check_labels(function: str, argument: str, indices: NDArray[np.int64], classes: int) -> None:
+    """Raise ArgumentError for an index that is no class."""
     strange = indices[(indices < 0) | (indices >= classes)]
     check_that(
         strange.size == 0,
@@ -77,3 +77,9 @@ def _check_labels(function: str, argument: str, indices: NDArray[np.int64], clas
         strange[:1].tolist(),
         advice="Number the classes from 0",
     )
+
+
+def shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return ``part / whole`` element by element; NaN where there is nothing of the whole."""
+    share: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return share

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from sppnet import geometry
 from sppnet.errors import check_that
-from sppnet.evaluation.classes import _check_labels
-from sppnet.evaluation.precision import _falling_precision
+from sppnet.evaluation.classes import check_labels, shares
 from sppnet.geometry import Boxes
 
 Matching = Literal["voc", "ilsvrc"]
@@ -74,11 +73,11 @@ class Judged:
 
     def precision(self, threshold: float = 0.0) -> NDArray[np.float64]:
         """Return the share (K,) of each class's detections from ``threshold`` up that are right; NaN without any."""
-        return _share(self._counts(self.verdicts == 1, threshold), self._counts(self.verdicts >= 0, threshold))
+        return shares(self._counts(self.verdicts == 1, threshold), self._counts(self.verdicts >= 0, threshold))
 
     def recall(self, threshold: float = 0.0) -> NDArray[np.float64]:
         """Return the share (K,) of each class's objects that are found from ``threshold`` up; NaN without any."""
-        return _share(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
+        return shares(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
 
     def curve(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return recall and precision of one class as more and more of its n detections count, the best first.
@@ -89,7 +88,7 @@ class Judged:
         """
         wanted = int(self.objects[:, label].sum())
         counted = (self.labels == label) & (self.verdicts >= 0) & (wanted > 0)
-        right, precision = _falling_precision(self.verdicts[counted] == 1)
+        right, precision = falling_precision(self.verdicts[counted] == 1)
         return right / max(wanted, 1), precision
 
     def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
@@ -191,7 +190,7 @@ def _check_images(found: Sequence[FoundObjects], samples: Sequence[TrueObjects],
         advice="Detect in every image, in their order",
     )
     for argument, images in (("found", found), ("samples", samples)):
-        _check_labels("detection_report", argument, _joined([image.labels for image in images], np.int64), classes)
+        check_labels("detection_report", argument, _joined([image.labels for image in images], np.int64), classes)
 
 
 def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
@@ -212,6 +211,9 @@ def _joined(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[A
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
-def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    share: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-    return share
+def falling_precision(hits: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many of the first 1, 2, ... are hits, and their share, made falling."""
+    right: NDArray[np.int64] = np.cumsum(hits, dtype=np.int64)
+    precision = right / np.arange(1, len(hits) + 1)
+    falling: NDArray[np.float64] = np.maximum.accumulate(precision[::-1])[::-1]
+    return right, falling

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import check_shape, check_that
-from sppnet.evaluation.matching import FoundObjects, Matching, TrueObjects, judge
+from sppnet.evaluation.matching import FoundObjects, Matching, TrueObjects, falling_precision, judge
 
 Rule = Literal["area", "eleven"]
 
@@ -126,20 +126,12 @@ def average_precision(
     check_that(rule in ("area", "eleven"), function, "rule", "area or eleven", repr(rule), advice="Name one of these")
     if positives == 0:
         return float("nan")
-    right, falling = _falling_precision(hits)
+    right, falling = falling_precision(hits)
     if rule == "area":
         return float(falling[hits].sum() / positives)
     # In whole numbers: 3 of 10 objects do reach a recall of 0.3, which 3 * 0.1 in floating point exceeds.
     reached = np.searchsorted(right * 10, np.arange(11) * positives)
     return float(np.append(falling, 0.0)[reached].mean())
-
-
-def _falling_precision(hits: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return how many of the first 1, 2, ... are hits, and their share, made falling."""
-    right: NDArray[np.int64] = np.cumsum(hits, dtype=np.int64)
-    precision = right / np.arange(1, len(hits) + 1)
-    falling: NDArray[np.float64] = np.maximum.accumulate(precision[::-1])[::-1]
-    return right, falling
 
 
 def _number(value: float) -> float | None:
