@@ -19,7 +19,7 @@ from sppnet import load_folders
 from sppnet.backbones import PublishedNet
 from sppnet.classification.views import CROP, TEN_CROPS, TEN_VIEWS, WHOLE, measure_plan
 from sppnet.data import FolderData
-from sppnet.training import Batch, Images, Plan, Request, Trainer
+from sppnet.training import Batch, Images, Plan, SampleRequest, Trainer
 
 PAGE: Final = records.ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- results: rendered from results/effect.json -->", "<!-- end of results -->"
@@ -143,7 +143,7 @@ def _train(way: str, seed: int, learn: FolderData) -> None:
     network.std = INPUT_DEVIATION  # type: ignore[misc]
     images, plan = Images(learn, workers=1), replace(PLAN, sizes=sizes, seed=seed)
     some = np.random.default_rng(seed).permutation(len(images))[:32]
-    (batch,) = images.batches([Request(some, 224, 224, None)])
+    (batch,) = images.batches([SampleRequest(some, 224, 224, None)])
     _balance(network, batch)
     trainer = Trainer(network, images, plan, folder=_file(way, seed).with_suffix(""))
     for epoch in trainer.epochs():

@@ -28,7 +28,7 @@ from benchmarks import records
 from sppnet import load_folders
 from sppnet.backbones import PublishedNet
 from sppnet.data import FolderData
-from sppnet.training import Images, Plan, Request, Trainer
+from sppnet.training import Images, Plan, SampleRequest, Trainer
 
 Item = TypeVar("Item")
 
@@ -131,7 +131,7 @@ def _our_batches(data: FolderData) -> Iterator[object]:
     rows = np.arange(BATCH * STEPS).reshape(STEPS, BATCH)
     return (
         batch.normalised(torch.device("cpu"), mean=128.0, std=64.0)
-        for batch in images.batches(Request(part, 224, 224, (0, 0)) for part in rows)
+        for batch in images.batches(SampleRequest(part, 224, 224, (0, 0)) for part in rows)
     )
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import schemathesis
-from calling import Served
 from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from tests.web.service.calling import Served
 
 OPERATIONS = [
     ("/v1/detect", "post"),

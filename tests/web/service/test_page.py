@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calling import Served
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from tests.web.service.calling import Served
 
 FLAGS = [
     "--no-sandbox",

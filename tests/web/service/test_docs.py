@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import Served
 from PIL import Image
+from tests.web.service.calling import Served
 
-PAGE = (Path(__file__).parents[2] / "docs/service.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/service.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

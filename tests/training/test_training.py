@@ -18,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.training.tiny_training import PLAN, run, tiny_network
 
 from sppnet import load_folders
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
@@ -29,7 +30,6 @@ from sppnet.training.augmentation import COLOUR_AXES, PLACES, UNCHANGED, Change,
 from sppnet.training.images import SampleRequest
 from sppnet.training.log import Log
 from sppnet.training.plan import Precision
-from tiny_training import PLAN, run, tiny_network
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 

@@ -9,13 +9,13 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import safetensors.numpy
-from calling import LIMITS, Served, form
+from tests.web.service.calling import LIMITS, Served, form
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
 from sppnet.web.service.schemas import ClassifyAnswer, DetectAnswer, FeaturesAnswer, Health, ModelAnswer
 
-STATIC = Path(__file__).parents[2] / "src/sppnet/web"
+STATIC = Path(__file__).parents[3] / "src/sppnet/web"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import socket
 from urllib.parse import quote
 
 import pytest
-from calling import LIMITS, Served, form, png
+from tests.web.service.calling import LIMITS, Served, form, png
 
 
 def _boxes(text: str) -> str:

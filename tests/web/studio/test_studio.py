@@ -645,13 +645,13 @@ def test_other_sites_cannot_show_the_images(page: TestClient) -> None:
 
 
 def test_the_commands_of_the_documentation_exist() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "studio.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "studio.md").read_text(encoding="utf-8")
     shown = CliRunner().invoke(app, ["studio", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert {"--no-browser", "--port"} <= set(re.findall(r"`(--[a-z-]+)`", page))
     assert all(option in shown.output for option in re.findall(r"`(--[a-z-]+)`", page))
     for image in re.findall(r"\]\((images/[^)]+)\)", page):
-        assert (Path(__file__).parents[1] / "docs" / image).is_file()
+        assert (Path(__file__).parents[3] / "docs" / image).is_file()
 
 
 def test_a_port_that_is_taken_is_said(root: Path) -> None:

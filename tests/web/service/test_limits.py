@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import pytest
 from benchmarks.service import mutated
-from calling import LIMITS, Reply, Served
 from PIL import Image
+from tests.web.service.calling import LIMITS, Reply, Served
 
 from sppnet.web.service.problems import RefusalError
 from sppnet.web.service.workers import Workers

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import effect
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks import effect
 from sppnet import recipes
 from sppnet.backbones import PublishedNet
 from sppnet.cli import app
@@ -119,7 +119,7 @@ def test_what_cannot_be_is_said_in_one_line(kinds: Path, tmp_path: Path) -> None
 
 # The page on training
 
-PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def test_the_code_of_the_page_runs(kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import LIMITS, Served
+from tests.web.service.calling import LIMITS, Served
 
 from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_detection

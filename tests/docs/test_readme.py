@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import render
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks import render
 from sppnet.cli import app
 from sppnet.data import Sample, load_detection
 from sppnet.detection.detections import Detections
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

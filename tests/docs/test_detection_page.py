@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
+PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 
 
 def test_the_code_of_the_page_on_detection_runs(
