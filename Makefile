@@ -2,18 +2,39 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test quick test-all test-page check check-page lowest bench docs clean
 
 demo: .venv/demo
 	$(BIN)/sppnet demo
 
+# Three tiers. Each says at its end what it left out (no browser here, no data, too slow) and how to get it.
 test: .venv/dev
+	$(BIN)/python -m pytest -m "not slow"
+
+quick: .venv/dev
+	$(BIN)/python -m pytest -m "not slow and not browser" $(QUICK)
+
+test-all: .venv/dev test-page
 	$(BIN)/python -m pytest
 
-check: .venv/dev
+test-page: # the pages' pure modules, by Node's own runner
+	@if command -v node >/dev/null && test -d tests/page; then node --test tests/page/; else echo "left out: the pages' unit tests need Node"; fi
+
+check: .venv/dev check-page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-page: # the linter and formatter of JavaScript and CSS
+	@if command -v npm >/dev/null; then npm ci --silent && npm run --silent check; \
+	else echo "left out: checking JavaScript and CSS needs npm"; fi
+
+# The default tier with the oldest versions that pyproject.toml allows.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest -m "not slow"
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
@@ -30,4 +51,4 @@ docs: .venv/dev
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis docs/_build
+	rm -rf .venv .venv-lowest node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis docs/_build

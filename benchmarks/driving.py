@@ -1,4 +1,4 @@
-"""The studio as a person meets it: its command in a process of its own, its page in Debian's Chromium."""
+"""The studio as a person meets it: its command in a process of its own, its page in Chromium."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from typing import IO
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDED = "needs Chromium: apt-get install chromium, or .venv/bin/python -m playwright install chromium"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,8 +62,14 @@ class Studio:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a browser without a window."""
+    """Run a browser without a window: Debian's, or the one that Playwright has installed for itself.
+
+    Raises:
+        FileNotFoundError: there is neither; the message says how to get one.
+    """
     with sync_playwright() as playwright:
+        if CHROMIUM is None and not Path(playwright.chromium.executable_path).is_file():
+            raise FileNotFoundError(NEEDED)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()

@@ -1,6 +1,8 @@
 """What several test modules share."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
@@ -12,6 +14,33 @@ from PIL import Image, ImageDraw
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton, which compiling imports
+
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+SLOW = "takes more than 5 s each: make test-all"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the account of what is left out."""
+    config.stash[LEFT_OUT] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the slow tests that the chosen tier leaves out."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.config.stash[LEFT_OUT][SLOW] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was left out, and how to get it."""
+    left_out = config.stash[LEFT_OUT]
+    for report in terminalreporter.stats.get("skipped", ()):
+        left_out[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    if left_out:
+        terminalreporter.section("left out", sep="-")
+    for reason, count in left_out.items():
+        terminalreporter.line(f"{count} x {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.driving import CHROMIUM, WINDOW, Studio, begin, chromium, drag, draw
+from benchmarks.driving import WINDOW, Studio, begin, drag, draw
 from playwright.sync_api import Browser, Page, expect
 
 from sppnet.data import Sample, load_detection
@@ -28,13 +28,7 @@ PAIRS = (
     ("--good", "--surface"),
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, as .ci/run does")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+pytestmark = pytest.mark.browser
 
 
 def _opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
