@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from sppnet.detection.teaching import Teacher
 
 from benchmarks import records
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import Taught
-from sppnet.detection.teaching import Teacher
 from sppnet.storage import TensorCache
 
 POINTS = (5, 10, 20, 40)

@@ -7,11 +7,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from sppnet.detection.teaching import Teacher
+
 from benchmarks import records
 from sppnet import TensorCache, load_detection
 from sppnet.data import Sample
 from sppnet.detection.examples import Taught
-from sppnet.detection.teaching import Teacher
 
 CHANGES = 12
 

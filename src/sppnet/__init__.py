@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from sppnet.data import load_detection, load_folders
     from sppnet.detection.detections import Detections
     from sppnet.detection.detector import Detector
+    from sppnet.detection.examples import ImageLabels
     from sppnet.errors import SppnetError
     from sppnet.features.encoder import Encoder
     from sppnet.features.maps import FeatureMap
     from sppnet.images import read_image
+    from sppnet.models import load
     from sppnet.ops import SpatialPyramidPool, pool_image, pool_windows
     from sppnet.proposals.grid import GridProposals
     from sppnet.proposals.opencv import SelectiveSearch
@@ -31,11 +33,13 @@ _HOMES = {
     "Encoder": "features.encoder",
     "FeatureMap": "features.maps",
     "GridProposals": "proposals.grid",
+    "ImageLabels": "detection.examples",
     "Prediction": "classification.classifier",
     "SelectiveSearch": "proposals.opencv",
     "SpatialPyramidPool": "ops",
     "SppnetError": "errors",
     "TensorCache": "storage",
+    "load": "models",
     "load_detection": "data",
     "load_folders": "data",
     "pool_image": "ops",
@@ -51,11 +55,13 @@ __all__ = [
     "Encoder",
     "FeatureMap",
     "GridProposals",
+    "ImageLabels",
     "Prediction",
     "SelectiveSearch",
     "SpatialPyramidPool",
     "SppnetError",
     "TensorCache",
+    "load",
     "load_detection",
     "load_folders",
     "pool_image",

@@ -4,17 +4,18 @@ One rule to RGB for every accepted format: EXIF orientation applied, first frame
 clipped, transparency over white, palettes and CMYK converted.
 """
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
@@ -100,13 +101,59 @@ def _draft(image: Image.Image, at_least: int) -> None:
         image.draft(None, (image.width // shrink, image.height // shrink))
 
 
-def read_size(path: Path | str) -> tuple[int, int]:
-    """Return the (height, width) of an image as it is seen, from its header alone.
+def is_one_image(images: Any) -> bool:
+    """Tell one image, in any form that ``as_source`` takes, from an iterable of several."""
+    if isinstance(images, Path | str | bytes | Image.Image):
+        return True
+    return isinstance(images, np.ndarray | Tensor) and images.ndim == 3
+
+
+def as_source(image: Any) -> Source:
+    """Return an image in memory as pixels; paths, bytes and arrays as they are.
+
+    Args:
+        image: a PIL image, or a torch tensor (3, H, W), uint8 or float in 0..1; or what ``read_image`` takes.
+    """
+    if isinstance(image, Image.Image):
+        return _rgb(ImageOps.exif_transpose(image))
+    if isinstance(image, Tensor):
+        check_shape("read_image", "image", tuple(image.shape), (3, "H", "W"), advice="Give a torch tensor (3, H, W)")
+        pixels = image.detach().cpu()
+        scaled = (pixels.float().clamp(0, 1) * 255).round() if pixels.is_floating_point() else pixels
+        return np.ascontiguousarray(scaled.to(torch.uint8).permute(1, 2, 0).numpy())
+    known: Source = image
+    return known
+
+
+def image_digest(image: Source) -> str:
+    """Return what stands for an image's content, whatever it is called: 32 hexadecimal digits.
+
+    Raises:
+        ImageDecodeError: a file that cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        content = str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
+    else:
+        content = image if isinstance(image, bytes) else read_bytes(image)
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def read_size(image: Source) -> tuple[int, int]:
+    """Return the (height, width) of an image as it is seen, of a file from its header alone.
 
     Raises:
         ImageDecodeError: the header cannot be read.
     """
-    with _reading(path), Path(path).open("rb") as file, _opened(path, file) as image:
+    if isinstance(image, np.ndarray):
+        return image.shape[0], image.shape[1]
+    if isinstance(image, bytes):
+        return _size_in("image", BytesIO(image))
+    with _reading(image), Path(image).open("rb") as file:
+        return _size_in(image, file)
+
+
+def _size_in(name: Path | str, file: BinaryIO) -> tuple[int, int]:
+    with _opened(name, file) as image:
         width, height = image.size
         sideways = _orientation(image) in SIDEWAYS and image.format != "TIFF"  # whose size is turned already
     return (width, height) if sideways else (height, width)

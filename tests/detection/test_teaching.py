@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sppnet.detection.teaching import Taught, Teacher
 
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection.detector import Detector
-from sppnet.detection.teaching import Taught, Teacher
 from sppnet.errors import ArgumentError, BoxError, DataError
 from sppnet.geometry import iou
 from sppnet.storage import TensorCache

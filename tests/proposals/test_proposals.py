@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
+from sppnet.proposals.described import from_description
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
 from sppnet.geometry import Boxes, area, iou
-from sppnet.proposals.described import from_description
 from sppnet.proposals.files import FileProposals, read_regions
 from sppnet.proposals.grid import ASPECT_STEP, SIZE_STEP, GridProposals, fitting_shapes
 from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch, edge_map

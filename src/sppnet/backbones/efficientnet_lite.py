@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -138,6 +138,14 @@ class EfficientNetLite0(nn.Module):
     def fingerprint(self) -> str:
         """SHA-256 of the weights file: maps of other weights never meet in one cache."""
         return WEIGHTS_SHA256
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON that names the network; its weights come with a package."""
+        return {"kind": "efficientnet_lite0"}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: a model file need not hold these weights."""
+        return {}
 
     def forward(self, pixels: Tensor, layers: Iterable[str] = ("head",)) -> dict[str, Tensor]:
         """Compute the feature maps of the named layers, and nothing past the deepest of them.

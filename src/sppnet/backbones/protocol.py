@@ -1,7 +1,7 @@
 """A network as the rest of the house sees it: feature maps by name, and where their cells lie."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -32,3 +32,9 @@ class Backbone(Protocol):
 
     def grid(self, layer: str, size: tuple[int, int]) -> CellGrid:
         """Return where the cells of a layer lie on pixels of ``size`` (height, width)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``backbones.from_description`` makes the same network: its "kind", and more."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights that a model file must hold: none where an installed package brings them."""

@@ -20,12 +20,12 @@ from sppnet.backbones.normalisation import LocalResponseNorm
 from sppnet.errors import ArgumentError, CorruptFileError, ShapeError, check_shape, check_that, message
 from sppnet.geometry import VIEW_SIDE, CellGrid, Layer, axis_grid, cells_along
 from sppnet.ops import bins, pool_image, pool_windows
-from sppnet.storage import read_tensors, write_tensors
+from sppnet.storage import TensorCache, read_tensors, write_tensors
 
 Padding = Literal["training", "deployment"]
 Name = Literal["zf5", "convnet5", "overfeat5", "overfeat7"]
 
-FORMAT: Final = "sppnet network 1"
+KIND: Final = "network"
 LEVELS: Final = (6, 3, 2, 1)
 HIDDEN: Final = 4096
 DROPOUT: Final = 0.5
@@ -342,8 +342,12 @@ class PublishedNet(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` builds the same network again, without its weights."""
         levels = None if self.levels is None else list(self.levels)
-        own = {"name": self.name, "levels": levels, "classes": self.classes}
+        own = {"kind": "published", "name": self.name, "levels": levels, "classes": self.classes}
         return own | {"width": self.width, "padding": self.padding}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights of the trunk, which maps are computed by."""
+        return dict(self.trunk.state_dict())
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], *, padding: Padding | None = None) -> "PublishedNet":
@@ -356,7 +360,7 @@ class PublishedNet(nn.Module):
 
         Recipes and tests take the order of the classes from ``notes["classes"]``, a list of names.
         """
-        metadata = {"format": FORMAT, "network": self.describe(), "notes": self.notes | dict(notes or {})}
+        metadata = {"kind": KIND, "network": self.describe(), "notes": self.notes | dict(notes or {})}
         write_tensors(Path(path), self.state_dict(), metadata=metadata)
 
     @classmethod
@@ -367,10 +371,23 @@ class PublishedNet(nn.Module):
             CorruptFileError: a damaged file, or one that is no network. DataError: one that cannot be opened.
         """
         tensors, metadata = read_tensors(Path(path))
-        if metadata.get("format") != FORMAT:
-            raise CorruptFileError(f"{path}: must hold a network, got {metadata.get('format')!r}. Train one.")
+        return cls.from_file(Path(path), tensors, metadata, padding=padding)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, Any],
+        *,
+        cache: TensorCache | None = None,  # noqa: ARG003 (one signature for all kinds; a network keeps nothing)
+        padding: Padding | None = None,
+    ) -> "PublishedNet":
+        """Make the network of what a file holds; raises as ``load``."""
+        if metadata.get("kind") != KIND:
+            raise CorruptFileError(f"{path}: must hold a network, got {metadata.get('kind')!r}. Train one.")
         network = cls.from_description(metadata["network"], padding=padding)
-        network.load_state_dict(tensors)
+        network.load_state_dict(dict(tensors))
         network.notes = dict(metadata["notes"])
         return network.eval()
 

@@ -1,6 +1,6 @@
 """Images of any size -> classes: the whole image at its own aspect through the pyramid (paper, Sec. 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,15 +17,18 @@ from sppnet.evaluation.classes import confusion, mean_class_accuracy
 from sppnet.features.contributions import Contributions, image_contributions
 from sppnet.features.encoder import Encoder
 from sppnet.features.whole_image import ImageEncoder
+from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source
+from sppnet.learning.parameters import Parameters
 from sppnet.learning.ridge import ridge
 from sppnet.learning.svm import one_vs_rest, train_svm
+from sppnet.ops import pool_windows
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
 Kind = Literal["margins", "probabilities"]
 
-FORMAT: Final = "sppnet classifier 1"
+VERSION: Final = 2
 LAYER: Final = "deep"  # chosen, with PENALTY, by cross-validation inside training images of Caltech-101
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
@@ -81,7 +84,7 @@ class Prediction:
         return [(self.classes[index], float(self.scores[index])) for index in order]
 
 
-class Classifier:
+class Classifier(Parameters):
     """Learns to tell images apart from a few dozen examples a class.
 
     The network is frozen; what is learnt is one linear plane a class over the pyramid's features of the whole
@@ -98,6 +101,8 @@ class Classifier:
     (1000,)
     """
 
+    kind: Final[Literal["classifier"]] = "classifier"
+
     def __init__(
         self,
         *,
@@ -106,8 +111,17 @@ class Classifier:
         levels: Sequence[int] = LEVELS,
         cache: TensorCache | None = None,
     ) -> None:
-        self.encoder = ImageEncoder(Encoder(layer, short_side, cache=cache, multiple=MULTIPLE), levels)
+        self.short_side, self.layer, self.levels, self.cache = short_side, layer, levels, cache
+        self._encoder: ImageEncoder | None = None
         self._learnt: _Learnt | None = None
+
+    @property
+    def encoder_(self) -> ImageEncoder:
+        """What makes a vector of an image: by the arguments, until something is loaded."""
+        if self._encoder is None:
+            encoder = Encoder(self.layer, self.short_side, cache=self.cache, multiple=MULTIPLE)
+            self._encoder = ImageEncoder(encoder, tuple(self.levels))
+        return self._encoder
 
     @classmethod
     def imagenet(cls, *, short_side: int = SHORT_SIDE, cache: TensorCache | None = None) -> "Classifier":
@@ -123,12 +137,12 @@ class Classifier:
         encoder = Encoder("head", short_side, cache=cache, backbone=network, multiple=MULTIPLE)
         layer = network.classifier
         names = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])
-        classifier.encoder = ImageEncoder(encoder, (1,), mode="average", normalised=False)
+        classifier._encoder = ImageEncoder(encoder, (1,), mode="average", normalised=False)
         classifier._learnt = _Learnt(names, layer.weight.detach(), layer.bias.detach(), "probabilities")
         return classifier
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def classes_(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the scores."""
         return self._fitted().classes
 
@@ -138,10 +152,10 @@ class Classifier:
         return self._fitted().kind
 
     @property
-    def untrained(self) -> tuple[str, ...]:
+    def untrained_(self) -> tuple[str, ...]:
         """Classes that had no training image, and are never named."""
         known = torch.isfinite(self._fitted().bias).tolist()
-        return tuple(name for name, trained in zip(self.classes, known, strict=True) if not trained)
+        return tuple(name for name, trained in zip(self.classes_, known, strict=True) if not trained)
 
     # Answering
 
@@ -154,7 +168,7 @@ class Classifier:
             NotFittedError: neither trained nor loaded. ImageDecodeError: an image that cannot be read.
         """
         learnt = self._fitted()
-        scores = learnt.scores(self.encoder(image)[None])[0]
+        scores = learnt.scores(self.encoder_(image)[None])[0]
         return Prediction(learnt.classes, scores.numpy())
 
     def explain(self, image: Source, *, count: int = 1) -> tuple[Prediction, list[Contributions]]:
@@ -164,13 +178,26 @@ class Classifier:
         probabilities, ``contributions.score`` is the logit.
         """
         learnt = self._fitted()
-        feature_map = self.encoder.encoder(image)
-        vector = self.encoder.of_map(feature_map)
+        feature_map = self.encoder_.encoder(image)
+        vector = self.encoder_.of_map(feature_map)
         prediction = Prediction(learnt.classes, learnt.scores(vector[None])[0].numpy())
         best = [learnt.classes.index(name) for name, _ in prediction.top(count)]
         return prediction, image_contributions(
-            feature_map, vector, self.encoder.levels, learnt.weights[best], learnt.bias[best]
+            feature_map, vector, self.encoder_.levels, learnt.weights[best], learnt.bias[best]
         )
+
+    def features(self, image: Source, regions: Boxes) -> tuple[Tensor, list[tuple[tuple[int, ...], int]]]:
+        """Pool regions of an image as the whole image is pooled.
+
+        Args:
+            regions: (R, 4) boxes in the image's pixels.
+        Returns:
+            (R, D) float32, bin by bin, and what a row is made of: levels and channels.
+        """
+        levels, maps = tuple(self.encoder_.levels), self.encoder_.encoder(image)
+        windows = torch.from_numpy(maps.windows(check_boxes("Classifier.features", regions, maps.size)))
+        pooled = pool_windows(maps.values.float(), windows, levels=levels, mode=self.encoder_.mode)
+        return pooled.transpose(1, 2).flatten(1), maps.layout(levels)
 
     def evaluate(self, data: FolderData, *, progress: Progress = silent) -> ClassificationReport:
         """Name every image and compare with the folder that it lies in.
@@ -184,7 +211,7 @@ class Classifier:
                 f"{data.root}: must hold the classes that the model knows, got {len(data.classes)} other ones. "
                 "Load it with classes=classifier.classes."
             )
-        features = [self.encoder(path) for path in progress("Computing features", data.paths)]
+        features = [self.encoder_(path) for path in progress("Computing features", data.paths)]
         predicted = learnt.scores(torch.stack(features)).argmax(dim=1).numpy() if features else data.labels
         return ClassificationReport(
             learnt.classes,
@@ -196,10 +223,10 @@ class Classifier:
 
     def estimate(self, data: FolderData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
-        missing = [path for path in data.paths if not self.encoder.is_cached(path)]
+        missing = [path for path in data.paths if not self.encoder_.is_cached(path)]
         sample = missing[len(missing) // 2 :][:1]
-        seconds = sum(timed(lambda: self.encoder.compute(path)) for path in sample)  # noqa: B023
-        features = 4 * len(data.paths) * len(self.encoder)
+        seconds = sum(timed(lambda: self.encoder_.compute(path)) for path in sample)  # noqa: B023
+        features = 4 * len(data.paths) * len(self.encoder_)
         return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features)
 
     def fit(self, data: FolderData, *, progress: Progress = silent) -> "Classifier":
@@ -215,7 +242,7 @@ class Classifier:
         """
         if len(np.unique(data.labels)) < 2:
             raise DataError(f"{data.root}: must hold images of two classes at least. Add a folder of images.")
-        features = torch.stack([self.encoder(path) for path in progress("Computing features", data.paths)])
+        features = torch.stack([self.encoder_(path) for path in progress("Computing features", data.paths)])
         weights, bias = _planes(features.numpy(), one_vs_rest(data.labels, len(data.classes)))
         self._learnt = _Learnt(tuple(data.classes), weights, bias, "margins")
         return self
@@ -226,9 +253,10 @@ class Classifier:
         """Write the classifier to one safetensors file, whole or not at all."""
         learnt = self._fitted()
         metadata = {
-            "format": FORMAT,
+            "kind": self.kind,
+            "version": VERSION,
             "classes": list(learnt.classes),
-            "encoder": self.encoder.describe(),
+            "encoder": self.encoder_.describe(),
             "scores": learnt.kind,
         }
         write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias}, metadata=metadata)
@@ -241,11 +269,20 @@ class Classifier:
             CorruptFileError: a damaged file, or one that is no classifier or was made with other weights.
         """
         tensors, metadata = read_tensors(Path(path))
-        if metadata.get("format") != FORMAT:
-            raise CorruptFileError(f"{path}: must hold a classifier, got {metadata.get('format')!r}. Train one.")
-        classifier = cls(cache=cache)
-        classifier.encoder = ImageEncoder.from_description(metadata["encoder"], cache=cache)
+        return cls.from_file(Path(path), tensors, metadata, cache=cache)
+
+    @classmethod
+    def from_file(
+        cls, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, cache: TensorCache | None = None
+    ) -> "Classifier":
+        """Make the classifier of what a file holds; raises as ``load``."""
+        if metadata.get("kind") != cls.kind:
+            raise CorruptFileError(f"{path}: must hold a classifier, got {metadata.get('kind')!r}. Train one.")
+        encoder = ImageEncoder.from_description(metadata["encoder"], tensors, cache=cache)
+        below = encoder.encoder
+        classifier = cls(short_side=below.short_side, layer=below.layer, levels=encoder.levels, cache=cache)
         classes = tuple(metadata["classes"])
+        classifier._encoder = encoder
         classifier._learnt = _Learnt(classes, tensors["weights"], tensors["bias"], metadata["scores"])
         return classifier
 

@@ -51,7 +51,6 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare a model's answers with a data set's labels."""
-    from sppnet.classification.classifier import Classifier
     from sppnet.data import load_detection, load_folders, splits
     from sppnet.errors import check_that
     from sppnet.evaluation.plotting import check_plot
@@ -60,17 +59,17 @@ def evaluate(
         check_plot(plot)
     known = load_model(model, cache_in(cache))
     chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
-    if isinstance(known, Classifier):
+    if known.kind == "classifier":
         advice = "Leave out --plot and --results"
         check_that(not (plot or results), "evaluate", "model", "a detector", "a classifier", advice=advice)
-        images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+        images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
         warn(images.problems)
         named = known.evaluate(images, progress=bar)
         rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
         title = f"Mean accuracy a class on '{chosen}'"
         show_report(named.as_dict(), title, named.accuracy, ["accuracy"], rows, as_json)
         return
-    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes)
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
     warn(samples.problems)
     wanted = _Wanted(metric, iou, errors, intervals, plot, results)
     _show(_measured(known, samples, wanted), chosen, as_json)
@@ -98,11 +97,11 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
     from sppnet.evaluation.plotting import plot_precision_recall
     from sppnet.evaluation.precision import detection_report
 
-    found = [known.detect(sample.path) for sample in bar("Detecting", data.samples)]
+    found = [known.detect(sample.path, threshold=0) for sample in bar("Detecting", data.samples)]
     judged_by = (found, data.samples, data.classes)
     matching: Matching = "ilsvrc" if wanted.metric is Metric.ILSVRC else "voc"
     rule: Rule = "eleven" if wanted.metric is Metric.VOC07 else "area"
-    measured = detection_report(*judged_by, iou=wanted.iou, rule=rule, matching=matching)
+    measured = detection_report(*judged_by, iou=wanted.iou, rule=rule, matching=matching, thresholds=known.thresholds_)
     judged = judge(*judged_by, iou=wanted.iou, matching=matching)
     report: dict[str, Any] = measured.as_dict()
     if wanted.metric is Metric.COCO:
@@ -111,8 +110,10 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
         drawn = resampled_precision(judged, rule=rule)
         report["interval"] = interval(mean_precision(drawn))
     if wanted.errors:
-        regions = [known.propose(each.path, known.encode(each.path)) for each in bar("Proposing", data.samples)]
-        report["mistakes"] = mistakes(*judged_by, iou=wanted.iou, regions=regions).as_dict()
+        regions = [known.propose(each.path) for each in bar("Proposing", data.samples)]
+        report["mistakes"] = mistakes(
+            *judged_by, iou=wanted.iou, thresholds=known.thresholds_, regions=regions
+        ).as_dict()
     if wanted.plot:
         plot_precision_recall(wanted.plot, judged, measured)
     if wanted.results:
@@ -134,4 +135,4 @@ def _show(report: dict[str, Any], split: str, as_json: bool) -> None:
     if "mistakes" in report:
         kinds = list(next(iter(report["mistakes"].values()), {}))
         counts = {name: [str(row[kind]) for kind in kinds] for name, row in report["mistakes"].items()}
-        show_rows("Mistakes above 0:", ["class", *(kind.replace("_", " ") for kind in kinds)], counts)
+        show_rows("Mistakes above the thresholds:", ["class", *(kind.replace("_", " ") for kind in kinds)], counts)

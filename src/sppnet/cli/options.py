@@ -88,13 +88,10 @@ def images_below(given: Sequence[Path]) -> list[Path]:
 
 def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifier":
     """Return the detector or the classifier that a file holds."""
-    from sppnet.classification import classifier
-    from sppnet.detection import detector
-    from sppnet.storage import read_tensors
+    from sppnet.models import load
 
-    _, metadata = read_tensors(path)
-    kind = classifier.Classifier if metadata.get("format") == classifier.FORMAT else detector.Detector
-    return kind.load(path, cache=cache)
+    model: Detector | Classifier = load(path, cache=cache)
+    return model
 
 
 def named_proposals(name: str) -> Any:

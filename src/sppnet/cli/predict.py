@@ -1,6 +1,6 @@
 """``predict`` and ``features``: what a model, or the network alone, makes of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,32 +33,31 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("predictions"),
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSON,
     draw: Annotated[bool, typer.Option("--draw", help="Also write images with the boxes drawn.")] = False,
-    threshold: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.0,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence, 0 to 1; by default each class's own from the model.")
+    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Tell where the time goes instead; no cache.")] = False,
     on_bad: Bad = OnBad.SKIP,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Find or name what images show, and write it to files."""
-    from sppnet.classification.classifier import Classifier
-
     if profile:
         _profile(model, images_below(images), on_bad, as_json)
         return
     known = load_model(model, cache_in(cache))
     paths = images_below(images)
-    if isinstance(known, Classifier):
+    if known.kind == "classifier":
         _predict_classes(known, paths, out, form, on_bad, as_json)
     else:
         _predict_boxes(known, paths, out, form, on_bad, as_json, draw, threshold)
 
 
 def _profile(model: Path, paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:
-    from sppnet.classification.classifier import Classifier
     from sppnet.progress import usual_stages
 
     known = load_model(model, None)
-    work = known.predict if isinstance(known, Classifier) else known.detect
+    work: Callable[[Path], object] = known.predict if known.kind == "classifier" else known.detect
     timed = each_image("Timing", paths, lambda path: usual_stages(lambda: work(path)), on_bad)
     if as_json:
         print_json([{"image": str(path), "seconds": stages} for path, stages in timed])
@@ -90,21 +89,20 @@ def _predict_boxes(
     on_bad: OnBad,
     as_json: bool,
     draw: bool,
-    threshold: float,
+    threshold: float | None,
 ) -> None:
     from PIL import Image
 
-    from sppnet.detection.drawing import draw as drawn
     from sppnet.detection.output import ImageDetections, as_dict, write_detections
-    from sppnet.images import read_image, read_size
+    from sppnet.images import read_size
 
     def detected(path: Path) -> ImageDetections:
-        return ImageDetections(path, read_size(path), known.detect(path).above(threshold))
+        return ImageDetections(path, read_size(path), known.detect(path, threshold=threshold))
 
     found = [each for _, each in each_image("Detecting", paths, detected, on_bad)]
     written = write_detections(out, form.value, found)
     for each in found if draw else ():
-        image = Image.fromarray(drawn(read_image(each.path), each.detections))
+        image = Image.fromarray(each.detections.draw(each.path))
         image.save(out / f"{each.path.stem}.detections.jpg", quality=92)
     if as_json:
         print_json([as_dict(each) for each in found])

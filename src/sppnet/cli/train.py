@@ -48,8 +48,8 @@ def train_detector(
     )
     detector.fit(images, progress=bar)
     detector.save(out)
-    summary = {"model": str(out), "images": cost.images, "classes": list(detector.classes)}
-    _trained(summary, detector.untrained, start, as_json)
+    summary = {"model": str(out), "images": cost.images, "classes": list(detector.classes_)}
+    _trained(summary, detector.untrained_, start, as_json)
 
 
 @train.command("classifier")
@@ -77,8 +77,8 @@ def train_classifier(
     )
     classifier.fit(images, progress=bar)
     classifier.save(out)
-    summary = {"model": str(out), "images": cost.images, "classes": list(classifier.classes)}
-    _trained(summary, classifier.untrained, start, as_json)
+    summary = {"model": str(out), "images": cost.images, "classes": list(classifier.classes_)}
+    _trained(summary, classifier.untrained_, start, as_json)
 
 
 def _trained(summary: dict[str, Any], untrained: Sequence[str], start: float, as_json: bool) -> None:

@@ -159,5 +159,6 @@ def check_found(function: str, found: Sequence[ScoredBoxes], data: DetectionData
 
 def answer_rows(answer: ScoredBoxes, classes: Sequence[str]) -> Iterable[tuple[str, list[float], float]]:
     """Yield the class, edges and score of each detection in an image."""
-    for label, box, score in zip(answer.labels.tolist(), answer.boxes.tolist(), answer.scores.tolist(), strict=True):
-        yield classes[label], box, score
+    columns = (answer.labels, answer.boxes, answer.confidence)
+    for label, box, sure in zip(*(column.tolist() for column in columns), strict=True):
+        yield classes[label], box, sure

@@ -118,7 +118,7 @@ def reach(data: DetectionData) -> dict[str, tuple[float, float]]:
     grid = fitting_grid(boxes, labels, sizes, usual_short_side(sizes))
     hits: dict[str, list[tuple[bool, ...]]] = {name: [] for name in data.classes}
     for sample in data.samples:
-        regions = grid.regions(sample.size)
+        regions = grid.of_size(sample.size)
         found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in REACH), strict=True)
         for label, pair in zip(sample.labels, found, strict=True):
             hits[data.classes[label]].append(pair)

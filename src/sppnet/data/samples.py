@@ -81,7 +81,7 @@ class ScoredBoxes(Protocol):
         """(N,) int64 indices of classes."""
 
     @property
-    def scores(self) -> NDArray[np.floating]:
+    def confidence(self) -> NDArray[np.floating]:
         """(N,) float, higher for the more certain."""
 
 

@@ -19,7 +19,6 @@ from sppnet.backbones import EfficientNetLite0
 from sppnet.classification.classifier import Classifier
 from sppnet.data import DetectionData, Sample
 from sppnet.detection.detector import Detector
-from sppnet.detection.drawing import draw
 from sppnet.errors import MissingExtraError, message
 from sppnet.evaluation.precision import DetectionReport
 from sppnet.features.encoder import Encoder
@@ -61,7 +60,7 @@ class Race(NamedTuple):
         return self.rcnn * self.regions / self.cropped / (self.encode + self.pool)
 
 
-class Taught(NamedTuple):
+class Learnt(NamedTuple):
     """What came of teaching a detector."""
 
     lower: Pixels
@@ -77,7 +76,7 @@ def write_page(path: Path, *, progress: Progress = silent) -> None:
     start = time.perf_counter()
     steps: list[Callable[[], str]] = [
         lambda: _classified(photographs),
-        lambda: _taught(teach_coins(_coins())),
+        lambda: _learnt(learn_coins(_coins())),
         lambda: _raced(race(photographs["motorcycle"])),
     ]
     sections = [step() for step in progress("Demonstrating", steps)]
@@ -85,7 +84,7 @@ def write_page(path: Path, *, progress: Progress = silent) -> None:
     write_file(path, _PAGE.format(sections="\n".join(sections), seconds=f"{seconds:.0f}"))
 
 
-def teach_coins(photograph: Pixels) -> Taught:
+def learn_coins(photograph: Pixels) -> Learnt:
     """Teach a detector the coins of the photograph's upper half, and look for those of its lower half."""
     boxes = np.array(COINS, dtype=np.float64)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +93,8 @@ def teach_coins(photograph: Pixels) -> Taught:
         Detector().fit(upper)  # compiles, once on a machine
         detector, seconds = _timed(lambda: Detector().fit(upper))
         report = detector.evaluate(lower)
-        found = detector.detect(photograph[HALF:]).above(0)
-    return Taught(photograph[HALF:], draw(photograph[HALF:], found), report, len(found), seconds)
+        found = detector.detect(photograph[HALF:])
+    return Learnt(photograph[HALF:], found.draw(photograph[HALF:]), report, len(found), seconds)
 
 
 def _coin_data(path: Path, image: Pixels, boxes: NDArray[np.float64]) -> DetectionData:
@@ -115,7 +114,7 @@ def race(photograph: Pixels) -> Race:
     network = EfficientNetLite0()
     encoder = Encoder("head", SHORT_SIDE, backbone=network)
     shapes = tuple((side * tall, side / tall) for side in (80.0, 130.0, 210.0, 340.0) for tall in (0.7, 1.0, 1.4))
-    regions = GridProposals(shapes, SHORT_SIDE)(photograph, "")
+    regions = GridProposals(shapes, SHORT_SIDE).of_size((photograph.shape[0], photograph.shape[1]))
     regions = regions[np.linspace(0, len(regions) - 1, REGIONS).round().astype(np.int64)]
     feature_map = encoder(photograph)
     feature_map.pool(regions[:10], LEVELS)  # compiles
@@ -195,12 +194,12 @@ def _classified(photographs: dict[str, Pixels]) -> str:
     )
 
 
-def _taught(taught: Taught) -> str:
-    right = f"{taught.report.recall[0]:.0%} of its 12 coins found, {taught.report.precision[0]:.0%} of the boxes right"
+def _learnt(learnt: Learnt) -> str:
+    right = f"{learnt.report.recall[0]:.0%} of its 12 coins found, {learnt.report.precision[0]:.0%} of the boxes right"
     return (
-        f"<section><h2>A detector taught in {taught.seconds:.1f} seconds</h2><p>It was shown the 12 coins in the upper "
+        f"<section><h2>A detector learnt in {learnt.seconds:.1f} seconds</h2><p>It was shown the 12 coins in the upper "
         "half of a photograph, and nothing else. This is the lower half, which it had not seen: "
-        f"{taught.found} boxes; {right} (overlap of at least 0.5).</p>{_figure(taught.drawn, 'Found, with scores')}"
+        f"{learnt.found} boxes; {right} (overlap of at least 0.5).</p>{_figure(learnt.drawn, 'Found, with scores')}"
         "</section>"
     )
 

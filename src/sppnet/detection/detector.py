@@ -1,73 +1,81 @@
-"""Images of any size -> detections: the feature map once, then thousands of regions from it (paper, Sec. 4).
+"""Images of any size -> detections: learnt from a few labelled images, changed by every correction (paper, Sec. 4)."""
 
-``Detector.detect`` reads like the paper's section 4.1.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sppnet.data import DetectionData, Sample
+from sppnet.data import DetectionData
 from sppnet.detection.detections import Detections
-from sppnet.detection.head import LabelledImage, RegionHead, examples_per_image, learn_head
-from sppnet.detection.settings import OURS, Settings, named_settings
+from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
+from sppnet.detection.head import RegionHead
+from sppnet.detection.kept import KeptImage
+from sppnet.detection.learner import Learner
+from sppnet.detection.model import DetectorModel
+from sppnet.detection.settings import Settings, chosen_settings
+from sppnet.detection.validation import hold_out
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, check_that, message
+from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
-from sppnet.features.contributions import Contributions, window_contributions
+from sppnet.features.contributions import Contributions
 from sppnet.features.encoder import MapsEncoder
-from sppnet.features.files import described, encoder_from_description, encoder_of
-from sppnet.features.joined import JoinedMaps
-from sppnet.features.maps import FeatureMap, Maps
-from sppnet.geometry import Boxes, check_boxes, nms, usual_short_side, vote
-from sppnet.images import Source, read_image
-from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, stage, timed
-from sppnet.proposals.grid import GridProposals, fitting_grid
-from sppnet.proposals.learnt import (
-    METHOD,
-    LearntProposals,
-    described_proposals,
-    learn_proposals,
-    proposals_from_description,
-)
+from sppnet.features.files import describe_encoder, encoder_from_description, encoder_of
+from sppnet.features.maps import Maps
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes, check_boxes, usual_short_side
+from sppnet.images import Source, as_source, image_digest, is_one_image, read_size
+from sppnet.learning.calibration import Calibration, calibrate
+from sppnet.learning.parameters import Parameters
+from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
+from sppnet.proposals.grid import fitting_grid
+from sppnet.proposals.kinds import proposals_from_description
+from sppnet.proposals.learnt import METHOD, BoxedImage, learn_proposals
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, read_tensors, write_tensors
 
-FORMAT: Final = "sppnet detector 1"
+VERSION: Final = 2
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
+CALIBRATION: Final = ("slopes", "offsets", "thresholds")
 LEVELS: Final = (3, 2, 1)
 LAYERS: Final = ("stride8", "stride16")
-SCORE_FLOOR: Final = -1.2  # regions below are not worth moving
-CANDIDATES: Final = 600  # regions a class that are moved, the best
-PER_CLASS: Final = 100
 
 
-class Detector:
-    """Learns to find objects from a few hundred labelled images, on a laptop, in minutes.
+class Detector(Parameters):
+    """Learns to find objects from a few labelled images, on a laptop, in minutes.
 
     The network is frozen; what is learnt is one linear SVM and one box regression a class over the pyramid
-    features of regions. Maps are cached, so learning again after a label changed takes seconds.
+    features of regions. Maps are cached, so learning again after a label changed takes a second.
 
     Args:
         short_side: images are scaled to this shorter side; None chooses by the training images. Several:
             each region is taken from the scale that suits it (paper, Sec. 4.1).
-        layers: the feature maps that regions are pooled from, see ``EfficientNetLite0``, the finest first.
+        layers: the backbone's feature maps that regions are pooled from, the finest first.
         levels: bins per side of each level of the pyramid.
-        settings: how it is taught and answers: "ours", "paper", "released" or one of your own.
-        proposals: where regions come from; None makes a dense grid of shapes that fit the training boxes, "learnt"
+        proposals: where regions come from; None makes a dense grid of shapes that fit the labelled boxes, "learnt"
             keeps of it the 2,000 regions of an image that look most like any object, see ``sppnet.proposals.learnt``.
+        settings: how it learns and answers: "ours", "paper", "released" or ``Settings`` of your own.
+        encoder: what makes the maps instead of the default network: another one, layers on top, R-CNN's crops.
         cache: where feature maps are kept between runs; None keeps nothing.
         seed: of the choice among training regions.
 
+    Attributes:
+        model_: what answers, a ``DetectorModel`` that never changes; learning puts another in its place.
+        classes_: names, in the order of the scores' columns. thresholds_: (K,) the least confidence shown of each.
+        untrained_: classes that had no object, and are never found.
+        learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
+
     Example:
         >>> from sppnet import Detector
-        >>> Detector(levels=(2, 1)).levels
-        (2, 1)
+        >>> Detector(levels=(2, 1))
+        Detector(levels=(2, 1))
     """
+
+    kind: Final[Literal["detector"]] = "detector"
 
     def __init__(
         self,
@@ -77,289 +85,402 @@ class Detector:
         levels: Sequence[int] = LEVELS,
         proposals: Proposals | Literal["learnt"] | None = None,
         settings: str | Settings = "ours",
+        encoder: MapsEncoder | None = None,
         cache: TensorCache | None = None,
         seed: int = 0,
     ) -> None:
-        known = not isinstance(proposals, str) or proposals == METHOD
-        advice = "Name it, or give an object of sppnet.proposals"
-        check_that(known, "Detector", "proposals", f"{METHOD!r} or a method", repr(proposals), advice=advice)
-        self.short_side, self.layers, self.levels = short_side, tuple(layers), tuple(levels)
-        self.proposals, self.cache, self.seed = proposals, cache, seed
-        self.settings = named_settings(settings) if isinstance(settings, str) else settings
-        self.encoder: MapsEncoder | None = None
-        self._learnt: _Learnt | None = None
+        self.short_side, self.layers, self.levels = short_side, layers, levels
+        self.proposals, self.settings, self.encoder, self.cache, self.seed = proposals, settings, encoder, cache, seed
+        self.learnt_from_: tuple[str, ...] = ()
+        self._model: DetectorModel | None = None
+        self._learner: Learner | None = None
+        self._encoders: dict[Hashable, MapsEncoder] = {}
+        self._behind = False
+        self._lock = threading.RLock()
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def model_(self) -> DetectorModel:
+        """What answers now.
+
+        Raises:
+            NotFittedError: nothing was learnt or loaded.
+        """
+        if self._behind:
+            self.learn()
+        if self._model is None:
+            raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
+        return self._model
+
+    @property
+    def classes_(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the scores' columns."""
-        return self._fitted().classes
+        return self.model_.classes
 
     @property
-    def untrained(self) -> tuple[str, ...]:
+    def thresholds_(self) -> NDArray[np.float64]:
+        """The least confidence (K,) that a detection of each class is shown with."""
+        return self.model_.calibration.thresholds
+
+    @property
+    def untrained_(self) -> tuple[str, ...]:
         """Classes that had no training object, and are never found."""
-        trained = torch.isfinite(self._fitted().head.bias).tolist()
-        return tuple(name for name, known in zip(self.classes, trained, strict=True) if not known)
+        trained = torch.isfinite(self.model_.head.bias).tolist()
+        return tuple(name for name, known in zip(self.classes_, trained, strict=True) if not known)
 
     # Answering
 
-    def detect(self, image: Source, *, name: str = "") -> Detections:
-        """Find the objects of one image of any size.
+    @overload
+    def detect(self, images: Source, *, threshold: float | None = None, name: str = "") -> Detections: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def detect(self, images: Iterable[Source], *, threshold: float | None = None) -> Iterator[Detections]: ...
+
+    def detect(self, images: Any, *, threshold: float | None = None, name: str = "") -> Any:
+        """Find the objects of one image of any size, or of many.
 
         Args:
-            image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+            images: one image (a path, a file's bytes, a PIL image, (H, W, 3) uint8 RGB, a torch tensor (3, H, W)),
+                or an iterable of them.
+            threshold: the least confidence of what is returned, 0..1; None is each class's own, ``thresholds_``.
             name: the image's name, for proposals that come from a file; a path brings its own.
         Returns:
-            Detections, the most certain first; none scores under ``SCORE_FLOOR``.
+            Detections of one image, the most certain first; of many, one after the other, while the next is encoded.
         Raises:
             NotFittedError: neither trained nor loaded. ImageDecodeError: an image that cannot be read.
         """
-        return self.detect_in(self.encode(image), image, name=name)
-
-    def detect_in(self, feature_map: Maps, image: Source, *, name: str = "") -> Detections:
-        """Find the objects of an image that ``encode`` encoded; the rest as ``detect`` has it."""
-        regions = self.propose(image, feature_map, name=name)
-        scores = self._fitted().head.scores(feature_map, regions)
-        with stage("suppression"):
-            return self._select(feature_map, regions, scores)
+        check_threshold("Detector.detect", threshold)
+        model = self.model_
+        if is_one_image(images):
+            return model.detect(Scene(as_source(images), model.encoder, name=name), threshold=threshold)
+        return model.each((Scene(as_source(image), model.encoder) for image in images), threshold=threshold)
 
     def encode(self, image: Source) -> Maps:
-        """Compute the image's feature map, once for any number of ``score`` calls."""
-        return self._fitted().encoder(image)
+        """Compute the image's feature maps, once for any number of ``score`` calls."""
+        source = as_source(image)
+        return self._encoder([read_size(source)])(source)
 
-    def propose(self, image: Source, feature_map: Maps, *, name: str = "") -> Boxes:
-        """Propose regions (R, 4) of an encoded image, one for each window that proposals fall on."""
-        if isinstance(image, Path | str):
-            name = Path(image).name
-        return _regions(self._fitted().proposals, image, feature_map, name)
+    def prepare_image(self, image: Source) -> None:
+        """Compute and cache an image's feature maps, which is what takes long; from any thread, fitted or not."""
+        encoder = self._encoder([read_size(image)])
+        if not encoder.is_cached(image):
+            encoder(image)
 
-    def score(self, feature_map: Maps, regions: Boxes) -> NDArray[np.float32]:
+    def propose(self, image: Source, *, name: str = "") -> Boxes:
+        """Propose regions (R, 4) of an image, one for each window that proposals fall on."""
+        return self.model_.propose(Scene(as_source(image), self.model_.encoder, name=name))
+
+    def score(self, maps: Maps, regions: Boxes) -> NDArray[np.float32]:
         """Score regions of an encoded image for all classes.
 
         Args:
-            feature_map: from ``encode``.
+            maps: from ``encode``.
             regions: (R, 4) boxes in the image's pixels; what hangs out of the image is cut off.
         Returns:
-            (R, K) float32, in the order of ``classes``; minus infinity for a class without training objects.
+            (R, K) float32, in the order of ``classes_``; minus infinity for a class without training objects.
         Raises:
             BoxError: naming the row of a region that is empty, inverted, NaN or wholly outside.
         """
-        checked = check_boxes("Detector.score", regions, feature_map.size)
-        return self._fitted().head.scores(feature_map, checked)
+        return self.model_.head.scores(maps, check_boxes("Detector.score", regions, maps.size))
 
-    def explain(self, feature_map: Maps, detections: Detections) -> list[Contributions]:
+    def features(self, image: Source, regions: Boxes) -> tuple[torch.Tensor, list[tuple[tuple[int, ...], int]]]:
+        """Pool regions of an image as the scores see them.
+
+        Args:
+            regions: (R, 4) boxes in the image's pixels.
+        Returns:
+            (R, D) float32, and what a row is made of: levels and channels of each map, in its order.
+        """
+        maps, levels = self.model_.encoder(as_source(image)), self.model_.head.levels
+        return maps.pool(check_boxes("Detector.features", regions, maps.size), levels), maps.layout(levels)
+
+    def explain(self, maps: Maps, detections: Detections) -> list[Contributions]:
         """Tell which bins of which window made each score of ``detect``: exactly, because the head is linear.
 
         Args:
-            feature_map: of the image that the detections were found in.
+            maps: of the image that the detections were found in.
         Returns:
             One for each detection; ``contributions.score`` is its score to float precision.
         Raises:
-            ArgumentError: detections without regions, or maps of several scales or with layers on top.
+            ArgumentError: detections without regions, or maps with layers on top.
         """
-        regions = detections.regions
-        if not isinstance(feature_map, FeatureMap | JoinedMaps) or regions is None:
-            actual = f"{type(feature_map).__name__} and detections {'without' if regions is None else 'with'} regions"
-            advice = "Give what encode and detect return for a detector of one scale without layers"
-            raise ArgumentError(message("Detector.explain", "detections", "of one scale", actual, advice))
-        head = self._fitted().head
+        if detections.regions is None:
+            advice = "Give what detect returns"
+            raise ArgumentError(message("Detector.explain", "detections", "with regions", "some without", advice))
+        head = self.model_.head
         weights, bias = head.weights[detections.labels], head.bias[detections.labels]
-        return window_contributions(feature_map, regions, head.levels, weights, bias)
-
-    def _select(self, feature_map: Maps, regions: Boxes, scores: NDArray[np.float32]) -> Detections:
-        found = [self._of_class(feature_map, regions, scores[:, label], label) for label in range(scores.shape[1])]
-        labels = np.repeat(np.arange(len(found)), [len(kept) for _, kept, _ in found])
-        boxes, confidence, scored = (np.concatenate(part) for part in zip(*found, strict=True))
-        order = np.argsort(-confidence, kind="stable")
-        return Detections(boxes[order], labels[order], confidence[order], self.classes, scored[order])
-
-    def _of_class(
-        self, feature_map: Maps, regions: Boxes, scores: NDArray[np.float32], label: int
-    ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
-        likely = np.flatnonzero(scores > SCORE_FLOOR)
-        best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
-        boxes, moved, scored = regions[best], scores[best], regions[best]
-        if self.settings.rounds:
-            with stage("moving boxes"):
-                rounds = self.settings.rounds
-                boxes, moved, scored = self._fitted().head.refine(feature_map, boxes, label, rounds=rounds)
-        kept = nms(boxes, moved, self.settings.nms_iou)
-        kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
-        voting = self.settings.voting_iou
-        placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
-        return placed, moved[kept], scored[kept]
+        return maps.explain(detections.regions, head.levels, weights, bias)
 
     # Learning
 
     def fit(self, data: DetectionData, *, progress: Progress = silent) -> "Detector":
-        """Learn from labelled images.
+        """Learn from labelled images, and how sure to be; what was learnt before is dropped.
 
         Args:
-            data: from ``load_detection``; images without objects teach what is background.
+            data: from ``load_detection`` or ``DetectionData.from_arrays``; images without objects teach what is
+                background.
             progress: wraps each pass over the images, given its name.
         Returns:
             The detector itself. The same seed, data and machine give the same bits.
         Raises:
             DataError: no images, or no labelled object.
         """
-        encoder, proposals = self.prepared(data, progress=progress)
-        for sample in progress("Computing feature maps", data.samples):
-            if encoder.cache is not None and not encoder.is_cached(sample.path):
-                encoder(sample.path)
-        images = [labelled(sample, encoder, proposals) for sample in data.samples]
-        count, settings = len(data.classes), self.settings
-        head = learn_head(images, count, levels=self.levels, settings=settings, seed=self.seed, progress=progress)
-        self._learnt = _Learnt(encoder, proposals, head, data.classes)
-        return self
+        with self._lock:
+            learner = self._begin_anew(data)
+            for sample in progress("Computing feature maps", data.samples):
+                if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.path):
+                    learner.encoder(sample.path)
+            self.learn(data.classes, anew=True, progress=progress)
+            if len(learner.images) > 1:
+                self.calibrate(progress=progress)
+            self.learnt_from_ = tuple(image_digest(sample.path) for sample in data.samples)
+            return self
+
+    def prepare(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
+        """Return what ``fit`` would encode and propose with: as chosen, or fitted to the data, or learnt from it."""
+        fresh = Detector(**self.get_params())
+        learner = fresh._begin_anew(data)
+        return learner.encoder, fresh._chosen_proposals(learner, data.classes, anew=True, progress=progress)
+
+    def _begin_anew(self, data: DetectionData) -> Learner:
+        """Forget all, and take in what is known of a data set's images."""
+        if not any(len(sample.boxes) for sample in data.samples):
+            raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} images. Label some first.")
+        self._learner, self._model, self._behind = None, None, False
+        learner = self._the_learner([sample.size for sample in data.samples])
+        for sample in data.samples:
+            learner.update(sample.path, sample.path, labels_of(sample, data.classes))
+        return learner
+
+    def update(self, image: Source, labels: ImageLabels | None, *, key: Hashable = None) -> "Detector":
+        """Take in what is now known of one image; the next answer is learnt from it too.
+
+        Args:
+            image: what ``detect`` takes. labels: all that is known of it, in place of what was before; None forgets it.
+            key: what stands for the image; a path stands for itself.
+        Returns:
+            The detector itself. After ``load`` it begins anew: a file holds no examples.
+        Raises:
+            ImageDecodeError: an image that cannot be read. BoxError: naming the row of a box outside the image.
+        """
+        name = key if key is not None else image if isinstance(image, str | Path) else None
+        check_that(name is not None, "Detector.update", "key", "given for an image in memory", key, advice="Name it")
+        with self._lock:
+            if labels is None:
+                if self._learner is not None:
+                    self._learner.forget(name)
+            else:
+                source = as_source(image)
+                self._the_learner([read_size(source)]).update(name, source, labels)
+            self._behind = True
+            return self
+
+    def learn(
+        self, classes: Sequence[str] | None = None, *, anew: bool = False, progress: Progress = silent
+    ) -> DetectorModel:
+        """Learn now from all that ``update`` told; ``detect`` does so by itself.
+
+        Args:
+            classes: names, in their order; None are those known before, then new ones in the order of their coming.
+            anew: keep nothing of earlier learnings but the labels, as ``fit`` does.
+            progress: wraps the passes over images, given their name.
+        Returns:
+            What answers from now on. Its confidence is that of the last ``calibrate``.
+        Raises:
+            DataError: no object of any of the classes. ArgumentError: a class named twice, or none.
+        """
+        with self._lock:
+            learner = self._learner
+            if learner is None:
+                raise NotFittedError("Detector.learn: must know labelled images, got none. Call update or fit first.")
+            names = tuple(classes) if classes is not None else self._known_names(learner)
+            if not names or len(set(names)) < len(names):
+                advice = "Name each class once"
+                raise ArgumentError(message("Detector.learn", "classes", "different names", list(names), advice))
+            proposals = self._chosen_proposals(learner, names, anew=anew, progress=progress)
+            head = learner.learn(names, proposals, anew=anew, progress=progress)
+            same = self._model is not None and self._model.classes == names
+            calibration = self._model.calibration if self._model and same else Calibration.unknown(len(names))
+            settings = chosen_settings(self.settings)
+            self._model = DetectorModel(learner.encoder, proposals, head, names, settings, calibration)
+            self._behind = False
+            return self._model
+
+    def calibrate(self, *, progress: Progress = silent) -> Judged:
+        """Learn how sure to be, and each class's threshold of best F1, from images that are held out in turn.
+
+        Returns:
+            The detections in these images, judged: what to expect of images that were never seen.
+        Raises:
+            DataError: fewer than two labelled images.
+        """
+        with self._lock:
+            model, learner = self.model_, self._learner
+            if learner is None:
+                raise NotFittedError(
+                    "Detector.calibrate: must know labelled images, got none. Call update or fit first."
+                )
+
+            def answer(head: RegionHead, kept: KeptImage) -> Detections:
+                return replace(model, head=head).detect(
+                    Scene(kept.image, model.encoder, name=str(kept.key)), threshold=0
+                )
+
+            judged = hold_out(learner, model.head, model.classes, answer, progress=progress)
+            known = judged.verdicts >= 0
+            scores, right = judged.confidence[known], judged.verdicts[known] == 1
+            calibration = calibrate(judged.labels[known], scores, right, judged.objects.sum(axis=0))
+            self._model = replace(model, calibration=calibration)
+            return replace(judged, confidence=calibration.probabilities(judged.confidence, judged.labels))
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
-        encoder, proposals = self._chosen(data)
+        grid = Detector(**self.get_params()).set_params(proposals=None if self.proposals == METHOD else self.proposals)
+        encoder, proposals = grid.prepare(data)
+        levels = tuple(self.levels)
         missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
         sample = (missing or data.samples)[len(missing or data.samples) // 2]
-        features = encoder.length(self.levels)
+        features = encoder.length(levels)
         weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
-        feature_map = encoder.compute(sample.path)
-        regions = _regions(proposals, sample.path, feature_map, sample.path.name)
         map_seconds = timed(lambda: encoder.compute(sample.path)) if missing else 0.0
-        region_seconds = timed(lambda: feature_map.score(regions, self.levels, *weights))
-        # Sampling and mining pool every region once each, and the SVMs take about as long as both.
-        seconds = len(missing) * map_seconds + 4 * len(data.samples) * region_seconds
-        memory = BASE_MEMORY + 2 * len(data.samples) * examples_per_image(len(data.classes)) * features * 4
-        return Estimate(len(data.samples), len(missing), seconds, memory)
+        scene = Scene(sample.path, encoder)
+        scene.maps  # noqa: B018 (encoded before the clock starts)
+        propose_seconds = timed(lambda: proposals.regions(scene))
+        regions = scene.maps.unique(proposals.regions(scene))
+        region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
+        # Sampling, mining and holding out pool every region once each, and the SVMs take about as long.
+        images = len(data.samples)
+        seconds = len(missing) * map_seconds + images * (4 * region_seconds + 3 * propose_seconds)
+        memory = BASE_MEMORY + 2 * images * examples_per_image(len(data.classes)) * features * 4
+        return Estimate(images, len(missing), seconds, memory)
 
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
-        """Detect in every image and compare with its labels: VOC average precision at ``iou``."""
-        if data.classes != self.classes:
+        """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""
+        if data.classes != self.classes_:
             raise DataError(
-                f"{data.root}: must hold the classes {', '.join(self.classes)}, got {', '.join(data.classes)}. "
-                "Load it with classes=detector.classes."
+                f"{data.root}: must hold the classes {', '.join(self.classes_)}, got {', '.join(data.classes)}. "
+                "Load it with classes=detector.classes_."
             )
-        found = [self.detect(sample.path) for sample in progress("Detecting", data.samples)]
-        return detection_report(found, data.samples, self.classes, iou=iou)
+        found = [self.detect(sample.path, threshold=0) for sample in progress("Detecting", data.samples)]
+        return detection_report(found, data.samples, self.classes_, iou=iou, thresholds=self.thresholds_)
 
     # Files
 
     def save(self, path: Path | str) -> None:
         """Write the detector to one safetensors file, whole or not at all."""
-        learnt = self._fitted()
-        encoder, weights = described(learnt.encoder)
-        proposals, objectness = described_proposals(learnt.proposals)
+        model = self.model_
+        encoder, weights = describe_encoder(model.encoder)
         metadata = {
-            "format": FORMAT,
-            "classes": list(learnt.classes),
-            "levels": list(learnt.head.levels),
+            "kind": self.kind,
+            "version": VERSION,
+            "classes": list(model.classes),
+            "levels": list(model.head.levels),
             "encoder": encoder,
-            "proposals": proposals,
-            "settings": self.settings.describe(),
+            "proposals": model.proposals.describe(),
+            "settings": model.settings.describe(),
             "seed": self.seed,
+            "learnt_from": list(self.learnt_from_),
         }
-        tensors = {name: getattr(learnt.head, name) for name in HEAD_TENSORS}
-        write_tensors(Path(path), tensors | weights | objectness, metadata=metadata)
+        tensors = {name: getattr(model.head, name) for name in HEAD_TENSORS}
+        curves = {name: torch.from_numpy(getattr(model.calibration, name)) for name in CALIBRATION}
+        write_tensors(Path(path), tensors | curves | weights | model.proposals.tensors(), metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
-        """Read a detector that ``save`` wrote.
+        """Read a detector that ``save`` wrote; every choice reads as the file has it.
 
         Raises:
             CorruptFileError: a damaged file, or one that is no detector or was made with other weights.
         """
         tensors, metadata = read_tensors(Path(path))
-        if metadata.get("format") != FORMAT:
-            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('format')!r}. Train one.")
+        return cls.from_file(Path(path), tensors, metadata, cache=cache)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path,
+        tensors: Mapping[str, torch.Tensor],
+        metadata: Mapping[str, Any],
+        *,
+        cache: TensorCache | None = None,
+    ) -> "Detector":
+        """Make the detector of what a file holds; raises as ``load``."""
+        if metadata.get("kind") != cls.kind:
+            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('kind')!r}. Train one.")
         encoder = encoder_from_description(metadata["encoder"], tensors, cache=cache)
         head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
-        proposals = proposals_from_description(metadata["proposals"], tensors, encoder)
-        classes = tuple(metadata["classes"])
+        proposals = proposals_from_description(metadata["proposals"], tensors)
+        calibration = Calibration(*(tensors[name].numpy() for name in CALIBRATION))
         settings = Settings.from_description(metadata["settings"])
-        return cls.of_parts(encoder, proposals, head, classes, settings=settings, seed=metadata["seed"])
-
-    @classmethod
-    def on(
-        cls,
-        encoder: MapsEncoder,
-        *,
-        levels: Sequence[int] = LEVELS,
-        proposals: Proposals | Literal["learnt"] | None = None,
-        settings: str | Settings = "ours",
-        seed: int = 0,
-    ) -> "Detector":
-        """Make a detector that learns on what an encoder of your own gives: another network, layers, R-CNN's crops."""
-        detector = cls(levels=levels, proposals=proposals, settings=settings, cache=encoder.cache, seed=seed)
-        detector.encoder = encoder
+        model = DetectorModel(encoder, proposals, head, tuple(metadata["classes"]), settings, calibration)
+        detector = cls(levels=head.levels, proposals=proposals, settings=settings, encoder=encoder, cache=cache)
+        detector.short_side, detector.layers, detector.seed = (
+            _one_or_all(encoder.scales),
+            encoder.layers,
+            metadata["seed"],
+        )
+        detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
         return detector
 
-    @classmethod
-    def of_parts(
-        cls,
-        encoder: MapsEncoder,
-        proposals: Proposals,
-        head: RegionHead,
-        classes: tuple[str, ...],
-        *,
-        settings: Settings = OURS,
-        seed: int = 0,
-    ) -> "Detector":
-        """Make a trained detector of parts that were learnt elsewhere; ``classes`` are in the order of the head."""
-        detector = cls.on(encoder, levels=head.levels, proposals=proposals, settings=settings, seed=seed)
-        detector._learnt = _Learnt(encoder, proposals, head, classes)
-        return detector
+    # What is chosen
 
-    def prepared(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
-        """Return what ``fit`` encodes and proposes with: as chosen, or fitted to the data, or learnt from it."""
-        encoder, proposals = self._chosen(data)
-        if self.proposals != METHOD or not isinstance(proposals, GridProposals):
-            return encoder, proposals
-        images = [labelled(sample, encoder, proposals) for sample in data.samples]
-        return encoder, learn_proposals(images, encoder, proposals, seed=self.seed, progress=progress)
-
-    def _chosen(self, data: DetectionData) -> tuple[MapsEncoder, Proposals]:
-        """Return what ``prepared`` does; where proposals are learnt, the grid that they will choose among."""
-        if not any(len(sample.boxes) for sample in data.samples):
-            raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} images. Label some first.")
-        boxes, labels, sizes = zip(*((each.boxes, each.labels, each.size) for each in data.samples), strict=True)
+    def _encoder(self, sizes: Sequence[tuple[int, int]]) -> MapsEncoder:
+        """Return what encodes images: the learner's, the model's, the user's, or one for images of these sizes."""
+        if self._learner is not None:
+            return self._learner.encoder
+        if self._model is not None:
+            return self._model.encoder
+        if self.encoder is not None:
+            return self.encoder
         chosen = self.short_side or usual_short_side(sizes)
         scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
-        encoder = self.encoder or encoder_of(self.layers, scales, cache=self.cache, rule=self.settings.rule)
-        if self.proposals is None or isinstance(self.proposals, str):
-            return encoder, fitting_grid(boxes, labels, sizes, scales[0])
-        if isinstance(self.proposals, LearntProposals):
-            self.proposals.check_encoder(encoder)
-        return encoder, self.proposals
+        wanted = tuple(self.layers), scales, chosen_settings(self.settings).rule
+        if wanted not in self._encoders:
+            self._encoders = {wanted: encoder_of(*wanted[:2], cache=self.cache, rule=wanted[2])}
+        return self._encoders[wanted]
 
-    def _fitted(self) -> "_Learnt":
-        if self._learnt is None:
-            raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
-        return self._learnt
+    def _the_learner(self, sizes: Sequence[tuple[int, int]]) -> Learner:
+        if self._learner is None:
+            encoder = self._encoder(sizes)
+            self._learner = Learner(
+                encoder, levels=self.levels, settings=chosen_settings(self.settings), seed=self.seed
+            )
+        return self._learner
+
+    def _known_names(self, learner: Learner) -> tuple[str, ...]:
+        before = self._model.classes if self._model is not None else ()
+        coming = (name for kept in learner.images.values() for name in kept.labels.classes)
+        return tuple(dict.fromkeys([*before, *coming]))
+
+    def _chosen_proposals(self, learner: Learner, names: Sequence[str], *, anew: bool, progress: Progress) -> Proposals:
+        """Return where regions come from: the user's method, or a grid of the shapes that the boxes need by now."""
+        known = isinstance(self.proposals, str) and self.proposals == METHOD
+        fits = self.proposals is None or known or not isinstance(self.proposals, str)
+        advice = "Name it, or give an object of sppnet.proposals"
+        check_that(fits, "Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice=advice)
+        if self.proposals is not None and not isinstance(self.proposals, str):
+            return self.proposals
+        if known and not anew and self._model is not None:
+            return self._model.proposals
+        images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
+        boxed = [(kept, labels) for kept, labels in images if len(labels.boxes)]
+        if not boxed:
+            raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
+        boxes, objects, sizes = zip(
+            *((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed), strict=True
+        )
+        grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
+        if self.proposals is None:
+            return grid
+        examples = [BoxedImage(kept.image, labels.boxes, ~labels.counted) for kept, labels in images]
+        return learn_proposals(examples, learner.encoder, grid, seed=self.seed, progress=progress)
 
 
-@dataclass(frozen=True)
-class _Learnt:
-    encoder: MapsEncoder
-    proposals: Proposals
-    head: RegionHead
-    classes: tuple[str, ...]
+def _one_or_all(scales: tuple[int, ...]) -> int | tuple[int, ...]:
+    return scales[0] if len(scales) == 1 else scales
 
 
-def labelled(sample: Sample, encoder: MapsEncoder, proposals: Proposals) -> LabelledImage:
-    """Make of a sample what regions are learnt from; its maps and regions are loaded when asked for."""
-
-    def load() -> tuple[Maps, Boxes]:
-        feature_map = encoder(sample.path)
-        return feature_map, _regions(proposals, sample.path, feature_map, sample.path.name)
-
-    return LabelledImage(load, sample.boxes, sample.labels, sample.difficult | sample.crowd)
-
-
-def _regions(proposals: Proposals, image: Source, feature_map: Maps, name: str) -> Boxes:
-    """Propose regions and keep of those that fall on one window the one that stands for it.
-
-    The image is read only for a method that looks at it.
-    """
-    with stage("proposals"):
-        if isinstance(proposals, GridProposals):
-            proposed = proposals.regions(feature_map.size)
-        elif isinstance(proposals, LearntProposals):
-            proposed = proposals.regions(feature_map)
-        else:
-            proposed = proposals(read_image(image), name)
-        return feature_map.unique(proposed)
+def check_threshold(function: str, threshold: float | None) -> None:
+    """Raise ArgumentError unless a threshold is a probability, or None: each class's own."""
+    fits = threshold is None or 0 <= threshold <= 1
+    advice = "Give a confidence such as 0.5, or leave it out for each class's own"
+    check_that(fits, function, "threshold", "from 0 to 1", threshold, advice=advice)

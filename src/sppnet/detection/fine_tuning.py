@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppnet.data import DetectionData
-from sppnet.detection.detector import Detector, labelled
-from sppnet.detection.head import LabelledImage
-from sppnet.detection.settings import Fitting
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import LabelledImage, labelled_images
+from sppnet.detection.settings import Fitting, chosen_settings
 from sppnet.errors import check_that
 from sppnet.features.layers import FullyConnected, LayeredEncoder, RegionLayers
 from sppnet.geometry import iou
@@ -40,7 +40,7 @@ def fresh_layers(inputs: int, *, hidden: int = 256, seed: int = 0) -> RegionLaye
 def fine_tune(
     images: Sequence[LabelledImage],
     layers: RegionLayers,
-    classes: int,
+    names: Sequence[str],
     *,
     levels: Sequence[int],
     fitting: Fitting,
@@ -51,7 +51,7 @@ def fine_tune(
 
     Args:
         images: whose maps give what the layers take; each is loaded again and again and never held.
-        layers: to start from; they are not changed. classes: how many, without the background.
+        layers: to start from; they are not changed. names: the K classes, without the background.
         levels: bins per side of each level of the pyramid.
         fitting: rates, steps and what a mini-batch holds.
         seed: of the choice among regions, the last layer and dropout; the same seed and images, the same bits.
@@ -71,7 +71,7 @@ def fine_tune(
         torch.manual_seed(seed)
         start = [tensor for layer in layers.layers for tensor in (layer.weight, layer.bias)]
         trained = [nn.Parameter(tensor.float().clone()) for tensor in start]
-        last = nn.Linear(layers.length, classes + 1)
+        last = nn.Linear(layers.length, len(names) + 1)
         nn.init.normal_(last.weight, std=LAST_DEVIATION)
         nn.init.zeros_(last.bias)
         parameters = [*trained, *last.parameters()]
@@ -81,7 +81,7 @@ def fine_tune(
         ]
         descent = torch.optim.SGD(groups, lr=fitting.rates[0], momentum=fitting.momentum)
         rates = np.repeat(fitting.rates, fitting.steps)
-        batches = _batches(images, classes, levels, fitting, np.random.default_rng(seed))
+        batches = _batches(images, names, levels, fitting, np.random.default_rng(seed))
         for rate in progress("Fine-tuning", rates.tolist()):
             for group in descent.param_groups:
                 group["lr"] = rate
@@ -109,21 +109,14 @@ def fine_tuned(
     Returns:
         A trained detector whose scores stand on the layers and whose boxes on the pooled maps.
     """
-    encoder, proposals = detector.prepared(data, progress=progress)
-    below = encoder
-    if isinstance(encoder, LayeredEncoder):
-        below, layers = encoder.encoder, encoder.layers
-    levels, seed, settings = detector.levels, detector.seed, detector.settings
-    start = layers or fresh_layers(below.length(levels), seed=seed)
-    for sample in progress("Computing feature maps", data.samples):
-        if below.cache is not None and not below.is_cached(sample.path):
-            below(sample.path)
-    images = [labelled(sample, below, proposals) for sample in data.samples]
-    count, fitting = len(data.classes), settings.fitting
-    deeper = fine_tune(images, start, count, levels=levels, fitting=fitting, seed=seed, progress=progress)
-    on_top = LayeredEncoder(below, deeper)
-    taught = Detector.on(on_top, levels=levels, proposals=proposals, settings=settings, seed=seed)
-    return taught.fit(data, progress=progress)
+    encoder, proposals = detector.prepare(data, progress=progress)
+    below, given = encoder.split()
+    levels, seed, settings = tuple(detector.levels), detector.seed, chosen_settings(detector.settings)
+    start = given or layers or fresh_layers(below.length(levels), seed=seed)
+    images, fitting = labelled_images(data, below, proposals), settings.fitting
+    deeper = fine_tune(images, start, data.classes, levels=levels, fitting=fitting, seed=seed, progress=progress)
+    chosen = {"encoder": LayeredEncoder(below, deeper), "proposals": proposals}
+    return Detector(**detector.get_params()).set_params(**chosen).fit(data, progress=progress)
 
 
 def _run(rows: Tensor, layers: RegionLayers, trained: Sequence[Tensor], dropout: float) -> Tensor:
@@ -135,7 +128,7 @@ def _run(rows: Tensor, layers: RegionLayers, trained: Sequence[Tensor], dropout:
 
 def _batches(
     images: Sequence[LabelledImage],
-    classes: int,
+    names: Sequence[str],
     levels: Sequence[int],
     fitting: Fitting,
     rng: np.random.Generator,
@@ -146,9 +139,9 @@ def _batches(
         order, any_held = rng.permutation(len(images)), False
         for start in range(0, len(order), TOGETHER):
             some = [images[index] for index in order[start : start + TOGETHER]]
-            parts = [_regions(image, classes, levels, fitting, rng) for image in some]
+            parts = [_regions(image, names, levels, fitting, rng) for image in some]
             rows, targets = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
-            held, rest = (np.flatnonzero(mask.numpy()) for mask in (targets < classes, targets == classes))
+            held, rest = (np.flatnonzero(mask.numpy()) for mask in (targets < len(names), targets == len(names)))
             any_held |= bool(len(held))
             if not len(held) or not len(rest):
                 continue
@@ -162,14 +155,15 @@ def _batches(
 
 
 def _regions(
-    image: LabelledImage, classes: int, levels: Sequence[int], fitting: Fitting, rng: np.random.Generator
+    image: LabelledImage, names: Sequence[str], levels: Sequence[int], fitting: Fitting, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Pool a mini-batch's worth of one image: of its objects and regions on them, and of the background near them."""
     feature_map, regions = image.load()
-    ground_truth, labels = image.boxes[~image.ignored], image.labels[~image.ignored]
+    known = image.labels
+    ground_truth, labels = known.boxes[known.counted], known.indices(names)[known.counted]
     regions = np.concatenate([ground_truth, regions])
-    overlap = iou(regions, image.boxes)
-    best = overlap[:, ~image.ignored].max(axis=1, initial=0.0)
+    overlap = iou(regions, known.boxes)
+    best = overlap[:, known.counted].max(axis=1, initial=0.0)
     anything = overlap.max(axis=1, initial=0.0)
     low, high = fitting.negative_iou
     held = np.flatnonzero(best >= fitting.positive_iou)
@@ -177,6 +171,6 @@ def _regions(
     objects = max(1, round(fitting.batch * fitting.positive_share))
     held = rng.permutation(held)[:objects]
     rest = rng.permutation(rest)[: fitting.batch - objects]
-    nearest = labels[overlap[held][:, ~image.ignored].argmax(axis=1)] if len(held) else held
-    targets = torch.from_numpy(np.concatenate([nearest, np.full(len(rest), classes)]))
+    nearest = labels[overlap[held][:, known.counted].argmax(axis=1)] if len(held) else held
+    targets = torch.from_numpy(np.concatenate([nearest, np.full(len(rest), len(names))]))
     return feature_map.pool(regions[np.concatenate([held, rest])], levels), targets

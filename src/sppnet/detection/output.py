@@ -38,14 +38,14 @@ class ImageDetections(NamedTuple):
 def as_dict(found: ImageDetections) -> dict[str, Any]:
     """Return one image's detections for JSON: boxes [left, top, right, bottom] in pixels, ends excluded."""
     detections = found.detections
-    rows = zip(detections.boxes, detections.labels, detections.scores, strict=True)
+    rows = zip(detections.boxes, detections.labels, detections.confidence, strict=True)
     return {
         "image": str(found.path),
         "height": found.size[0],
         "width": found.size[1],
         "counts": detections.counts(),
         "detections": [
-            {"class": detections.classes[label], "score": round(float(score), 4), "box": box.round(2).tolist()}
+            {"class": detections.classes[label], "confidence": round(float(score), 4), "box": box.round(2).tolist()}
             for box, label, score in rows
         ],
     }
@@ -111,7 +111,7 @@ def write_classes(folder: Path, form: str, found: Sequence[tuple[Path, Predictio
     if form == "json":
         return _written(folder / "classes.json", _json([classified(*pair) for pair in found]))
     rows = [(path, name, score) for path, prediction in found for name, score in prediction.top(1)]
-    return _written(folder / "classes.csv", _csv(("image", "class", "score"), rows))
+    return _written(folder / "classes.csv", _csv(("image", "class", "confidence"), rows))
 
 
 def _write_json(folder: Path, found: Sequence[ImageDetections]) -> Path:
@@ -120,11 +120,11 @@ def _write_json(folder: Path, found: Sequence[ImageDetections]) -> Path:
 
 def _write_csv(folder: Path, found: Sequence[ImageDetections]) -> Path:
     rows = [
-        (each.path.name, *box.round(2).tolist(), each.detections.classes[label], f"{score:.4f}")
+        (each.path.name, *one.boxes[0].round(2).tolist(), one.classes[one.labels[0]], f"{one.confidence[0]:.4f}")
         for each in found
-        for box, label, score in zip(each.detections.boxes, each.detections.labels, each.detections.scores, strict=True)
+        for one in each.detections
     ]
-    header = ("image", "left", "top", "right", "bottom", "class", "score")
+    header = ("image", "left", "top", "right", "bottom", "class", "confidence")
     return _written(folder / "detections.csv", _csv(header, rows))
 
 
@@ -136,7 +136,7 @@ def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
 def _write_coco(folder: Path, found: Sequence[ImageDetections]) -> Path:
     """Add the scores, which a data set has no place for, to the boxes' records."""
     content = coco_document(_as_data(found))
-    scores = [round(float(score), 4) for each in found for score in each.detections.scores]
+    scores = [round(float(score), 4) for each in found for score in each.detections.confidence]
     for annotation, score in zip(content["annotations"], scores, strict=True):
         annotation["score"] = score
     return _written(folder / "detections.coco.json", _json(content))

@@ -116,6 +116,11 @@ RELEASED: Final = replace(
 SETTINGS: Final = {"ours": OURS, "paper": PAPER, "released": RELEASED}
 
 
+def chosen_settings(settings: str | Settings) -> Settings:
+    """Return a preset by its name; settings of the user's own as they are."""
+    return named_settings(settings) if isinstance(settings, str) else settings
+
+
 def named_settings(name: str) -> Settings:
     """Return a preset: "ours", "paper" or "released".
 

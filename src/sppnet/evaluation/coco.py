@@ -38,7 +38,7 @@ def coco_precision(
     answers = [
         _coco_row(place, box, label) | {"score": float(score)}
         for place, each in enumerate(found)
-        for box, label, score in zip(each.boxes, each.labels, each.scores, strict=True)
+        for box, label, score in zip(each.boxes, each.labels, each.confidence, strict=True)
     ]
     if not ground_truth or not answers:
         value = 0.0 if ground_truth else float("nan")

@@ -14,6 +14,8 @@ from sppnet.geometry import Boxes
 
 Matching = Literal["voc", "ilsvrc"]
 
+Thresholds = float | NDArray[np.float64]  # one for all classes, or (K,)
+
 TOLERANCE: Final = 10  # pixels by which ILSVRC lets a small object's box be off
 
 
@@ -29,7 +31,7 @@ class FoundObjects(Protocol):
         """(N,) int64 indices of classes."""
 
     @property
-    def scores(self) -> NDArray[np.floating]:
+    def confidence(self) -> NDArray[np.floating]:
         """(N,) float, higher for the more certain; above 0 means found."""
 
 
@@ -58,7 +60,7 @@ class Judged:
     """The N detections of P images of K classes, the most certain first, and which of them are right.
 
     Args:
-        images: (N,) int64, the image of each. labels: (N,) int64. scores: (N,) float64, falling.
+        images: (N,) int64, the image of each. labels: (N,) int64. confidence: (N,) float64, falling.
         verdicts: (N,) int8: 1 right, 0 wrong, -1 neither, see ``match``.
         objects: (P, K) int64, how many of each class there are to find in each image.
         order: (N,) int64, the place of each among all images' detections one after the other.
@@ -66,18 +68,41 @@ class Judged:
 
     images: NDArray[np.int64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    confidence: NDArray[np.float64]
     verdicts: NDArray[np.int8]
     objects: NDArray[np.int64]
     order: NDArray[np.int64]
 
-    def precision(self, threshold: float = 0.0) -> NDArray[np.float64]:
-        """Return the share (K,) of each class's detections from ``threshold`` up that are right; NaN without any."""
-        return shares(self._counts(self.verdicts == 1, threshold), self._counts(self.verdicts >= 0, threshold))
+    def precision(self, thresholds: Thresholds = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's detections from a threshold up that are right; NaN without any."""
+        return shares(self._counts(self.verdicts == 1, thresholds), self._counts(self.verdicts >= 0, thresholds))
 
-    def recall(self, threshold: float = 0.0) -> NDArray[np.float64]:
-        """Return the share (K,) of each class's objects that are found from ``threshold`` up; NaN without any."""
-        return shares(self._counts(self.verdicts == 1, threshold), self.objects.sum(axis=0))
+    def recall(self, thresholds: Thresholds = 0.0) -> NDArray[np.float64]:
+        """Return the share (K,) of each class's objects that are found from a threshold up; NaN without any."""
+        return shares(self._counts(self.verdicts == 1, thresholds), self.objects.sum(axis=0))
+
+    def f1(self, thresholds: Thresholds = 0.0) -> NDArray[np.float64]:
+        """Return the harmonic mean (K,) of precision and recall from a threshold up; NaN without objects."""
+        right, found = self._counts(self.verdicts == 1, thresholds), self._counts(self.verdicts >= 0, thresholds)
+        wanted = self.objects.sum(axis=0)
+        return np.where(wanted > 0, shares(2 * right, found + wanted), np.nan)
+
+    def best_f1(self) -> NDArray[np.float64]:
+        """Return the best ``f1`` (K,) that any threshold a class gives; NaN without objects."""
+        best = []
+        for label, wanted in enumerate(self.objects.sum(axis=0).tolist()):
+            right = np.cumsum(self.verdicts[(self.labels == label) & (self.verdicts >= 0)] == 1)
+            f1 = 2 * right / (np.arange(1, len(right) + 1) + max(wanted, 1))
+            best.append(float(f1.max(initial=0.0)) if wanted else np.nan)
+        return np.array(best, dtype=np.float64)
+
+    def calibration_error(self, *, bins: int = 10) -> float:
+        """Return how far confidence is from the share that is right: the mean over bins, weighted by detections."""
+        counted = self.verdicts >= 0
+        confidence, right = self.confidence[counted], self.verdicts[counted] == 1
+        which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+        sure, hits = (np.bincount(which, weights=each, minlength=bins) for each in (confidence, right))
+        return float(np.abs(sure - hits).sum() / max(len(confidence), 1))
 
     def curve(self, label: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return recall and precision of one class as more and more of its n detections count, the best first.
@@ -91,8 +116,9 @@ class Judged:
         right, precision = falling_precision(self.verdicts[counted] == 1)
         return right / max(wanted, 1), precision
 
-    def _counts(self, chosen: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
-        labels = self.labels[chosen & (self.scores >= threshold)]
+    def _counts(self, chosen: NDArray[np.bool_], thresholds: Thresholds) -> NDArray[np.int64]:
+        least = np.broadcast_to(thresholds, self.objects.shape[1])[self.labels]
+        labels = self.labels[chosen & (self.confidence >= least)]
         return np.bincount(labels, minlength=self.objects.shape[1]).astype(np.int64)
 
 
@@ -118,15 +144,15 @@ def judge(
     check_that(0 < iou <= 1, "detection_report", "iou", "over 0 and at most 1", iou, advice="0.5 is usual")
     known = matching in ("voc", "ilsvrc")
     check_that(known, "judge", "matching", "voc or ilsvrc", repr(matching), advice="Name one of these")
-    scores = _joined([image.scores for image in found], np.float64)
+    scores = _joined([image.confidence for image in found], np.float64)
     order = np.argsort(-scores, kind="stable")
     wanted = [sample.labels[~_ignored(sample)] for sample in samples]
     verdicts = [_verdicts(*pair, iou, matching) for pair in zip(found, samples, strict=True)]
     counts = [np.bincount(labels, minlength=len(classes)) for labels in wanted]
     return Judged(
-        images=np.repeat(np.arange(len(found)), [len(image.scores) for image in found])[order],
+        images=np.repeat(np.arange(len(found)), [len(image.confidence) for image in found])[order],
         labels=_joined([image.labels for image in found], np.int64)[order],
-        scores=scores[order],
+        confidence=scores[order],
         verdicts=_joined(verdicts, np.int8)[order],
         objects=np.array(counts, dtype=np.int64).reshape(len(samples), len(classes)),
         order=order,
@@ -194,8 +220,8 @@ def _check_images(found: Sequence[FoundObjects], samples: Sequence[TrueObjects],
 
 
 def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
-    verdicts = np.zeros(len(found.scores), dtype=np.int8)
-    order, ignored = np.argsort(-found.scores, kind="stable"), _ignored(sample)
+    verdicts = np.zeros(len(found.confidence), dtype=np.int8)
+    order, ignored = np.argsort(-found.confidence, kind="stable"), _ignored(sample)
     judged_by = match if matching == "voc" else match_ilsvrc
     for label in np.unique(found.labels):
         mine, theirs = order[found.labels[order] == label], sample.labels == label

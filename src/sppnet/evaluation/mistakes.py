@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sppnet import geometry
 from sppnet.errors import check_that
-from sppnet.evaluation.matching import FoundObjects, TrueObjects, judge
+from sppnet.evaluation.matching import FoundObjects, Thresholds, TrueObjects, judge
 from sppnet.geometry import Boxes
 from sppnet.proposals.protocol import covered
 
@@ -59,14 +59,14 @@ def mistakes(
     classes: Sequence[str],
     *,
     iou: float = 0.5,
-    threshold: float = 0.0,
+    thresholds: Thresholds = 0.5,
     regions: Sequence[Boxes] | None = None,
 ) -> Mistakes:
     """Sort what went wrong by what would have put it right (after Hoiem et al. 2012, and TIDE).
 
     Args:
         found: one an image. samples: the same images in the same order. classes: K names.
-        iou: the overlap from which a box counts as found. threshold: detections that score above count.
+        iou: the overlap from which a box counts as found. thresholds: least confidence that counts.
         regions: (R, 4) of each image, where the detections come from, to tell what they missed.
     Raises:
         ArgumentError: as ``metrics.judge`` does; or regions of another number of images.
@@ -78,10 +78,11 @@ def mistakes(
     judged = judge(found, samples, classes, iou=iou)
     counts = {name: np.zeros(len(classes), dtype=np.int64) for name in MISTAKES[:-1]}
     boxes = np.concatenate([np.zeros((0, 4)), *(each.boxes for each in found)])[judged.order]
-    for place in np.flatnonzero((judged.verdicts == 0) & (judged.scores > threshold)):
+    least = np.broadcast_to(thresholds, len(classes))[judged.labels]
+    for place in np.flatnonzero((judged.verdicts == 0) & (judged.confidence >= least)):
         label = judged.labels[place]
         counts[_kind(boxes[place], label, samples[judged.images[place]], iou)][label] += 1
-    right = judged.labels[(judged.verdicts == 1) & (judged.scores > threshold)]
+    right = judged.labels[(judged.verdicts == 1) & (judged.confidence >= least)]
     counts["missed"] = judged.objects.sum(axis=0) - np.bincount(right, minlength=len(classes))
     far = None if regions is None else np.zeros(len(classes), dtype=np.int64)
     for sample, proposed in zip(samples, regions or (), strict=regions is not None):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import check_shape, check_that
-from sppnet.evaluation.matching import FoundObjects, Matching, TrueObjects, falling_precision, judge
+from sppnet.evaluation.matching import FoundObjects, Matching, Thresholds, TrueObjects, falling_precision, judge
 
 Rule = Literal["area", "eleven"]
 
@@ -27,8 +27,10 @@ class DetectionReport:
         classes: K names.
         average_precision: (K,) float64 in 0..1; NaN for a class without objects.
         positives: (K,) int64 objects to find, neither difficult nor crowds.
-        recall: (K,) float64 share of the objects found with a score above 0; NaN for a class without objects.
-        precision: (K,) float64 share of the detections that score above 0 which are right; NaN without any.
+        recall: (K,) float64 share of the objects found from the thresholds up; NaN for a class without objects.
+        precision: (K,) float64 share of the detections from the thresholds up which are right; NaN without any.
+        f1: (K,) float64 harmonic mean of both. best_f1: (K,) float64 the best that any threshold gives.
+        calibration_error: how far confidence is from the share that is right, see ``Judged.calibration_error``.
         iou: the overlap from which a box counts as found.
     """
 
@@ -37,6 +39,9 @@ class DetectionReport:
     positives: NDArray[np.int64]
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    best_f1: NDArray[np.float64]
+    calibration_error: float
     iou: float
 
     @property
@@ -51,13 +56,16 @@ class DetectionReport:
             "average_precision": self.average_precision,
             "recall": self.recall,
             "precision": self.precision,
+            "f1": self.f1,
+            "best_f1": self.best_f1,
         }
         rows = {
             name: {key: _number(column[row]) for key, column in columns.items()}
             | {"positives": int(self.positives[row])}
             for row, name in enumerate(self.classes)
         }
-        return {"iou": self.iou, "mean_average_precision": _number(self.mean), "classes": rows}
+        whole = {"mean_average_precision": _number(self.mean), "calibration_error": _number(self.calibration_error)}
+        return {"iou": self.iou, **whole, "classes": rows}
 
 
 def detection_report(
@@ -68,6 +76,7 @@ def detection_report(
     iou: float = 0.5,
     rule: Rule = "area",
     matching: Matching = "voc",
+    thresholds: Thresholds = 0.5,
 ) -> DetectionReport:
     """Compare what was found in each image with what it shows.
 
@@ -78,21 +87,25 @@ def detection_report(
         classes: K names; labels on both sides are indices into them.
         iou: the overlap from which a box counts as found, over 0 and at most 1.
         rule: see ``average_precision``. matching: see ``judge``.
+        thresholds: the least confidence that counts for recall, precision and F1, one for all or (K,).
     Raises:
         ArgumentError: different numbers of images, a label without a class, a bad ``iou`` or ``rule``.
     """
     judged = judge(found, samples, classes, iou=iou, matching=matching)
     positives = judged.objects.sum(axis=0)
     precisions = [
-        average_precision(judged.scores[mine], judged.verdicts[mine], int(count), rule=rule)
+        average_precision(judged.confidence[mine], judged.verdicts[mine], int(count), rule=rule)
         for mine, count in ((judged.labels == label, count) for label, count in enumerate(positives))
     ]
     return DetectionReport(
         classes=tuple(classes),
         average_precision=np.array(precisions, dtype=np.float64),
         positives=positives,
-        recall=judged.recall(np.nextafter(0, 1)),
-        precision=judged.precision(np.nextafter(0, 1)),
+        recall=judged.recall(thresholds),
+        precision=judged.precision(thresholds),
+        f1=judged.f1(thresholds),
+        best_f1=judged.best_f1(),
+        calibration_error=judged.calibration_error(),
         iou=iou,
     )
 

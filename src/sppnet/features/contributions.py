@@ -6,15 +6,17 @@ up to the score to float precision.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.features.joined import JoinedMaps
-from sppnet.features.maps import FeatureMap
 from sppnet.geometry import Boxes, bin_edges, clip_boxes, regions_of_windows, scale_boxes
 from sppnet.ops import bins
+
+if TYPE_CHECKING:
+    from sppnet.features.maps import FeatureMap
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,9 @@ class Contributions:
 
 
 def window_contributions(
-    feature_map: FeatureMap | JoinedMaps, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor
+    feature_map: "FeatureMap", regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor
 ) -> list[Contributions]:
-    """Split the score of each region's window.
-
-    Args:
-        feature_map: of several maps, the window is the finest one's, and the bins of all follow each other.
-        regions: (R, 4) boxes in the image's pixels.
-        weights: (R, D), the row of weights that scored each region, as ``pool`` orders features.
-        bias: (R,) of each.
-    """
-    if isinstance(feature_map, JoinedMaps):
-        parts, start = [], 0
-        for each, share in feature_map.parts(levels):
-            end = start + each.length(share)
-            parts.append(window_contributions(each, regions, share, weights[:, start:end], bias))
-            start = end
-        return [_joined(of_region) for of_region in zip(*parts, strict=True)]
+    """Split the score of each region's window of one map; see ``Maps.explain``."""
     products = feature_map.pool(regions, levels).double() * weights.double()
     sums = products.reshape(len(regions), bins(levels), products.shape[1] // bins(levels)).sum(2).numpy()
     windows = feature_map.windows(regions)
@@ -68,14 +56,15 @@ def window_contributions(
     ]
 
 
-def _joined(parts: Sequence[Contributions]) -> Contributions:
+def join_contributions(parts: Sequence[Contributions]) -> Contributions:
+    """Put the bins of several maps under each other: the window is that of the first, the finest."""
     levels = tuple(level for part in parts for level in part.levels)
     sums, boxes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bins", "boxes"))
     return Contributions(parts[0].window, levels, sums, boxes, parts[0].bias)
 
 
 def image_contributions(
-    feature_map: FeatureMap, vector: Tensor, levels: Sequence[int], weights: Tensor, bias: Tensor
+    feature_map: "FeatureMap", vector: Tensor, levels: Sequence[int], weights: Tensor, bias: Tensor
 ) -> list[Contributions]:
     """Split the scores of a whole image.
 
@@ -97,7 +86,7 @@ def image_contributions(
     ]
 
 
-def _bin_boxes(feature_map: FeatureMap, window: NDArray[np.int64], levels: Sequence[int]) -> Boxes:
+def _bin_boxes(feature_map: "FeatureMap", window: NDArray[np.int64], levels: Sequence[int]) -> Boxes:
     """Return where the bins of a window lie on the image, (B, 4), in the order of the pooled features.
 
     What touches a border of the map reaches that of the image: its cells are the nearest to what lies between.

@@ -4,26 +4,28 @@ Maps are rounded to half precision as soon as they are computed, whether they ar
 a run with an empty cache and one with a full cache give the same bits.
 """
 
-import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
 from sppnet.backbones.protocol import Backbone
-from sppnet.errors import CorruptFileError, check_that
+from sppnet.errors import check_that
 from sppnet.features.maps import FeatureMap, Maps
 from sppnet.geometry import (
     WindowRule,
     shorter_side_size,
 )
-from sppnet.images import Source, read_bytes, read_image, resize, to_tensor
+from sppnet.images import Source, image_digest, read_image, resize, to_tensor
 from sppnet.ops import bins
 from sppnet.progress import stage
 from sppnet.storage import TensorCache, cache_key
+
+if TYPE_CHECKING:
+    from sppnet.features.layers import RegionLayers
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
 CACHE_VERSION: Final = 1
@@ -33,6 +35,22 @@ class MapsEncoder(Protocol):
     """Image -> ``Maps``; describes itself, so that a saved detector encodes as it was trained."""
 
     cache: TensorCache | None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the network's feature maps that regions are pooled from, the finest first."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """What images' shorter sides are scaled to, in pixels."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for what regions are pooled from, whatever layers stand on it: network, layers, scales, rule."""
 
     def __call__(self, image: Source) -> Maps:
         """Encode an image, or read from the cache what it was encoded into."""
@@ -46,8 +64,19 @@ class MapsEncoder(Protocol):
     def length(self, levels: Sequence[int]) -> int:
         """Return D, how long a region's row is."""
 
+    def split(self) -> "tuple[MapsEncoder, RegionLayers | None]":
+        """Return what encodes the maps that regions are pooled from, and the layers on top, if any."""
+
     def describe(self) -> dict[str, Any]:
-        """Return JSON from which the same encoder can be made again."""
+        """Return JSON from which ``features.files`` makes the same encoder again: its "kind", and more."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights of its own beside the network's, for a model file."""
+
+
+def fingerprint_of(backbone: Backbone, description: Mapping[str, Any]) -> str:
+    """Return what stands for an encoder of no weights of its own: a digest of network and description."""
+    return cache_key(backbone.fingerprint, json.dumps(description, sort_keys=True))
 
 
 class Encoder:
@@ -83,28 +112,28 @@ class Encoder:
         self.layer, self.short_side, self.multiple, self.cache, self.rule = layer, short_side, multiple, cache, rule
         self.backbone: Backbone = backbone or EfficientNetLite0()
 
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the network, the layer, the scale and the rule."""
+        return fingerprint_of(self.backbone, self.describe())
+
     def describe(self) -> dict[str, Any]:
-        """Return JSON from which ``from_description`` makes the same encoder again."""
+        """Return JSON from which ``features.files`` makes the same encoder again."""
         scale = {"short_side": self.short_side, "multiple": self.multiple, "rule": self.rule}
-        return {"backbone": self.backbone.fingerprint, "layer": self.layer, **scale}
+        return {"kind": "map", "layer": self.layer, **scale}
 
-    @classmethod
-    def from_description(
-        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
-    ) -> "Encoder":
-        """Make the encoder that ``describe`` told of; of the network that it is given, otherwise the default one.
+    def split(self) -> tuple["Encoder", None]:
+        """Return the encoder itself: there are no layers on top."""
+        return self, None
 
-        Raises:
-            CorruptFileError: it was described with other weights than those that are installed.
-        """
-        options = {"multiple": description["multiple"], "rule": description.get("rule", "paper")}
-        encoder = cls(description["layer"], description["short_side"], cache=cache, backbone=backbone, **options)
-        if encoder.backbone.fingerprint != description["backbone"]:
-            raise CorruptFileError(
-                f"the model was trained on weights {description['backbone'][:12]}, installed are "
-                f"{encoder.backbone.fingerprint[:12]}. Install the version of sppnet that trained it."
-            )
-        return encoder
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: an encoder learns nothing."""
+        return {}
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The shorter side, as encoders of several have theirs."""
+        return (self.short_side,)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -150,14 +179,8 @@ class Encoder:
 
     def key(self, image: Source, *parts: str) -> str:
         """Return what an image's map, or what ``parts`` make of it, is cached under: its content, not its name."""
-        shape = ""
-        if isinstance(image, np.ndarray):
-            shape, content = str(image.shape), np.ascontiguousarray(image).tobytes()
-        else:
-            content = image if isinstance(image, bytes) else read_bytes(image)
-        digest = hashlib.sha256(content).digest()
         made = (CACHE_VERSION, self.backbone.fingerprint, self.layer, self.short_side, self.multiple)
-        return cache_key(*made, *parts, shape, digest)
+        return cache_key(*made, *parts, image_digest(image))
 
     def compute(self, image: Source) -> FeatureMap:
         """Return the feature map of an image without looking into the cache."""

@@ -1,11 +1,12 @@
-"""Which encoder: by the user's choice of scales and layers, or by what a model file tells."""
+"""Encoders out of a user's choice of layers and scales, or out of what a model file tells: the registry of kinds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from torch import Tensor
 
 from sppnet.backbones import PublishedNet
+from sppnet.backbones.kinds import backbone_from_description, describe_backbone
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import CorruptFileError, check_that
 from sppnet.features.encoder import Encoder, MapsEncoder
@@ -14,8 +15,6 @@ from sppnet.features.layers import FullyConnected, LayeredEncoder, RegionLayers
 from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.geometry import WindowRule
 from sppnet.storage import TensorCache
-
-TRUNK: Final = "trunk."  # before the names of a network's convolutions in a model file
 
 
 def encoder_of(
@@ -79,38 +78,55 @@ def published_layers(network: PublishedNet) -> RegionLayers:
     )
 
 
+# Files
+
+Make = Callable[[Mapping[str, Any], Mapping[str, Tensor], TensorCache | None, Backbone], MapsEncoder]
+
+
+def _map(told: Mapping[str, Any], _: Mapping[str, Tensor], cache: TensorCache | None, backbone: Backbone) -> Encoder:
+    multiple, rule = told["multiple"], told["rule"]
+    return Encoder(told["layer"], told["short_side"], cache=cache, backbone=backbone, multiple=multiple, rule=rule)
+
+
+def _joined(
+    told: Mapping[str, Any], _: Mapping[str, Tensor], cache: TensorCache | None, backbone: Backbone
+) -> JoinedEncoder:
+    return JoinedEncoder(told["layers"], told["short_side"], cache=cache, backbone=backbone, rule=told["rule"])
+
+
+def _multiscale(
+    told: Mapping[str, Any], tensors: Mapping[str, Tensor], cache: TensorCache | None, backbone: Backbone
+) -> MultiscaleEncoder:
+    scales: list[Any] = [KINDS[scale["kind"]](scale, tensors, cache, backbone) for scale in told["scales"]]
+    return MultiscaleEncoder(scales, rule=told["rule"], view_side=told["view_side"])
+
+
+def _layered(
+    told: Mapping[str, Any], tensors: Mapping[str, Tensor], cache: TensorCache | None, backbone: Backbone
+) -> LayeredEncoder:
+    below: Any = KINDS[told["below"]["kind"]](told["below"], tensors, cache, backbone)
+    return LayeredEncoder(below, RegionLayers.from_tensors(tensors))
+
+
+KINDS: Final[dict[str, Make]] = {"map": _map, "joined": _joined, "multiscale": _multiscale, "layered": _layered}
+
+
+def describe_encoder(encoder: MapsEncoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what ``encoder_from_description`` makes the same encoder of: JSON, and weights of its own."""
+    network, weights = describe_backbone(encoder.backbone)
+    return {"backbone": network, "maps": encoder.describe()}, weights | encoder.tensors()
+
+
 def encoder_from_description(
     description: Mapping[str, Any], tensors: Mapping[str, Tensor], *, cache: TensorCache | None = None
 ) -> MapsEncoder:
-    """Make the encoder that ``described`` told of; ``tensors`` hold what weights it has of its own.
+    """Make the encoder that ``describe_encoder`` told of; ``tensors`` are those of the whole file.
 
     Raises:
-        CorruptFileError: it was described with other weights than those that are installed.
+        CorruptFileError: an unknown kind, or other weights than those that are installed.
     """
-    below = description.get("layered", description)
-    backbone = _network(description["network"], tensors) if "network" in description else None
-    kinds = {"scales": MultiscaleEncoder, "layers": JoinedEncoder, "layer": Encoder}
-    kind = next((kind for name, kind in kinds.items() if name in below), None)
-    if kind is None:
-        raise CorruptFileError(f"the model encodes images by {sorted(below)}, unknown here. Train it again.")
-    encoder: MapsEncoder = kind.from_description(below, cache=cache, backbone=backbone)  # type: ignore[attr-defined]
-    return LayeredEncoder(encoder, RegionLayers.from_tensors(tensors)) if "layered" in description else encoder
-
-
-def described(encoder: MapsEncoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return what ``encoder_from_description`` makes the same encoder of: JSON, and its own weights."""
-    description, tensors = encoder.describe(), {}
-    if isinstance(encoder, LayeredEncoder):
-        tensors, encoder = encoder.layers.tensors(), encoder.encoder
-    network = getattr(encoder.encoders[0] if isinstance(encoder, MultiscaleEncoder) else encoder, "backbone", None)
-    if isinstance(network, PublishedNet):
-        tensors |= {TRUNK + name: tensor for name, tensor in network.trunk.state_dict().items()}
-        description |= {"network": network.describe()}
-    return description, tensors
-
-
-def _network(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PublishedNet:
-    network = PublishedNet.from_description(description)
-    named = {name.removeprefix(TRUNK): tensor for name, tensor in tensors.items() if name.startswith(TRUNK)}
-    network.trunk.load_state_dict(named)
-    return network.eval()
+    kind = description["maps"]["kind"]
+    if kind not in KINDS:
+        raise CorruptFileError(f"the model encodes images by {kind!r}, unknown here. Install a newer sppnet.")
+    backbone = backbone_from_description(description["backbone"], tensors)
+    return KINDS[kind](description["maps"], tensors, cache, backbone)

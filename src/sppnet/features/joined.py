@@ -3,7 +3,7 @@
 Not in the paper, which pools conv5 alone. The network runs once; a region's row is its rows of all maps.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
-from sppnet.features.encoder import Encoder
+from sppnet.features.contributions import Contributions, join_contributions
+from sppnet.features.encoder import Encoder, fingerprint_of
 from sppnet.features.maps import FeatureMap, Rows
 from sppnet.geometry import Boxes, WindowRule, unique_windows
 from sppnet.images import Source
@@ -86,6 +87,19 @@ class JoinedMaps:
             start = end
         return scores
 
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+        """Return the levels and the channels of each map's part of a row."""
+        return [part for feature_map, share in self.parts(levels) for part in feature_map.layout(share)]
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:
+        """Split the score of each region over the bins of all maps."""
+        split, start = [], 0
+        for feature_map, share in self.parts(levels):
+            end = start + feature_map.length(share)
+            split.append(feature_map.explain(regions, share, weights[:, start:end], bias))
+            start = end
+        return [join_contributions(of_region) for of_region in zip(*split, strict=True)]
+
     def parts(self, levels: Sequence[int]) -> Iterator[tuple[FeatureMap, Sequence[int]]]:
         """Yield each map with the levels that it is pooled by, in the order of a row."""
         return zip(self.maps, shares(levels, len(self.maps)), strict=True)
@@ -132,6 +146,11 @@ class JoinedEncoder:
         return tuple(encoder.layer for encoder in self.encoders)
 
     @property
+    def scales(self) -> tuple[int, ...]:
+        """The shorter side, as encoders of several have theirs."""
+        return (self.short_side,)
+
+    @property
     def short_side(self) -> int:
         """What images' shorter sides are scaled to, in pixels."""
         return self.encoders[0].short_side
@@ -169,16 +188,20 @@ class JoinedEncoder:
         lengths = zip(self.encoders, shares(levels, len(self.encoders)), strict=True)
         return sum(encoder.length(share) for encoder, share in lengths)
 
-    def describe(self) -> dict[str, Any]:
-        """Return JSON from which ``from_description`` makes the same encoder again."""
-        return {"layers": [encoder.describe() for encoder in self.encoders]}
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the network, the layers, the scale and the rule."""
+        return fingerprint_of(self.backbone, self.describe())
 
-    @classmethod
-    def from_description(
-        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
-    ) -> "JoinedEncoder":
-        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
-        encoders = [Encoder.from_description(layer, cache=cache, backbone=backbone) for layer in description["layers"]]
-        first = encoders[0]
-        layers = [encoder.layer for encoder in encoders]
-        return cls(layers, first.short_side, cache=cache, backbone=first.backbone, rule=first.rule)
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``features.files`` makes the same encoder again."""
+        rule = self.encoders[0].rule
+        return {"kind": "joined", "layers": list(self.layers), "short_side": self.short_side, "rule": rule}
+
+    def split(self) -> tuple["JoinedEncoder", None]:
+        """Return the encoder itself: there are no layers on top."""
+        return self, None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: an encoder learns nothing."""
+        return {}

@@ -12,7 +12,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from sppnet.errors import check_that
+from sppnet.backbones.protocol import Backbone
+from sppnet.errors import ArgumentError, check_that, message
+from sppnet.features.contributions import Contributions
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps, Rows, score_rows
 from sppnet.geometry import Boxes
@@ -117,11 +119,11 @@ class LayeredMaps:
     """An image's maps with layers on top: a region's row is what the layers make of its pooled row.
 
     Args:
-        maps: what is pooled. layers: run on the pooled rows.
+        maps: what is pooled. region_layers: run on the pooled rows.
     """
 
     maps: Maps
-    layers: RegionLayers
+    region_layers: RegionLayers
 
     @property
     def size(self) -> tuple[int, int]:
@@ -144,7 +146,7 @@ class LayeredMaps:
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Return one row a region, (R, O) float32."""
         chunks = [
-            self.layers(self.maps.pool(regions[start : start + CHUNK], levels))
+            self.region_layers(self.maps.pool(regions[start : start + CHUNK], levels))
             for start in range(0, max(len(regions), 1), CHUNK)
         ]
         return torch.cat(chunks)
@@ -158,28 +160,38 @@ class LayeredMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K); regions of one pooled row run once."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:  # noqa: ARG002
+        """Return the one part of a row: what the layers make of it."""
+        return [((1,), self.region_layers.length)]
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:  # noqa: ARG002
+        """Raise ArgumentError: layers mix the bins, and no bins add up to a score."""
+        raise ArgumentError(
+            message("explain", "maps", "pooled ones", "maps with layers on top", "Use a detector without layers")
+        )
+
     def _deepened(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         for rows in chunks:
-            yield self.layers(rows)
+            yield self.region_layers(rows)
 
 
 class LayeredEncoder:
     """Image -> maps with layers on top: what the network's own encoder gives, and the layers.
 
     Args:
-        encoder: makes the maps, and caches them. layers: for what ``levels`` pool of them.
+        encoder: makes the maps, and caches them. region_layers: for what ``levels`` pool of them.
     """
 
-    def __init__(self, encoder: MapsEncoder, layers: RegionLayers) -> None:
-        self.encoder, self.layers, self.cache = encoder, layers, encoder.cache
+    def __init__(self, encoder: MapsEncoder, region_layers: RegionLayers) -> None:
+        self.encoder, self.region_layers, self.cache = encoder, region_layers, encoder.cache
 
     def __call__(self, image: Source) -> LayeredMaps:
         """Return the maps of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""
-        return LayeredMaps(self.encoder(image), self.layers)
+        return LayeredMaps(self.encoder(image), self.region_layers)
 
     def compute(self, image: Source) -> LayeredMaps:
         """Return the maps of an image without looking into the cache."""
-        return LayeredMaps(self.encoder.compute(image), self.layers)
+        return LayeredMaps(self.encoder.compute(image), self.region_layers)
 
     def is_cached(self, image: Source) -> bool:
         """Tell whether none of the image's maps need be computed."""
@@ -187,8 +199,36 @@ class LayeredEncoder:
 
     def length(self, levels: Sequence[int]) -> int:  # noqa: ARG002
         """Return how long the row of a region is."""
-        return self.layers.length
+        return self.region_layers.length
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+        return self.encoder.backbone
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the network's feature maps that are pooled, the finest first."""
+        return self.encoder.layers
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """What images' shorter sides are scaled to, in pixels."""
+        return self.encoder.scales
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for what is pooled, whatever the layers."""
+        return self.encoder.fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON that tells of the encoder below; the weights are ``RegionLayers.tensors``."""
-        return {"layered": self.encoder.describe()}
+        """Return JSON that tells of the encoder below; the weights are ``tensors``."""
+        return {"kind": "layered", "below": self.encoder.describe()}
+
+    def split(self) -> tuple[MapsEncoder, RegionLayers]:
+        """Return the encoder below, and the layers."""
+        return self.encoder, self.region_layers
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the layers' weights."""
+        return self.region_layers.tensors()

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sppnet.features.contributions import Contributions, window_contributions
 from sppnet.geometry import (
     Boxes,
     CellGrid,
@@ -55,6 +56,21 @@ class Maps(Protocol):
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32."""
+
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+        """Return what a row is made of, in its order: levels and channels of each map; layers are one bin."""
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:
+        """Tell which bins of which window made each score.
+
+        Args:
+            regions: (R, 4) boxes in the image's pixels.
+            weights: (R, D), the row of weights that scored each region. bias: (R,) of each.
+        Returns:
+            One for each region. Of several maps the window is the finest one's, and the bins of all follow each other.
+        Raises:
+            ArgumentError: maps with layers on top, or crops: no bins of one window add up to their scores.
+        """
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,14 @@ class FeatureMap:
             (R, K) float32.
         """
         return score_rows(*self.rows(regions, levels), weights, bias)
+
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+        """Return the levels and the channels of a row."""
+        return [(tuple(levels), self.values.shape[0])]
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:
+        """Split the score of each region's window over its bins."""
+        return window_contributions(self, regions, levels, weights, bias)
 
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
         """Pool the windows that regions (R, 4) fall on, each once, a chunk at a time into one buffer."""

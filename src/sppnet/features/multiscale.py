@@ -4,7 +4,7 @@ The paper scales an image's shorter side to 480, 576, 688, 864 and 1200 pixels, 
 one scale at which it is nearest in size to the views that the network was trained on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
-from sppnet.features.encoder import Encoder
+from sppnet.features.contributions import Contributions
+from sppnet.features.encoder import Encoder, fingerprint_of
 from sppnet.features.joined import JoinedEncoder, JoinedMaps
 from sppnet.features.maps import FeatureMap, Rows, score_rows
 from sppnet.geometry import VIEW_SIDE, Boxes, WindowRule, nearest_scale
 from sppnet.images import Source
-from sppnet.storage import TensorCache
 
 PAPER_SCALE: Final = 688
 PAPER_SCALES: Final = (480, 576, 688, 864, 1200)
@@ -98,6 +98,18 @@ class MultiscaleMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), without holding all the pooled rows."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+        """Return the levels and the channels of a row, the same at all scales."""
+        return self.maps[0].layout(levels)
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:
+        """Split the score of each region over the bins of its window at its scale."""
+        explained: dict[int, Contributions] = {}
+        for feature_map, among in self._by_scale(regions):
+            split = feature_map.explain(regions[among], levels, weights[among], bias[among])
+            explained |= dict(zip(among.tolist(), split, strict=True))
+        return [explained[place] for place in range(len(regions))]
+
     def _by_scale(self, regions: Boxes) -> Iterator[tuple[FeatureMap | JoinedMaps, NDArray[np.int64]]]:
         """Yield each map that regions are taken from with the indices of those."""
         chosen = self.chosen(regions)
@@ -152,19 +164,33 @@ class MultiscaleEncoder:
         """Return how long the row of a region is."""
         return self.encoders[0].length(levels)
 
-    def describe(self) -> dict[str, Any]:
-        """Return JSON from which ``from_description`` makes the same encoder again."""
-        scales = [encoder.describe() for encoder in self.encoders]
-        return {"scales": scales, "rule": self.rule, "view_side": self.view_side}
+    @property
+    def backbone(self) -> Backbone:
+        """The network."""
+        return self.encoders[0].backbone
 
-    @classmethod
-    def from_description(
-        cls, description: Mapping[str, Any], *, cache: TensorCache | None = None, backbone: Backbone | None = None
-    ) -> "MultiscaleEncoder":
-        """Make the encoder that ``describe`` told of, as ``Encoder.from_description`` does."""
-        kind = JoinedEncoder if "layers" in description["scales"][0] else Encoder
-        encoders = [kind.from_description(scale, cache=cache, backbone=backbone) for scale in description["scales"]]
-        return cls(encoders, rule=description["rule"], view_side=description["view_side"])
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the feature maps, the finest first."""
+        return self.encoders[0].layers
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the network, the layers, the scales and the rule."""
+        return fingerprint_of(self.backbone, self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """Return JSON from which ``features.files`` makes the same encoder again."""
+        scales = [encoder.describe() for encoder in self.encoders]
+        return {"kind": "multiscale", "scales": scales, "rule": self.rule, "view_side": self.view_side}
+
+    def split(self) -> tuple["MultiscaleEncoder", None]:
+        """Return the encoder itself: there are no layers on top."""
+        return self, None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: an encoder learns nothing."""
+        return {}
 
     def _maps(self, maps: Sequence[FeatureMap | JoinedMaps]) -> MultiscaleMaps:
         return MultiscaleMaps(tuple(maps), self.scales, self.rule, self.view_side)

@@ -6,6 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from sppnet.backbones.kinds import backbone_from_description, describe_backbone
 from sppnet.features.encoder import Encoder
 from sppnet.features.maps import FeatureMap
 from sppnet.images import Source
@@ -48,12 +49,20 @@ class ImageEncoder:
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
         own = {"levels": list(self.levels), "mode": self.mode, "normalised": self.normalised}
-        return self.encoder.describe() | own
+        return own | {"backbone": describe_backbone(self.encoder.backbone)[0], "map": self.encoder.describe()}
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any], *, cache: TensorCache | None = None) -> "ImageEncoder":
-        """Make the encoder that ``describe`` told of; raises as ``Encoder.from_description`` does."""
-        encoder = Encoder.from_description(description, cache=cache)
+    def from_description(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor], *, cache: TensorCache | None = None
+    ) -> "ImageEncoder":
+        """Make the encoder that ``describe`` told of; ``tensors`` are those of the whole file.
+
+        Raises:
+            CorruptFileError: it was described with other weights than those that are installed.
+        """
+        told, backbone = description["map"], backbone_from_description(description["backbone"], tensors)
+        options = {"multiple": told["multiple"], "rule": told["rule"]}
+        encoder = Encoder(told["layer"], told["short_side"], cache=cache, backbone=backbone, **options)
         normalised = bool(description["normalised"])
         return cls(encoder, description["levels"], mode=description["mode"], normalised=normalised)
 

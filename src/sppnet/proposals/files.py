@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.errors import DataError
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.proposals.matlab import read_cells
 
@@ -22,9 +23,9 @@ class FileProposals:
 
     path: Path
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
-        """Return the regions of the image of that name in the file's order, clipped to the image."""
-        return self.of(name, (image.shape[0], image.shape[1]))
+    def regions(self, scene: Scene) -> Boxes:
+        """Return the regions of the image of the scene's name in the file's order, clipped to the image."""
+        return self.of(scene.name, scene.size)
 
     def of(self, name: str, size: tuple[int, int]) -> Boxes:
         """Return the regions of the image of that name and ``size`` (height, width).
@@ -41,6 +42,10 @@ class FileProposals:
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
         return {"method": "file", "path": str(self.path)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: nothing is learnt."""
+        return {}
 
     @cached_property
     def _regions(self) -> Mapping[str, Boxes]:

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.errors import check_that
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, Size, clip_boxes
 
 # How far a region of the grid may reach out of the image, as a share of its side: objects are cut by borders.
@@ -39,11 +41,11 @@ class GridProposals:
         advice = "Give sides in pixels, and the step as a share of the side"
         check_that(least > 0, "GridProposals", "every side and the step", "above 0", least, advice=advice)
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+    def regions(self, scene: Scene) -> Boxes:
         """Return the regions shape by shape, each row by row; those at a border are clipped."""
-        return self.regions((image.shape[0], image.shape[1]))
+        return self.of_size(scene.size)
 
-    def regions(self, size: tuple[int, int]) -> Boxes:
+    def of_size(self, size: Size) -> Boxes:
         """Return the regions of any image of ``size`` (height, width)."""
         factor = min(size) / self.short_side
         placed = [_placed((tall * factor, wide * factor), size, self.step) for tall, wide in self.shapes]
@@ -53,6 +55,10 @@ class GridProposals:
         """Return the shapes, the shorter side that they are for, and the step."""
         shapes = [list(shape) for shape in self.shapes]
         return {"method": "grid", "shapes": shapes, "short_side": self.short_side, "step": self.step}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: nothing is learnt."""
+        return {}
 
 
 def _placed(shape: tuple[float, float], size: tuple[int, int], step: float) -> Boxes:

@@ -13,21 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.detection.head import NEAR_IOU, LabelledImage
 from sppnet.errors import CorruptFileError, check_that
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, iou
+from sppnet.images import Source
 from sppnet.learning.ridge import ridge
 from sppnet.progress import Progress, silent
-from sppnet.proposals.described import from_description
 from sppnet.proposals.grid import GridProposals
-from sppnet.proposals.protocol import Proposals
 
 METHOD: Final = "learnt"
 TENSORS: Final = ("objectness_weights", "objectness_bias")
 LEVELS: Final = (2, 1)  # (1,) takes 0.6 of the time, and reaches as much with 2,000 regions, less with 300
 LIMIT: Final = 2000  # as many as the paper's selective search gives an image
+NEAR_IOU: Final = 0.1  # regions that overlap an object by this are drawn on purpose
 FLOOR: Final = 0.3  # an IoU below it is as good as none: such a region is a negative
 HELD: Final = 0.5  # regions that overlap an object by this are drawn apart from those that do so less
 DRAWN: Final = (200, 100, 100)  # regions an image: that hold an object, that touch one, of the background
@@ -39,14 +39,14 @@ class LearntProposals:
     """The best regions of a grid, by a linear score of a small pyramid over the detector's feature map.
 
     Args:
-        encoder: computes the feature map; the one that the score was learnt on.
+        encoder: the fingerprint of the encoder on whose maps the score was learnt.
         grid: the regions to choose among.
         weights: (1, D) float32. bias: (1,) float32. The score estimates a region's IoU with its nearest object.
         levels: bins per side of each level of the pyramid.
         limit: at most this many regions.
     """
 
-    encoder: MapsEncoder
+    encoder: str
     grid: GridProposals
     weights: Tensor
     bias: Tensor
@@ -58,39 +58,64 @@ class LearntProposals:
         advice = "Give how many regions to keep"
         check_that(self.limit >= 1, "LearntProposals", "limit", "at least 1", self.limit, advice=advice)
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
-        """Return the regions of an image that is not encoded yet; see ``regions``."""
-        return self.regions(self.encoder(image))
-
-    def regions(self, feature_map: Maps) -> Boxes:
-        """Return the regions (R, 4) of an encoded image by falling score; of equal scores in the grid's order.
+    def regions(self, scene: Scene) -> Boxes:
+        """Return the regions (R, 4) of an image by falling score; of equal scores in the grid's order.
 
         Of regions that fall on one window, one stands for all. Near-duplicates stay: dropping them wins regions that
         overlap an object by half and loses those that lie well.
+
+        Raises:
+            ArgumentError: the scene's maps are of another encoder than the score was learnt on.
         """
-        regions = feature_map.unique(self.grid.regions(feature_map.size))
-        scores = feature_map.pooled_maps.score(regions, self.levels, self.weights, self.bias)[:, 0].numpy()
+        expected, actual = "learnt on the detector's encoder", "some of other layers, scales or weights"
+        same, advice = scene.encoder.fingerprint == self.encoder, 'Give proposals="learnt" to learn them anew'
+        check_that(same, "Detector", "proposals", expected, actual, advice=advice)
+        maps = scene.maps.pooled_maps
+        regions = maps.unique(self.grid.of_size(maps.size))
+        scores = maps.score(regions, self.levels, self.weights, self.bias)[:, 0].numpy()
         best: Boxes = regions[np.argsort(-scores, kind="stable")[: self.limit]]
         return best
 
-    def check_encoder(self, encoder: MapsEncoder) -> None:
-        """Raise ArgumentError unless an encoder gives, under whatever layers, the maps that the score was learnt on."""
-        wanted, given = (each.get("layered", each) for each in (self.encoder.describe(), encoder.describe()))
-        advice = 'Give proposals="learnt" to learn them anew'
-        expected, actual = "learnt on the detector's encoder", "some of other layers, scales or weights"
-        check_that(wanted == given, "Detector", "proposals", expected, actual, advice=advice)
-
     def describe(self) -> dict[str, Any]:
-        """Return all but encoder and ``tensors``."""
-        return {"method": METHOD, "grid": self.grid.describe(), "levels": list(self.levels), "limit": self.limit}
+        """Return all but ``tensors``."""
+        own = {"levels": list(self.levels), "limit": self.limit, "encoder": self.encoder}
+        return {"method": METHOD, "grid": self.grid.describe(), **own}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a model file keeps of it beside ``describe``."""
         return dict(zip(TENSORS, (self.weights, self.bias), strict=True))
 
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor], grid: GridProposals
+    ) -> "LearntProposals":
+        """Make the proposals that ``describe`` and ``tensors`` told of.
+
+        Raises:
+            CorruptFileError: the weights are missing.
+        """
+        if not set(TENSORS) <= set(tensors):
+            raise CorruptFileError(f"the model's proposals lack {' and '.join(TENSORS)}. Train it again.")
+        weights, bias = (tensors[name] for name in TENSORS)
+        return cls(description["encoder"], grid, weights, bias, tuple(description["levels"]), int(description["limit"]))
+
+
+@dataclass(frozen=True)
+class BoxedImage:
+    """An image and its ground truth.
+
+    Args:
+        image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+        boxes: (N, 4). ignored: (N,) bool, objects that teach nothing.
+    """
+
+    image: Source
+    boxes: Boxes
+    ignored: NDArray[np.bool_]
+
 
 def learn_proposals(
-    images: Sequence[LabelledImage],
+    images: Sequence[BoxedImage],
     encoder: MapsEncoder,
     grid: GridProposals,
     *,
@@ -101,8 +126,8 @@ def learn_proposals(
     """Learn from labelled boxes of any class which regions of a grid hold an object: ridge regression of the IoU.
 
     Args:
-        images: their regions are the grid's; each is loaded once and never held.
-        encoder: what the images were encoded by.
+        images: each is encoded once and never held.
+        encoder: of the detector; the score stands on what it pools, whatever layers stand on that.
         grid: the regions that will be chosen among.
         levels: bins per side of each level of the pyramid; few, or it costs as much as the classes' scores.
         seed: of the choice among regions; the same seed and images give the same bits.
@@ -114,52 +139,30 @@ def learn_proposals(
     """
     objects = sum(int((~image.ignored).sum()) for image in images)
     check_that(objects > 0, "learn_proposals", "images", "with an object", "none", advice="Label an object first")
-    shown = enumerate(progress("Learning what holds an object", images))
-    parts = [_examples(image, levels, np.random.default_rng((seed, index))) for index, image in shown]
+    parts = []
+    for index, image in enumerate(progress("Learning what holds an object", images)):
+        maps, rng = encoder(image.image).pooled_maps, np.random.default_rng((seed, index))
+        parts.append(_examples(maps, grid, image, levels, rng))
     features, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
     squared = float(np.einsum("nd,nd->n", features, features).mean())
     weights, bias = ridge(features, overlap[:, None], penalty=PENALTY * max(squared, 1e-12))
-    return LearntProposals(encoder, grid, torch.from_numpy(weights), torch.from_numpy(bias), tuple(levels))
+    learnt = torch.from_numpy(weights), torch.from_numpy(bias)
+    return LearntProposals(encoder.fingerprint, grid, *learnt, tuple(levels))
 
 
 def _examples(
-    image: LabelledImage, levels: Sequence[int], rng: np.random.Generator
+    maps: Maps, grid: GridProposals, image: BoxedImage, levels: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Pool the objects and a sample of the regions (N, D), and tell how far each holds an object (N,)."""
-    feature_map, regions = image.load()
+    regions = maps.unique(grid.of_size(maps.size))
     regions = np.concatenate([image.boxes[~image.ignored], regions])
     best = iou(regions, image.boxes[~image.ignored]).max(axis=1, initial=0.0)
     unsure = iou(regions, image.boxes[image.ignored]).max(axis=1, initial=0.0) >= FLOOR
     groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, (best < FLOOR) & ~unsure)
     chosen = np.unique(np.concatenate(list(_drawn(groups, rng))))
-    return feature_map.pooled_maps.pool(regions[chosen], levels).numpy(), np.maximum(best[chosen], FLOOR)
+    return maps.pool(regions[chosen], levels).numpy(), np.maximum(best[chosen], FLOOR)
 
 
 def _drawn(groups: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     for among, count in zip(groups, DRAWN, strict=True):
         yield rng.permutation(np.flatnonzero(among))[:count]
-
-
-def described_proposals(proposals: Proposals) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return what ``proposals_from_description`` makes the same method of: JSON, and what it has learnt."""
-    return proposals.describe(), proposals.tensors() if isinstance(proposals, LearntProposals) else {}
-
-
-def proposals_from_description(
-    description: Mapping[str, Any], tensors: Mapping[str, Tensor], encoder: MapsEncoder
-) -> Proposals:
-    """Make the method that ``described_proposals`` told of; a learnt one scores what ``encoder`` encodes.
-
-    Raises:
-        ArgumentError: an unknown method. CorruptFileError: learnt ones without a grid or weights.
-    """
-    match description:
-        case {"method": "learnt", "grid": grid, "levels": levels, "limit": limit}:
-            shapes = from_description(grid)
-            if not isinstance(shapes, GridProposals) or not set(TENSORS) <= set(tensors):
-                raise CorruptFileError(
-                    f"the model's proposals lack a grid, or {' and '.join(TENSORS)}. Train it again."
-                )
-            weights, bias = (tensors[name] for name in TENSORS)
-            return LearntProposals(encoder, shapes, weights, bias, tuple(levels), int(limit))
-    return from_description(description)

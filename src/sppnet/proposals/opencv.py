@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.errors import MissingExtraError, message
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes
 
 EDGE_BLUR: Final = 1.0  # pixels
@@ -28,10 +30,10 @@ class SelectiveSearch:
     quality: bool = False
     limit: int = 2000
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+    def regions(self, scene: Scene) -> Boxes:
         """Return the regions by area, the largest first."""
         search = _opencv("SelectiveSearch").ximgproc.segmentation.createSelectiveSearchSegmentation()
-        search.setBaseImage(np.ascontiguousarray(image[:, :, ::-1]))  # OpenCV's order is blue, green, red
+        search.setBaseImage(np.ascontiguousarray(scene.pixels[:, :, ::-1]))  # OpenCV's order is blue, green, red
         (search.switchToSelectiveSearchQuality if self.quality else search.switchToSelectiveSearchFast)()
         found = np.unique(np.asarray(search.process(), dtype=np.int64).reshape(-1, 4), axis=0)
         left, top, width, height = found.T
@@ -44,6 +46,10 @@ class SelectiveSearch:
     def describe(self) -> dict[str, Any]:
         """Return the mode and the limit."""
         return {"method": "selective-search", "quality": self.quality, "limit": self.limit}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: nothing is learnt."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class EdgeBoxes:
 
     limit: int = 2000
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:  # noqa: ARG002
+    def regions(self, scene: Scene) -> Boxes:
         """Return the regions by falling score; of equal scores by place."""
-        edges, normals = edge_map(image)
+        edges, normals = edge_map(scene.pixels)
         if not edges.any() or min(edges.shape) < SMALLEST_SIDE:
             return np.zeros((0, 4))
         search = _opencv("EdgeBoxes").ximgproc.createEdgeBoxes(maxBoxes=self.limit)
@@ -75,6 +81,10 @@ class EdgeBoxes:
     def describe(self) -> dict[str, Any]:
         """Return the limit."""
         return {"method": "edge-boxes", "limit": self.limit}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: nothing is learnt."""
+        return {}
 
 
 def edge_map(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -4,23 +4,28 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.errors import check_shape
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, iou
 
 
 class Proposals(Protocol):
     """What every proposal method does."""
 
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
-        """Return the regions of an image (H, W, 3) as (R, 4) boxes in its pixels."""
+    def regions(self, scene: Scene) -> Boxes:
+        """Return the regions of an image as (R, 4) boxes in its pixels; a scene makes what the method looks at."""
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON from which ``from_description`` makes the same method again."""
+        """Return JSON from which ``proposals.kinds`` makes the same method again: its "method", and more."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it has learnt, for a model file."""
 
 
 def covered(regions: Boxes, ground_truth: Boxes, *, threshold: float) -> NDArray[np.bool_]:
     """Tell for every ground-truth box whether some region overlaps it by ``threshold`` IoU: (N,) bool."""
-    check_shape("reached", "ground_truth", ground_truth.shape, ("N", 4), advice="Give one row a box")
+    check_shape("covered", "ground_truth", ground_truth.shape, ("N", 4), advice="Give one row a box")
     best: NDArray[np.bool_] = iou(ground_truth, regions).max(axis=1, initial=0.0) >= threshold
     return best

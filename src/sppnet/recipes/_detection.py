@@ -6,15 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sppnet.backbones import PublishedNet
 from sppnet.backbones.published import Name
 from sppnet.data import DetectionData, load_detection, splits
 from sppnet.detection.detections import Detections
-from sppnet.detection.detector import Detector, labelled
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import labelled_images
 from sppnet.detection.fine_tuning import fine_tune
 from sppnet.detection.settings import PAPER, Settings
 from sppnet.evaluation.precision import DetectionReport, Rule, detection_report
@@ -22,12 +21,12 @@ from sppnet.features.encoder import MapsEncoder
 from sppnet.features.files import published_encoder, published_layers
 from sppnet.features.layers import LayeredEncoder, RegionLayers
 from sppnet.features.multiscale import PAPER_SCALE, PAPER_SCALES
-from sppnet.geometry import Boxes
-from sppnet.images import read_image
+from sppnet.features.scene import Scene
 from sppnet.progress import timed
 from sppnet.proposals.opencv import SelectiveSearch
 from sppnet.proposals.protocol import Proposals
 from sppnet.recipes import RecipeRequest, need
+from sppnet.recipes.remembered import Remembered
 from sppnet.storage import TensorCache
 
 ONE: Final = (PAPER_SCALE,)
@@ -35,28 +34,6 @@ FIVE: Final = PAPER_SCALES
 QUICK_WIDTH: Final = 0.125
 QUICK_IMAGES: Final = 4
 QUICK_REGIONS: Final = 40
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """Another method's regions, kept by the images' names: 64 kB for each 2,000.
-
-    Args:
-        proposals: the other method. known: its regions so far.
-    """
-
-    proposals: Proposals
-    known: dict[str, Boxes]
-
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
-        """Return the regions (R, 4) of an image, searched for the first time."""
-        if name not in self.known:
-            self.known[name] = self.proposals(image, name)
-        return self.known[name]
-
-    def describe(self) -> dict[str, Any]:
-        """Return what the other method does."""
-        return self.proposals.describe()
 
 
 @dataclass(frozen=True)
@@ -83,7 +60,7 @@ class Bench:
     @cached_property
     def proposals(self) -> Proposals:
         """Selective search in its fast mode, about 2,000 regions an image, searched for once."""
-        return Remembered(SelectiveSearch(limit=QUICK_REGIONS) if self.request.quick else SelectiveSearch(), {})
+        return Remembered(SelectiveSearch(limit=QUICK_REGIONS) if self.request.quick else SelectiveSearch())
 
     @property
     def settings(self) -> Settings:
@@ -105,15 +82,15 @@ class Bench:
     def fine_tuned(self, scales: Sequence[int]) -> RegionLayers:
         """Fine-tune fc6 and fc7 on the training images' cached maps."""
         below = self.encoder(scales)
-        images = [labelled(sample, below, self.proposals) for sample in self.train.samples]
-        layers, count = published_layers(self.network), len(self.train.classes)
+        images = labelled_images(self.train, below, self.proposals)
+        layers, names = published_layers(self.network), self.train.classes
         fitting, seed, progress = self.settings.fitting, self.request.seed, self.request.progress
-        return fine_tune(images, layers, count, levels=self.levels, fitting=fitting, seed=seed, progress=progress)
+        return fine_tune(images, layers, names, levels=self.levels, fitting=fitting, seed=seed, progress=progress)
 
     def detector(self, encoder: MapsEncoder) -> Detector:
         """Train on what an encoder gives."""
-        levels, proposals, seed = self.levels, self.proposals, self.request.seed
-        detector = Detector.on(encoder, levels=levels, proposals=proposals, settings=self.settings, seed=seed)
+        choices: dict[str, Any] = {"levels": self.levels, "proposals": self.proposals, "seed": self.request.seed}
+        detector = Detector(encoder=encoder, settings=self.settings, **choices)
         return detector.fit(self.train, progress=self.request.progress)
 
     def layered(self, scales: Sequence[int], layers: RegionLayers) -> LayeredEncoder:
@@ -127,8 +104,10 @@ class Bench:
 
     def found(self, detector: Detector, *, moved: bool) -> list[Detections]:
         """Detect in every test image, with the boxes moved or not."""
-        detector.settings = replace(detector.settings, rounds=int(moved))
-        return [detector.detect(sample.path) for sample in self.request.progress("Detecting", self.test.samples)]
+        known = detector.model_
+        model = replace(known, settings=replace(known.settings, rounds=int(moved)))
+        samples = self.request.progress("Detecting", self.test.samples)
+        return [model.detect(Scene(sample.path, known.encoder), threshold=0) for sample in samples]
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -140,7 +119,7 @@ class Bench:
         encoder = self.encoder(scales, self.network.fc_names[1])
         sample = self.test.samples[0]
         maps = encoder.compute(sample.path)
-        regions = maps.unique(self.proposals(read_image(sample.path), sample.path.name))
+        regions = maps.unique(self.proposals.regions(Scene(sample.path, encoder)))
         weights = torch.zeros(len(self.train.classes), encoder.length(self.levels))
         bias = torch.zeros(len(weights))
         scoring = timed(lambda: maps.score(regions, self.levels, weights, bias))

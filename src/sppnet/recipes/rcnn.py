@@ -17,15 +17,17 @@ from torch import Tensor
 
 from sppnet.data import DetectionData
 from sppnet.detection.detector import Detector
-from sppnet.errors import check_that
-from sppnet.features.encoder import Encoder, MapsEncoder
-from sppnet.features.joined import JoinedEncoder, shares
+from sppnet.errors import ArgumentError, check_that, message
+from sppnet.features.contributions import Contributions
+from sppnet.features.encoder import MapsEncoder, fingerprint_of
+from sppnet.features.joined import shares
 from sppnet.features.maps import Rows, score_rows
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, warp_places
 from sppnet.images import Source, read_image, to_tensor, warp
 from sppnet.ops import bins, pool_image
 from sppnet.progress import Progress, silent, timed
-from sppnet.proposals.protocol import Proposals
+from sppnet.recipes.remembered import Remembered
 from sppnet.storage import TensorCache
 
 SIDE: Final = 224  # of a warped region, in pixels; R-CNN's own network takes 227
@@ -86,6 +88,15 @@ class Crops:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K)."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
+        """Return the levels and the channels of each layer's part of a row."""
+        parts = zip(self.encoder.layers, shares(levels, len(self.encoder.layers)), strict=True)
+        return [(tuple(share), self.encoder.backbone.channels[layer]) for layer, share in parts]
+
+    def explain(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> list[Contributions]:  # noqa: ARG002
+        """Raise ArgumentError: a crop is no window of a map."""
+        raise ArgumentError(message("explain", "maps", "of the whole image", "crops", "Use a detector that pools"))
+
 
 class CroppingEncoder:
     """Image -> ``Crops``: the same network, layers and pyramid as another encoder, on warped regions.
@@ -95,8 +106,8 @@ class CroppingEncoder:
         side: regions are warped to this many pixels, of which ``CONTEXT`` a side are what lies around.
     """
 
-    def __init__(self, encoder: Encoder | JoinedEncoder, *, side: int = SIDE) -> None:
-        self.backbone, self.layers, self.side = encoder.backbone, encoder.layers, side
+    def __init__(self, encoder: MapsEncoder, *, side: int = SIDE) -> None:
+        self.backbone, self.layers, self.scales, self.side = encoder.backbone, encoder.layers, encoder.scales, side
         self.cache: TensorCache | None = None
         self._known: dict[bytes, Crops] = {}
 
@@ -121,7 +132,20 @@ class CroppingEncoder:
 
     def describe(self) -> dict[str, Any]:
         """Return JSON that tells of the crops; a baseline is for measuring, and not read again from a file."""
-        return {"crops": self.side, "backbone": self.backbone.fingerprint, "names": list(self.layers)}
+        return {"kind": "crops", "side": self.side, "layers": list(self.layers)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the network, the layers and the size of the crops."""
+        return fingerprint_of(self.backbone, self.describe())
+
+    def split(self) -> tuple["CroppingEncoder", None]:
+        """Return the encoder itself: there are no layers on top."""
+        return self, None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: an encoder learns nothing."""
+        return {}
 
     def run(self, pixels: NDArray[np.uint8], regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Warp regions (R, 4) of an image and run them through the network in one batch: (R, D) float16."""
@@ -139,28 +163,6 @@ class CroppingEncoder:
     def _places(self, pixels: NDArray[np.uint8], regions: Boxes) -> Iterator[tuple[Boxes, NDArray[np.int64]]]:
         size = (pixels.shape[0], pixels.shape[1])
         return zip(*warp_places(regions, size, side=self.side, context=CONTEXT), strict=True)
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """An even choice among the regions of another method, so that a comparison ends in minutes.
-
-    Args:
-        proposals: the other method. limit: at most this many regions an image.
-    """
-
-    proposals: Proposals
-    limit: int
-
-    def __call__(self, image: NDArray[np.uint8], name: str) -> Boxes:
-        """Return regions (R, 4) of an image in the order of the method."""
-        regions = self.proposals(image, name)
-        chosen = np.linspace(0, len(regions) - 1, min(self.limit, len(regions))).round().astype(np.int64)
-        return regions[chosen]
-
-    def describe(self) -> dict[str, Any]:
-        """Return JSON that tells of the method and the limit."""
-        return {"method": "sampled", "of": self.proposals.describe(), "limit": self.limit}
 
 
 @dataclass(frozen=True)
@@ -226,24 +228,26 @@ def compare(
     Raises:
         ArgumentError: a detector of several scales or with layers.
     """
-    encoder, proposals = detector.prepared(train, progress=progress)
-    plain = isinstance(encoder, Encoder | JoinedEncoder)
+    encoder, proposals = detector.prepare(train, progress=progress)
+    plain = len(encoder.scales) == 1 and encoder.split()[1] is None
     advice = "Give one scale and no layers"
-    check_that(plain, "compare", "detector", "of single maps", type(encoder).__name__, advice=advice)
-    few = Sampled(proposals, regions)
-    cropping = CroppingEncoder(encoder, side=side)  # type: ignore[arg-type]
+    check_that(plain, "compare", "detector", "of single maps", "several scales, or layers on top", advice=advice)
+    few = Remembered(proposals, limit=regions)
+    cropping = CroppingEncoder(encoder, side=side)
     quality = [
-        Detector.on(each, levels=detector.levels, proposals=few, settings=detector.settings, seed=detector.seed)
+        Detector(**detector.get_params())
+        .set_params(encoder=each, proposals=few)
         .fit(train, progress=progress)
         .evaluate(test, progress=progress)
         .mean
-        for each in (encoder, cropping)
+        for each in (encoder, cropping)  # in this order: what looks at maps looks at the encoder's
     ]
     samples = [test.samples[index] for index in np.linspace(0, len(test.samples) - 1, 3).round().astype(int)]
     weights = torch.zeros(5 * len(train.classes), encoder.length(detector.levels))
     rows = []
     for sample in samples:
-        boxes = encoder.compute(sample.path).unique(proposals(read_image(sample.path), sample.path.name))
+        scene = Scene(sample.path, encoder)
+        boxes = scene.maps.unique(proposals.regions(scene))
         both = [(encoder, boxes), (cropping, boxes[:: max(1, len(boxes) // alone)][:alone])]
         rows.append([len(boxes), *(_seconds(each, sample.path, part, detector.levels, weights) for each, part in both)])
     count, shared, each_alone = np.median(rows, axis=0).tolist()

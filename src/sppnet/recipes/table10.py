@@ -12,6 +12,7 @@ import torch
 
 from sppnet.features.files import encoder_of
 from sppnet.features.layers import LayeredEncoder, RegionLayers
+from sppnet.features.scene import Scene
 from sppnet.images import read_image
 from sppnet.progress import timed
 from sppnet.recipes import RecipeRequest, Report, Row
@@ -30,7 +31,7 @@ def run(request: RecipeRequest) -> Report:
         layers = work.fine_tuned(scales)
         rows += _quality(work, name, work.layered(scales, layers), paper)
         times[name] = sum(work.seconds(scales))
-    crops = CroppingEncoder(encoder_of((work.network.map_name,), work.scales(ONE), backbone=work.network))  # type: ignore[arg-type]
+    crops = CroppingEncoder(encoder_of((work.network.map_name,), work.scales(ONE), backbone=work.network))
     rows += _quality(work, "R-CNN", LayeredEncoder(crops, layers), (55.1, 59.2))
     times["R-CNN"] = _alone(work, crops, layers)
     theirs = {"one scale": (0.142, 102.0), "five scales": (0.382, 38.0), "R-CNN": (14.46, 1.0)}
@@ -54,7 +55,7 @@ def _alone(work: Bench, crops: CroppingEncoder, layers: RegionLayers) -> float:
     """Time one image the way of R-CNN, from some of its crops."""
     sample = work.test.samples[0]
     pixels = read_image(sample.path)
-    regions = work.proposals(pixels, sample.path.name)
+    regions = work.proposals.regions(Scene(sample.path, crops))
     some = regions[:CROPS]
     rows = torch.zeros(len(regions), crops.length(work.levels))
     running = timed(lambda: crops.run(pixels, some, work.levels)) / len(some) * len(regions)

@@ -68,7 +68,7 @@ def _part(data: FolderData, rows: np.typing.NDArray[np.int64]) -> FolderData:
 
 def _on_voc(request: RecipeRequest) -> Row:
     cache = TensorCache(request.cache) if request.cache else None
-    encoder = Classifier(cache=cache).encoder
+    encoder = Classifier(cache=cache).encoder_
     train = load_detection(request.data, split="trainval")
     test = load_detection(request.data, split="test", classes=train.classes)
 

@@ -16,17 +16,15 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from sppnet.classification.classifier import FORMAT, Classifier
+from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, ImageDecodeError, SppnetError, check_that, message
 from sppnet.features.contributions import Contributions
-from sppnet.features.joined import JoinedMaps
-from sppnet.features.maps import FeatureMap
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import read_image
-from sppnet.ops import bins, pool_windows
+from sppnet.models import load as load_model
 from sppnet.progress import stage, stages_of
-from sppnet.storage import read_tensors
 from sppnet.web.service.limits import Limits
 
 Model = Detector | Classifier
@@ -61,9 +59,7 @@ def load(paths: list[Path]) -> dict[str, Model]:
     for path in paths:
         advice = "Rename one of the files"
         check_that(path.stem not in models, "serve", "models", "files of different names", path.name, advice=advice)
-        _, metadata = read_tensors(path)
-        kind: type[Detector] | type[Classifier] = Classifier if metadata.get("format") == FORMAT else Detector
-        models[path.stem] = kind.load(path)
+        models[path.stem] = load_model(path)
     return models
 
 
@@ -71,11 +67,11 @@ def describe(name: str, model: Model) -> dict[str, Any]:
     """Return the facts of one model, as ``schemas.ModelFacts`` has them."""
     return {
         "name": name,
-        "kind": "detector" if isinstance(model, Detector) else "classifier",
-        "classes": list(model.classes),
-        "untrained": list(model.untrained),
-        "scores": "margins" if isinstance(model, Detector) else model.scores,
-        "levels": list(model.levels if isinstance(model, Detector) else model.encoder.levels),
+        "kind": model.kind,
+        "classes": list(model.classes_),
+        "untrained": list(model.untrained_),
+        "levels": list(model.levels),
+        "thresholds": model.thresholds_.round(DIGITS).tolist() if model.kind == "detector" else None,
     }
 
 
@@ -101,13 +97,12 @@ def _answered(model: Model, limits: Limits, question: Mapping[str, Any], image: 
         with stage("reading"):
             pixels = _pixels(image, limits)
         done["size"] = {"height": pixels.shape[0], "width": pixels.shape[1]}
-        match question["verb"], model:
-            case "detect", Detector():
-                done["rest"] = _detect(model, question, pixels)
-            case "classify", Classifier():
-                done["rest"] = _classify(model, question, pixels)
-            case _:
-                done["rest"] = _features(model, limits, question, pixels)
+        if question["verb"] == "detect" and model.kind == "detector":
+            done["rest"] = _detect(model, question, pixels)
+        elif question["verb"] == "classify" and model.kind == "classifier":
+            done["rest"] = _classify(model, question, pixels)
+        else:
+            done["rest"] = _features(model, limits, question, pixels)
 
     seconds = question["before"] | stages_of(work)
     if isinstance(done["rest"], Answer):
@@ -135,22 +130,21 @@ def _pixels(image: bytes, limits: Limits) -> NDArray[np.uint8]:
 
 
 def _detect(model: Detector, question: Mapping[str, Any], pixels: NDArray[np.uint8]) -> dict[str, Any]:
-    feature_map = model.encode(pixels)
-    found = model.detect_in(feature_map, pixels).above(question["threshold"])
-    found = found.first(question["most"])
+    scene = Scene(pixels, model.model_.encoder)
+    found = model.model_.detect(scene, threshold=question["threshold"]).first(question["most"])
     rows = [
-        {"class": found.classes[label], "score": round(float(score), DIGITS), "box": box.round(2).tolist()}
-        for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True)
+        {"class": found.classes[label], "confidence": round(float(sure), DIGITS), "box": box.round(2).tolist()}
+        for box, label, sure in zip(found.boxes, found.labels, found.confidence, strict=True)
     ]
     if question["explain"]:
         with stage("contributions"), contextlib.suppress(ArgumentError):  # scores that no single window made
-            for row, explained in zip(rows, model.explain(feature_map, found), strict=True):
+            for row, explained in zip(rows, model.explain(scene.maps, found), strict=True):
                 row["contribution"] = _contribution(explained)
     return {"counts": found.counts(), "detections": rows}
 
 
 def _classify(model: Classifier, question: Mapping[str, Any], pixels: NDArray[np.uint8]) -> dict[str, Any]:
-    known = len(model.classes) - len(model.untrained)
+    known = len(model.classes_) - len(model.untrained_)
     count = min(question["top"], known)
     prediction, explained = model.explain(pixels, count=count)
     rows: list[dict[str, Any]] = [{"class": name, "score": round(score, 6)} for name, score in prediction.top(count)]
@@ -174,18 +168,8 @@ def _features(
 ) -> dict[str, Any] | Answer:
     size = (pixels.shape[0], pixels.shape[1])
     boxes = check_boxes("features", _boxes(question["boxes"], size, limits), size)
-    if isinstance(model, Detector):
-        levels, maps = model.levels, model.encode(pixels)
-        with stage("pooling"):
-            rows = maps.pool(boxes, levels)
-        parts = maps.parts(levels) if isinstance(maps, JoinedMaps) else [(maps, levels)]
-    else:
-        levels, feature_map = model.encoder.levels, model.encoder.encoder(pixels)
-        with stage("pooling"):
-            windows = torch.from_numpy(feature_map.windows(boxes))
-            pooled = pool_windows(feature_map.values.float(), windows, levels=levels, mode=model.encoder.mode)
-            rows = pooled.transpose(1, 2).flatten(1)
-        parts = [(feature_map, levels)]
+    with stage("pooling"):
+        rows, layout = model.features(pixels, boxes)
     form = question["format"]
     most = limits.json_values if form == "json" else limits.values
     check_that(
@@ -198,12 +182,8 @@ def _features(
     )
     if form == "json":
         values = [[float(f"{value:.7g}") for value in row] for row in rows.tolist()]
-        layout = [
-            {"levels": list(share), "channels": part.length(share) // bins(share)}
-            for part, share in parts
-            if isinstance(part, FeatureMap)
-        ]
-        return {"parts": layout, "boxes": boxes.tolist(), "features": values}
+        parts = [{"levels": list(levels), "channels": channels} for levels, channels in layout]
+        return {"parts": parts, "boxes": boxes.tolist(), "features": values}
     if form == "npy":
         file = BytesIO()
         np.save(file, rows.numpy(), allow_pickle=False)

@@ -65,12 +65,11 @@ def _warm_up(name: str, model: Any, limits: Limits) -> None:
     import numpy as np
     from PIL import Image
 
-    from sppnet.detection.detector import Detector
     from sppnet.web.service.answers import answer
 
     file = BytesIO()
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(file, "PNG")
-    verb = "detect" if isinstance(model, Detector) else "classify"
+    verb = "detect" if model.kind == "detector" else "classify"
     options = {"threshold": 0.0, "most": 1, "top": 1, "explain": True}
     answer({name: model}, limits, {"verb": verb, "model": name, "before": {}, **options}, file.getvalue())
 

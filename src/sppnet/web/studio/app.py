@@ -14,14 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 
-from sppnet.detection.detector import SCORE_FLOOR
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
-from sppnet.web.studio.suggestions import TOP
 
 PAGE: Final = Path(__file__).parent / "page"
 SHARED: Final = Path(__file__).parents[1] / "shared" / "page"
@@ -33,7 +31,7 @@ class Settings(BaseModel):
     """What a person chose; what is not named stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    threshold: Annotated[float, Field(ge=SCORE_FLOOR, le=TOP)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     by_itself: bool | None = None
 
 

@@ -18,9 +18,8 @@ import numpy as np
 
 from sppnet.data import DetectionData, Sample, write_coco, write_voc, write_yolo
 from sppnet.detection.detections import Detections
-from sppnet.detection.drawing import draw
 from sppnet.errors import DataError
-from sppnet.images import encode, read_image
+from sppnet.images import encode
 from sppnet.storage import write_file
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, StoredImage
@@ -158,7 +157,7 @@ def _write_model(session: Session, file: Path) -> None:
 
 def _detections(session: Session) -> Iterator[tuple[Any, ...]]:
     """Yield one row an object: those that a person boxed, then those that the detector found beside them."""
-    yield "image", "class", "left", "top", "right", "bottom", "score", "by"
+    yield "image", "class", "left", "top", "right", "bottom", "confidence", "by"
     names = {each.id: each.name for each in session.store.classes()}
     for image, boxes in _said(session):
         for box in boxes:
@@ -186,18 +185,18 @@ def _write_images(session: Session, file: Path) -> None:
     said = list(_said(session))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for (image, boxes), name in zip(said, flat_names([each.name for each, _ in said]), strict=True):
-            pixels = draw(read_image(session.folder.path(image.name)), _drawn(session, image, boxes))
+            pixels = _drawn(session, image, boxes).draw(session.folder.path(image.name))
             archive.writestr(f"{PurePosixPath(name).stem}.jpg", encode(pixels, "JPEG", quality=JPEG_QUALITY))
 
 
 def _drawn(session: Session, image: StoredImage, boxes: Sequence[Box]) -> Detections:
-    """Return what counts in an image; what a person boxed is certain: its score is infinite."""
+    """Return what counts in an image; what a person boxed is certain."""
     classes, found = session.store.classes(), session.counted(image)
     ids = [each.id for each in classes]
     labels = [ids.index(label) for label in (*(box.label for box in boxes), *found.labels.tolist())]
     return Detections(
         np.concatenate([np.array([box.edges for box in boxes]).reshape(-1, 4), found.boxes]),
         np.array(labels, dtype=np.int64),
-        np.concatenate([np.full(len(boxes), np.inf, dtype=np.float32), found.scores]),
+        np.concatenate([np.ones(len(boxes)), found.scores]),
         tuple(each.name for each in classes),
     )

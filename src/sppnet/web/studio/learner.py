@@ -15,9 +15,11 @@ import numpy as np
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.detector import Detector
-from sppnet.detection.examples import Taught
-from sppnet.detection.teaching import Teacher, Validation
+from sppnet.detection.examples import ImageLabels
+from sppnet.detection.ordering import suggest_order
 from sppnet.errors import SppnetError
+from sppnet.evaluation.matching import Judged
+from sppnet.features.scene import Scene
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.store import Box, Store, StoredImage
@@ -53,13 +55,13 @@ class Learner:
 
     def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
-        self.teacher = Teacher(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
+        self._estimator = Detector(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
         self.images = {each.id: each for each in store.images() if each.name in set(folder.names)}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
         self.ready: set[int] = set()
         self.found: dict[int, LookedAt] = {}
         self.order: list[int] = []
-        self.validation: Validation | None = None
+        self.judged: Judged | None = None
         self.round, self.seconds, self.learning, self.reason = 0, 0.0, False, ""
         self.detector: Detector | None = None
         self._ids: tuple[int, ...] = ()  # of the detector's classes
@@ -117,7 +119,7 @@ class Learner:
         while (image := self._next_to_prepare()) is not None:
             fault = ""
             try:
-                self.teacher.prepare(self.folder.path(image.name))
+                self._estimator.prepare_image(self.folder.path(image.name))
             except (SppnetError, OSError, MemoryError) as error:
                 fault = str(error) or type(error).__name__
             with self._now:
@@ -196,11 +198,9 @@ class Learner:
         names = {each.id: each.name for each in self.store.classes()}
         for key in sorted(dirty):
             image, boxes = self.store.image(key), self.store.boxes(key)
-            taught = taught_of(self.folder, image, boxes, names)
-            if len(taught.boxes) or len(taught.rejected) or taught.complete:
-                self.teacher.update(taught)
-            else:
-                self.teacher.forget(taught.path)
+            labels = labels_of(image, boxes, names)
+            known = len(labels.boxes) or len(labels.rejected) or labels.complete
+            self._estimator.update(self.folder.path(image.name), labels if known else None)
 
     def _learn_classes(self) -> None:
         classes = self.store.classes()
@@ -209,16 +209,17 @@ class Learner:
         if not boxed:
             self.detector, self.found, self.order, self._ids = None, {}, [], ()
             return
-        detector = self.teacher.learn(names)
+        self._estimator.learn(names)
         if ids != self._ids:
             self.found = {}
-        self.detector, self._ids, self.validation, self.round = detector, ids, None, self.round + 1
+        self.detector, self._ids, self.judged, self.round = self._estimator, ids, None, self.round + 1
 
     def _look(self, key: int) -> None:
         if self.detector is None:
             return
         try:
-            detections = self.detector.detect(self.folder.path(self.images[key].name))
+            model = self.detector.model_
+            detections = model.detect(Scene(self.folder.path(self.images[key].name), model.encoder), threshold=0)
         except (SppnetError, OSError) as error:
             with self._now:
                 self.ready.discard(key)
@@ -233,9 +234,11 @@ class Learner:
             self._suggest_order()
 
     def _suggest_order(self) -> None:
-        found = {self.folder.path(self.images[key].name): each.detections for key, each in self.found.items()}
-        keys = {self.folder.path(image.name): key for key, image in self.images.items()}
-        self.order = [keys[path] for path in self.teacher.suggest_order(found)]
+        if self.detector is None:
+            return
+        said = {box.image for box in self.store.boxes()} | {each.id for each in self.store.images() if each.complete}
+        found = {key: each.detections for key, each in self.found.items() if key in self.images}
+        self.order = [key for key in suggest_order(found, self.detector.thresholds_) if key not in said]
         self.tell("order", {"order": self.order})
 
     def _validate(self) -> None:
@@ -244,7 +247,7 @@ class Learner:
         if self.detector is None:
             return
         try:
-            self.validation = self.teacher.validate(self.detector.classes, progress=self._while_current)
+            self.judged = self.detector.calibrate(progress=self._while_current)
         except _Superseded:
             with self._now:
                 self._measure = True
@@ -258,19 +261,18 @@ class Learner:
             yield item
 
 
-def taught_of(folder: Folder, image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> Taught:
-    """Return what a person said of one image, for the teacher.
+def labels_of(image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> ImageLabels:
+    """Return what a person said of one image, to learn from.
 
     A box around a crowd shows no one object: it is left out, and what is left of the image is not known to be
     background.
     """
     objects = [box for box in boxes if box.kind == "object" and not box.crowd]
     rejected = [box for box in boxes if box.kind == "rejected"]
-    return Taught(
-        folder.path(image.name),
+    return ImageLabels(
         np.array([box.edges for box in objects]).reshape(-1, 4),
         tuple(names[box.label] for box in objects),
-        np.array([box.edges for box in rejected]).reshape(-1, 4),
-        tuple(names[box.label] for box in rejected),
-        image.complete and not any(box.crowd for box in boxes),
+        rejected=np.array([box.edges for box in rejected]).reshape(-1, 4),
+        rejected_classes=tuple(names[box.label] for box in rejected),
+        complete=image.complete and not any(box.crowd for box in boxes),
     )

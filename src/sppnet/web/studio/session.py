@@ -60,7 +60,7 @@ class Session:
     @property
     def threshold(self) -> float:
         """The least score of a detection that counts."""
-        return float(self.store.setting("threshold", 0.0))
+        return float(self.store.setting("threshold", 0.5))
 
     @property
     def by_itself(self) -> bool:
@@ -201,13 +201,13 @@ class Session:
     def quality(self) -> dict[str, Any]:
         """Return the spread of all scores, and precision and recall at the threshold where they were measured."""
         ids = [each.id for each in self.store.classes()]
-        validation, threshold = self.learner.validation, self.threshold
+        judged, threshold = self.learner.judged, self.threshold
         rows: list[dict[str, Any]] = []
-        if validation is not None:
-            shares = validation.precision(threshold), validation.recall(threshold), validation.positives
+        if judged is not None and self.learner.detector is not None:
+            shares = judged.precision(threshold), judged.recall(threshold), judged.objects.sum(axis=0)
             rows = [
                 {"name": name, "precision": _share(precision), "recall": _share(recall), "objects": int(objects)}
-                for name, precision, recall, objects in zip(validation.classes, *shares, strict=True)
+                for name, precision, recall, objects in zip(self.learner.detector.classes_, *shares, strict=True)
             ]
         return {"histogram": histogram(map(self.suggestions, list(self.learner.found)), ids), "measured": rows}
 

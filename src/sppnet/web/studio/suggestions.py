@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
-from sppnet.detection.detector import SCORE_FLOOR
 from sppnet.geometry import Boxes, iou
 from sppnet.web.studio.store import Box
 
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
-STEP: Final = 0.1  # of the histogram's bins
-BINS: Final = 36
-TOP: Final = SCORE_FLOOR + STEP * BINS  # scores above count in the last bin
+BINS: Final = 40  # of the histogram, over confidence from 0 to 1
+STEP: Final = 1 / BINS
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Suggestions:
     @classmethod
     def of(cls, found: Detections, ids: Sequence[int]) -> "Suggestions":
         """Take detections whose classes have the given ids in the store."""
-        return cls(found.boxes, np.array(ids, dtype=np.int64)[found.labels], found.scores)
+        return cls(found.boxes, np.array(ids, dtype=np.int64)[found.labels], found.confidence.astype(np.float32))
 
     def unanswered(self, said: Iterable[Box]) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none."""
@@ -63,11 +61,10 @@ NOTHING: Final = Suggestions(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.z
 
 
 def histogram(all_found: Iterable[Suggestions], ids: Sequence[int]) -> dict[str, Any]:
-    """Count scores of all images in bins of ``STEP`` from the detector's floor on, class by class, for JSON."""
+    """Count the confidence of all images' suggestions in ``BINS`` from 0 to 1, class by class, for JSON."""
     found = list(all_found)
     labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.labels for each in found)])
     scores = np.concatenate([np.zeros(0, dtype=np.float32), *(each.scores for each in found)])
-    edges = np.linspace(SCORE_FLOOR, TOP, BINS + 1)
-    within = np.clip(scores, SCORE_FLOOR, np.nextafter(TOP, 0))
-    counts = {label: np.histogram(within[labels == label], bins=edges)[0].tolist() for label in ids}
-    return {"from": SCORE_FLOOR, "step": STEP, "counts": counts}
+    edges = np.linspace(0, 1, BINS + 1)
+    counts = {label: np.histogram(scores[labels == label], bins=edges)[0].tolist() for label in ids}
+    return {"from": 0.0, "step": STEP, "counts": counts}

@@ -1,0 +1,100 @@
+"""What is kept of each labelled image between two learnings: its labels, and the rows of examples that came of it."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.detection.examples import Examples, ImageLabels, Moves
+from sppnet.geometry import Boxes
+from sppnet.images import Source
+
+ROWS: Final = 4096  # by which the matrix of examples grows
+
+
+@dataclass(frozen=True)
+class KeptExamples:
+    """Examples that lie in rows of the matrix.
+
+    Args:
+        rows: (n,) int64. regions: (n, 4) where they lie on the image.
+        names: of k classes. targets: (n, k) int8 for them. other: (n,) int8 for every other class.
+    """
+
+    rows: NDArray[np.int64]
+    regions: Boxes
+    names: tuple[str, ...]
+    targets: NDArray[np.int8]
+    other: NDArray[np.int8]
+
+    def target(self, name: str) -> NDArray[np.int8]:
+        """Return the targets (n,) of a class."""
+        column: NDArray[np.int8] = self.targets[:, self.names.index(name)] if name in self.names else self.other
+        return column
+
+    def only(self, chosen: NDArray[np.bool_]) -> "KeptExamples":
+        """Return those of the examples that are chosen, (n,) bool."""
+        targets, other = self.targets[chosen], self.other[chosen]
+        return KeptExamples(self.rows[chosen], self.regions[chosen], self.names, targets, other)
+
+
+@dataclass
+class KeptImage:
+    """All that is kept of one image.
+
+    Args:
+        key: what the caller calls it. image: where it is read from. labels: checked. size: (height, width).
+        index: how many came before it: with the seed it decides which of its regions are drawn.
+        drawn, rejected, hard: examples of the SVMs: drawn from labels and background, rejected by a person, and each
+            mining's hard negatives. moves: examples of the box regressions, by class.
+        changed: whether its labels changed since it was last learnt from.
+    """
+
+    key: Hashable
+    image: Source
+    labels: ImageLabels
+    size: tuple[int, int]
+    index: int
+    drawn: KeptExamples | None = None
+    rejected: KeptExamples | None = None
+    hard: tuple[KeptExamples, ...] = ()
+    moves: dict[str, Moves] = field(default_factory=dict)
+    changed: bool = True
+
+    @property
+    def groups(self) -> tuple[KeptExamples, ...]:
+        """All examples of the SVMs."""
+        return tuple(group for group in (self.drawn, self.rejected, *self.hard) if group is not None)
+
+
+class Matrix:
+    """Examples of all images in one matrix (N, D) float32, whose rows are used again when examples are dropped."""
+
+    def __init__(self, features: int) -> None:
+        self.values = np.zeros((0, features), dtype=np.float32)
+        self.lengths = np.zeros(0)  # of the rows
+        self._free: list[int] = []
+
+    def store(
+        self, examples: Examples, names: tuple[str, ...], *, other: NDArray[np.int8] | None = None
+    ) -> KeptExamples:
+        """Put examples into free rows; ``other`` is their target for classes that are not named, 0 where not given."""
+        missing = len(examples.features) - len(self._free)
+        if missing > 0:
+            known, grown = len(self.values), max(missing, ROWS)
+            # In place: no other array shares this memory between two calls, and the system moves pages, not bytes.
+            self.values.resize((known + grown, self.values.shape[1]), refcheck=False)
+            self.lengths.resize(known + grown, refcheck=False)
+            self._free += range(known, known + grown)
+        count = len(examples.features)
+        rows, self._free = np.array(self._free[:count], dtype=np.int64), self._free[count:]
+        self.values[rows] = examples.features
+        self.lengths[rows] = np.sqrt(np.einsum("nd,nd->n", examples.features, examples.features))
+        others = np.zeros(count, dtype=np.int8) if other is None else other
+        return KeptExamples(rows, examples.regions, names, examples.targets, others)
+
+    def drop(self, rows: NDArray[np.int64]) -> None:
+        """Let rows be used again."""
+        self._free = sorted([*self._free, *rows.tolist()])

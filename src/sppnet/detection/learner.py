@@ -1,0 +1,352 @@
+"""The one learner: from what is known of images to SVMs and box regressions, all at once or change by change.
+
+It keeps what came of each image (pooled examples, hard negatives, examples of box regression) and makes anew only what
+a change touches; the SVMs start from their last solution. ``Detector.fit`` tells it of all images and lets it learn
+once; the studio tells it of one change after the other. Both are the same steps.
+
+What is not boxed is background only where a person said so. In an image that is not ``complete``, a region serves as a
+negative if it is centred in a box that was drawn, yet overlaps no object of its class by ``negative_iou`` (badly
+placed, on an object that is known); if it was rejected; or if the detector learnt so far scores it below ``SURE`` and
+lower than half of the image's regions. All else is left out, and looked at again as the detector gets better.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sppnet.detection.examples import (
+    Examples,
+    ImageLabels,
+    LabelledImage,
+    Moves,
+    draw_examples,
+    hard_negatives,
+    no_boxes,
+    rejected_examples,
+    rejected_names,
+)
+from sppnet.detection.head import RegionHead
+from sppnet.detection.kept import KeptExamples, KeptImage, Matrix
+from sppnet.detection.published import mine_in_one_pass
+from sppnet.detection.settings import Settings
+from sppnet.errors import DataError
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.maps import Maps
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes, iou
+from sppnet.images import Source, read_size
+from sppnet.learning.ridge import RidgeSums, ridge
+from sppnet.learning.svm import LinearSvm, train_svm
+from sppnet.progress import Progress, silent
+from sppnet.proposals.protocol import Proposals
+
+SURE: Final = -0.5  # below this score a region of an image with objects that nobody boxed is background
+OTHERS: Final = 2  # images that are mined again at each learning beside those that changed
+TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
+SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
+
+
+class Learner:
+    """Keeps what is known of images, and learns a region head of it.
+
+    The same sequence of calls gives the same bits. Not safe for several threads at once: the caller locks.
+
+    Args:
+        encoder: makes the maps, and caches them. levels: bins per side of each level of the pyramid.
+        settings: what counts as positive, negative and hard, and all costs. seed: of the choice among regions.
+    """
+
+    def __init__(self, encoder: MapsEncoder, *, levels: Sequence[int], settings: Settings, seed: int = 0) -> None:
+        self.encoder, self.levels, self.settings, self.seed = encoder, tuple(levels), settings, seed
+        self.images: dict[Hashable, KeptImage] = {}
+        self._told = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._matrix = Matrix(self.encoder.length(self.levels))
+        self._classes: tuple[str, ...] = ()
+        self._head: RegionHead | None = None
+        self._duals: dict[str, NDArray[np.float32]] = {}
+        self._scale = 0.0
+        self._regressions: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._sums: dict[str, RidgeSums] = {}
+        self._turn = 0
+        for kept in self.images.values():
+            kept.drawn, kept.rejected, kept.hard, kept.moves, kept.changed = None, None, (), {}, True
+
+    # What is known of images
+
+    def update(self, key: Hashable, image: Source, labels: ImageLabels) -> None:
+        """Take in what is now known of one image, in place of what was known of it before.
+
+        Raises:
+            ImageDecodeError: an image that cannot be read. BoxError: naming the row of a box outside the image.
+        """
+        size = read_size(image)
+        checked = labels.checked(size)
+        before = self.images.get(key)
+        if before is not None:
+            self._drop(before)
+        index, self._told = (self._told, self._told + 1) if before is None else (before.index, self._told)
+        self.images[key] = KeptImage(key, image, checked, size, index)
+
+    def forget(self, key: Hashable) -> None:
+        """Drop all that was known of an image; nothing happens if nothing was."""
+        kept = self.images.pop(key, None)
+        if kept is not None:
+            self._drop(kept)
+
+    def _drop(self, kept: KeptImage) -> None:
+        for group in kept.groups:
+            self._release(group.rows)
+        self._forget_moves(kept)
+
+    def _release(self, *groups: NDArray[np.int64]) -> None:
+        for rows in groups:
+            self._matrix.drop(rows)
+            for duals in self._duals.values():
+                duals[rows[rows < len(duals)]] = 0
+
+    # Learning
+
+    def learn(
+        self, classes: Sequence[str], proposals: Proposals, *, anew: bool = False, progress: Progress = silent
+    ) -> RegionHead:
+        """Learn from all that is known.
+
+        Args:
+            classes: names, in the order of the head's rows; what is known of other ones is left out.
+            proposals: where regions come from.
+            anew: keep nothing of earlier learnings but the labels.
+            progress: wraps the passes over images, given their name.
+        Returns:
+            The head; a class without a positive is untrained: its bias is minus infinity and it is never found.
+        Raises:
+            DataError: no object of any of the classes.
+        """
+        names = tuple(classes)
+        if not any(name in kept.labels.classes for kept in self.images.values() for name in names):
+            raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
+        if anew:
+            self._begin_anew()
+        if self._classes != names:
+            self._head = None
+        fresh = [kept for kept in self.images.values() if kept.drawn is None]
+        for kept in progress("Sampling regions", fresh):
+            self._draw(kept, names, proposals)
+        self._rescale()
+        if not self.settings.sampled:
+            return self._learn_as_published(names, proposals, progress)
+        # What the last head finds is what the person saw. Only the first has to be learnt to be mined with.
+        head = self._head or self._solve(names)
+        for kept in progress("Mining hard negatives", self._due()):
+            self._mine(kept, names, proposals, head)
+        return self._solve(names)
+
+    def _learn_as_published(self, names: tuple[str, ...], proposals: Proposals, progress: Progress) -> RegionHead:
+        """Mine all images in one pass, whatever changed; only the objects are taken from what is kept."""
+        groups = [kept.drawn for kept in self.images.values() if kept.drawn is not None]
+        targets = np.concatenate([np.stack([group.target(name) for name in names], axis=1) for group in groups])
+        rows = np.concatenate([group.rows for group in groups])
+        positives = Examples(self._matrix.values[rows], targets, np.concatenate([group.regions for group in groups]))
+        images = [
+            LabelledImage(partial(self._scene, kept, proposals), kept.labels.only(names))
+            for kept in self.images.values()
+        ]
+
+        def train(known: Examples, start: LinearSvm) -> LinearSvm:
+            return train_on(known.features, known.targets, scale=self._scale, settings=self.settings, start=start)
+
+        svm = mine_in_one_pass(
+            images,
+            positives.of((targets == 1).any(axis=1)),
+            names,
+            levels=self.levels,
+            train=train,
+            settings=self.settings,
+            progress=progress,
+        )
+        weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
+        self._classes, self._head = names, RegionHead(self.levels, svm.weights, svm.bias, weights, bias)
+        for kept in self.images.values():
+            kept.changed = False
+        return self._head
+
+    def _scene(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:
+        """Return an image's maps, and the regions of it that may serve as examples."""
+        scene = Scene(kept.image, self.encoder, name=str(kept.key))
+        regions = scene.maps.unique(proposals.regions(scene))
+        if kept.labels.complete:
+            return scene.maps, regions
+        known = kept.labels.shown(regions)
+        if self._head is not None:
+            best = self._head.scores(scene.maps, regions).max(axis=1)
+            known |= (best < SURE) & (best <= np.median(best))
+        return scene.maps, regions[known]
+
+    def _draw(self, kept: KeptImage, names: tuple[str, ...], proposals: Proposals) -> None:
+        """Choose and pool an image's examples, all but the hard negatives."""
+        maps, regions = self._scene(kept, proposals)
+        labels, rng = kept.labels.only(names), np.random.default_rng((self.seed, kept.index))
+        examples, moves = draw_examples(
+            maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings
+        )
+        self._keep_moves(kept, moves, names)
+        kept.drawn = self._matrix.store(examples, names, other=-_known_background(kept, examples.regions))
+        if len(kept.labels.rejected):
+            near = maps.unique(proposals.regions(Scene(kept.image, self.encoder, name=str(kept.key))))
+            rejected = rejected_examples(maps, near, kept.labels, levels=self.levels)
+            kept.rejected = self._matrix.store(rejected, rejected_names(kept.labels))
+
+    def _due(self) -> list[KeptImage]:
+        """Return the images to mine: those that changed, and some others in turn."""
+        changed = [kept for kept in self.images.values() if kept.changed]
+        others = [kept for kept in self.images.values() if not kept.changed]
+        turn = self._turn % len(others) if others else 0
+        in_turn = (others[turn:] + others[:turn])[:OTHERS]
+        self._turn = turn + len(in_turn)
+        return changed + in_turn
+
+    def _mine(self, kept: KeptImage, names: tuple[str, ...], proposals: Proposals, head: RegionHead) -> None:
+        """Look for hard negatives, near none that are kept; of those, drop the ones that no longer matter."""
+        if not kept.labels.complete and self._head is not None:  # what is background may be known better by now
+            self._release(*(group.rows for group in (kept.drawn, kept.rejected) if group is not None))
+            kept.rejected = None
+            self._draw(kept, names, proposals)
+        kept.hard = tuple(self._mattering(group) for group in kept.hard)
+        known = np.concatenate([no_boxes(), *(group.regions for group in kept.hard)])
+        maps, regions = self._scene(kept, proposals)
+        far = regions[iou(regions, known).max(axis=1, initial=0.0) < self.settings.duplicate_iou]
+        labels = kept.labels.only(names)
+        found = hard_negatives(maps, far, labels, names, head, settings=self.settings)
+        _, targets = labels.overlaps(found.regions, names, self.settings)
+        hard = self._matrix.store(found, names, other=-_known_background(kept, found.regions))
+        hard = KeptExamples(hard.rows, hard.regions, names, np.minimum(targets, 0), hard.other)
+        kept.hard, kept.changed = (*kept.hard, hard), False
+
+    def _mattering(self, group: KeptExamples) -> KeptExamples:
+        """Return the examples that have a part in some class's weights, and drop all other ones."""
+        matters = np.zeros(len(group.rows), dtype=np.bool_)
+        for duals in self._duals.values():
+            matters |= duals[group.rows] != 0
+        self._release(group.rows[~matters])
+        return group.only(matters)
+
+    def _rescale(self) -> None:
+        """Follow the examples' mean length: features times the scale have the length that costs are for."""
+        rows = np.concatenate([kept.drawn.rows for kept in self.images.values() if kept.drawn is not None])
+        wanted = self.settings.mean_norm / max(float(self._matrix.lengths[rows].mean()), 1e-12)
+        if abs(wanted - self._scale) > SCALE_DRIFT * wanted:
+            self._scale = wanted
+            self._regressions.clear()
+
+    def _solve(self, names: tuple[str, ...]) -> RegionHead:
+        """Train the SVMs from their last solution on all that is kept."""
+        svm = self.svm(names, self.images.values())
+        self._duals = {name: svm.duals[:, label].copy() for label, name in enumerate(names)}
+        weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
+        self._classes, self._head = names, RegionHead(self.levels, svm.weights, svm.bias, weights, bias)
+        return self._head
+
+    def svm(self, names: Sequence[str], images: Iterable[KeptImage]) -> LinearSvm:
+        """Train SVMs on what is kept of some of the images, from their last solution."""
+        used = len(self._matrix.values)
+        targets, duals = np.zeros((used, len(names)), dtype=np.int8), np.zeros((used, len(names)), dtype=np.float32)
+        for kept in images:
+            for group in kept.groups:
+                targets[group.rows] = np.stack([group.target(name) for name in names], axis=1)
+        for label, name in enumerate(names):
+            known = self._duals.get(name, duals[:0, label])
+            duals[: len(known), label] = known
+        start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
+        return train_on(self._matrix.values, targets, scale=self._scale, settings=self.settings, start=start)
+
+    # Box regression
+
+    def _forget_moves(self, kept: KeptImage) -> None:
+        for name, moves in kept.moves.items():
+            self._regressions.pop(name, None)
+            if name in self._sums:
+                self._sums[name].add(moves.features.astype(np.float32), moves.deltas, sign=-1)
+        kept.moves = {}
+
+    def _keep_moves(self, kept: KeptImage, moves: Moves, names: Sequence[str]) -> None:
+        self._forget_moves(kept)
+        for label, name in enumerate(names):
+            mine = moves.labels == label
+            if mine.any():
+                kept.moves[name] = Moves(
+                    moves.features[mine].astype(np.float16), moves.labels[mine], moves.deltas[mine]
+                )
+                self._regressions.pop(name, None)
+                if name in self._sums:
+                    self._sums[name].add(moves.features[mine], moves.deltas[mine])
+
+    def _regression(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the class's box regression, (4, E) and (4,), learnt again if its examples changed.
+
+        Few examples are solved for among themselves, many by sums that changes are added to.
+        """
+        if name in self._regressions:
+            return self._regressions[name]
+        parts = [kept.moves[name] for kept in self.images.values() if name in kept.moves]
+        count, width = sum(len(part.deltas) for part in parts), self._width()
+        penalty = self.settings.ridge / self._moved_scale(parts) ** 2
+        if name not in self._sums and count > width / 2:
+            self._sums[name] = RidgeSums(width, 4)
+            for part in parts:
+                self._sums[name].add(part.features.astype(np.float32), part.deltas)
+        if count == 0:
+            weights, constant = np.zeros((4, width), np.float32), np.zeros(4, np.float32)
+        elif name in self._sums:
+            weights, constant = self._sums[name].solve(penalty=penalty)
+        else:
+            features = np.concatenate([part.features for part in parts]).astype(np.float32)
+            weights, constant = ridge(features, np.concatenate([part.deltas for part in parts]), penalty=penalty)
+        self._regressions[name] = torch.from_numpy(weights), torch.from_numpy(constant)
+        return self._regressions[name]
+
+    def _width(self) -> int:
+        """Return how long the rows are that boxes are moved by: those of the pooled maps, under whatever layers."""
+        widths = (moves.features.shape[1] for kept in self.images.values() for moves in kept.moves.values())
+        return next(widths, self.encoder.length(self.levels))
+
+    def _moved_scale(self, parts: Sequence[Moves]) -> float:
+        """Return the scale of the rows that boxes are moved by: the SVMs', or of layers' inputs their own."""
+        if not parts or parts[0].features.shape[1] == self.encoder.length(self.levels):
+            return self._scale
+        rows = np.concatenate([part.features for part in parts]).astype(np.float32)
+        return self.settings.mean_norm / max(float(np.linalg.norm(rows, axis=1).mean()), 1e-12)
+
+
+def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:
+    """Return 1 for regions that are background to classes nobody named yet, else 0."""
+    known: NDArray[np.int8] = (kept.labels.complete | kept.labels.shown(regions)).astype(np.int8)
+    return known
+
+
+def train_on(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int8],
+    *,
+    scale: float,
+    settings: Settings,
+    start: LinearSvm | None = None,
+    tolerance: float = TOLERANCE,
+) -> LinearSvm:
+    """Train one SVM a class on features (N, D) which times ``scale`` have the length that the cost is for."""
+    # Features times s with cost C and bias B have the same solution as the features themselves with cost
+    # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
+    return train_svm(
+        features,
+        targets,
+        cost=settings.cost * scale**2,
+        positive_weight=settings.positive_weight,
+        bias=settings.bias / scale,
+        start=start,
+        tolerance=tolerance,
+    )

@@ -1,0 +1,98 @@
+"""A detector as it was learnt: image -> feature map -> pooled regions -> scores -> detections (paper, Sec. 4.1)."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.detection.detections import Detections
+from sppnet.detection.head import RegionHead
+from sppnet.detection.settings import Settings
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.maps import Maps
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes, nms, vote
+from sppnet.learning.calibration import Calibration
+from sppnet.progress import stage
+from sppnet.proposals.protocol import Proposals
+
+SCORE_FLOOR = -1.2  # regions below are not worth moving
+CANDIDATES = 600  # regions a class that are moved, the best
+PER_CLASS = 100  # detections a class and image, the best
+
+Found = tuple[Boxes, NDArray[np.float32], Boxes]  # boxes (N, 4), scores (N,), and the regions (N, 4) that these are of
+
+
+@dataclass(frozen=True)
+class DetectorModel:
+    """What answers: it never changes, and any thread may ask it.
+
+    Args:
+        encoder: image -> maps. proposals: image -> regions. head: regions -> scores and better boxes.
+        classes: names, in the order of the head's rows.
+        settings: how often boxes are moved, how they are thinned. calibration: scores -> confidence, thresholds.
+    """
+
+    encoder: MapsEncoder
+    proposals: Proposals
+    head: RegionHead
+    classes: tuple[str, ...]
+    settings: Settings
+    calibration: Calibration
+
+    def detect(self, scene: Scene, *, threshold: float | None = None) -> Detections:
+        """Find the objects of one image.
+
+        Args:
+            scene: of the model's encoder.
+            threshold: least confidence; None is each class's own.
+        """
+        regions = self.propose(scene)
+        scores = self.head.scores(scene.maps, regions)
+        with stage("suppression"):
+            found = [self._of_class(scene.maps, regions, scores[:, label], label) for label in range(scores.shape[1])]
+            return self._above(found, self.calibration.thresholds if threshold is None else threshold)
+
+    def each(self, scenes: Iterable[Scene], *, threshold: float | None = None) -> Iterator[Detections]:
+        """Find the objects of many images, one after the other; while one is looked at, the next is encoded."""
+        with ThreadPoolExecutor(1) as ahead:
+            coming: deque[tuple[Scene, Future[Maps]]] = deque()
+            for scene in scenes:
+                coming.append((scene, ahead.submit(getattr, scene, "maps")))
+                if len(coming) > 1:
+                    yield self._detect_encoded(*coming.popleft(), threshold)
+            while coming:
+                yield self._detect_encoded(*coming.popleft(), threshold)
+
+    def _detect_encoded(self, scene: Scene, maps: Future[Maps], threshold: float | None) -> Detections:
+        maps.result()  # the scene keeps them; an error of the other thread is raised here
+        return self.detect(scene, threshold=threshold)
+
+    def propose(self, scene: Scene) -> Boxes:
+        """Propose regions (R, 4), one for each window that proposals fall on."""
+        with stage("proposals"):
+            return scene.maps.unique(self.proposals.regions(scene))
+
+    def _of_class(self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int) -> Found:
+        likely = np.flatnonzero(scores > SCORE_FLOOR)
+        best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
+        boxes, moved, scored = regions[best], scores[best], regions[best]
+        if self.settings.rounds:
+            with stage("moving boxes"):
+                boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=self.settings.rounds)
+        kept = nms(boxes, moved, self.settings.nms_iou)
+        kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
+        voting = self.settings.voting_iou
+        placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
+        return placed, moved[kept], scored[kept]
+
+    def _above(self, found: list[Found], threshold: float | NDArray[np.float64]) -> Detections:
+        labels = np.repeat(np.arange(len(found)), [len(scores) for _, scores, _ in found])
+        boxes, scores, regions = (np.concatenate(part) for part in zip(*found, strict=True))
+        sure = self.calibration.probabilities(scores, labels)
+        kept = np.flatnonzero(sure >= np.broadcast_to(threshold, len(found))[labels])
+        order = kept[np.argsort(-sure[kept], kind="stable")]
+        return Detections(boxes[order], labels[order], sure[order], self.classes, scores[order], regions[order])

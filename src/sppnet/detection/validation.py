@@ -1,0 +1,80 @@
+"""How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.detection.detections import Detections
+from sppnet.detection.head import RegionHead
+from sppnet.detection.kept import KeptImage
+from sppnet.detection.learner import Learner
+from sppnet.errors import DataError
+from sppnet.evaluation.matching import Judged, match
+from sppnet.progress import Progress, silent
+
+RIGHT_IOU: Final = 0.5  # from this overlap a detection is right
+FOLDS: Final = 5
+MOST_IMAGES: Final = 40  # are looked at, evenly chosen: more make the figures no surer than the next ten labels do
+ENOUGH_COMPLETE: Final = 3  # from so many complete images on, others say nothing that these do not say better
+
+Answer = Callable[[RegionHead, KeptImage], Detections]
+
+
+def hold_out(
+    learner: Learner, head: RegionHead, names: Sequence[str], answer: Answer, *, progress: Progress = silent
+) -> Judged:
+    """Detect in images by heads that were learnt without them, and judge what is found.
+
+    The SVMs are learnt again without each fold's images, from the last solution, and detect in these. Box
+    regressions are those of all images, and each image's hard negatives those found before: learning it
+    all again would take minutes, and makes the figures no more than a little better than they are.
+
+    Args:
+        learner: that has learnt ``head`` of classes ``names``.
+        answer: detects in an image by a head, whatever the confidence.
+        progress: wraps the pass over the folds.
+    Returns:
+        The detections that somebody can judge, ranked by what the heads gave: ``confidence`` holds scores.
+    Raises:
+        DataError: fewer than two labelled images.
+    """
+    images = list(learner.images.values())
+    if len(images) < 2:
+        raise DataError("Detector.calibrate: needs two labelled images. Label another one first.")
+    complete = [kept for kept in images if kept.labels.complete]
+    among = complete if len(complete) >= ENOUGH_COMPLETE else images
+    places = np.linspace(0, len(among) - 1, min(MOST_IMAGES, len(among))).round().astype(int)
+    chosen = [among[place] for place in places]
+    folds = min(FOLDS, len(chosen))
+    found: list[tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]] = []
+    for fold in progress("Validating", range(folds)):
+        left_out = chosen[fold::folds]
+        svm = learner.svm(names, [kept for kept in images if kept not in left_out])
+        without = replace(head, weights=svm.weights, bias=svm.bias)
+        found += [(chosen.index(kept), *_judge(kept, answer(without, kept), names)) for kept in left_out]
+    labels, scores, verdicts = (np.concatenate([each[part] for each in found]) for part in (1, 2, 3))
+    owners = np.repeat([each[0] for each in found], [len(each[1]) for each in found])
+    objects = [[int((kept.labels.of(name) & kept.labels.counted).sum()) for name in names] for kept in chosen]
+    order = np.argsort(-scores, kind="stable")
+    columns = owners[order], labels[order], scores[order], verdicts[order]
+    return Judged(*columns, np.array(objects, dtype=np.int64), order)
+
+
+def _judge(
+    kept: KeptImage, found: Detections, names: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]:
+    """Tell which detections are right; of an image that is not complete only those that somebody answered count."""
+    labels = kept.labels
+    verdicts = np.full(len(found), -1, dtype=np.int8)
+    answered = np.full(len(found), labels.complete)
+    for label, name in enumerate(names):
+        mine, own = np.flatnonzero(found.labels == label), labels.of(name)
+        verdicts[mine] = match(found.boxes[mine], labels.boxes[own], ignored=~labels.counted[own], iou=RIGHT_IOU)
+        wrong = labels.rejected[np.array([each == name for each in labels.rejected_classes], dtype=np.bool_)]
+        answered[mine] |= match(found.boxes[mine], wrong, ignored=np.zeros(len(wrong), np.bool_), iou=RIGHT_IOU) == 1
+    verdicts[(verdicts == 0) & ~answered] = -1
+    scores = found.confidence if found.scores is None else found.scores
+    return found.labels, scores.astype(np.float64), verdicts

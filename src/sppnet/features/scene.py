@@ -1,0 +1,40 @@
+"""One image as proposal methods see it: its size, its maps and its pixels, each made when first asked for."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.maps import Maps
+from sppnet.images import Source, read_image
+
+
+class Scene:
+    """One image, encoded and read at most once, whoever asks.
+
+    Args:
+        image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+        encoder: what makes the maps.
+        name: the image's name, for proposals that come from a file; a path brings its own.
+    """
+
+    def __init__(self, image: Source, encoder: MapsEncoder, *, name: str = "") -> None:
+        self.image, self.encoder = image, encoder
+        self.name = name or (Path(image).name if isinstance(image, Path | str) else "")
+
+    @cached_property
+    def maps(self) -> Maps:
+        """The feature maps."""
+        return self.encoder(self.image)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return read_image(self.image)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in pixels."""
+        return self.maps.size

@@ -1,0 +1,124 @@
+"""Scores -> probabilities of being right, class by class, and the thresholds of best F1.
+
+After Platt (1999): a logistic curve a class, fitted to scores of images that were not learnt from. A class of few such
+scores leans on the curve of all classes, and that on one chosen beforehand, so that three labelled images give
+sensible probabilities.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRIOR: Final = (2.0, -0.5)  # slope and offset of the curve before anything is known: a margin of 1 is 4 in 5 right
+PRIOR_DEVIATION: Final = (1.0, 1.0)  # how far data easily pulls slope and offset of all classes from it
+CLASS_DEVIATION: Final = (0.5, 1.0)  # and those of one class from those of all
+STEPS: Final = 50
+SMALLEST_SLOPE: Final = 0.1  # a higher score is never less certain
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Curves from scores to probabilities.
+
+    Args:
+        slopes, offsets: (K,) float64, one curve a class: 1 / (1 + exp(-(slope * score + offset))).
+        thresholds: (K,) float64 in 0..1, the probability from which a class's detections are shown.
+    """
+
+    slopes: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+    @classmethod
+    def unknown(cls, classes: int) -> "Calibration":
+        """Return what is taken for granted before anything was held out."""
+        slope, offset = PRIOR
+        return cls(np.full(classes, slope), np.full(classes, offset), np.full(classes, 0.5))
+
+    def probabilities(self, scores: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the probability (N,) float64 that each detection is right.
+
+        Args:
+            scores: (N,). labels: (N,) the class of each.
+        """
+        return _sigmoid(self.slopes[labels] * scores.astype(np.float64) + self.offsets[labels])
+
+    def scores(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the score (K,) at which each class's curve has ``probability`` (K,), in 0..1 without the ends."""
+        return (np.log(probability / (1 - probability)) - self.offsets) / self.slopes
+
+
+def calibrate(
+    labels: NDArray[np.int64],
+    scores: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    positives: NDArray[np.int64],
+) -> Calibration:
+    """Fit a curve a class to detections in images that were not learnt from, and choose each threshold of best F1.
+
+    Args:
+        labels: (N,) class of each detection. scores: (N,). right: (N,), whether an object of the class was there.
+        positives: (K,) objects to find in these images.
+
+    >>> scores = np.linspace(-2, 2, 40)
+    >>> known = calibrate(np.zeros(40, int), scores, scores > 0.5, np.array([15]))
+    >>> known.probabilities(np.array([-2.0, 2.0]), np.array([0, 0])).round(1).tolist()
+    [0.0, 1.0]
+    """
+    shared = _fitted_curve(scores, right, PRIOR, PRIOR_DEVIATION)
+    curves, thresholds = [], []
+    for label, wanted in enumerate(positives.tolist()):
+        mine = labels == label
+        curve = _fitted_curve(scores[mine], right[mine], shared, CLASS_DEVIATION)
+        curves.append(curve)
+        sure = _sigmoid(curve[0] * scores[mine].astype(np.float64) + curve[1])
+        thresholds.append(best_threshold(sure, right[mine], wanted))
+    slopes, offsets = (np.array(part, dtype=np.float64) for part in zip(*curves, strict=True))
+    return Calibration(slopes, offsets, np.array(thresholds))
+
+
+def best_threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], positives: int) -> float:
+    """Return the confidence from which detections have the best F1; 0.5 without detections or objects.
+
+    Of few detections the best F1 lies where chance has it: a right one counts half as what it was, half as what its
+    confidence says.
+
+    Args:
+        confidence: (N,) in 0..1. right: (N,). positives: objects to find.
+    """
+    if not len(confidence) or not positives:
+        return 0.5
+    order = np.argsort(-confidence, kind="stable")
+    falling = confidence[order]
+    hits = np.cumsum((right[order] + falling) / 2)
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + positives)
+    best = int(f1.argmax())
+    below = falling[best + 1] if best + 1 < len(falling) else falling[best]
+    return float(np.clip((falling[best] + below) / 2, 0.01, 0.99))
+
+
+def _fitted_curve(
+    scores: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    prior: tuple[float, float],
+    deviation: tuple[float, float],
+) -> tuple[float, float]:
+    """Return slope and offset of the most probable curve, by Newton's steps from the prior's."""
+    rows = np.stack([scores.astype(np.float64), np.ones(len(scores))], axis=1)
+    centre, precision = np.array(prior), 1 / np.square(np.array(deviation))
+    curve = centre.copy()
+    for _ in range(STEPS):
+        sure = _sigmoid(rows @ curve)
+        gradient = rows.T @ (sure - right) + precision * (curve - centre)
+        curvature = (rows * (sure * (1 - sure))[:, None]).T @ rows + np.diag(precision)
+        step = np.linalg.solve(curvature, gradient)
+        curve = curve - step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-9:
+            break
+    return max(float(curve[0]), SMALLEST_SLOPE), float(curve[1])
+
+
+def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-np.clip(values, -700, 700)))
