@@ -44,16 +44,16 @@ def test_it_finds_what_it_was_taught(detector: Detector, val: DetectionData) -> 
 
 def test_detections_are_sorted_and_inside_the_image(detector: Detector, val: DetectionData) -> None:
     sample = val.samples[0]
-    found = detector.detect(sample.path)
-    assert (np.diff(found.scores) <= 0).all()
+    found = detector.detect(sample.path, threshold=0)
+    assert (np.diff(found.confidence) <= 0).all()
     assert (found.boxes[:, :2] >= 0).all()
     assert (found.boxes[:, 2:] <= sample.size[::-1]).all()
     assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
-    assert len(found.above(0)) == sum(found.above(0).counts().values())
+    assert len(found.above(0.5)) == sum(found.above(0.5).counts().values())
 
 
 def test_detections_of_a_class_do_not_overlap(detector: Detector, val: DetectionData) -> None:
-    found = detector.detect(val.samples[0].path)
+    found = detector.detect(val.samples[0].path, threshold=0)
     for label in range(2):
         boxes = found.boxes[found.labels == label]
         assert (iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)] <= 0.3 + 1e-9).all()
@@ -89,7 +89,7 @@ def test_regions_of_an_encoded_image_are_scored(detector: Detector, val: Detecti
 def test_a_class_without_objects_is_untrained_and_never_found(train: DetectionData, val: DetectionData) -> None:
     more = dataclasses.replace(train, classes=(*train.classes, "triangle"))
     detector = Detector().fit(more)
-    assert detector.untrained == ("triangle",)
+    assert detector.untrained_ == ("triangle",)
     found = detector.detect(val.samples[0].path)
     assert found.counts()["triangle"] == 0
     assert np.isfinite(found.scores).all()
@@ -113,7 +113,7 @@ def test_images_without_objects_teach_background(train: DetectionData) -> None:
     none = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)}
     empty = dataclasses.replace(sample, **none, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
     more = dataclasses.replace(train, samples=(*train.samples, empty))
-    assert len(Detector().fit(more).classes) == 2
+    assert len(Detector().fit(more).classes_) == 2
     with pytest.raises(DataError, match=r"holds no labelled object in 1 images\. Label some first\."):
         Detector().fit(dataclasses.replace(train, samples=(empty,)))
 
@@ -133,10 +133,10 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
         rows += [f"{sample.path.name}," + ",".join(map(str, box)) for box in boxes]
     (tmp_path / "regions.csv").write_text("\n".join(rows))
     detector = Detector(proposals=FileProposals(tmp_path / "regions.csv")).fit(train)
-    found = detector.detect(train.samples[0].path).above(0)
+    found = detector.detect(train.samples[0].path, threshold=0.5)
     assert iou(found.boxes, train.samples[0].boxes).max(axis=0).min() > 0.5
     detector.save(tmp_path / "model")
-    loaded = Detector.load(tmp_path / "model").detect(train.samples[0].path).above(0)
+    loaded = Detector.load(tmp_path / "model").detect(train.samples[0].path, threshold=0.5)
     np.testing.assert_array_equal(loaded.boxes, found.boxes)
 
 
@@ -155,7 +155,7 @@ def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> Non
         Detector().detect(np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(DataError, match="must hold the classes disc, square, got a, b"):
         detector.evaluate(dataclasses.replace(val, classes=("a", "b")))
-    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"format": "else"})
+    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"kind": "else"})
     with pytest.raises(CorruptFileError, match=r"must hold a detector, got 'else'\. Train one\."):
         Detector.load(tmp_path / "other")
 

@@ -9,7 +9,8 @@ import torch
 
 from sppnet.backbones import PublishedNet
 from sppnet.data import DetectionData, load_detection
-from sppnet.detection.detector import Detector, labelled
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import labelled_images
 from sppnet.detection.fine_tuning import fine_tune, fine_tuned, fresh_layers
 from sppnet.detection.settings import OURS, Fitting
 from sppnet.errors import ArgumentError
@@ -36,7 +37,7 @@ def test_a_detector_learns_on_fine_tuned_layers(
     plain: Detector, train: DetectionData, shapes: Path, tmp_path: Path
 ) -> None:
     val = load_detection(shapes, split="val")
-    layers = fresh_layers(plain.prepared(train)[0].length((2, 1)), hidden=32)
+    layers = fresh_layers(plain.prepare(train)[0].length((2, 1)), hidden=32)
     detector = fine_tuned(plain, train, layers=layers)
     assert detector.evaluate(val).mean > 0.8
     head = detector.save(tmp_path / "model") or Detector.load(tmp_path / "model")
@@ -46,12 +47,12 @@ def test_a_detector_learns_on_fine_tuned_layers(
 
 
 def test_the_layers_tell_objects_from_background_better_than_before(plain: Detector, train: DetectionData) -> None:
-    encoder, proposals = plain.prepared(train)
-    images = [labelled(sample, encoder, proposals) for sample in train.samples]
+    encoder, proposals = plain.prepare(train)
+    images = labelled_images(train, encoder, proposals)
     start = fresh_layers(encoder.length((2, 1)), hidden=32)
     before = [layer.weight.clone() for layer in start.layers]
-    after = fine_tune(images, start, 2, levels=(2, 1), fitting=SHORT)
-    again = fine_tune(images, start, 2, levels=(2, 1), fitting=SHORT)
+    after = fine_tune(images, start, train.classes, levels=(2, 1), fitting=SHORT)
+    again = fine_tune(images, start, train.classes, levels=(2, 1), fitting=SHORT)
     for old, kept, new, same in zip(before, start.layers, after.layers, again.layers, strict=True):
         assert torch.equal(old, kept.weight)
         assert torch.equal(new.weight, same.weight)
@@ -60,7 +61,7 @@ def test_the_layers_tell_objects_from_background_better_than_before(plain: Detec
     def apart(layers: object) -> float:
         """Return how far objects lie from background, in the spread of both."""
         _, regions = images[0].load()
-        ground_truth = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(images[0].boxes, (2, 1))
+        ground_truth = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(images[0].labels.boxes, (2, 1))
         rest = LayeredEncoder(encoder, layers)(train.samples[0].path).pool(regions[::50], (2, 1))
         return float((ground_truth.mean(0) - rest.mean(0)).norm() / rest.std(0).norm())
 
@@ -73,12 +74,12 @@ def test_the_papers_networks_are_fine_tuned_from_their_own_layers(train: Detecti
     settings = dataclasses.replace(OURS, fitting=dataclasses.replace(SHORT, steps=(3, 1)))
     encoder = published_encoder(network, (96, 128), layer="fc7")
     few = dataclasses.replace(train, samples=train.samples[:2])
-    detector = fine_tuned(Detector.on(encoder, levels=(2, 1), settings=settings), few)
-    learnt = detector.prepared(few)[0]
+    detector = fine_tuned(Detector(encoder=encoder, levels=(2, 1), settings=settings), few)
+    learnt = detector.model_.encoder
     assert isinstance(learnt, LayeredEncoder)
     assert isinstance(encoder, LayeredEncoder)
-    sizes = [layer.weight.shape for layer in learnt.layers.layers]
-    assert sizes == [layer.weight.shape for layer in encoder.layers.layers]
+    sizes = [layer.weight.shape for layer in learnt.region_layers.layers]
+    assert sizes == [layer.weight.shape for layer in encoder.region_layers.layers]
     detector.save(tmp_path / "model")
     loaded = Detector.load(tmp_path / "model")
     one, other = (each.detect(few.samples[0].path) for each in (detector, loaded))
@@ -86,13 +87,14 @@ def test_the_papers_networks_are_fine_tuned_from_their_own_layers(train: Detecti
 
 
 def test_messages(plain: Detector, train: DetectionData) -> None:
-    encoder, proposals = plain.prepared(train)
+    encoder, proposals = plain.prepare(train)
     layers = fresh_layers(encoder.length((2, 1)), hidden=8)
     sample = dataclasses.replace(train.samples[0], difficult=np.ones(2, bool))
+    hard = labelled_images(dataclasses.replace(train, samples=(sample,)), encoder, proposals)
     with pytest.raises(ArgumentError, match=r"fine_tune: images must be with regions on objects, got none\. Label"):
-        fine_tune([labelled(sample, encoder, proposals)], layers, 2, levels=(2, 1), fitting=SHORT)
+        fine_tune(hard, layers, train.classes, levels=(2, 1), fitting=SHORT)
     odd = dataclasses.replace(SHORT, rates=(1.0,))
     with pytest.raises(ArgumentError, match=r"fine_tune: fitting must be of as many rates as steps, got 1 rates"):
-        fine_tune([], layers, 2, levels=(2, 1), fitting=odd)
+        fine_tune([], layers, train.classes, levels=(2, 1), fitting=odd)
     with pytest.raises(ArgumentError, match=r"published_encoder: layer must be one of pool5, fc6, fc7, got 'fc9'"):
         published_encoder(PublishedNet("zf5", levels=(1,), width=0.1), (96,), layer="fc9")

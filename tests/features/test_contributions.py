@@ -30,20 +30,20 @@ def classifier(shapes: Path) -> Classifier:
 
 def test_the_bins_of_a_detection_sum_to_its_score(detector: Detector, shapes: Path) -> None:
     path = shapes / "JPEGImages/10.png"
-    found, feature_map = detector.detect(path), detector.encode(path)
+    found, feature_map = detector.detect(path, threshold=0), detector.encode(path)
     explained = detector.explain(feature_map, found)
     assert len(explained) == len(found) > 3
     np.testing.assert_allclose([each.score for each in explained], found.scores, rtol=1e-5, atol=1e-5)
     assert {each.bins.shape for each in explained} == {(15,)}
     assert any(abs(each.bins).max() > 0.1 for each in explained)
-    assert detector.explain(feature_map, found.above(1e9)) == []
-    kept = found.above(0)
+    assert detector.explain(feature_map, found.above(1.1)) == []
+    kept = found.above(0.5)
     assert len(detector.explain(feature_map, kept)) == len(kept)
 
 
 def test_what_a_detection_was_scored_by_is_the_window_it_was_moved_from(detector: Detector, shapes: Path) -> None:
     path = shapes / "JPEGImages/10.png"
-    found, feature_map = detector.detect(path), detector.encode(path)
+    found, feature_map = detector.detect(path, threshold=0), detector.encode(path)
     assert found.regions is not None
     again = detector.score(feature_map, found.regions)[np.arange(len(found)), found.labels]
     np.testing.assert_allclose(again, found.scores, rtol=1e-5, atol=1e-5)
@@ -82,7 +82,7 @@ def test_bins_lie_on_the_cells_they_pool() -> None:
 
 def test_detections_of_unknown_regions_are_refused(detector: Detector, shapes: Path) -> None:
     path = shapes / "JPEGImages/10.png"
-    found = replace(detector.detect(path), regions=None)
-    with pytest.raises(ArgumentError, match=r"Detector.explain: detections must be of one scale, got JoinedMaps"):
+    found = replace(detector.detect(path, threshold=0), regions=None)
+    with pytest.raises(ArgumentError, match=r"Detector.explain: detections must be with regions, got some without"):
         detector.explain(detector.encode(path), found)
-    assert found.above(0).regions is None
+    assert found.above(0.5).regions is None

@@ -1,0 +1,199 @@
+"""Learning change by change: as good as learning at once, exact in what it forgets, silent on what nobody said."""
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sppnet.data import DetectionData, load_detection
+from sppnet.detection.detector import Detector
+from sppnet.detection.examples import ImageLabels, labels_of
+from sppnet.detection.ordering import suggest_order
+from sppnet.errors import ArgumentError, BoxError, DataError, NotFittedError
+from sppnet.geometry import iou
+from sppnet.storage import TensorCache
+
+SHORT_SIDE = 256
+
+
+@pytest.fixture(scope="module")
+def train(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="train")
+
+
+@pytest.fixture(scope="module")
+def val(shapes: Path) -> DetectionData:
+    return load_detection(shapes, split="val")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> TensorCache:
+    return TensorCache(tmp_path_factory.mktemp("cache"))
+
+
+def _labels(data: DetectionData, index: int, *, complete: bool = True) -> ImageLabels:
+    return dataclasses.replace(labels_of(data.samples[index], data.classes), complete=complete)
+
+
+def _updated(cache: TensorCache, data: DetectionData, count: int = 8) -> Detector:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE)
+    for index in range(count):
+        detector.update(data.samples[index].path, _labels(data, index))
+    detector.learn(data.classes)
+    return detector
+
+
+def _saved(detector: Detector, path: Path) -> bytes:
+    detector.save(path)
+    return path.read_bytes()
+
+
+def test_learning_image_by_image_gives_the_bits_of_learning_at_once(
+    cache: TensorCache, train: DetectionData, tmp_path: Path
+) -> None:
+    """From the same complete labels, what the studio saves is what ``sppnet train detector`` writes."""
+    one = Detector(cache=cache, short_side=SHORT_SIDE).fit(train)
+    other = Detector(cache=cache, short_side=SHORT_SIDE)
+    for index, sample in enumerate(train.samples):
+        other.update(sample.path, _labels(train, index)).learn()
+    other.learn(train.classes, anew=True)
+    other.calibrate()
+    other.learnt_from_ = one.learnt_from_
+    assert _saved(other, tmp_path / "other") == _saved(one, tmp_path / "one")
+
+
+def test_learning_image_by_image_finds_as_much(cache: TensorCache, train: DetectionData, val: DetectionData) -> None:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE)
+    for index, sample in enumerate(train.samples):
+        detector.update(sample.path, _labels(train, index)).learn(train.classes)
+    fitted = Detector(cache=cache, short_side=SHORT_SIDE).fit(train)
+    assert detector.evaluate(val).mean >= fitted.evaluate(val).mean - 0.02
+
+
+def test_the_next_answer_is_learnt_from_what_was_told(cache: TensorCache, train: DetectionData) -> None:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE).update(train.samples[0].path, _labels(train, 0))
+    assert set(detector.detect(train.samples[1].path, threshold=0).labels) == {0, 1}
+    before = detector.model_
+    assert detector.model_ is before
+    detector.update(train.samples[2].path, _labels(train, 2))
+    assert detector.model_ is not before
+
+
+def test_the_same_calls_give_the_same_bits(cache: TensorCache, train: DetectionData, tmp_path: Path) -> None:
+    def learnt() -> bytes:
+        detector = _updated(cache, train, count=4)
+        first = _labels(train, 0)
+        fewer = ImageLabels(first.boxes[1:], first.classes[1:])
+        detector.update(train.samples[0].path, fewer).learn(train.classes)
+        detector.update(train.samples[1].path, None)
+        return _saved(detector, tmp_path / "model")
+
+    assert learnt() == learnt()
+
+
+def test_what_was_forgotten_leaves_nothing_behind(cache: TensorCache, train: DetectionData) -> None:
+    detector = _updated(cache, train, count=2)
+    detector.update(train.samples[0].path, None).update(train.samples[1].path, None)
+    with pytest.raises(DataError, match=r"no object of disc, square is boxed\. Draw a box first\."):
+        detector.learn(train.classes)
+
+
+def test_a_rejected_suggestion_scores_lower(cache: TensorCache, train: DetectionData) -> None:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE)
+    detector.update(train.samples[0].path, _labels(train, 0, complete=False)).learn(train.classes)
+    path = train.samples[1].path
+    found, maps = detector.detect(path, threshold=0), detector.encode(path)
+    wrong, label = found.boxes[:1], found.labels[0]
+    before = detector.score(maps, wrong)[0, label]
+    labels = ImageLabels(np.zeros((0, 4)), (), rejected=wrong, rejected_classes=(found.classes[label],), complete=False)
+    detector.update(path, labels).learn(train.classes)
+    assert detector.score(maps, wrong)[0, label] < before - 0.5
+
+
+def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionData) -> None:
+    """Four images of which only the discs are boxed and one with all: squares must be found all the same."""
+    detector = Detector(cache=cache, short_side=SHORT_SIDE).update(train.samples[0].path, _labels(train, 0))
+    for index in range(1, 5):
+        discs = dataclasses.replace(_labels(train, index).only(["disc"]), complete=False)
+        detector.update(train.samples[index].path, discs)
+    detector.learn(train.classes)
+    for sample in train.samples[1:5]:
+        square = sample.boxes[sample.labels == 1]
+        assert detector.score(detector.encode(sample.path), square)[0, 1] > 0
+
+
+def test_classes_can_come_and_go(cache: TensorCache, train: DetectionData) -> None:
+    detector = _updated(cache, train, count=4)
+    path = train.samples[5].path
+    one = detector.detect(path, threshold=0.5).counts()
+    detector.learn(["square"])
+    assert detector.classes_ == ("square",)
+    detector.learn(["square", "disc", "star"])
+    assert detector.untrained_ == ("star",)
+    other = detector.detect(path, threshold=0.5).counts()
+    assert {name: other[name] for name in one} == one
+
+
+def test_a_grid_grows_with_boxes_of_another_shape(cache: TensorCache, train: DetectionData) -> None:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE)
+    path, (height, width) = train.samples[0].path, train.samples[0].size
+    detector.update(path, ImageLabels(np.array([[10.0, 10, 40, 40]]), ("disc",), complete=False))
+    wide = np.array([[2.0, 40, width - 2, 56]])
+    assert iou(wide, detector.propose(path)).max() < 0.5
+    other = np.array([[2.0, 40, train.samples[1].size[1] - 2, 56]])
+    detector.update(train.samples[1].path, ImageLabels(other, ("disc",), complete=False))
+    assert iou(wide, detector.propose(path)).max() > 0.5
+    assert height > 56
+
+
+def test_maps_are_prepared_in_another_thread(train: DetectionData, tmp_path: Path) -> None:
+    detector = Detector(cache=TensorCache(tmp_path), short_side=SHORT_SIDE)
+    paths = [sample.path for sample in train.samples]
+    thread = threading.Thread(target=lambda: [detector.prepare_image(path) for path in paths])
+    thread.start()
+    detector.update(train.samples[0].path, _labels(train, 0)).learn(train.classes)
+    thread.join()
+    assert all(detector.model_.encoder.is_cached(path) for path in paths)
+
+
+def test_the_uncertain_image_comes_first(cache: TensorCache, train: DetectionData) -> None:
+    found = _updated(cache, train, count=2).detect(train.samples[2].path, threshold=0).first(4)
+    unsure, certain = (
+        dataclasses.replace(found, confidence=np.full(len(found), confidence)) for confidence in (0.5, 0.99)
+    )
+    order = suggest_order({"a": certain, "b": unsure, "c": certain}, np.full(2, 0.5))
+    assert order == ("b", "a", "c")
+    assert suggest_order({}, np.full(2, 0.5)) == ()
+
+
+def test_calibration_tells_precision_and_recall_of_images_held_out(cache: TensorCache, train: DetectionData) -> None:
+    detector = _updated(cache, train)
+    judged = detector.calibrate()
+    assert judged.objects.sum(axis=0).tolist() == [8, 8]
+    assert judged.recall(detector.thresholds_).min() > 0.8
+    assert judged.precision(detector.thresholds_).min() > 0.8
+    assert judged.f1(detector.thresholds_).min() > judged.best_f1().min() - 0.1
+    assert ((judged.confidence >= 0) & (judged.confidence <= 1)).all()
+    assert judged.recall(1.1).tolist() == [0, 0]
+    assert np.isnan(judged.precision(1.1)).all()
+
+
+def test_messages(cache: TensorCache, train: DetectionData) -> None:
+    detector = Detector(cache=cache, short_side=SHORT_SIDE)
+    path = train.samples[0].path
+    with pytest.raises(NotFittedError, match=r"Detector.learn: must know labelled images, got none\. Call update"):
+        detector.learn()
+    with pytest.raises(ArgumentError, match=r"ImageLabels: classes must be 1 names, one a box, got 0\. Name the class"):
+        ImageLabels(np.array([[0.0, 0, 9, 9]]), ())
+    with pytest.raises(BoxError, match=r"ImageLabels: regions\[0\] must be a box that holds some of the image"):
+        detector.update(path, ImageLabels(np.array([[900.0, 0, 909, 9]]), ("disc",)))
+    with pytest.raises(ArgumentError, match=r"Detector.update: key must be given for an image in memory"):
+        detector.update(np.zeros((9, 9, 3), np.uint8), None)
+    detector.update(path, _labels(train, 0))
+    with pytest.raises(ArgumentError, match=r"classes must be different names, got \['a', 'a'\]\. Name each class"):
+        detector.learn(["a", "a"])
+    detector.learn(train.classes)
+    with pytest.raises(DataError, match=r"Detector.calibrate: needs two labelled images\. Label another one first\."):
+        detector.calibrate()
