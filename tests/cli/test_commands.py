@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from sppnet import cli
@@ -227,30 +227,30 @@ def test_a_classifier_from_folders(tmp_path: Path) -> None:
     assert "evaluate: model must be a detector, got a classifier. Leave out --plot and --results." in done.stderr
 
 
+STORED = "sppnet.storage:TensorCache.put"
+
+
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
-    command = [*PROGRAM, "train", "detector", str(shapes), "--out", str(out), "--cache", str(cache)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not list(cache.rglob("*.safetensors")):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted. What was computed is kept: the same command goes on from there." in said
-    assert "Traceback" not in said
+    command = ["train", "detector", shapes, "--out", out, "--cache", cache]
+    done = subprocess.run(stopping(STORED, 1, signal.SIGINT, *command), capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Interrupted. What was computed is kept: the same command goes on from there." in done.stderr
+    assert "Traceback" not in done.stderr
     assert not out.exists()
-    assert _run(*command[3:]).returncode == 0
+    assert _run(*command).returncode == 0
     assert out.read_bytes() == model.read_bytes()
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
-    command = ["train", "detector", str(shapes), "--out", str(out), "--cache", str(cache)]
-    for kept in (1, 4, 8):
-        with subprocess.Popen([*PROGRAM, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-            while len(list(cache.rglob("*.safetensors"))) < kept and process.poll() is None:
-                time.sleep(0.005)
-            process.kill()
+    command = ["train", "detector", shapes, "--out", out, "--cache", cache]
+    kept = [0]
+    for further in (1, 3):
+        done = subprocess.run(stopping(STORED, further, signal.SIGKILL, *command), capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL
+        kept.append(len(list(cache.rglob("*.safetensors"))))
+    assert kept[0] < kept[1] < kept[2] < 8
     assert _run(*command).returncode == 0
     assert out.read_bytes() == model.read_bytes()
 

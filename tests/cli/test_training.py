@@ -1,10 +1,10 @@
 """``sppnet train network``, as it is typed."""
 
 import json
+import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from benchmarks import effect
@@ -76,16 +77,15 @@ def test_interrupted_it_says_how_to_go_on_and_ends_with_the_same_bits(
 ) -> None:
     out = tmp_path / "net.safetensors"
     command = _command(kinds, "--out", out, *SMALL, "--epochs", "6", "--json")
-    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()}); from sppnet.cli import main; main()"
-    with subprocess.Popen([sys.executable, "-c", threads, *command], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        while "Epoch 1 of 6" not in said:
-            said += process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted. What was computed is kept: the same command goes on from there." in rest
+    done = subprocess.run(
+        stopping("sppnet.training.trainer:Trainer.save", 1, signal.SIGINT, *command),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    assert done.returncode == 130
+    assert "Interrupted. What was computed is kept: the same command goes on from there." in done.stderr
     assert not out.exists()
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert "Going on after " in done.stderr
