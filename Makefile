@@ -1,6 +1,7 @@
 # The one vocabulary, for people and for continuous integration. Needs Python 3.11 to 3.13 and make.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test quick test-all test-page check check-page lowest bench docs clean
 
@@ -9,13 +10,13 @@ demo: .venv/demo
 
 # Three tiers. Each says at its end what it left out (no browser here, no data, too slow) and how to get it.
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not slow"
-
-quick: .venv/dev
-	$(BIN)/python -m pytest -m "not slow and not browser" $(QUICK)
+	$(BIN)/python $(PYTEST) -m "not slow"
 
 test-all: .venv/dev test-page
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
+
+quick: .venv/dev # the rooms whose tests fit no model
+	$(BIN)/python $(PYTEST) -m "not slow" tests/test_*.py $(addprefix tests/,data evaluation features learning proposals)
 
 test-page: # the pages' pure modules, by Node's own runner
 	@if command -v node >/dev/null && test -d tests/page; then node --test tests/page/; else echo "left out: the pages' unit tests need Node"; fi
@@ -34,7 +35,7 @@ lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest -m "not slow"
+	.venv-lowest/bin/python $(PYTEST) -m "not slow"
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks

@@ -4,8 +4,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are the threads
 
 import numpy as np
 import pytest
@@ -16,31 +19,45 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton, which compiling imports
 
 
-LEFT_OUT = pytest.StashKey[Counter[str]]()
-SLOW = "takes more than 5 s each: make test-all"
+# What is left out, and how to get it
+
+DESELECTED = pytest.StashKey[dict[str, int]]()
+MARKERS = {"slow": "slow, more than 5 s each: make test-all", "browser": "driving a browser: make test"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin the account of what is left out."""
-    config.stash[LEFT_OUT] = Counter()
+    """Begin the account."""
+    config.stash[DESELECTED] = {}
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
-    """Count the slow tests that the chosen tier leaves out."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.config.stash[LEFT_OUT][SLOW] += 1
+    """Count what the chosen tier leaves out, by the first of its markers."""
+    found = [next((name for name in MARKERS if item.get_closest_marker(name)), None) for item in items]
+    for item in items[:1]:
+        item.config.stash[DESELECTED] = {name: found.count(name) for name in MARKERS if name in found}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the account of a worker of pytest-xdist, which collects for itself, to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = session.config.stash[DESELECTED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker left out: every worker leaves out the same."""
+    node.config.stash[DESELECTED] |= node.workeroutput["deselected"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name what was left out, and how to get it."""
-    left_out = config.stash[LEFT_OUT]
+    left_out = Counter({MARKERS[name]: count for name, count in config.stash[DESELECTED].items()})
     for report in terminalreporter.stats.get("skipped", ()):
         left_out[report.longrepr[2].removeprefix("Skipped: ")] += 1
     if left_out:
         terminalreporter.section("left out", sep="-")
     for reason, count in left_out.items():
-        terminalreporter.line(f"{count} x {reason}")
+        terminalreporter.line(f"{count} tests: {reason}")
 
 
 @pytest.fixture(scope="session")

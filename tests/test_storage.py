@@ -301,6 +301,7 @@ for version in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_a_whole_file(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     random = np.random.default_rng(0)

@@ -2,10 +2,10 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,25 @@ from typer.testing import CliRunner
 from sppnet import cli
 from sppnet.data import load_detection
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-m", "sppnet.cli"]
 
 
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs the whole command line in this process, which spares its start."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["sppnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 def _invoked(*arguments: str | Path) -> str:
@@ -105,10 +119,12 @@ def test_drawings_show_the_boxes(model: Path, shapes: Path, folder: Path) -> Non
     assert (np.abs(drawn - plain).max(axis=2) > 60).sum() > 100
 
 
-def test_a_bad_image_is_named_skipped_and_counted(model: Path, shapes: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_bad_image_is_named_skipped_and_counted(
+    run: Run, model: Path, shapes: Path, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
     good = shapes / "JPEGImages" / "00.png"
-    done = _run("predict", model, good, tmp_path / "broken.jpg", "--out", tmp_path / "out", "--json")
+    done = run("predict", model, good, tmp_path / "broken.jpg", "--out", tmp_path / "out", "--json")
     assert done.returncode == 0
     assert len(json.loads(done.stdout)) == 1
     assert f"Skipped: {tmp_path / 'broken.jpg'}: the image cannot be read" in done.stderr
@@ -132,7 +148,13 @@ def test_a_bad_image_is_named_skipped_and_counted(model: Path, shapes: Path, fol
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    model: Path, shapes: Path, tmp_path: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    model: Path,
+    shapes: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
@@ -143,14 +165,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
         "broken": tmp_path / "broken.jpg",
         "empty": tmp_path / "empty",
     }
-    done = subprocess.run(
-        [*PROGRAM, *(argument.format(**known) for argument in arguments)],
-        cwd=tmp_path,
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = run(*(argument.format(**known) for argument in arguments))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -207,7 +224,7 @@ def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Pat
     assert "2 problems, 1 images in two splits." in printed
 
 
-def test_a_classifier_from_folders(tmp_path: Path) -> None:
+def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     for name, value in (("dark", 30), ("light", 220)):
         (tmp_path / "data" / name).mkdir(parents=True)
         for index in range(3):
@@ -219,10 +236,10 @@ def test_a_classifier_from_folders(tmp_path: Path) -> None:
     (told,) = json.loads(_invoked("predict", model, image, "--out", tmp_path / "out", "--json", *cache))
     assert told["class"] == "dark"
     assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
-    done = _run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
+    done = run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
     assert "form must be json or csv, got 'voc'" in done.stderr
-    done = _run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
+    done = run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
     assert done.returncode == 2
     assert "evaluate: model must be a detector, got a classifier. Leave out --plot and --results." in done.stderr
 
@@ -230,6 +247,7 @@ def test_a_classifier_from_folders(tmp_path: Path) -> None:
 STORED = "sppnet.storage:TensorCache.put"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
     command = ["train", "detector", shapes, "--out", out, "--cache", cache]
@@ -242,6 +260,7 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(model: Path
     assert out.read_bytes() == model.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_with_the_same_bits(model: Path, shapes: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
     command = ["train", "detector", shapes, "--out", out, "--cache", cache]

@@ -72,6 +72,7 @@ def test_a_network_is_trained_and_its_file_says_how(trained: Path) -> None:
     assert not (trained.with_name("net.run") / "state.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_how_to_go_on_and_ends_with_the_same_bits(
     kinds: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> Non
         Detector.load(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_blood_cells_are_found(shared_data: Path) -> None:
     """A fifth of the training images is enough for most of the accuracy; the whole is measured in benchmarks."""
     train = load_detection(shared_data / "bccd", split="train")

@@ -17,7 +17,10 @@ from sppnet.ops.contract import Backend
 from sppnet.ops.definition import pool, pool_backward
 
 MODES: list[Mode] = ["max", "average"]
-COMPILERS = ["aot_eager", *(["inductor"] if shutil.which("g++") or shutil.which("clang++") else [])]
+NEEDS_COMPILER = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler: apt-get install g++"
+)
+COMPILERS = ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 # PyTorch's own check looks at the gradient of a tensor that is no leaf.
@@ -46,6 +49,7 @@ def test_the_operator_keeps_pytorchs_rules(shape: tuple[int, ...], count: int, m
     torch.library.opcheck(pool, (features, numbered_windows(count), [3, 1], mode, ""))
 
 
+@pytest.mark.slow
 @each_mode
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_backward_operator_keeps_pytorchs_rules(dtype: torch.dtype, mode: Mode) -> None:

@@ -532,6 +532,7 @@ with multiprocessing.get_context("fork").Pool(2) as processes:
 """
 
 
+@pytest.mark.slow
 def test_forked_processes_pool_with_threads_as_their_parent_did() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True"] * 5 + ["2"], done.stderr

@@ -70,6 +70,7 @@ def test_any_number_of_channels(channels: int) -> None:
     assert torch.equal(pooled, pool_image(features, levels=(2, 1), backend="reference"))
 
 
+@pytest.mark.slow
 def test_every_size_up_to_eight() -> None:
     for height in range(1, 9):
         for width in range(1, 9):
@@ -119,12 +120,14 @@ print("compiled")
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu_where_there_is_none(tmp_path: Path) -> None:
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["compiled"], done.stderr
 
 
+@pytest.mark.slow
 def test_heights_and_widths_up_to_32() -> None:
     features = _features(1, 2, 33, 34)
     sizes = [(7 * height % 32 + 1, height) for height in (1, 5, 9, 13, 17, 22, 27, 32)]

@@ -12,8 +12,10 @@ from sppnet.recipes import RecipeRequest, table9, table11
 pytest.importorskip("cv2")
 
 
-def _quick(shapes: Path, tmp_path: Path) -> RecipeRequest:
-    return RecipeRequest(shapes, quick=True, cache=tmp_path / "cache", work=tmp_path / "work")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache of maps that the tables share, as they do in use."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.mark.parametrize(
@@ -27,9 +29,9 @@ def _quick(shapes: Path, tmp_path: Path) -> RecipeRequest:
     ],
 )
 def test_a_table_runs_whole_in_seconds(
-    name: str, rows: int, paper: dict[str, float], shapes: Path, tmp_path: Path
+    name: str, rows: int, paper: dict[str, float], shapes: Path, cache: Path, tmp_path: Path
 ) -> None:
-    report = recipes.find(name)(_quick(shapes, tmp_path))
+    report = recipes.find(name)(RecipeRequest(shapes, quick=True, cache=cache, work=tmp_path / "work"))
     assert report.quick
     assert len(report.rows) == rows
     published = {row.name: row.paper for row in report.rows}

@@ -75,6 +75,7 @@ def _taught(page: Page) -> None:
     expect(page.locator("#said")).not_to_contain_text("Learning", timeout=SLOW)
 
 
+@pytest.mark.slow
 def test_thirty_images_taught_killed_and_exported(browser: Browser, shared_data: Path, tmp_path: Path) -> None:
     data = load_detection(shared_data / "bccd", split="train")
     truth = {sample.path.name: sample for sample in data.samples[:30]}
