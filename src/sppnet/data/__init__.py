@@ -1,110 +1,132 @@
-"""Data sets on disk -> typed samples: VOC, COCO and YOLO with boxes, folders with one class each.
+"""Data sets on disk and in memory -> typed samples: boxes in many layouts, or one folder a class; and back.
 
 A layout is recognised by its files. What cannot be used is named with its file and line, never passed over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, Protocol
 
-from sppnet.data import coco, folders, voc, yolo
-from sppnet.data.coco import coco_document, write_coco, write_coco_results
-from sppnet.data.folders import load_folders
-from sppnet.data.gathering import Listing, gather
-from sppnet.data.rules import ALL, check_on_bad, choose_split
-from sppnet.data.samples import DetectionData, Duplicate, FolderData, OnBad, Problem, Sample, duplicates
-from sppnet.data.voc import write_voc, write_voc_results
-from sppnet.data.yolo import write_yolo
-from sppnet.errors import DataError, message
+from sppnet.data.contents import images_of
+from sppnet.data.dataset import ALL, Dataset, Layout, open_dataset
+from sppnet.data.layouts.coco import coco_document, write_coco, write_coco_results
+from sppnet.data.layouts.label_studio import write_labelstudio
+from sppnet.data.layouts.tables import write_csv
+from sppnet.data.layouts.voc import write_voc, write_voc_results
+from sppnet.data.layouts.yolo import write_yolo
+from sppnet.data.problems import CODES, LEVELS, BrokenSampleError, Level, Problem, printable
+from sppnet.data.samples import (
+    DetectionData,
+    Duplicate,
+    FolderData,
+    OnBad,
+    Sample,
+    check_on_bad,
+    duplicates,
+    image_hash,
+)
 
 __all__ = [
+    "ALL",
+    "CODES",
+    "LEVELS",
+    "BrokenSampleError",
+    "Dataset",
     "DetectionData",
     "Duplicate",
     "FolderData",
     "Layout",
+    "Level",
     "OnBad",
     "Problem",
     "Sample",
+    "check_on_bad",
     "coco_document",
     "duplicates",
+    "image_hash",
+    "images_of",
     "load_detection",
     "load_folders",
+    "open_dataset",
+    "printable",
     "recognise",
     "splits",
     "write_coco",
     "write_coco_results",
+    "write_csv",
+    "write_labelstudio",
     "write_voc",
     "write_voc_results",
     "write_yolo",
 ]
 
-Layout = Literal["voc", "coco", "yolo", "folders"]
 
-
-class _Splits(Protocol):
-    @property
-    def LAYOUT(self) -> str: ...  # noqa: N802
-    def matches(self, root: Path) -> bool: ...
-    def splits(self, root: Path) -> tuple[str, ...]: ...
-
-
-class _Boxes(_Splits, Protocol):
-    def listing(self, root: Path, split: str | None) -> Listing: ...
-
-
-_WITH_BOXES: Final[Mapping[Layout, _Boxes]] = {"voc": voc, "coco": coco, "yolo": yolo}
-_LAYOUTS: Final[Mapping[Layout, _Splits]] = {**_WITH_BOXES, "folders": folders}
-
-
-def recognise(root: Path | str) -> Layout:
+def recognise(root: Path | str) -> str:
     """Tell the layout of a data set by its files.
 
     Raises:
-        DataError: none of the layouts, which the message lists.
+        DataError: none of the layouts, or two at once; the message says what was seen.
     """
-    return _recognised("recognise", Path(root), _LAYOUTS)
+    return open_dataset(root, "recognise").layout
 
 
 def splits(root: Path | str) -> tuple[str, ...]:
     """Return the names of the splits, sorted; ("all",) if there are none.
 
     Raises:
-        DataError: none of the layouts.
+        DataError: none of the layouts, or two at once.
     """
-    return _LAYOUTS[_recognised("splits", Path(root), _LAYOUTS)].splits(Path(root)) or (ALL,)
+    return open_dataset(root, "splits").splits
 
 
 def load_detection(
-    root: Path | str, *, split: str | None = None, on_bad: OnBad = "fail", classes: Sequence[str] | None = None
+    root: Path | str,
+    *,
+    split: str | None = None,
+    on_bad: OnBad = "fail",
+    classes: Sequence[str] | None = None,
+    layout: Layout | None = None,
 ) -> DetectionData:
-    """Read a data set with boxes: VOC, COCO or YOLO.
+    """Read a data set with boxes, in any layout of docs/data.md.
 
-    Boxes are cut to their image. One that is empty, inverted, not finite or wholly outside is dropped and named
-    in ``problems``. Of an image, no more than the header is looked at.
+    Boxes are cut to their image and kept to a ten thousandth of a pixel. One that is empty, inverted, not finite or
+    wholly outside is dropped and named in ``problems``. Of an image, no more than the header is looked at. Images and
+    classes are in the order of their names, whatever the layout.
 
     Args:
         root: the data set's folder.
-        split: None means "train" if there is one, otherwise every image.
-        on_bad: what to do about an image that cannot be read, or whose annotation cannot: "fail" raises,
-            "skip" leaves it out and names it in ``problems``.
-        classes: the names in the order wanted. Otherwise VOC's are sorted, COCO's in the order of their ids,
-            YOLO's as they are listed.
+        split: None means "train", or every image of a set without splits; several as "train+val"; "all".
+        on_bad: what to do about an image or a row of labels that cannot be read: "fail" raises, "skip" leaves it out
+            and names it in ``problems``.
+        classes: the names in the order wanted; otherwise sorted.
+        layout: to read where a folder holds labels of several; None: the one that fits.
     Returns:
-        DetectionData, in the order of the split.
+        DetectionData, by the names of the images.
     Raises:
         DataError: another layout, an unknown split, an image at fault, a class that ``classes`` does not hold.
     """
-    root = Path(root)
     check_on_bad("load_detection", on_bad)
-    layout = _WITH_BOXES[_recognised("load_detection", root, _WITH_BOXES)]
-    chosen = choose_split("load_detection", layout.splits(root), split=split)
-    return gather(root, layout.listing(root, chosen), split=chosen or ALL, on_bad=on_bad, classes=classes)
+    dataset = open_dataset(root, "load_detection", layout=layout)
+    return dataset.boxes("load_detection", split=split, on_bad=on_bad, classes=classes)
 
 
-def _recognised(function: str, root: Path, layouts: Mapping[Layout, _Splits]) -> Layout:
-    found: Layout | None = next((name for name, layout in layouts.items() if layout.matches(root)), None)
-    if found is None:
-        expected = "a folder laid out as " + ", or ".join(layout.LAYOUT for layout in layouts.values())
-        actual = f"{root}, which has no such files" if root.is_dir() else f"{root}, which is no folder"
-        raise DataError(message(function, "root", expected, actual, "Name the folder that holds these"))
-    return found
+def load_folders(
+    root: Path | str,
+    *,
+    split: str | None = None,
+    on_bad: OnBad = "fail",
+    classes: Sequence[str] | None = None,
+) -> FolderData:
+    """List the images of a folder that holds one folder a class; they are not opened here.
+
+    Args:
+        root: holds the classes, or folders named train, val or test that hold them.
+        split: None means "train", or every image of a set without splits; several as "train+val"; "all".
+        on_bad: as ``load_detection``; nothing is read here that could be bad.
+        classes: the names in the order wanted; otherwise sorted.
+    Returns:
+        FolderData, by class and name. A class without images is kept, and named in ``problems``.
+    Raises:
+        DataError: another layout, an unknown split, a class that ``classes`` does not hold.
+    """
+    check_on_bad("load_folders", on_bad)
+    return open_dataset(root, "load_folders").folders("load_folders", split=split, classes=classes)

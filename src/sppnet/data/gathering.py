@@ -1,26 +1,33 @@
 """Raw boxes, as a layout has them -> samples: the only place that says which boxes are bad."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from sppnet.data.samples import BrokenSampleError, DetectionData, OnBad, Problem, Sample, ScoredBoxes
-from sppnet.errors import DataError, check_that
+from sppnet.data.contents import normal
+from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
+from sppnet.data.samples import DetectionData, OnBad, Sample, ScoredBoxes
+from sppnet.errors import DataError, ImageDecodeError, check_that
 from sppnet.geometry import Boxes, Size, clip_boxes
+from sppnet.images import read_size
+
+DECIMALS: Final = 4  # of a pixel that boxes keep: so the same boxes have the same bits in every layout
+MAX_NAME: Final = 1000  # letters of a class's name
 
 
 class RawBox(NamedTuple):
-    """A box as its annotation has it, in this package's convention but unchecked.
+    """A box as its labels have it, in this package's convention but unchecked.
 
     Args:
         name: of its class.
         edges: left, top, right, bottom in 0-based pixels, ends excluded.
-        line: in the annotation file. where: names the box where lines cannot be told.
+        line: in the file of labels. where: names the box where lines cannot be told.
         fault: why it cannot be used, where the layout knows; otherwise empty.
+        code: of the problem that the fault is.
     """
 
     name: str
@@ -30,70 +37,166 @@ class RawBox(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     fault: str = ""
+    code: str = "box-dropped"
 
 
 class RawImage(NamedTuple):
-    """An image whose annotation could be read; ``source`` is the annotation's file, ``number`` the image's there."""
+    """An image whose labels could be read.
+
+    Args:
+        path: of the image. size: (height, width), as it is seen.
+        source: the file of labels. boxes: of the image, bad ones too.
+        number: of the image in that file, where it has one.
+        problems: rows that are no boxes, and what else is wrong with the labels.
+    """
 
     path: Path
     size: Size
     source: Path
     boxes: Sequence[RawBox]
     number: int | None = None
+    problems: Sequence[Problem] = ()
 
 
 class Listing(NamedTuple):
-    """The images of a split, each read when called, and the classes' names and numbers if the layout declares them.
+    """The images of a split, each read when called; reading one raises BrokenSampleError where it cannot be used.
 
-    Reading one raises BrokenSampleError where it cannot be used.
+    Args:
+        classes: that the layout declares; None: those that the boxes name.
+        images: to read. numbers: of the classes in the data set's own file.
+        scope: the images that should have labels: one that none of ``images`` reads is named.
+        problems: of the split as a whole.
     """
 
     classes: Sequence[str] | None
     images: Sequence[Callable[[], RawImage]]
     numbers: Mapping[str, int] = MappingProxyType({})
+    scope: Sequence[Path] = ()
+    problems: Sequence[Problem] = ()
+
+
+class Row(NamedTuple):
+    """Where a row of labels stands: its file, its line or what else names it."""
+
+    source: Path
+    line: int | None = None
+    where: str = ""
+
+    def problem(self, what: str, code: str) -> Problem:
+        """Return a problem of this row."""
+        return Problem(self.source, self.line, f"{self.where}: {what}" if self.where else what, code)
+
+
+class BadRowError(Exception):
+    """A row of labels that holds no box; only that row is lost. ``code`` is the problem's."""
+
+    def __init__(self, what: str, code: str = "row-unreadable") -> None:
+        super().__init__(what)
+        self.code = code
+
+
+def read_rows(rows: Iterable[tuple[Row, Callable[[], RawBox | None]]]) -> tuple[list[RawBox], list[Problem]]:
+    """Read rows; one that cannot be understood becomes a problem, and costs nothing but itself."""
+    boxes: list[RawBox] = []
+    problems: list[Problem] = []
+    for row, read in rows:
+        try:
+            box = read()
+        except BadRowError as error:
+            problems.append(row.problem(str(error), error.code))
+        else:
+            boxes += [] if box is None else [box]
+    return boxes, problems
+
+
+def size_of(path: Path) -> Size:
+    """Return (height, width) of an image, as it is seen.
+
+    Raises:
+        BrokenSampleError: its header cannot be read.
+    """
+    try:
+        return read_size(path)
+    except ImageDecodeError as error:
+        broken(path, f"cannot be read: {error.reason}", code="image-unreadable")
 
 
 def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
     """Read the images of a listing and check every box.
 
+    Images are in the order of their names and classes in the order of theirs, whatever the layout: so the same boxes
+    make the same data.
+
     Raises:
-        BrokenSampleError: an image that cannot be used, unless ``on_bad`` is "skip".
+        BrokenSampleError: an image that cannot be used, or an unreadable row, unless ``on_bad`` is "skip".
         DataError: a class that ``classes`` does not hold.
     """
     read = [_read(image, on_bad) for image in listing.images]
-    raws = [raw for raw in read if isinstance(raw, RawImage)]
-    names = tuple(dict.fromkeys(classes or listing.classes or _names_used(raws)))
-    checked = [_checked(raw, names) for raw in raws]
-    problems = [raw for raw in read if isinstance(raw, Problem)]
-    problems += [problem for _, found in checked for problem in found]
-    return DetectionData(root, names, tuple(each for each, _ in checked), tuple(problems), split, dict(listing.numbers))
+    raws, doubles = _merged([raw for raw in read if isinstance(raw, RawImage)])
+    raws.sort(key=lambda raw: (normal(raw.path.name), raw.path))
+    found = sorted({*(listing.classes or ()), *_names_used(raws)}) if classes is None else list(dict.fromkeys(classes))
+    checked = [_checked(raw, found) for raw in raws]
+    problems = [*listing.problems, *(raw for raw in read if isinstance(raw, Problem)), *doubles]
+    problems += [problem for raw in raws for problem in raw.problems]
+    problems += [problem for _, faults in checked for problem in faults]
+    named = {raw.path for raw in raws} | {problem.path for problem in problems}
+    left_out = "has no labels: it is left out"
+    problems += [Problem(path, None, left_out, "image-without-labels") for path in listing.scope if path not in named]
+    samples = tuple(sample for sample, _ in checked)
+    return DetectionData(root, tuple(found), samples, tuple(problems), split, dict(listing.numbers))
 
 
 def _read(image: Callable[[], RawImage], on_bad: OnBad) -> RawImage | Problem:
     try:
-        return image()
+        raw = image()
     except BrokenSampleError as error:
         if on_bad == "fail":
             raise
         return error.problem
+    worst = next((problem for problem in raw.problems if problem.level == "error"), None)
+    if worst is not None and on_bad == "fail":
+        raise BrokenSampleError(worst)
+    return raw
 
 
-def _names_used(raws: Iterable[RawImage]) -> list[str]:
-    return sorted({box.name for raw in raws for box in raw.boxes if not box.fault})
+def _merged(raws: Sequence[RawImage]) -> tuple[list[RawImage], list[Problem]]:
+    """Make one of what stands for one image; two different sets of labels are put together, and named."""
+    by_path: dict[Path, list[RawImage]] = defaultdict(list)
+    for raw in raws:
+        by_path[raw.path].append(raw)
+    merged, problems = [], []
+    for same in by_path.values():
+        first = same[0]
+        other = next((raw for raw in same[1:] if _labels_of(raw) != _labels_of(first)), None)
+        if other is not None:
+            what = f"labels the image {first.path.name} too, as {first.source.name} does: all their boxes are taken"
+            problems.append(Problem(other.source, None, what, "image-twice"))
+            boxes = {(box.name, box.edges): box for raw in reversed(same) for box in raw.boxes}
+            first = first._replace(boxes=list(boxes.values()), problems=[each for raw in same for each in raw.problems])
+        merged.append(first)
+    return merged, problems
+
+
+def _labels_of(raw: RawImage) -> list[tuple[str, tuple[float, float, float, float]]]:
+    return sorted((box.name, box.edges) for box in raw.boxes)
+
+
+def _names_used(raws: Iterable[RawImage]) -> set[str]:
+    return {box.name for raw in raws for box in raw.boxes if not box.fault and not name_fault(box.name)}
 
 
 def _checked(raw: RawImage, classes: Sequence[str]) -> tuple[Sample, list[Problem]]:
     """Make a sample of the good boxes, and a problem of each bad one."""
-    edges = np.array([box.edges for box in raw.boxes], dtype=np.float64).reshape(-1, 4)
+    edges = np.array([box.edges for box in raw.boxes], dtype=np.float64).reshape(-1, 4).round(DECIMALS)
     clipped = clip_boxes(edges, raw.size)
     faults = [
-        box.fault or _fault(before, after, raw.size)
+        box.fault or name_fault(box.name) or _fault(before, after, raw.size)
         for box, before, after in zip(raw.boxes, edges, clipped, strict=True)
     ]
     kept = np.array([not fault for fault in faults], dtype=np.bool_)
     good = [box for box, fault in zip(raw.boxes, faults, strict=True) if not fault]
     problems = [
-        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", "box")
+        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", box.code)
         for box, fault in zip(raw.boxes, faults, strict=True)
         if fault
     ]
@@ -123,6 +226,19 @@ def _fault(edges: Boxes, clipped: Boxes, size: Size) -> str:
     return ""
 
 
+def name_fault(name: str) -> str:
+    """Return why a text can be no class's name, "" if it can: files of other layouts must be able to hold it."""
+    if not name.strip():
+        return "has no class"
+    if len(name) > MAX_NAME:
+        return f"has a class with a name of {len(name):,} letters, more than {MAX_NAME:,}"
+    return f"has a class named {printable(name)[:60]!r}, with letters that no file can hold" if _odd(name) else ""
+
+
+def _odd(name: str) -> bool:
+    return not name.isprintable() and printable(name) != name
+
+
 def _edges(box: RawBox) -> str:
     return f"[{', '.join(f'{edge:g}' for edge in box.edges)}]"
 
@@ -133,9 +249,13 @@ def _where(box: RawBox) -> str:
 
 def _label(source: Path, box: RawBox, classes: Sequence[str]) -> int:
     if box.name not in classes:
-        what = f"{_where(box)}the class must be one of {', '.join(classes)}, got {box.name!r}. Correct the label."
-        raise DataError(str(Problem(source, box.line, what, "box")))
+        expected = f"one of {', '.join(map(printable, classes))}"
+        what = f"{_where(box)}the class must be {expected}, got {printable(box.name)!r}. Correct the label."
+        raise DataError(str(Problem(source, box.line, what, "row-unreadable")))
     return classes.index(box.name)
+
+
+# What writers ask
 
 
 def unique_stems(data: DetectionData) -> list[str]:

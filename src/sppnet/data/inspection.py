@@ -140,7 +140,7 @@ def _decoded(paths: dict[str, list[Path]], progress: Progress) -> tuple[list[Pro
         try:
             shorter.append(min(read_image(path).shape[:2]))
         except ImageDecodeError as error:
-            problems.append(Problem(path, None, error.reason, "image"))
+            problems.append(Problem(path, None, error.reason, "image-unreadable"))
     sizes = (min(shorter), int(np.median(shorter)), max(shorter)) if shorter else None
     return problems, sizes
 

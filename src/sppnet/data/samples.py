@@ -1,7 +1,8 @@
-"""What every layout is read into: typed samples, and the problems found on the way."""
+"""What every layout is read into: typed samples, which can be counted, indexed, cut and put together."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -9,41 +10,18 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.errors import DataError
+from sppnet.data.problems import Problem
+from sppnet.errors import check_that
 from sppnet.geometry import Boxes, Size
-from sppnet.images import read_bytes
+from sppnet.images import Source, read_bytes
 
 OnBad = Literal["fail", "skip"]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something in a data set that cannot be used.
-
-    Args:
-        path: the file at fault.
-        line: in that file, from 1; None where it has no lines or they cannot be told.
-        what: is wrong, and what became of it.
-        kind: "image": a whole image, or a class without any. "box": one box.
-    """
-
-    path: Path
-    line: int | None
-    what: str
-    kind: Literal["image", "box"]
-
-    def __str__(self) -> str:
-        """Return ``path:line: what``, or ``path: what``."""
-        place = self.path if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.what}"
-
-
-class BrokenSampleError(DataError):
-    """An image that cannot be used, or its annotation; ``problem`` says where and why."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+def check_on_bad(function: str, on_bad: OnBad) -> None:
+    """Raise ArgumentError unless ``on_bad`` is "fail" or "skip"."""
+    advice = "Stop at the first bad image, or leave bad images out"
+    check_that(on_bad in ("fail", "skip"), function, "on_bad", "fail or skip", repr(on_bad), advice=advice)
 
 
 @dataclass(frozen=True)
@@ -51,13 +29,14 @@ class Sample:
     """One image and the objects in it.
 
     Args:
-        path: of the image.
+        path: of the image; of one that lies in memory, what it goes by.
         boxes: (N, 4) float64 [left, top, right, bottom] in 0-based pixels, ends excluded, within the image.
         labels: (N,) int64, indices into the data's classes.
         difficult: (N,) bool: finding it is not asked for (VOC).
         crowd: (N,) bool: the box holds a crowd, not one object (COCO).
         size: (height, width) in pixels, as the image is seen.
         number: of the image in the data set's own file (COCO); None where it has none.
+        pixels: (H, W, 3) uint8 RGB, or a file's bytes, of an image in memory; None where ``path`` is its file.
     """
 
     path: Path
@@ -67,6 +46,12 @@ class Sample:
     crowd: NDArray[np.bool_]
     size: Size
     number: int | None = None
+    pixels: NDArray[np.uint8] | bytes | None = None
+
+    @property
+    def source(self) -> Source:
+        """What ``images.read_image`` reads: the pixels in memory, or the path."""
+        return self.path if self.pixels is None else self.pixels
 
 
 class ScoredBoxes(Protocol):
@@ -91,7 +76,7 @@ class DetectionData:
 
     Args:
         root: the data set's folder. classes: names, in the order of the labels.
-        samples: the usable images. problems: what was left out.
+        samples: the usable images. problems: what was left out, and what is worth knowing.
         split: its name, "all" when every image was asked for.
         numbers: of the classes that the data set's own file numbers (COCO), by name.
     """
@@ -103,6 +88,39 @@ class DetectionData:
     split: str
     numbers: Mapping[str, int] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def subset(self, indices: Sequence[int]) -> "DetectionData":
+        """Return the images of these indices, in this order; the problems stay with the whole."""
+        return replace(self, samples=tuple(self.samples[index] for index in indices), problems=())
+
+    def relabelled(self, classes: Sequence[str]) -> "DetectionData":
+        """Return the same objects with labels into another list of classes, which holds all that are used."""
+        place = np.array([classes.index(name) if name in classes else -1 for name in self.classes], dtype=np.int64)
+        samples = tuple(replace(each, labels=place[each.labels]) for each in self.samples)
+        return replace(self, classes=tuple(classes), samples=samples)
+
+    def merge(self, *others: "DetectionData") -> "DetectionData":
+        """Put data sets together: an image that several hold counts once, the classes are those of all, sorted."""
+        parts = (self, *others)
+        classes = sorted({name for part in parts for name in part.classes})
+        unique: dict[tuple[Path, int], Sample] = {}
+        for sample in (sample for part in parts for sample in part.relabelled(classes).samples):
+            unique.setdefault((sample.path, 0 if sample.pixels is None else id(sample.pixels)), sample)
+        numbered = all(part.numbers == self.numbers for part in parts) and len({part.split for part in parts}) == 1
+        samples = tuple(unique.values()) if numbered else tuple(replace(each, number=None) for each in unique.values())
+        problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
+        split = "+".join(dict.fromkeys(part.split for part in parts))
+        return DetectionData(self.root, tuple(classes), samples, problems, split, self.numbers if numbered else {})
+
 
 @dataclass(frozen=True)
 class FolderData:
@@ -112,6 +130,7 @@ class FolderData:
         root: the data set's folder. classes: names, in the order of the labels.
         paths: of the N images. labels: (N,) int64, indices into ``classes``.
         problems: what was left out, and classes without images.
+        split: its name, "all" when every image was asked for.
     """
 
     root: Path
@@ -119,6 +138,47 @@ class FolderData:
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     problems: tuple[Problem, ...]
+    split: str = "all"
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Path, int]:
+        return self.paths[index], int(self.labels[index])
+
+    def __iter__(self) -> Iterator[tuple[Path, int]]:
+        return iter(zip(self.paths, self.labels.tolist(), strict=True))
+
+    def subset(self, indices: Sequence[int]) -> "FolderData":
+        """Return the images of these indices, in this order; the problems stay with the whole."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        paths = tuple(self.paths[index] for index in chosen.tolist())
+        return replace(self, paths=paths, labels=self.labels[chosen], problems=())
+
+    def merge(self, *others: "FolderData") -> "FolderData":
+        """Put data sets together: an image that several hold counts once, the classes are those of all, sorted."""
+        parts = (self, *others)
+        classes = tuple(sorted({name for part in parts for name in part.classes}))
+        place = {name: index for index, name in enumerate(classes)}
+        rows = {path: place[part.classes[label]] for part in reversed(parts) for path, label in part}
+        ordered = dict.fromkeys(path for part in parts for path in part.paths)
+        labels = np.array([rows[path] for path in ordered], dtype=np.int64)
+        problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
+        split = "+".join(dict.fromkeys(part.split for part in parts))
+        return FolderData(self.root, classes, tuple(ordered), labels, problems, split)
+
+
+# Content
+
+
+def image_hash(path: Path) -> str:
+    """Return 64 digits that stand for an image file's content, whatever it is called.
+
+    Raises:
+        ImageDecodeError: a file that cannot be read.
+    """
+    return sha256(read_bytes(path)).hexdigest()
 
 
 class Duplicate(NamedTuple):
@@ -140,11 +200,12 @@ def duplicates(splits: Mapping[str, Sequence[Path]]) -> list[Duplicate]:
     Raises:
         ImageDecodeError: a file that cannot be read.
     """
-    seen: dict[bytes, list[tuple[str, Path]]] = {}
+    digest = cache(image_hash)  # splits share files
+    seen: dict[str, list[tuple[str, Path]]] = {}
     pairs: list[Duplicate] = []
     for split, paths in splits.items():
         for path in paths:
-            twins = seen.setdefault(sha256(read_bytes(path)).digest(), [])
+            twins = seen.setdefault(digest(path), [])
             pairs += [Duplicate(*twin, split, path) for twin in twins if twin[0] != split]
             twins.append((split, path))
     return pairs

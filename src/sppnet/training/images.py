@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.data import FolderData, OnBad, Problem
-from sppnet.data.rules import check_on_bad
+from sppnet.data import FolderData, OnBad, Problem, check_on_bad
 from sppnet.errors import DataError, ImageDecodeError, check_that
 from sppnet.geometry import shorter_side_size
 from sppnet.images import read_image, resize
@@ -142,7 +141,7 @@ class Images:
                 if self.on_bad == "fail":
                     raise
                 what = f"cannot be read: {error.reason}; the next image takes its place"
-                self._problems[place] = Problem(self.data.paths[place], None, what, "image")
+                self._problems[place] = Problem(self.data.paths[place], None, what, "image-unreadable")
         raise DataError(f"{self.data.root}: none of {len(self)} images can be read. Name other data.")
 
     def _scaled(self, index: int) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
-"""Small XML files from strangers -> trees that know their lines. Size and depth are bounded, entities refused."""
+"""XML files from strangers -> trees that know their lines. Size and depth are bounded, entities refused."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from xml.sax.xmlreader import AttributesImpl, Locator
 from defusedxml.common import DefusedXmlException
 from defusedxml.sax import parseString
 
-from sppnet.data.rules import broken
+from sppnet.data.problems import broken
 
 MAX_BYTES: Final = 10_000_000
 MAX_DEPTH: Final = 32
@@ -18,10 +19,11 @@ MAX_DEPTH: Final = 32
 
 @dataclass(slots=True)
 class Node:
-    """An element: its tag, the line it starts on, the pieces of its text and the elements in it."""
+    """An element: its tag, the line it starts on, its attributes, the pieces of its text and the elements in it."""
 
     tag: str
     line: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
     pieces: list[str] = field(default_factory=list)
     children: list["Node"] = field(default_factory=list)
 
@@ -34,18 +36,23 @@ class Node:
         """Return the first child with this tag."""
         return next((child for child in self.children if child.tag == tag), None)
 
+    def text_of(self, tag: str) -> str:
+        """Return the text in the first child with this tag, "" if there is none."""
+        child = self.find(tag)
+        return child.text.strip() if child else ""
 
-def read_xml(path: Path) -> Node:
+
+def read_xml(path: Path, *, limit: int = MAX_BYTES) -> Node:
     """Return the root element of a file.
 
     Raises:
-        BrokenSampleError: naming the line, if it is not XML, larger than ``MAX_BYTES``, deeper than ``MAX_DEPTH``,
+        BrokenSampleError: naming the line, if it is not XML, larger than ``limit`` bytes, deeper than ``MAX_DEPTH``,
             or declares entities.
     """
     tree = _Tree()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            broken(path, f"is larger than {MAX_BYTES:,} bytes")
+        if path.stat().st_size > limit:
+            broken(path, f"is larger than {limit:,} bytes")
         parseString(path.read_bytes(), tree)
     except OSError as error:
         broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
@@ -72,10 +79,10 @@ class _Tree(ContentHandler):
     def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802
         self._locator = locator
 
-    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: ARG002, N802
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802
         if len(self._open) > MAX_DEPTH:
             raise SAXException(f"elements lie more than {MAX_DEPTH} deep")
-        node = Node(name, self.line or 0)
+        node = Node(name, self.line or 0, dict(attrs))
         self._open[-1].children.append(node)
         self._open.append(node)
 

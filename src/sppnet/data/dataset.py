@@ -1,0 +1,232 @@
+"""A folder recognised by what lies in it, its splits, and how they are read.
+
+Every layout tells how many images it has labels for. The one that has most is read, if no other comes near it; class
+folders are what is left where no labels lie. What is not sure is said, with what was seen and what to do.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from sppnet.data.contents import Contents, contents
+from sppnet.data.gathering import Listing, gather
+from sppnet.data.layouts import coco, cvat, folders, json_shapes, label_studio, tables, voc, yolo
+from sppnet.data.layouts.folders import ClassFolders, alike
+from sppnet.data.layouts.records import Found
+from sppnet.data.problems import Problem, printable
+from sppnet.data.samples import DetectionData, FolderData, OnBad
+from sppnet.errors import DataError, message
+
+Layout = Literal[
+    "voc", "coco", "yolo", "labelme", "createml", "labelstudio", "cvat", "csv", "supervisely", "via", "folders"
+]
+ALL: Final = "all"
+NEAR: Final = 0.9  # of two layouts, the share of images from which the second is as likely as the first
+
+_LOOKS: Final[Sequence[Callable[[Contents], Found | None]]] = (
+    voc.look,
+    coco.look,
+    yolo.look,
+    json_shapes.LABELME.look,
+    json_shapes.CREATEML.look,
+    label_studio.look,
+    cvat.look,
+    tables.look,
+    json_shapes.SUPERVISELY.look,
+    json_shapes.VIA.look,
+)
+_SHAPES: Final = (voc.SHAPE, coco.SHAPE, yolo.SHAPE, cvat.SHAPE, label_studio.SHAPE, tables.SHAPE, folders.SHAPE)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A recognised data set; ``open_dataset`` makes it.
+
+    Args:
+        listed: the files that count. found: the layout that is read, and what lists each split.
+        problems: of the folder as a whole.
+    """
+
+    listed: Contents
+    found: Found
+    problems: tuple[Problem, ...]
+
+    @property
+    def layout(self) -> str:
+        """The layout's name."""
+        return self.found.layout
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether its labels are boxes; otherwise they are one class an image."""
+        return self.layout != "folders"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits, sorted; ("all",) if there are none."""
+        return tuple(sorted(self.found.splits)) if "" not in self.found.splits else (ALL,)
+
+    def chosen(self, function: str, split: str | None) -> list[str]:
+        """Return the splits that are meant: by ``split``, such as "train+val", or if it is None, by default.
+
+        Raises:
+            DataError: naming the splits there are. One that was not asked for is never used instead.
+        """
+        names = self.splits
+        if split is None and "train" not in names and len(names) > 1:
+            raise DataError(self._no_split(function, "named, for there is no 'train'", "none"))
+        if split is None:
+            return ["train"] if "train" in names else self._only(function, names[0])
+        if split == ALL:
+            return list(names)
+        wanted = list(dict.fromkeys(part.strip() for part in split.split("+")))
+        unknown = [part for part in wanted if part not in names]
+        if unknown:
+            expected = f"one of {', '.join(dict.fromkeys((*names, ALL)))}"
+            raise DataError(self._no_split(function, expected, repr(split)))
+        return wanted
+
+    def _only(self, function: str, name: str) -> list[str]:
+        if name in ("val", "test"):
+            raise DataError(self._no_split(function, f"named, for there is only '{name}'", "none"))
+        return [name]
+
+    def _no_split(self, function: str, expected: str, actual: str) -> str:
+        names = ", ".join(self.splits)
+        advice = f"{printable(self.listed.root)} has {names}. Name one of these, several as 'train+val', or 'all'"
+        return message(function, "split", expected, actual, advice)
+
+    def boxes(
+        self, function: str, *, split: str | None = None, on_bad: OnBad = "fail", classes: Sequence[str] | None = None
+    ) -> DetectionData:
+        """Read the images and boxes of a split; see ``data.load_detection``."""
+        if not self.has_boxes:
+            raise DataError(_wrong_kind(function, self, "boxes", "load_folders", "sppnet train classifier"))
+        chosen = self.chosen(function, split)
+        read = partial(gather, self.listed.root, on_bad=on_bad, classes=classes)
+        parts = [read(self._listing(name), split=name) for name in chosen]
+        whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
+        if classes is not None and len(parts) > 1:
+            whole = whole.relabelled(tuple(dict.fromkeys(classes)))
+        problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
+        return replace(whole, split=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+
+    def _listing(self, split: str) -> Listing:
+        return self.found.splits["" if split == ALL else split]()
+
+    def folders(self, function: str, *, split: str | None = None, classes: Sequence[str] | None = None) -> FolderData:
+        """List the images of a split and their classes; see ``data.load_folders``."""
+        if self.has_boxes:
+            raise DataError(
+                _wrong_kind(function, self, "one folder a class", "load_detection", "sppnet train detector")
+            )
+        chosen = self.chosen(function, split)
+        kept = ClassFolders.of(self.listed)
+        parts = [kept.load("" if name == ALL else name, classes) for name in chosen]
+        whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
+        problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
+        return replace(whole, split=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+
+
+def _wrong_kind(function: str, dataset: Dataset, wanted: str, call: str, command: str) -> str:
+    actual = f"{dataset.found.saw} in {printable(dataset.listed.root)}"
+    return message(function, "data", wanted, actual, f"Use '{command}', or in Python {call}")
+
+
+# Recognising
+
+
+def open_dataset(root: Path | str, function: str = "recognise", *, layout: str | None = None) -> Dataset:
+    """Recognise a data set by its files.
+
+    Args:
+        root: its folder. function: whose messages name the call. layout: to read; None: the one that fits best.
+    Raises:
+        DataError: no layout fits, or two do; it says what was seen.
+        ArgumentError: a layout that is not known.
+    """
+    folder = Path(root)
+    if layout is not None and layout not in get_args(Layout):
+        raise DataError(message(function, "layout", f"one of {', '.join(get_args(Layout))}", repr(layout), "Name one"))
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "not there"
+        raise DataError(message(function, "data", "a folder", f"{printable(root)}, which is {what}", "Name a folder"))
+    listed = contents(folder)
+    found = _best(function, listed, layout)
+    while (found is None or _is_wrapped(found[0], listed)) and (inner := _wrapper(listed)) is not None:
+        listed = listed.below(inner)
+        found = _best(function, listed, layout)
+    if found is None:
+        raise DataError(_unknown(function, contents(folder), layout))
+    chosen, others = found
+    notes = [Problem(folder, None, f"{other.saw}: not read", "other-labels") for other in others]
+    return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)))
+
+
+def _best(function: str, listed: Contents, layout: str | None) -> tuple[Found, list[Found]] | None:
+    fits = [found for look in _LOOKS if (found := look(listed)) is not None]
+    fits.sort(key=lambda found: -found.images)
+    named = [found for found in fits if layout in (None, found.layout)]
+    plain = folders.look(listed) if layout in (None, "folders") else None
+    if not named:
+        return None if plain is None or (layout is None and _looks_labelled(listed)) else (plain, [])
+    rivals = [found for found in named[1:] if found.images >= NEAR * named[0].images and found.images > 0]
+    if rivals:
+        raise DataError(_two(function, listed, [named[0], *rivals]))
+    return named[0], [found for found in fits if found is not named[0]]
+
+
+def _looks_labelled(listed: Contents) -> bool:
+    """Tell whether so many files may be labels that folders are hardly classes."""
+    files = [name for name in listed.of_suffix(".xml", ".json", ".txt", ".csv") if "/" in name]
+    return len(files) > 1 and 2 * len(files) >= len(listed.images)
+
+
+def _is_wrapped(found: Found, listed: Contents) -> bool:
+    """Tell whether class folders lie one deeper: the one folder there is holds nothing but several folders."""
+    tops = {name.split("/")[0] for name in listed.images}
+    inner = {tuple(name.split("/")[:2]) for name in listed.images if name.count("/") > 1}
+    return (
+        found.layout == "folders"
+        and len(tops) == 1
+        and len(inner) > 1
+        and all(name.count("/") > 1 for name in listed.images)
+    )
+
+
+def _wrapper(listed: Contents) -> str | None:
+    """Return the one folder that a set was packed into, if there are no images beside it."""
+    tops = {name.partition("/")[0] for name in (*listed.images, *listed.others) if "/" in name}
+    loose = any("/" not in name for name in listed.images)
+    return tops.pop() if len(tops) == 1 and not loose else None
+
+
+def _two(function: str, listed: Contents, fits: Sequence[Found]) -> str:
+    saw = "; ".join(f"{found.saw} ({found.layout})" for found in fits)
+    names = " or ".join(f"'{found.layout}'" for found in fits)
+    advice = f"Say which is meant: layout={names}, on the command line --layout"
+    return message(function, "data", "laid out in one way", f"{saw} in {printable(listed.root)}", advice)
+
+
+def _unknown(function: str, listed: Contents, layout: str | None) -> str:
+    saw = f"{listed.summary()} in {printable(listed.root)}"
+    if layout is not None:
+        return message(function, "data", f"laid out as {layout}", saw, "Leave the layout out, or name another")
+    if any(problem.code == "link-broken" for problem in listed.problems) and not listed.images:
+        return message(function, "data", "images", saw, "Fetch what the links lead to")
+    if not listed.images:
+        return message(function, "data", "images with labels", saw, "Name the folder that holds the images")
+    if not listed.others:
+        advice = "Draw boxes in 'sppnet studio', or sort the images into one folder a class"
+        return message(function, "data", "images with labels", saw, advice)
+    shapes = "\n  ".join(_SHAPES)
+    advice = f"These are read:\n  {shapes}\nSee docs/data.md"
+    return message(function, "data", "laid out in a way that is known", saw, advice)
+
+
+def _names(listed: Contents) -> list[Problem]:
+    odd = [name for name in (*listed.images, *listed.others) if any("\udc80" <= letter <= "\udcff" for letter in name)]
+    what = "has a name that is not UTF-8: results name it with the bytes as \\x.."
+    return [Problem(listed.path(name), None, what, "name-not-utf8") for name in odd]

@@ -1,0 +1,1 @@
+"""Layouts of data sets on disk: each tells what speaks for it, lists a split, and some write it too."""

@@ -1,0 +1,212 @@
+"""COCO: one JSON file a split or a whole set, under whatever name, with images near it.
+
+Its boxes are left, top, width, height; they are converted here and nowhere else.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sppnet.data.gathering import BadRowError, RawBox, Row, answer_rows, check_found
+from sppnet.data.layouts.records import Parsed, Record, SetFiles, glance, has_keys, number_in, read_json, size_in
+from sppnet.data.problems import Problem, broken
+from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
+from sppnet.errors import DataError
+from sppnet.geometry import Size
+from sppnet.storage import write_file
+
+SHAPE: Final = "COCO (a JSON file with images, annotations and categories: annotations/instances_<split>.json)"
+USUAL: Final = ("annotations.json", "_annotations.coco.json")
+OTHER_TASKS: Final = ("captions_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def _fits(path: Path) -> bool:
+    text = glance(path)
+    if not text.startswith("{"):
+        return path.name in USUAL and not has_keys(text, "coordinates") and not has_keys(text, "data")
+    told = has_keys(text, "images") and (has_keys(text, "annotations") or has_keys(text, "categories"))
+    usual = path.name in USUAL or path.name.startswith("instances_")
+    return told or usual
+
+
+def _prefer(files: Sequence[str]) -> Sequence[str]:
+    """Leave out what the whole COCO has beside boxes: captions, keypoints and more."""
+    instances = [name for name in files if Path(name).name.startswith("instances_")]
+    return instances or [name for name in files if not Path(name).name.startswith(OTHER_TASKS)]
+
+
+def _parse(path: Path) -> Parsed:
+    document = read_json(path)
+    if not isinstance(document, dict):
+        broken(path, "must hold images, annotations and categories")
+    image_rows, annotations, categories = (
+        _records(path, document, key) for key in ("images", "annotations", "categories")
+    )
+    classes = {_field(path, row, "id", int): _field(path, row, "name", str).strip() for row in categories}
+    known = [_field(path, row, "id", int) for row in image_rows]
+    if len(set(known)) < len(known):
+        broken(path, "two images have the same id")
+    grouped: dict[int, list[Json]] = defaultdict(list)
+    strays: list[Problem] = []
+    numbers = set(known)
+    for row in annotations:
+        number = _whole(row.get("image_id"))
+        if number in numbers:
+            grouped[number].append(row)
+        else:
+            strays.append(_stray(path, row))
+    records = []
+    for row, number in zip(image_rows, known, strict=True):
+        name = row.get("file_name")
+        if isinstance(name, str):
+            records.append(_record(path, row, number, grouped[number], classes))
+        else:
+            what = f"id {number}: file_name must be of type str, got {name!r:.40}"
+            strays.append(Problem(path, None, what, "labels-unreadable"))
+    # Of two classes of one name, the first number counts.
+    return Parsed(records, list(classes.values()), {classes[key]: key for key in sorted(classes, reverse=True)}, strays)
+
+
+def _records(path: Path, document: Json, key: str) -> list[Json]:
+    rows = document.get(key)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        broken(path, f"must hold a list of records named {key}")
+    return rows
+
+
+def _field(path: Path, row: Json, key: str, kind: type[T]) -> T:
+    value = _whole(row.get(key)) if kind is int else row.get(key)
+    if not isinstance(value, kind):
+        broken(path, f"id {row.get('id')!r:.40}: {key} must be of type {kind.__name__}, got {row.get(key)!r:.40}")
+    return value
+
+
+def _whole(value: object) -> Any:
+    """Return a whole number that may be written as a text; anything else as it is, None if it cannot be a key."""
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 20:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _stray(path: Path, row: Json) -> Problem:
+    what = f"annotation {row.get('id')!r:.40}: there is no image with id {row.get('image_id')!r:.40}"
+    return Problem(path, None, what, "image-missing")
+
+
+def _record(path: Path, row: Json, number: int, annotations: Sequence[Json], classes: dict[int, str]) -> Record:
+    rows = []
+    for annotation in annotations:
+        where = f"annotation {annotation.get('id')!r:.40}"
+        rows.append((Row(path, where=where), partial(_box, annotation, where, classes)))
+    return Record(row["file_name"], rows, size_in(row.get("height"), row.get("width")), number)
+
+
+def _box(row: Json, where: str, classes: dict[int, str], _: Size) -> RawBox:
+    category, box = _whole(row.get("category_id")), row.get("bbox")
+    if category not in classes:
+        expected = "category_id must be an id of categories"
+        raise BadRowError(f"{expected}, got {row.get('category_id')!r:.40}", "row-without-box")
+    if not isinstance(box, list) or len(box) != 4:
+        raise BadRowError(f"bbox must be 4 numbers (left, top, width, height), got {box!r:.80}", "row-without-box")
+    left, top, width, height = (number_in(value, "bbox", "row-without-box") for value in box)
+    edges = (left, top, left + width, top + height)
+    difficult, crowd = _flag(row, "difficult"), _flag(row, "iscrowd")
+    return RawBox(classes[category], edges, where=where, difficult=difficult, crowd=crowd)
+
+
+def _flag(row: Json, key: str) -> bool:
+    value = row.get(key, 0)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    text = str(value).strip().lower()
+    if text not in ("0", "1", "0.0", "1.0", "true", "false", ""):
+        raise BadRowError(f"{key} must be 0 or 1, got {value!r:.40}")
+    return text in ("1", "1.0", "true")
+
+
+FILES: Final = SetFiles("coco", (".json",), "COCO JSON", _fits, _parse, _prefer)
+look = FILES.look
+
+
+# Writing
+
+
+def write_coco(file: Path | str, data: DetectionData) -> None:
+    """Write ``coco_document(data)`` as one JSON file; no images are copied."""
+    write_file(Path(file), json.dumps(coco_document(data), indent=1, allow_nan=False))
+
+
+def coco_document(data: DetectionData) -> dict[str, Any]:
+    """Return a data set as COCO has it; annotations follow each other as the boxes of ``data`` do.
+
+    Images are named by their place under ``data.root``. COCO does not know which boxes are difficult: these get a
+    field of their own.
+
+    Raises:
+        DataError: an image outside ``data.root``.
+    """
+    annotations = [
+        {"image_id": number, **record}
+        for number, sample in enumerate(data.samples, start=1)
+        for record in _annotations(sample)
+    ]
+    return {
+        "images": [_image(number, sample, data.root) for number, sample in enumerate(data.samples, start=1)],
+        "annotations": [{"id": number, **record} for number, record in enumerate(annotations, start=1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(data.classes, start=1)],
+    }
+
+
+def _image(number: int, sample: Sample, root: Path) -> Json:
+    height, width = sample.size
+    if not sample.path.is_relative_to(root):
+        raise DataError(f"{sample.path}: the image must lie in {root}. Move it there.")
+    return {
+        "id": number,
+        "file_name": sample.path.relative_to(root).as_posix(),
+        "height": height,
+        "width": width,
+    }
+
+
+def _annotations(sample: Sample) -> list[Json]:
+    lefts_tops, sides = sample.boxes[:, :2], sample.boxes[:, 2:] - sample.boxes[:, :2]
+    flags = zip(sample.crowd.tolist(), sample.difficult.tolist(), strict=True)
+    rows = zip(lefts_tops.tolist(), sides.tolist(), sample.labels.tolist(), flags, strict=True)
+    return [
+        {"category_id": label + 1, "bbox": corner + side, "area": side[0] * side[1], "iscrowd": int(crowd)}
+        | ({"difficult": 1} if difficult else {})
+        for corner, side, label, (crowd, difficult) in rows
+    ]
+
+
+def write_coco_results(file: Path | str, data: DetectionData, found: Sequence[ScoredBoxes]) -> None:
+    """Write detections as COCO's evaluation takes them: ``[{image_id, category_id, bbox [x, y, w, h], score}]``.
+
+    Images and classes have the numbers of the data set's own file. Where it has none, which only COCO's have, they
+    are counted from 1, as ``write_coco`` does. A class that the file lacks has no number: it is left out, nothing in
+    the file being one.
+
+    Args:
+        file: to write, whole or not at all. data: the images. found: one an image; labels are indices into
+            ``data.classes``.
+    Raises:
+        ArgumentError: another number of answers than images.
+    """
+    check_found("write_coco_results", found, data)
+    numbers = data.numbers or {name: place for place, name in enumerate(data.classes, start=1)}
+    records = [
+        {"image_id": place if sample.number is None else sample.number, "category_id": numbers[name]}
+        | {"bbox": [*box[:2], box[2] - box[0], box[3] - box[1]], "score": score}
+        for place, (sample, answer) in enumerate(zip(data.samples, found, strict=True), start=1)
+        for name, box, score in answer_rows(answer, data.classes)
+        if name in numbers
+    ]
+    write_file(Path(file), json.dumps(records))

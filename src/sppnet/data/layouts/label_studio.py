@@ -1,0 +1,185 @@
+"""Label Studio's own JSON and JSON-MIN: tasks with percentages of the image; boxes, polygons and ellipses.
+
+Images are named by addresses: /data/upload/1/0a1b2c3d-name.jpg, /data/local-files/?d=folder/name.jpg, s3://...
+They are found by the end of these, without the eight letters that an upload gets.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sppnet.data.gathering import BadRowError, RawBox, Row
+from sppnet.data.layouts.records import (
+    Parsed,
+    Record,
+    SetFiles,
+    around,
+    glance,
+    has_keys,
+    number_in,
+    pairs_in,
+    read_json,
+    size_in,
+    text_in,
+)
+from sppnet.data.problems import Problem, broken
+from sppnet.data.samples import DetectionData, Sample
+from sppnet.geometry import Size
+from sppnet.storage import write_file
+
+SHAPE: Final = "Label Studio (its JSON or JSON-MIN, and images)"
+FORMS: Final = ("rectanglelabels", "polygonlabels", "ellipselabels")
+Json = dict[str, Any]
+
+
+def _fits(path: Path) -> bool:
+    text = glance(path)
+    tasks = has_keys(text, "data", "annotations") or has_keys(text, "data", "completions")
+    return text.startswith("[") and (tasks or "rectanglelabels" in text or "polygonlabels" in text)
+
+
+def _parse(path: Path) -> Parsed:
+    document = read_json(path)
+    if not isinstance(document, list):
+        broken(path, "must hold a list of tasks")
+    records: list[Record] = []
+    strays: list[Problem] = []
+    for place, task in enumerate(document, start=1):
+        where = f"task {task.get('id', place)!r:.30}" if isinstance(task, dict) else f"task {place}"
+        name = _image(task) if isinstance(task, dict) else ""
+        if name:
+            records.append(_record(path, task, where, name))
+        else:
+            strays.append(Problem(path, None, f"{where}: names no image", "labels-unreadable"))
+    return Parsed(records, strays=strays)
+
+
+def _image(task: Json) -> str:
+    """Return the address of a task's image: under "image", or the one text that ends like an image's."""
+    data = task.get("data", task)
+    if not isinstance(data, dict):
+        return text_in(task, "file_upload")
+    texts = [text_in(data, key) for key in ("image", "img", "file", "url")] + [
+        text for text in data.values() if isinstance(text, str)
+    ]
+    return next((text for text in texts if re.search(r"\.[A-Za-z]{3,4}$", text)), "")
+
+
+def _record(path: Path, task: Json, where: str, name: str) -> Record:
+    results, problems = _results(path, task, where)
+    forms = [result for result in results if isinstance(result, dict) and _is_shape(result)]
+    rows = [(Row(path, where=f"{where}, object {k}"), partial(_box, form)) for k, form in enumerate(forms, start=1)]
+    sizes = [size_in(form.get("original_height"), form.get("original_width")) for form in forms]
+    return Record(name, rows, next(filter(None, sizes), None), problems=tuple(problems))
+
+
+def _results(path: Path, task: Json, where: str) -> tuple[list[Any], list[Problem]]:
+    """Return the objects of a task: of several answers to it, the first that was not skipped."""
+    if "data" not in task:  # JSON-MIN: one field of the task holds them
+        lists = [value for value in task.values() if isinstance(value, list)]
+        return next((found for found in lists if any(isinstance(each, dict) for each in found)), []), []
+    answers = task.get("annotations", task.get("completions", []))
+    if not isinstance(answers, list):
+        return [], [Problem(path, None, f"{where}: annotations must be a list", "row-unreadable")]
+    given = [each for each in answers if isinstance(each, dict) and not each.get("was_cancelled")]
+    several = [Problem(path, None, f"{where}: of {len(given)} answers the first is read", "image-twice")]
+    result = given[0].get("result", []) if given else []
+    return result if isinstance(result, list) else [], several if len(given) > 1 else []
+
+
+def _is_shape(result: Json) -> bool:
+    return "value" in result or any(key.endswith("labels") for key in result)
+
+
+def _box(result: Json, size: Size) -> RawBox | None:
+    value = result.get("value", result)
+    if not isinstance(value, dict):
+        raise BadRowError(f"value must be a record, got {value!r:.40}")
+    if "choices" in value or "text" in value or "rating" in value:
+        return None  # what is said of the whole image
+    labels = next((value[key] for key in FORMS if key in value), None)
+    kind = text_in(result, "type") or next((key for key in value if key.endswith("labels")), "a shape")
+    if labels is None:
+        raise BadRowError(f"{kind!r:.30} is no box or polygon; it is left out", "shape-left-out")
+    if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
+        raise BadRowError("has no class", "row-without-box")
+    left, top, right, bottom = _edges(value)
+    height, width = size[0] / 100, size[1] / 100
+    edges = (left * width, top * height, right * width, bottom * height)
+    return RawBox(labels[0].strip(), edges, difficult=_said(result, "difficult"), crowd=_said(result, "crowd"))
+
+
+def _said(result: Json, flag: str) -> bool:
+    meta = result.get("meta")
+    told = meta.get("text") if isinstance(meta, dict) else None
+    return isinstance(told, list) and flag in told
+
+
+def _edges(value: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom in percent of the image."""
+    if "points" in value:
+        return around(pairs_in(value["points"], "points"))
+    if "radiusX" in value:
+        x, y, across, down = (number_in(value.get(key), key) for key in ("x", "y", "radiusX", "radiusY"))
+        return x - across, y - down, x + across, y + down
+    x, y, width, height = (number_in(value.get(key), key) for key in ("x", "y", "width", "height"))
+    turn = math.radians(number_in(value.get("rotation") or 0, "rotation"))
+    if not turn:
+        return x, y, x + width, y + height
+    corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]  # turned around the first
+    cos, sin = math.cos(turn), math.sin(turn)
+    return around([(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners])
+
+
+FILES: Final = SetFiles("labelstudio", (".json",), "Label Studio's JSON", _fits, _parse)
+look = FILES.look
+
+
+# Writing
+
+
+def write_labelstudio(file: Path | str, data: DetectionData) -> None:
+    """Write one JSON file of tasks as Label Studio imports and exports them; no images are copied.
+
+    Images are named by their place under ``data.root``. Flags of difficult boxes and crowds are written as "meta".
+    """
+    tasks = [_task(number, sample, data) for number, sample in enumerate(data.samples, start=1)]
+    write_file(Path(file), json.dumps(tasks, indent=1, allow_nan=False))
+
+
+def _task(number: int, sample: Sample, data: DetectionData) -> Json:
+    rows = zip(
+        sample.boxes.tolist(), sample.labels.tolist(), sample.difficult.tolist(), sample.crowd.tolist(), strict=True
+    )
+    result = [
+        _result(f"{number}-{k}", box, data.classes[label], sample.size, [("difficult", difficult), ("crowd", crowd)])
+        for k, (box, label, difficult, crowd) in enumerate(rows, start=1)
+    ]
+    name = sample.path.relative_to(data.root).as_posix()
+    return {
+        "id": number,
+        "data": {"image": f"/data/local-files/?d={name}"},
+        "annotations": [{"id": number, "was_cancelled": False, "result": result}],
+    }
+
+
+def _result(key: str, box: Sequence[float], name: str, size: Size, flags: Sequence[tuple[str, bool]]) -> Json:
+    height, width = size
+    left, top, right, bottom = box[0] / width, box[1] / height, box[2] / width, box[3] / height
+    value = {"x": 100 * left, "y": 100 * top, "width": 100 * (right - left), "height": 100 * (bottom - top)}
+    told = [flag for flag, holds in flags if holds]
+    return {
+        "id": key,
+        "type": "rectanglelabels",
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": value | {"rotation": 0, "rectanglelabels": [name]},
+        **({"meta": {"text": told}} if told else {}),
+    }

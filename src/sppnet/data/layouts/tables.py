@@ -1,0 +1,258 @@
+"""CSV: a row a box, with columns as TensorFlow's tutorials, Kaggle, Open Images, keras-retinanet and sppnet name them.
+
+Boxes are taken as they are: pixels from 0, ends excluded; parts of the image where every number is at most 1. A row
+without a box says that the image shows no object.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sppnet.data.gathering import BadRowError, RawBox, Row
+from sppnet.data.layouts.records import GLANCE, Parsed, Reader, Record, SetFiles, number_in, read_text, size_in
+from sppnet.data.problems import Problem, broken
+from sppnet.data.samples import DetectionData
+from sppnet.geometry import Size
+from sppnet.storage import write_file
+
+SHAPE: Final = "CSV (a row a box: image, left, top, right, bottom, class, or columns like these)"
+MAX_BYTES: Final = 2_000_000_000
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "image": (
+        "image",
+        "filename",
+        "image_id",
+        "imageid",
+        "image_path",
+        "path",
+        "file",
+        "file_name",
+        "image_name",
+        "imagename",
+        "img",
+        "img_path",
+        "file_path",
+        "filepath",
+        "name",
+        "frame",
+        "picture",
+    ),
+    "left": ("left", "xmin", "x_min", "x1", "bbox_xmin", "xtl"),
+    "top": ("top", "ymin", "y_min", "y1", "bbox_ymin", "ytl"),
+    "right": ("right", "xmax", "x_max", "x2", "bbox_xmax", "xbr"),
+    "bottom": ("bottom", "ymax", "y_max", "y2", "bbox_ymax", "ybr"),
+    "x": ("x", "bbox_x", "left", "xmin"),
+    "y": ("y", "bbox_y", "top", "ymin"),
+    "w": ("w", "bbox_w", "bbox_width", "box_width", "width"),
+    "h": ("h", "bbox_h", "bbox_height", "box_height", "height"),
+    "box": ("bbox", "box", "bounding_box"),
+    "class": (
+        "class",
+        "label",
+        "classname",
+        "class_name",
+        "labelname",
+        "label_name",
+        "category",
+        "category_name",
+        "name",
+        "object",
+        "class_id",
+        "target",
+    ),
+}
+CORNERS: Final = ("left", "top", "right", "bottom")
+SIDES: Final = ("x", "y", "w", "h")
+BARE: Final = ("image", *CORNERS, "class")  # keras-retinanet's rows, which have no header
+Cells = Sequence[str]
+
+
+class _Columns(NamedTuple):
+    """Which column holds what; -1 where none does.
+
+    Args:
+        box: four columns, or one that holds a list.
+        corners: whether these are left, top, right, bottom, and not left, top, width, height.
+    """
+
+    image: int
+    box: tuple[int, ...]
+    corners: bool
+    label: int
+    difficult: int
+    crowd: int
+    split: int
+    size: tuple[int, int]
+
+
+def _fits(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            text = file.read(GLANCE).decode("utf-8-sig", errors="replace")
+        return _columns(next(iter(_cells(text)), (0, []))[1]) is not None
+    except (OSError, csv.Error):
+        return False
+
+
+def _cells(text: str) -> Iterator[tuple[int, Cells]]:
+    """Yield the rows that hold anything, with their lines; parted by whatever parts the first one most."""
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+def _columns(first: Cells) -> _Columns | None:
+    names = [re.sub(r"[\s\-]+", "_", cell.strip().lower()) for cell in first]
+    place = {key: next((names.index(name) for name in known if name in names), -1) for key, known in NAMES.items()}
+    if place["class"] == place["image"]:
+        place["class"] = -1
+    sizes = (names.index("height"), names.index("width")) if {"height", "width"} <= set(names) else (-1, -1)
+    difficult, crowd, split = (
+        next((names.index(name) for name in known if name in names), -1)
+        for known in (("difficult",), ("crowd", "iscrowd", "isgroupof"), ("split", "subset", "set"))
+    )
+    for keys in (CORNERS, ("box",), SIDES):
+        at = tuple(place[key] for key in keys)
+        if place["image"] >= 0 and min(at) >= 0:
+            told = sizes if keys != SIDES else (-1, -1)
+            return _Columns(place["image"], at, keys == CORNERS, place["class"], difficult, crowd, split, told)
+    numbers = sum(_is_number(cell) for cell in first[1:5])
+    if len(first) == len(BARE) and (numbers == 4 or not any(first[1:])) and re.search(r"\.\w{3,4}$", first[0].strip()):
+        return _Columns(0, (1, 2, 3, 4), True, 5, -1, -1, -1, (-1, -1))
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(path: Path) -> Parsed:
+    text = read_text(path, limit=MAX_BYTES)
+    try:
+        rows = list(_cells(text))
+    except csv.Error as error:
+        broken(path, f"is not CSV: {error}")
+    columns = _columns(rows[0][1]) if rows else None
+    if columns is None:
+        broken(path, "must have columns for the image and its box", line=1)
+    rows = rows if _is_bare(rows[0][1]) else rows[1:]
+    titles = _titles(path)
+    share = _are_shares(columns, [cells for _, cells in rows])
+    grouped: dict[str, list[tuple[int, Cells]]] = defaultdict(list)
+    strays = []
+    for line, cells in rows:
+        name = safe_text(cells[columns.image]).strip() if len(cells) > columns.image else ""
+        if name:
+            grouped[name].append((line, cells))
+        else:
+            strays.append(Problem(path, line, "names no image", "row-unreadable"))
+    read = partial(_box, columns=columns, share=share, titles=titles)
+    return Parsed([_record(path, name, mine, columns, read) for name, mine in grouped.items()], strays=strays)
+
+
+def _is_bare(first: Cells) -> bool:
+    return any(map(_is_number, first[1:5])) or not any(first[1:])
+
+
+def _are_shares(columns: _Columns, rows: Sequence[Cells]) -> bool:
+    """Tell whether boxes are parts of their images: not one number is above 1, and some are no whole ones."""
+    texts = [cells[k] for cells in rows for k in columns.box if k < len(cells)] if len(columns.box) == 4 else []
+    numbers = [float(text) for text in texts if _is_number(text)]
+    return bool(numbers) and max(numbers) <= 1 and any(number % 1 for number in numbers)
+
+
+def _titles(path: Path) -> dict[str, str]:
+    """Return the names that Open Images gives its classes in a file beside: /m/011k07,Tortoise."""
+    files = sorted(path.parent.glob("*class*descriptions*.csv"))
+    rows = [row for file in files for _, row in _cells(read_text(file, limit=MAX_BYTES)) if len(row) == 2]
+    return {key.strip(): title.strip() for key, title in rows if key.startswith("/m/")}
+
+
+def _record(
+    path: Path, name: str, rows: Sequence[tuple[int, Cells]], columns: _Columns, read: Callable[..., RawBox | None]
+) -> Record:
+    first = rows[0][1]
+    height, width = (first[k] if 0 <= k < len(first) else None for k in columns.size)
+    readers: list[tuple[Row, Reader]] = [(Row(path, line), partial(_call, read, line, cells)) for line, cells in rows]
+    split = first[columns.split].strip() if 0 <= columns.split < len(first) else ""
+    return Record(name, readers, size_in(height, width), line=rows[0][0], split=split.lower())
+
+
+def _call(read: Callable[..., RawBox | None], line: int, cells: Cells, size: Size) -> RawBox | None:
+    return read(line, cells, size)
+
+
+def _box(
+    line: int, cells: Cells, size: Size, *, columns: _Columns, share: bool, titles: Mapping[str, str]
+) -> RawBox | None:
+    texts = [cells[k].strip() if k < len(cells) else "" for k in columns.box]
+    if not any(texts):
+        return None
+    if len(texts) == 1:
+        texts = re.sub(r"[\[\](),;]+", " ", texts[0]).split()
+    if len(texts) != 4:
+        raise BadRowError(f"the box must be 4 numbers, got {' '.join(texts)[:60]!r}", "row-without-box")
+    left, top, right, bottom = (number_in(text, "each edge of a box") for text in texts)
+    if not columns.corners:
+        right, bottom = left + right, top + bottom
+    if share:
+        left, top, right, bottom = left * size[1], top * size[0], right * size[1], bottom * size[0]
+    name = safe_text(cells[columns.label]).strip() if 0 <= columns.label < len(cells) else ""
+    name = name if columns.label >= 0 else "object"
+    flags = [
+        0 <= k < len(cells) and cells[k].strip().lower() in ("1", "true") for k in (columns.difficult, columns.crowd)
+    ]
+    return RawBox(titles.get(name, name), (left, top, right, bottom), line, difficult=flags[0], crowd=flags[1])
+
+
+FILES: Final = SetFiles("csv", (".csv", ".tsv"), "CSV", _fits, _parse, inner=True)
+look = FILES.look
+
+
+# Writing: texts that a spreadsheet would run as a formula get an apostrophe, which reading takes off again
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "'")
+HEADER: Final = ("image", *CORNERS, "class", "difficult", "crowd")
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return a text that spreadsheets show as it is; ``safe_text`` gives back what it was."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def safe_text(cell: str) -> str:
+    """Return the text that ``spreadsheet_safe`` was given."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def write_csv(file: Path | str, data: DetectionData) -> None:
+    """Write one row a box, and one without a box for an image that shows nothing; no images are copied.
+
+    Images are named by their place under ``data.root``.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for sample in data.samples:
+        name = spreadsheet_safe(sample.path.relative_to(data.root).as_posix())
+        flags = zip(sample.difficult.tolist(), sample.crowd.tolist(), strict=True)
+        rows = zip(sample.boxes.tolist(), sample.labels.tolist(), flags, strict=True)
+        for box, label, (difficult, crowd) in rows:
+            edges = [json.dumps(edge) for edge in box]
+            writer.writerow((name, *edges, spreadsheet_safe(data.classes[label]), int(difficult), int(crowd)))
+        if not len(sample.boxes):
+            writer.writerow((name, *[""] * (len(HEADER) - 1)))
+    write_file(Path(file), text.getvalue().encode("utf-8", "surrogateescape"))

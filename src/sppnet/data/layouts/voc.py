@@ -1,0 +1,215 @@
+"""Pascal VOC and labelImg: one XML file an image, wherever it lies, and ImageSets/Main/<split>.txt if there are lists.
+
+Its corners count from 1 and both are part of the box; they are converted here and nowhere else.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from sppnet.data.contents import Contents, normal
+from sppnet.data.gathering import (
+    BadRowError,
+    Listing,
+    RawBox,
+    RawImage,
+    Row,
+    answer_rows,
+    check_found,
+    unique_stems,
+)
+from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, read_text, size_in
+from sppnet.data.layouts.xml_files import Node, read_xml
+from sppnet.data.names import stem_of
+from sppnet.data.problems import broken
+from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
+from sppnet.errors import DataError, check_that
+from sppnet.geometry import Size
+from sppnet.storage import write_file
+
+SHAPE: Final = "Pascal VOC (an XML file an image: Annotations/ and JPEGImages/, or beside the images)"
+MAX_SET_BYTES: Final = 100_000_000
+# Beside the splits, VOC lists who shows a class: "2008_000008 -1", "2008_000015  1".
+_CLASS_LINE: Final = re.compile(r" (-1| 0| 1)\s*$")
+_LISTS: Final = re.compile(r"(?:^|/)ImageSets/(?:Main/)?[^/]+\.txt$", re.IGNORECASE)
+
+
+def look(listed: Contents) -> Found | None:
+    """Tell what speaks for this layout."""
+    found = FILES.look(listed)
+    files = labels_of(listed, FILES.suffix, FILES.fits) if found else None
+    if found is None or files is None:
+        return None
+    lists = [name for name in listed.of_suffix(".txt") if _LISTS.search(name) and _is_split(listed.path(name))]
+    names = {stem: [name for name in lists if Path(name).stem == stem] for stem in sorted(Path(n).stem for n in lists)}
+    told = {stem: partial(_of_lists, files, mine) for stem, mine in names.items()}
+    return found._replace(splits=told) if told else found
+
+
+def _fits(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return re.search(rb"<annotation[\s>]", file.read(4096)) is not None
+    except OSError:
+        return False
+
+
+def _is_split(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return not _CLASS_LINE.search(file.readline(1000))
+
+
+def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:
+    """List the images that lists of names hold."""
+    by_stem = {stem_of(name): (image, name) for image, name in files.images.items()}
+    loose = {stem_of(name): name for name in files.loose}
+    reads = []
+    for file in map(files.listed.path, lists):
+        for line, text in enumerate(read_text(file, limit=MAX_SET_BYTES).splitlines(), start=1):
+            name = text.strip()
+            stem = (
+                normal(name) if normal(name) in by_stem or normal(name) in loose else stem_of(name.replace("\\", "/"))
+            )
+            if "/" in name and ".." in name.split("/"):
+                stem = name
+            if name:
+                reads.append(partial(_named, files, by_stem.get(stem), loose.get(stem), (file, line, name)))
+    return Listing(None, reads)
+
+
+def _named(
+    files: LabelFiles, pair: tuple[str, str] | None, loose: str | None, where: tuple[Path, int, str]
+) -> RawImage:
+    if pair is not None:
+        return FILES.read(files.listed.path(pair[1]), files.listed.path(pair[0]))
+    if loose is None:
+        file, line, name = where
+        broken(file, f"the annotation of {name!r} is missing", line=line)
+    return FILES.search(files, loose, "")
+
+
+# Reading
+
+
+def _parse(annotation: Path) -> Record:
+    tree = read_xml(annotation)
+    if tree.tag != "annotation":
+        broken(annotation, f"must hold an <annotation>, got <{tree.tag}>", line=tree.line)
+    # The tag often names another file than the one it came with: the annotation's own name goes first.
+    tag, size = tree.find("filename"), tree.find("size")
+    told = size_in(size.text_of("height"), size.text_of("width")) if size else None
+    rows = [(Row(annotation, node.line), partial(_box, node)) for node in tree.children if node.tag == "object"]
+    name = tag.text.strip() if tag else ""
+    return Record(name, rows, told, line=tag.line if tag else None)
+
+
+def _box(node: Node, _: Size) -> RawBox:
+    name, box = _child(node, "name"), _child(node, "bndbox")
+    left, top, right, bottom = (_number(box, edge) for edge in ("xmin", "ymin", "xmax", "ymax"))
+    return RawBox(
+        name=" ".join(name.text.split()),
+        edges=(left - 1, top - 1, right, bottom),
+        line=box.line,
+        difficult=node.text_of("difficult") == "1",
+        crowd=node.text_of("crowd") == "1",
+    )
+
+
+def _child(node: Node, tag: str) -> Node:
+    child = node.find(tag)
+    if child is None:
+        raise BadRowError(f"<{node.tag}> must hold <{tag}>", "row-without-box")
+    return child
+
+
+def _number(box: Node, tag: str) -> float:
+    node = _child(box, tag)
+    try:
+        return float(node.text)
+    except ValueError:
+        raise BadRowError(f"<{tag}> must be a number, got {node.text.strip()[:40]!r}") from None
+
+
+FILES: Final = ImageFiles("voc", ".xml", "XML files of Pascal VOC", _fits, _parse)
+
+
+# Writing
+
+
+def write_voc(folder: Path | str, data: DetectionData) -> None:
+    """Write ``Annotations/*.xml`` and ``ImageSets/Main/<split>.txt``; no images are copied.
+
+    Corners that are no whole pixels are written with decimals. VOC knows no crowds: they get a tag of their own.
+
+    Raises:
+        DataError: two images of the same name, or a class whose name XML cannot hold.
+    """
+    folder = Path(folder)
+    stems = unique_stems(data)
+    for stem, sample in zip(stems, data.samples, strict=True):
+        document = _document(sample, data.classes)
+        indent(document)
+        write_file(folder / "Annotations" / f"{stem}.xml", tostring(document, encoding="utf-8"))
+    names = "".join(f"{stem}\n" for stem in stems)
+    write_file(folder / "ImageSets" / "Main" / f"{data.split}.txt", names)
+
+
+def _document(sample: Sample, classes: tuple[str, ...]) -> Element:
+    document = Element("annotation")
+    SubElement(document, "filename").text = sample.path.name
+    size = SubElement(document, "size")
+    for tag, pixels in zip(("width", "height", "depth"), (sample.size[1], sample.size[0], 3), strict=True):
+        SubElement(size, tag).text = str(pixels)
+    rows = zip(
+        sample.boxes.tolist(), sample.labels.tolist(), sample.difficult.tolist(), sample.crowd.tolist(), strict=True
+    )
+    for (left, top, right, bottom), label, difficult, crowd in rows:
+        found = SubElement(document, "object")
+        SubElement(found, "name").text = classes[label]
+        SubElement(found, "difficult").text = str(int(difficult))
+        if crowd:
+            SubElement(found, "crowd").text = "1"
+        box = SubElement(found, "bndbox")
+        for tag, edge in zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom), strict=True):
+            SubElement(box, tag).text = f"{edge:.4f}".rstrip("0").rstrip(".")
+    return document
+
+
+def write_voc_results(
+    folder: Path | str,
+    data: DetectionData,
+    found: Sequence[ScoredBoxes],
+    *,
+    competition: Literal["comp3", "comp4"] = "comp4",
+) -> None:
+    """Write detections as VOC's development kit reads them: ``<competition>_det_<split>_<class>.txt``, one a class.
+
+    A line is ``<image> <score> <left> <top> <right> <bottom>``. Boxes are not rounded: VOC's evaluation takes
+    parts of pixels as they are.
+
+    Args:
+        folder: to write to; made where it is missing. data: the images. found: one an image; labels are indices
+            into ``data.classes``.
+        competition: "comp4", or "comp3" for what learnt from VOC's own images only: no network that has seen
+            ImageNet did.
+    Raises:
+        ArgumentError: another number of answers than images, or another competition.
+        DataError: two images of the same name, an image's name with a space, or a class's with a slash.
+    """
+    known = competition in ("comp3", "comp4")
+    advice = "Name one of these"
+    check_that(known, "write_voc_results", "competition", "comp3 or comp4", repr(competition), advice=advice)
+    check_found("write_voc_results", found, data)
+    stems = unique_stems(data)
+    for name, allowed in [*((stem, r"\S+") for stem in stems), *((name, r"[^/\\\0]+") for name in data.classes)]:
+        if not re.fullmatch(allowed, name):
+            raise DataError(f"{data.root}: VOC's result files have no place for the name {name!r}. Write COCO's.")
+    lines: dict[str, list[str]] = {name: [] for name in data.classes}
+    for stem, answer in zip(stems, found, strict=True):
+        for name, (left, top, right, bottom), score in answer_rows(answer, data.classes):
+            lines[name].append(f"{stem} {score} {left + 1} {top + 1} {right} {bottom}\n")
+    for name, mine in lines.items():
+        write_file(Path(folder) / f"{competition}_det_{data.split}_{name}.txt", "".join(mine))

@@ -1,0 +1,256 @@
+"""YOLO's own files: class names and where the images of each split are, by data.yaml, obj.data or lists of images."""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from sppnet.data.contents import Contents, normal
+from sppnet.data.layouts.records import by_split, counted, read_text
+from sppnet.data.names import Finder, split_of, split_of_name
+from sppnet.data.problems import Problem, broken
+
+MAX_BYTES: Final = 10_000_000
+MAX_LIST_BYTES: Final = 500_000_000
+MAX_YAML_BYTES: Final = 1_000_000
+MAX_YAML_DEPTH: Final = 16
+NAME_LISTS: Final = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
+FIRST_YAMLS: Final = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+
+_OPENING: Final = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING: Final = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
+
+
+class Place(NamedTuple):
+    """Where the images of a split are.
+
+    Args:
+        images: their names. missing: names in lists that lead nowhere, with file and line.
+        problems: of the place as a whole.
+    """
+
+    images: Sequence[str]
+    missing: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
+
+
+class Named(NamedTuple):
+    """The classes of a set, the file that names them, and its document if it is YAML."""
+
+    classes: Sequence[str]
+    source: Path | None
+    document: Mapping[str, Any]
+
+
+def named(listed: Contents) -> Named | None:
+    """Return the class names that some file of the set lists; None where no file does.
+
+    Raises:
+        BrokenSampleError: a data.yaml that is not YAML or names no classes.
+    """
+    yamls = [name for name in listed.of_suffix(".yaml", ".yml") if "/" not in name]
+    ranked = sorted(yamls, key=lambda name: FIRST_YAMLS.index(name) if name in FIRST_YAMLS else len(FIRST_YAMLS))
+    for name in ranked:
+        document = read_yaml(listed.path(name))
+        if "names" in document or name in FIRST_YAMLS:
+            return Named(classes_in(listed.path(name), document), listed.path(name), document)
+    lists = [name for name in listed.others if posixpath.basename(name).lower() in NAME_LISTS]
+    lists += [name for name in listed.of_suffix(".names") if name not in lists]
+    lists.sort(key=lambda name: (name.count("/"), name))
+    if not lists:
+        return None
+    path = listed.path(lists[0])
+    return Named([text.strip() for text in read_text(path, limit=MAX_BYTES).splitlines() if text.strip()], path, {})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds, every scalar as the text that is written: a class named "no" stays so.
+
+    Raises:
+        BrokenSampleError: naming the line, if it is no YAML, uses aliases or lies deep.
+    """
+    try:
+        text = read_text(path, limit=MAX_YAML_BYTES)
+        _check_tokens(path, text)
+        document = yaml.load(text, Loader=yaml.BaseLoader)  # makes nothing but texts, lists and dicts
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        broken(path, f"is not YAML: {getattr(error, 'problem', error)}", line=mark.line + 1 if mark else None)
+    if not isinstance(document, dict):
+        broken(path, "must hold names")
+    return {key: value for key, value in document.items() if isinstance(key, str)}
+
+
+def _check_tokens(path: Path, text: str) -> None:
+    """Refuse what a short file can keep the parser busy with for hours: aliases of aliases, and great depth."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.BaseLoader):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        refused = isinstance(token, yaml.AliasToken | yaml.TagToken)
+        if refused or depth > MAX_YAML_DEPTH:
+            line = token.start_mark.line + 1
+            broken(path, f"uses aliases or tags, or lies more than {MAX_YAML_DEPTH} deep, which is refused", line=line)
+
+
+def classes_in(path: Path, document: Mapping[str, Any]) -> list[str]:
+    """Return the names that a data.yaml lists, or maps numbers to."""
+    names = document.get("names")
+    if isinstance(names, dict) and all(isinstance(key, str) and key.strip().isdecimal() for key in names):
+        by_number = {int(key): name for key, name in names.items()}
+        names = [by_number[key] for key in range(len(by_number))] if set(by_number) == set(range(len(names))) else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        broken(path, "names must list the classes, or map 0, 1, ... to them")
+    return [" ".join(name.split()) for name in names]
+
+
+# Splits
+
+
+def places(listed: Contents, known: Named | None) -> dict[str, Any]:
+    """Return what makes the ``Place`` of each split; one called "" where there are no splits."""
+    finder = Finder(listed)
+    if known is not None and known.source is not None and known.document:
+        told = _Told(listed, finder, known.source, known.document)
+        splits = told.splits()
+        if splits:
+            return {split: (lambda key=key: told.place(key)) for split, key in splits.items()}
+    lists = _lists(listed)
+    if lists:
+        return {split: (lambda names=names: _of_lists(listed, finder, names)) for split, names in lists.items()}
+    groups = by_split(counted(listed.images))
+    return {split: (lambda images=images: Place(images)) for split, images in groups.items()}
+
+
+def _lists(listed: Contents) -> dict[str, list[str]]:
+    """Return DarkNet's lists of images by split: train.txt, or what obj.data names."""
+    lists = [name for name in listed.of_suffix(".txt") if split_of_name(Path(name).stem) and "/" not in name]
+    return {split_of_name(Path(name).stem): [name] for name in lists if _names_images(listed.path(name))}
+
+
+def _names_images(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = next((line.strip() for line in file if line.strip()), "")
+    return Path(first.replace("\\", "/")).suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def _of_lists(listed: Contents, finder: Finder, files: Sequence[str]) -> Place:
+    found: dict[str, None] = {}
+    missing = []
+    for name in files:
+        path, folder = listed.path(name), name.rpartition("/")[0]
+        lines = read_text(path, limit=MAX_LIST_BYTES).splitlines()
+        for line, text in enumerate(lines, start=1):
+            if not text.strip():
+                continue
+            image = finder.find(text, ["", folder])
+            if image is None:
+                base = posixpath.basename(text.strip().replace("\\", "/"))
+                missing.append(Problem(path, line, f"the image {base!r} is missing", "image-missing"))
+            else:
+                found[image] = None
+    return Place(list(found), missing)
+
+
+class _Told:
+    """Where data.yaml says that the images of each split are.
+
+    Exporters write paths as their own machine saw them, and "../" where they mean the root. A path that leads nowhere
+    is looked for by its end, and by the split's name; it is never taken for another split's.
+    """
+
+    def __init__(self, listed: Contents, finder: Finder, source: Path, document: Mapping[str, Any]) -> None:
+        self._listed = listed
+        self._finder = finder
+        self._source = source
+        self._document = document
+        self._base = str(document.get("path", "")) if isinstance(document.get("path"), str) else ""
+
+    def splits(self) -> dict[str, str]:
+        """Return the keys that name splits, by the split's usual name."""
+        keys = [key for key, value in self._document.items() if _texts(value) and key not in ("path", "names", "nc")]
+        usual = {split_of_name(key): key for key in reversed(keys) if split_of_name(key)}
+        others = {
+            key: key for key in keys if not split_of_name(key) and all(map(self._exact, _texts(self._document[key])))
+        }
+        return usual | others
+
+    def place(self, key: str) -> Place:
+        """Find the images of a split.
+
+        Raises:
+            BrokenSampleError: naming the line, where a path of it leads nowhere.
+        """
+        found = [self._one(key, text) for text in _texts(self._document[key])]
+        images = dict.fromkeys(name for place in found for name in place.images)
+        missing = [problem for place in found for problem in place.missing]
+        return Place(list(images), missing, [problem for place in found for problem in place.problems])
+
+    def _one(self, key: str, text: str) -> Place:
+        exact = self._exact(text)
+        target = exact if exact is not None else self._elsewhere(split_of_name(key) or key, text)
+        line = self._line(key)
+        if target is None:
+            where = f"{text} leads nowhere, and no folder of {self._source.parent} is plainly meant"
+            broken(self._source, f"{key}: {where}. Correct the path.", line=line, code="split-missing")
+        if target in self._listed.folders:
+            start = f"{target}/" if target else ""
+            place = Place([name for name in counted(self._listed.images) if name.startswith(start)])
+        else:
+            place = _of_lists(self._listed, self._finder, [target])
+        if exact is not None:
+            return place
+        what = f"{key}: {text} leads nowhere; the images of {target} are taken"
+        return place._replace(problems=[Problem(self._source, line, what, "found-elsewhere")])
+
+    def _exact(self, text: str) -> str | None:
+        """Return the folder or list that a path names as it is written, from the root or from what ``path`` says."""
+        plain = text.strip().replace("\\", "/")
+        below = [plain, plain.removeprefix("../"), posixpath.join(self._base.replace("\\", "/"), plain)]
+        return next((name for each in below if (name := self._known(each)) is not None), None)
+
+    def _known(self, path: str) -> str | None:
+        if "\0" in path:
+            return None
+        if posixpath.isabs(path):
+            root = normal(self._listed.root.resolve().as_posix())
+            path = posixpath.relpath(normal(path), root) if normal(path).startswith(root) else path
+        name = posixpath.normpath(path)
+        name = "" if name == "." else name
+        lists = name.lower().endswith(".txt") and name in self._listed.others
+        return name if name in self._listed.folders or lists else None
+
+    def _elsewhere(self, split: str, text: str) -> str | None:
+        """Return the folder in the set that a path must mean: one that ends as it does, or goes by the split's name."""
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        tails = ["/".join(parts[k:]) for k in range(1, len(parts))]
+        ends = [name for tail in tails if (name := self._known(tail)) is not None]
+        sure = [name for name in ends if split_of(f"{name}/x") == split or split_of_name(Path(name).stem) == split]
+        if sure:
+            return sure[0]
+        holding = {name.rpartition("/")[0] for name in counted(self._listed.images)}
+        named = sorted(name for name in holding if split_of(f"{name}/x") == split)
+        tops = {_down_to_split(name) for name in named}
+        return tops.pop() if len(tops) == 1 else None
+
+    def _line(self, key: str) -> int | None:
+        lines = self._source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        return next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"{key}:")), None)
+
+
+def _texts(value: object) -> list[str]:
+    """Return the paths that a value of data.yaml holds."""
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and text.strip() and "\n" not in text]
+
+
+def _down_to_split(folder: str) -> str:
+    parts = folder.split("/")
+    at = next(k for k, part in enumerate(parts) if split_of_name(part))
+    return "/".join(parts[: at + 1])
