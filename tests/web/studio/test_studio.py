@@ -442,15 +442,14 @@ def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: s
         if boxes or each["complete"]:
             expected[each["name"]] = sorted((names[box["label"]], box["edges"]) for box in boxes)
     assert len(expected) >= 3
-    assert not data.problems
+    assert {problem.level for problem in data.problems} <= {"note"}
     assert {sample.path.name for sample in data.samples} == set(expected)
     for sample in data.samples:
         rows = zip(sample.labels.tolist(), sample.boxes.tolist(), strict=True)
         got = sorted((data.classes[label], edges) for label, edges in rows)
         assert [each for each, _ in got] == [each for each, _ in expected[sample.path.name]]
         for (_, edges), (_, wanted) in zip(got, expected[sample.path.name], strict=True):
-            # VOC counts whole pixels; YOLO's shares of the image are rounded in the last digit.
-            assert np.abs(np.subtract(edges, wanted)).max() < (1 if name == "voc" else 1e-9)
+            assert np.abs(np.subtract(edges, wanted)).max() < 1e-3
 
 
 def test_tables_and_annotated_images(page: TestClient, tmp_path: Path) -> None:
