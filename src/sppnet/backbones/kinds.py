@@ -5,12 +5,20 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from sppnet.backbones.efficientnet_lite import EfficientNetLite0
+from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
+from sppnet.backbones.named import LIBRARIES
 from sppnet.backbones.protocol import Backbone
 from sppnet.backbones.published import PublishedNet
 from sppnet.errors import CorruptFileError
 
 PREFIX: Final = "backbone."  # before the names of a network's own weights in a model file
+
+
+Make = Callable[[Mapping[str, Any], Mapping[str, Tensor]], Backbone]
+
+
+def _lite(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
+    return EfficientNetLite(description["kind"], weights=tensors or None)
 
 
 def _published(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
@@ -19,10 +27,22 @@ def _published(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     return network.eval()
 
 
-KINDS: Final[dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor]], Backbone]]] = {
-    "efficientnet_lite0": lambda description, tensors: EfficientNetLite0(),  # noqa: ARG005
+def _of_library(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
+    scale = {name: tuple(description[name]) for name in ("mean", "std")}
+    return LIBRARIES[description["kind"]](description["name"], tensors, scale=scale)
+
+
+KINDS: Final[dict[str, Make]] = {
+    **dict.fromkeys(VARIANTS, _lite),
     "published": _published,
+    **dict.fromkeys(LIBRARIES, _of_library),
 }
+
+
+def with_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> Backbone:
+    """Return a new network of the same kind with other weights, by the names of ``tensors`` of one that has its own."""
+    description = backbone.describe()
+    return KINDS[description["kind"]](description, weights)
 
 
 def describe_backbone(backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -164,6 +164,16 @@ class PublishedNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     @property
+    def detector_layers(self) -> tuple[str, ...]:
+        """The last convolution, as in the paper."""
+        return (self.map_name,)
+
+    @property
+    def classifier_layer(self) -> str:
+        """The last convolution, as in the paper."""
+        return self.map_name
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of the layers that ``activations`` returns, from the pixels on."""
         return (*self.channels, self.pool_name, *self.fc_names)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.backbones import EfficientNetLite0
+from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone
 from sppnet.data import FolderData
 from sppnet.errors import CorruptFileError, DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
@@ -29,11 +29,10 @@ from sppnet.storage import TensorCache, read_tensors, write_tensors
 Kind = Literal["margins", "probabilities"]
 
 VERSION: Final = 2
-LAYER: Final = "deep"  # chosen, with PENALTY, by cross-validation inside training images of Caltech-101
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
 MULTIPLE: Final = 32  # of the longer side: no worse, and twice as fast where every image has its own shape
-PENALTY: Final = 0.1  # of the least squares, on vectors of length 1
+PENALTY: Final = 0.1  # of the least squares, on vectors of length 1; by cross-validation inside Caltech-101's training
 # Least squares are solved exactly, in memory that grows with the square of this; past it, by a squared SVM's descent.
 MOST_SOLVED: Final = 10_000
 COST: Final = 3.0  # of the squared losses; the paper has 1, and does not square
@@ -93,7 +92,8 @@ class Classifier(Parameters):
 
     Args:
         short_side: images are scaled to this shorter side, at their own aspect.
-        layer: the feature map that is pooled, see ``EfficientNetLite0``.
+        backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
+        layer: its feature map that is pooled; None is its own choice.
         levels: bins per side of each level of the pyramid.
         cache: where features are kept between runs; None keeps nothing.
 
@@ -107,11 +107,13 @@ class Classifier(Parameters):
         self,
         *,
         short_side: int = SHORT_SIDE,
-        layer: str = LAYER,
+        backbone: str | Backbone = DEFAULT,
+        layer: str | None = None,
         levels: Sequence[int] = LEVELS,
         cache: TensorCache | None = None,
     ) -> None:
-        self.short_side, self.layer, self.levels, self.cache = short_side, layer, levels, cache
+        self.short_side, self.backbone, self.layer = short_side, backbone, layer
+        self.levels, self.cache = levels, cache
         self._encoder: ImageEncoder | None = None
         self._learnt: _Learnt | None = None
 
@@ -119,7 +121,9 @@ class Classifier(Parameters):
     def encoder_(self) -> ImageEncoder:
         """What makes a vector of an image: by the arguments, until something is loaded."""
         if self._encoder is None:
-            encoder = Encoder(self.layer, self.short_side, cache=self.cache, multiple=MULTIPLE)
+            network = chosen_backbone(self.backbone)
+            layer = self.layer or network.classifier_layer
+            encoder = Encoder(layer, self.short_side, cache=self.cache, backbone=network, multiple=MULTIPLE)
             self._encoder = ImageEncoder(encoder, tuple(self.levels))
         return self._encoder
 
@@ -259,7 +263,8 @@ class Classifier(Parameters):
             "encoder": self.encoder_.describe(),
             "scores": learnt.kind,
         }
-        write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias}, metadata=metadata)
+        own = self.encoder_.tensors()
+        write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias} | own, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Classifier":
@@ -280,7 +285,9 @@ class Classifier(Parameters):
             raise CorruptFileError(f"{path}: must hold a classifier, got {metadata.get('kind')!r}. Train one.")
         encoder = ImageEncoder.from_description(metadata["encoder"], tensors, cache=cache)
         below = encoder.encoder
-        classifier = cls(short_side=below.short_side, layer=below.layer, levels=encoder.levels, cache=cache)
+        network = choice_of(below.backbone)
+        classifier = cls(short_side=below.short_side, backbone=network, layer=below.layer, cache=cache)
+        classifier.levels = encoder.levels
         classes = tuple(metadata["classes"])
         classifier._encoder = encoder
         classifier._learnt = _Learnt(classes, tensors["weights"], tensors["bias"], metadata["scores"])

@@ -44,6 +44,19 @@ Regions = Annotated[
         help="'grid', 'learnt', 'selective-search', 'edge-boxes', or a file: .csv, .json (COCO) or .mat (R-CNN's).",
     ),
 ]
+Network = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        help="The network: efficientnet_lite0, lite1, lite2, or any of timm or torchvision by its name.",
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="File of the network's weights, .safetensors or .pth; lite0 to 2 need none.")
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="Have timm or torchvision fetch the network's weights from the internet.")
+]
 Bad = Annotated[OnBad, typer.Option(help="Stop at an image that cannot be read, or leave it out.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder where features are kept between runs; by default the user's cache folder.")

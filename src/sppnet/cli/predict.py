@@ -9,10 +9,13 @@ import typer
 from sppnet.cli.options import (
     Bad,
     Cache,
+    Download,
     Format,
     Json,
     ModelFile,
+    Network,
     OnBad,
+    Weights,
     cache_in,
     each_image,
     images_below,
@@ -121,7 +124,12 @@ def features(
         Path | None, typer.Option(help="CSV of regions: image,left,top,right,bottom; by default whole images.")
     ] = None,
     short_side: Annotated[int, typer.Option(help="Scale images to this shorter side.")] = 480,
-    layer: Annotated[str, typer.Option(help="Feature map: stride8, stride16, stride32, head or deep.")] = "head",
+    backbone: Network = "efficientnet_lite0",
+    weights: Weights = None,
+    download: Download = False,
+    layer: Annotated[
+        str | None, typer.Option(help="Feature map, such as stride8, stride16 or stride32; by default the deepest.")
+    ] = None,
     on_bad: Bad = OnBad.SKIP,
     cache: Cache = None,
 ) -> None:
@@ -129,13 +137,16 @@ def features(
     import numpy as np
     import torch
 
+    from sppnet.backbones import backbone as named_backbone
     from sppnet.features.encoder import Encoder
     from sppnet.images import read_size
     from sppnet.proposals.files import FileProposals
     from sppnet.storage import write_tensors
 
     levels = (3, 2, 1)
-    encoder = Encoder(layer, short_side, cache=cache_in(cache))
+    network = named_backbone(backbone, weights=weights, download=download)
+    layer = layer or ("head" if "head" in network.channels else network.classifier_layer)
+    encoder = Encoder(layer, short_side, cache=cache_in(cache), backbone=network)
     proposed = FileProposals(regions) if regions else None
 
     def pooled(path: Path) -> tuple[Any, torch.Tensor]:

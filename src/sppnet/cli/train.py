@@ -6,7 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from sppnet.cli.options import Bad, Cache, Data, Json, OnBad, Out, Regions, Split, cache_in, named_proposals
+from sppnet.cli.options import (
+    Bad,
+    Cache,
+    Data,
+    Download,
+    Json,
+    Network,
+    OnBad,
+    Out,
+    Regions,
+    Split,
+    Weights,
+    cache_in,
+    named_proposals,
+)
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
 
@@ -19,6 +33,9 @@ def train_detector(
     short_side: Annotated[
         list[int] | None, typer.Option(help="Scale images to this shorter side; again for several scales.")
     ] = None,
+    backbone: Network = "efficientnet_lite0",
+    weights: Weights = None,
+    download: Download = False,
     settings: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
     proposals: Regions = "grid",
     seed: Annotated[int, typer.Option(help="Of the choice among training regions.")] = 0,
@@ -27,6 +44,7 @@ def train_detector(
     as_json: Json = False,
 ) -> None:
     """Learn to find objects from images with boxes."""
+    from sppnet.backbones import backbone as named_backbone
     from sppnet.data import load_detection
     from sppnet.detection.detector import Detector
 
@@ -35,6 +53,7 @@ def train_detector(
     warn(images.problems)
     detector = Detector(
         short_side=short_side or None,
+        backbone=named_backbone(backbone, weights=weights, download=download),
         proposals=named_proposals(proposals),
         settings=settings,
         cache=cache_in(cache),
@@ -58,18 +77,23 @@ def train_classifier(
     out: Out,
     split: Split = None,
     short_side: Annotated[int, typer.Option(help="Scale images to this shorter side.")] = 224,
+    backbone: Network = "efficientnet_lite0",
+    weights: Weights = None,
+    download: Download = False,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Learn to tell images apart from one folder of images a class."""
+    from sppnet.backbones import backbone as named_backbone
     from sppnet.classification.classifier import Classifier
     from sppnet.data import load_folders
 
     start = time.perf_counter()
     images = load_folders(data, split=split, on_bad=on_bad.value)
     warn(images.problems)
-    classifier = Classifier(short_side=short_side, cache=cache_in(cache))
+    network = named_backbone(backbone, weights=weights, download=download)
+    classifier = Classifier(short_side=short_side, backbone=network, cache=cache_in(cache))
     cost = classifier.estimate(images)
     notes.print(
         f"{cost.images} images of {len(images.classes)} classes; {cost.missing} features to compute. "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone
 from sppnet.data import DetectionData
 from sppnet.detection.detections import Detections
 from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
@@ -42,7 +43,6 @@ VERSION: Final = 2
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
 CALIBRATION: Final = ("slopes", "offsets", "thresholds")
 LEVELS: Final = (3, 2, 1)
-LAYERS: Final = ("stride8", "stride16")
 
 
 class Detector(Parameters):
@@ -54,12 +54,13 @@ class Detector(Parameters):
     Args:
         short_side: images are scaled to this shorter side; None chooses by the training images. Several:
             each region is taken from the scale that suits it (paper, Sec. 4.1).
-        layers: the backbone's feature maps that regions are pooled from, the finest first.
+        backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
+        layers: the backbone's feature maps that regions are pooled from, the finest first; None are its own choice.
         levels: bins per side of each level of the pyramid.
         proposals: where regions come from; None makes a dense grid of shapes that fit the labelled boxes, "learnt"
             keeps of it the 2,000 regions of an image that look most like any object, see ``sppnet.proposals.learnt``.
         settings: how it learns and answers: "ours", "paper", "released" or ``Settings`` of your own.
-        encoder: what makes the maps instead of the default network: another one, layers on top, R-CNN's crops.
+        encoder: what makes the maps instead of the network alone: layers on top, R-CNN's crops.
         cache: where feature maps are kept between runs; None keeps nothing.
         seed: of the choice among training regions.
 
@@ -81,7 +82,8 @@ class Detector(Parameters):
         self,
         *,
         short_side: int | Sequence[int] | None = None,
-        layers: Sequence[str] = LAYERS,
+        backbone: str | Backbone = DEFAULT,
+        layers: Sequence[str] | None = None,
         levels: Sequence[int] = LEVELS,
         proposals: Proposals | Literal["learnt"] | None = None,
         settings: str | Settings = "ours",
@@ -89,7 +91,7 @@ class Detector(Parameters):
         cache: TensorCache | None = None,
         seed: int = 0,
     ) -> None:
-        self.short_side, self.layers, self.levels = short_side, layers, levels
+        self.short_side, self.backbone, self.layers, self.levels = short_side, backbone, layers, levels
         self.proposals, self.settings, self.encoder, self.cache, self.seed = proposals, settings, encoder, cache, seed
         self.learnt_from_: tuple[str, ...] = ()
         self._model: DetectorModel | None = None
@@ -418,6 +420,7 @@ class Detector(Parameters):
             encoder.layers,
             metadata["seed"],
         )
+        detector.backbone = choice_of(encoder.backbone)
         detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
         return detector
 
@@ -433,9 +436,13 @@ class Detector(Parameters):
             return self.encoder
         chosen = self.short_side or usual_short_side(sizes)
         scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
-        wanted = tuple(self.layers), scales, chosen_settings(self.settings).rule
+        layers = None if self.layers is None else tuple(self.layers)
+        wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
         if wanted not in self._encoders:
-            self._encoders = {wanted: encoder_of(*wanted[:2], cache=self.cache, rule=wanted[2])}
+            network = chosen_backbone(self.backbone)
+            taken = network.detector_layers if layers is None else layers
+            made = encoder_of(taken, scales, cache=self.cache, rule=wanted[3], backbone=network)
+            self._encoders = {wanted: made}
         return self._encoders[wanted]
 
     def _the_learner(self, sizes: Sequence[tuple[int, int]]) -> Learner:

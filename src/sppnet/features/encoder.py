@@ -83,7 +83,7 @@ class Encoder:
     """Image -> feature map: reads, scales the shorter side, runs the backbone, keeps the map.
 
     Args:
-        layer: the backbone's feature map to take, see ``EfficientNetLite0``.
+        layer: the backbone's feature map to take, one of its ``channels``.
         short_side: the image's shorter side is scaled to this many pixels, whatever its aspect.
         cache: where maps are kept between runs, by the image's bytes; None keeps nothing.
         backbone: shared between encoders where given, loaded otherwise.

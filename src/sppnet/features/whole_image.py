@@ -37,7 +37,8 @@ class ImageEncoder:
         return self._scaled(self._pooled(image))
 
     def _scaled(self, vector: Tensor) -> Tensor:
-        return F.normalize(vector.float().sqrt(), dim=0) if self.normalised else vector.float()
+        values = vector.float()
+        return F.normalize(values.sign() * values.abs().sqrt(), dim=0) if self.normalised else values
 
     def of_map(self, feature_map: FeatureMap) -> Tensor:
         """Return the vector (C * B,) float32 of an image whose feature map is there already: the same bits."""
@@ -50,6 +51,10 @@ class ImageEncoder:
         """Return JSON from which ``from_description`` makes the same encoder again."""
         own = {"levels": list(self.levels), "mode": self.mode, "normalised": self.normalised}
         return own | {"backbone": describe_backbone(self.encoder.backbone)[0], "map": self.encoder.describe()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the network's own weights, for a model file; none where a package brings them."""
+        return describe_backbone(self.encoder.backbone)[1]
 
     @classmethod
     def from_description(

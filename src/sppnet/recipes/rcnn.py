@@ -149,7 +149,7 @@ class CroppingEncoder:
 
     def run(self, pixels: NDArray[np.uint8], regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Warp regions (R, 4) of an image and run them through the network in one batch: (R, D) float16."""
-        fill = round(self.backbone.mean)
+        fill = round(float(np.mean(self.backbone.mean)))
         warped = [warp(pixels, *place, side=self.side, fill=fill) for place in self._places(pixels, regions)]
         inputs = torch.stack([to_tensor(each, mean=self.backbone.mean, std=self.backbone.std) for each in warped])
         with torch.inference_mode():

@@ -1,0 +1,202 @@
+"""A backbone by its name, with the weights of a package, of a file of yours, or of a download that you ask for."""
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
+from sppnet.backbones.protocol import Backbone
+from sppnet.backbones.weights import fitted_state, read_weights
+from sppnet.backbones.zoo import TimmMaps, TorchvisionMaps, ZooBackbone
+from sppnet.errors import ArgumentError, DataError, MissingExtraError, message
+
+DEFAULT: Final = "efficientnet_lite0"
+RANDOM: Final = "random"
+_SHORT: Final = {name.removeprefix("efficientnet_"): name for name in VARIANTS}
+_PIXELS: Final = 255.0
+_IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # of values 0..1: torchvision's
+_HEADS: Final = ("head", "fc", "classifier", "attn_pool", "norm_pre_head", "aux", "AuxLogits")  # no map needs them
+
+
+def backbone(name: str = DEFAULT, *, weights: Path | str | None = None, download: bool = False) -> Backbone:
+    """Make a network whose maps detectors and classifiers stand on.
+
+    Args:
+        name: ``efficientnet_lite0``, ``efficientnet_lite1`` or ``efficientnet_lite2``, whose weights come with
+            packages; or any convolutional network or vision transformer of timm, or convolutional network of
+            torchvision, by its name there. One that both have is timm's; ``torchvision/resnet18`` names the other.
+        weights: a file of the network's weights, ``.safetensors`` or ``.pth``; no code of it is run. "random" leaves
+            the network untrained, which is of use in tests alone.
+        download: have timm (or torchvision) fetch its trained weights.
+    Raises:
+        ArgumentError: an unknown name; or neither weights nor ``download`` for a network that needs them, or both.
+        DataError: weights of another network, or a download that fails. CorruptFileError: an unreadable file.
+        MissingExtraError: the package that the network or its weights are in is not installed.
+
+    >>> backbone().detector_layers
+    ('stride8', 'stride16')
+    """
+    advice = "Give one of them"
+    if weights is not None and download:
+        raise ArgumentError(message("backbone", "weights", "left out where they are downloaded", weights, advice))
+    name = _SHORT.get(name, name)
+    if name in VARIANTS:
+        if weights == RANDOM:
+            raise ArgumentError(message("backbone", "weights", "a file, or left out", repr(RANDOM), "Leave them out"))
+        return EfficientNetLite(name, weights=None if weights is None else read_weights(weights))
+    library, known = _library(name)
+    if weights is None and not download:
+        expected = "a file, or download=True, for a network whose weights come with no package"
+        advice = f'Give weights=FILE (--weights), or download=True (--download), or weights="{RANDOM}" in tests'
+        raise ArgumentError(message("backbone", "weights", expected, None, advice))
+    state = None if weights is None or weights == RANDOM else read_weights(weights)
+    return LIBRARIES[library](known, state, download=download)
+
+
+def chosen_backbone(chosen: str | Backbone) -> Backbone:
+    """Return a user's choice: a backbone as it is, or the one of a name, whose weights come with a package."""
+    return backbone(chosen) if isinstance(chosen, str) else chosen
+
+
+def choice_of(network: Backbone) -> str | Backbone:
+    """Return what ``chosen_backbone`` makes a network of: its name where a package has its weights, or itself."""
+    return network if network.tensors() else network.name
+
+
+def _library(name: str) -> tuple[str, str]:
+    """Return which library a network is of, and its name there."""
+    library, _, known = name.rpartition("/")
+    if library in LIBRARIES:
+        return library, known
+    found = [library for library, has in (("timm", _is_timm), ("torchvision", _is_torchvision)) if has(name)]
+    if found:
+        return found[0], name
+    near = difflib.get_close_matches(name, [*VARIANTS, *_all_names()], n=4)
+    expected = f"{', '.join(VARIANTS)}, or a network of timm or torchvision"
+    advice = f"Perhaps you mean {' or '.join(near)}" if near else "timm.list_models() has all names"
+    if not _timm_installed():
+        advice += "; timm is not installed, 'pip install sppnet[backbones]' brings it"
+    raise ArgumentError(message("backbone", "name", expected, repr(name), advice))
+
+
+def _all_names() -> list[str]:
+    import torchvision
+
+    names = list(torchvision.models.list_models(module=torchvision.models))
+    if _timm_installed():
+        import timm
+
+        names += timm.list_models()
+    return names
+
+
+def _timm_installed() -> bool:
+    try:
+        import timm  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _is_timm(name: str) -> bool:
+    if not _timm_installed():
+        return False
+    import timm
+
+    return bool(timm.is_model(name))
+
+
+def _is_torchvision(name: str) -> bool:
+    import torchvision
+
+    return name in torchvision.models.list_models(module=torchvision.models)
+
+
+def timm_backbone(
+    name: str, weights: Mapping[str, Tensor] | None, *, download: bool = False, scale: Mapping[str, Any] | None = None
+) -> ZooBackbone:
+    """Make a network of timm.
+
+    Args:
+        name: of timm. weights: by timm's names or those that it translates; None leaves them random, or fetched.
+        download: have timm fetch them. scale: ``mean`` and ``std`` of pixels 0..255, where a model file tells them.
+    """
+    if not _timm_installed():
+        raise MissingExtraError("timm is not installed. Install it with 'pip install sppnet[backbones]'.")
+    import timm
+
+    if not timm.is_model(name):
+        near = " or ".join(difflib.get_close_matches(name, timm.list_models(), n=4)) or "one of timm.list_models()"
+        raise ArgumentError(message("backbone", "name", "a network of timm", repr(name), f"Perhaps you mean {near}"))
+
+    def make(**more: Any) -> nn.Module:
+        made: nn.Module = timm.create_model(name, pretrained=download, num_classes=0, **more)
+        return made
+
+    try:
+        model = _made(lambda: make(dynamic_img_size=True, dynamic_img_pad=True), name)
+    except TypeError:  # a convolutional network takes any size as it is
+        model = _made(make, name)
+    if weights is not None:
+        _load(name, model, _translated(model, weights))
+    config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    return ZooBackbone(f"timm/{name}", TimmMaps(model), **(scale or _of_pixels(config)))
+
+
+def torchvision_backbone(
+    name: str, weights: Mapping[str, Tensor] | None, *, download: bool = False, scale: Mapping[str, Any] | None = None
+) -> ZooBackbone:
+    """Make a network of torchvision; the rest as ``timm_backbone``."""
+    from torchvision import models
+
+    if not _is_torchvision(name):
+        near = " or ".join(difflib.get_close_matches(name, models.list_models(module=models), n=4)) or "resnet18"
+        expected = "a network of torchvision"
+        raise ArgumentError(message("backbone", "name", expected, repr(name), f"Perhaps you mean {near}"))
+    model = _made(lambda: models.get_model(name, weights="DEFAULT" if download else None), name)
+    if weights is not None:
+        _load(name, model, weights)
+    return ZooBackbone(f"torchvision/{name}", TorchvisionMaps(model), **(scale or _of_pixels(_IMAGENET)))
+
+
+def _of_pixels(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(_PIXELS * value for value in config[name]) for name in _IMAGENET}
+
+
+LIBRARIES: Final = {"timm": timm_backbone, "torchvision": torchvision_backbone}
+
+
+def _made(make: Callable[[], nn.Module], name: str) -> nn.Module:
+    """Make a network, its random weights the same each time; what a download raises becomes one error."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
+        torch.manual_seed(0)
+        try:
+            return make()
+        except TypeError:
+            raise
+        except Exception as error:  # the libraries raise whatever their network clients do
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            advice = "Try again with a connection, or give a file of weights"
+            raise DataError(f"{name}: the network cannot be had: {reason}. {advice}.") from error
+
+
+def _load(name: str, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    model.load_state_dict(fitted_state(name, model.state_dict(), weights, optional=_HEADS))
+
+
+def _translated(model: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return weights by timm's names: files of a network's authors have others, which timm knows."""
+    if all(name in weights for name in model.state_dict()):
+        return weights
+    from importlib import import_module
+
+    translate = getattr(import_module(type(model).__module__), "checkpoint_filter_fn", None)
+    try:
+        return weights if translate is None else translate(dict(weights), model)
+    except Exception:  # weights of another network: what is missing is told by name
+        return weights
