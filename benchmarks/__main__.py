@@ -15,8 +15,8 @@ from benchmarks import (
     studio,
     studio_order,
     svm,
-    teaching,
     training,
+    update,
     views,
 )
 
@@ -33,7 +33,7 @@ MEASUREMENTS = {
     "studio": studio.measure,
     "studio_order": studio_order.measure,
     "svm": svm.measure,
-    "teaching": teaching.measure,
+    "update": update.measure,
     "training": training.measure,
     "views": views.measure,
 }

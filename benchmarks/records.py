@@ -1,5 +1,6 @@
-"""Where the data lies, and how a measurement is written down."""
+"""Where the data lies, and how a measurement is written down: the last of each by its name, all of them in order."""
 
+import datetime
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+HISTORY = "history.jsonl"
 
 
 def data_folder(name: str) -> Path:
@@ -21,7 +23,10 @@ def data_folder(name: str) -> Path:
 
 
 def write(name: str, *, seed: int | list[int], figures: dict[str, Any]) -> None:
-    """Write ``results/<name>.json``: how to do it again, on what it was done, and what came out."""
+    """Write ``results/<name>.json``: how to do it again, on what it was done, and what came out.
+
+    The same, with the date, is a further line of ``results/history.jsonl``.
+    """
     record = {
         "command": f"python -m benchmarks {name}",
         "seed": seed,
@@ -33,6 +38,9 @@ def write(name: str, *, seed: int | list[int], figures: dict[str, Any]) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with (RESULTS / HISTORY).open("a", encoding="utf-8") as history:
+        history.write(json.dumps({"date": date, **record}) + "\n")
 
 
 def read(name: str) -> dict[str, Any] | None:

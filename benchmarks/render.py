@@ -188,7 +188,7 @@ def _studio(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-def _teaching(figures: dict[str, Any]) -> list[str]:
+def _update(figures: dict[str, Any]) -> list[str]:
     change = figures["seconds_of_a_change"]["median"]
     return [f"| learning again after a change of label, {figures['images']} images | {change:.1f} s | |"]
 
@@ -233,7 +233,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "bccd": _bccd,
     "studio": _studio,
     "studio_order": _order,
-    "teaching": _teaching,
+    "update": _update,
     "caltech101": _caltech101,
     "rcnn": _rcnn,
     "pooling": _pooling_lines,

@@ -1,7 +1,7 @@
 """BCCD's train labelled in the studio's order of use against a random order: mAP on val after 5, 10, 20, 40 images.
 
-What a person would draw is taken from the labels: each image is told whole, and is complete. The studio's order is
-asked for anew after 1, 3, 5, 10, 15, 20 and 30 images, of the detector learnt by then.
+What a person would draw is taken from the labels, each image whole. The studio's order is asked for anew after 1, 3, 5,
+10, 15, 20 and 30 images, of the detector learnt by then.
 """
 
 import itertools
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sppnet.detection.teaching import Teacher
 
 from benchmarks import records
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.detection.detector import Detector
-from sppnet.detection.examples import Taught
+from sppnet.detection.examples import labels_of
+from sppnet.detection.ordering import suggest_order
 from sppnet.storage import TensorCache
 
 POINTS = (5, 10, 20, 40)
@@ -25,16 +25,16 @@ SEEDS = {"studio": (0, 1), "random": (0, 1, 2)}
 
 
 def measure() -> None:
-    """Teach along both orders, each from several first images, and write the curves."""
+    """Label along both orders, each from several first images, and write the curves."""
     folder = records.data_folder("bccd")
     train = load_detection(folder, split="train")
     val = load_detection(folder, split="val", classes=train.classes)
     curves: dict[str, list[dict[int, float]]] = {name: [] for name in SEEDS}
     with tempfile.TemporaryDirectory() as cache:
-        kept = TensorCache(Path(cache))
+        maps = TensorCache(Path(cache))
         for name, seeds in SEEDS.items():
             for seed in seeds:
-                curves[name].append(_curve(name, seed, train, val, kept))
+                curves[name].append(_curve(name, seed, train, val, maps))
                 print(name, seed, json.dumps(curves[name][-1]), flush=True)
     means = {
         name: {point: round(float(np.mean([each[point] for each in found])), 4) for point in POINTS}
@@ -53,27 +53,24 @@ def measure() -> None:
 def _curve(name: str, seed: int, train: DetectionData, val: DetectionData, cache: TensorCache) -> dict[int, float]:
     """Label images one after the other; return mAP at IoU 0.5 after each of ``POINTS``."""
     shuffled = [train.samples[place] for place in np.random.default_rng(seed).permutation(len(train.samples))]
-    teacher, detector = Teacher(cache=cache, seed=seed), None
+    detector = Detector(cache=cache, seed=seed)
     curve: dict[int, float] = {}
-    told = 0
+    known: set[Path] = set()
     for until in sorted({*ASKED, *POINTS}):
-        rest = [sample for sample in shuffled if sample.path not in teacher.images]
-        if name == "studio" and detector is not None:
-            rest = _ordered(teacher, detector, rest)
-        for sample in itertools.islice(rest, until - told):
-            teacher.update(_taught(sample, train))
-            detector = teacher.learn(train.classes)
-        told = until
-        if until in POINTS and detector is not None:
+        rest = [sample for sample in shuffled if sample.path not in known]
+        if name == "studio" and known:
+            if len(known) > 1:  # one image alone tells nothing of the next
+                detector.calibrate()
+            rest = _ordered(detector, rest)
+        for sample in itertools.islice(rest, until - len(known)):
+            detector.update(sample.path, labels_of(sample, train.classes)).learn(train.classes)
+            known.add(sample.path)
+        if until in POINTS:
             curve[until] = round(detector.evaluate(val).mean, 4)
     return curve
 
 
-def _ordered(teacher: Teacher, detector: Detector, rest: Sequence[Sample]) -> list[Sample]:
+def _ordered(detector: Detector, rest: Sequence[Sample]) -> list[Sample]:
     by_path = {sample.path: sample for sample in rest}
-    return [by_path[path] for path in teacher.suggest_order({path: detector.detect(path) for path in by_path})]
-
-
-def _taught(sample: Sample, data: DetectionData) -> Taught:
-    names = tuple(data.classes[label] for label in sample.labels)
-    return Taught(sample.path, sample.boxes, names, complete=True)
+    found = {path: detector.detect(path, threshold=0) for path in by_path}
+    return [by_path[path] for path in suggest_order(found, detector.thresholds_)]

@@ -1,10 +1,22 @@
 """The page and the plot of the pooling's measurement show what was measured."""
 
+import json
 import re
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+from benchmarks.__main__ import MEASUREMENTS
+
 from benchmarks import plots, records, render
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(records.__file__).parent.glob("[a-z]*.py")))
+def test_a_measurement_can_be_started(name: str) -> None:
+    """Its imports still hold; those that have a name of their own for ``python -m benchmarks`` measure."""
+    module = import_module(f"benchmarks.{name}")
+    assert name not in MEASUREMENTS or MEASUREMENTS[name] is module.measure
 
 
 def test_the_tables_of_the_page_are_the_measured_ones() -> None:
@@ -46,3 +58,18 @@ def test_the_plot_of_the_proposals_has_every_method_and_is_drawn_the_same_again(
     for root in (ElementTree.fromstring(drawn[0]), published):
         written = " ".join(root.itertext())
         assert all(f"{method}, IoU {overlap}" in written for method in plots.METHODS for overlap in (0.5, 0.7))
+
+
+def test_a_measurement_is_the_last_of_its_name_and_a_line_of_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    for seconds in (3, 2):
+        records.write("walk", seed=0, figures={"seconds": seconds})
+    last = records.read("walk")
+    assert last is not None
+    lines = [json.loads(line) for line in (tmp_path / records.HISTORY).read_text().splitlines()]
+    assert [line["figures"]["seconds"] for line in lines] == [3, 2]
+    assert last["figures"] == {"seconds": 2}
+    assert lines[1].items() >= last.items()
+    assert {"date", "commit", "machine", "command"} <= lines[1].keys()
