@@ -22,6 +22,22 @@ def _levels(page: str) -> dict[str, int]:
 LEVEL_OF = _levels(PAGE.read_text(encoding="utf-8"))
 MAX_LINES = 500
 NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "common", "manager", "base"}
+# The field's words, one for an idea; docs/architecture.md and CONTRIBUTING.md say what they mean.
+WORDS = {
+    "picture": "image",
+    "pictures": "images",
+    "tap": "layer",
+    "taps": "layers",
+    "procedure": "settings",
+    "taught": "learnt, fitted",
+    "teacher": "learner",
+    "truth": "ground_truth",
+    "truths": "ground_truth",
+    "reach": "recall",
+    "distinct": "unique",
+    "snap": "align_to_cells",
+    "cuts": "relu",
+}
 HEAVY = {"torch", "torchvision", "numpy", "numba", "PIL", "cv2", "sklearn", "skimage", "typer", "rich"}
 
 FILES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
@@ -55,6 +71,15 @@ def _used_modules(tree: ast.AST) -> set[str]:
         if first in ("sppnet", ""):
             used.add(rest[0] if first and rest else "")
     return used
+
+
+def _other_words(tree: ast.AST) -> set[str]:
+    """Return the names that say with another word what one of ``WORDS`` means; ``ground_truth`` is one of them."""
+    names = set()
+    for node in ast.walk(tree):
+        names |= {getattr(node, place) for place in ("name", "arg", "id", "attr") if hasattr(node, place)}
+    parts = {name: re.findall(r"[A-Z]?[a-z]+", name.replace("ground_truth", "")) for name in names if name}
+    return {name for name, found in parts.items() if WORDS.keys() & {part.lower() for part in found}}
 
 
 def _misplaced(module: str, used: set[str]) -> set[str]:
@@ -131,6 +156,35 @@ def test_nothing_is_checked_by_assert(file: Path) -> None:
 @every_file
 def test_names_say_what_a_module_is_for(file: Path) -> None:
     assert not NAMES_THAT_SAY_NOTHING & {part.removesuffix(".py").strip("_") for part in file.parts}
+
+
+@every_file
+def test_one_word_stands_for_an_idea(file: Path) -> None:
+    found = _other_words(_tree(file))
+    assert not found, f"{file}: {found}; say instead {WORDS}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def picture_size(): ...", {"picture_size"}),
+        ("class TapLayer: ...", {"TapLayer"}),
+        ("def f(truths): ...", {"truths"}),
+        ("model.taught = 1", {"taught"}),
+        ("def staples(ground_truth, image, tapered): ...", set()),
+    ],
+)
+def test_another_word_is_seen(source: str, found: set[str]) -> None:
+    assert _other_words(ast.parse(source)) == found
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*PAGE.parent.glob("*.md"), PAGE.parents[1] / "README.md"]), ids=lambda page: page.name
+)
+def test_pages_use_the_same_words(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").lower()
+    found = re.findall(r"\b(?:pictures?|taps?|procedures?|taught|teacher|least score)\b", text)
+    assert not found, f"{page}: {found}; say instead {WORDS}"
 
 
 @every_file

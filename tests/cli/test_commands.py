@@ -218,7 +218,7 @@ def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Pat
     assert len(found["duplicates"]) == 1
     assert any("01.xml:2:" in problem for problem in found["problems"])
     assert any("09.png" in problem for problem in found["problems"])
-    assert found["reach"]["disc"]["0.5"] == 1.0
+    assert found["proposal_recall"]["disc"]["0.5"] == 1.0
     printed = _invoked("check", copy)
     assert "layout voc; images: 8 train, 4 val." in printed
     assert "2 problems, 1 images in two splits." in printed
@@ -274,7 +274,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(model: Path, shap
     assert out.read_bytes() == model.read_bytes()
 
 
-def test_regions_of_the_data_reach_its_objects(shapes: Path) -> None:
-    from sppnet.data.inspection import reach
+def test_regions_of_the_data_cover_its_objects(shapes: Path) -> None:
+    from sppnet.data.inspection import proposal_recall
 
-    assert reach(load_detection(shapes, split="train"))["square"][0] == 1.0
+    assert proposal_recall(load_detection(shapes, split="train"))["square"][0] == 1.0

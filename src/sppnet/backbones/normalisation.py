@@ -96,10 +96,10 @@ def _power(denominators: Tensor, beta: float) -> Tensor:
     return root.sqrt().mul_(root)
 
 
-def _slice_sum(values: Tensor, axis: int, reach: int) -> Tensor:
-    """Sum ``values`` and its ``reach`` neighbours on both sides along ``axis``; zeros beyond the borders."""
+def _slice_sum(values: Tensor, axis: int, radius: int) -> Tensor:
+    """Sum ``values`` and its ``radius`` neighbours on both sides along ``axis``; zeros beyond the borders."""
     total, length = values.clone(), values.shape[axis]
-    for shift in range(1, min(reach, length - 1) + 1):
+    for shift in range(1, min(radius, length - 1) + 1):
         ahead, behind = values.narrow(axis, shift, length - shift), values.narrow(axis, 0, length - shift)
         total.narrow(axis, 0, length - shift).add_(ahead)
         total.narrow(axis, shift, length - shift).add_(behind)

@@ -24,10 +24,10 @@ def check(data: Data, as_json: Json = False) -> None:
     images = ", ".join(f"{number} {split}" for split, number in found.images.items())
     sides = "" if found.sizes is None else " Shorter side {} to {}, median {} pixels.".format(*_ends_first(found.sizes))
     print(f"{data}: layout {found.layout}; images: {images}.{sides}")
-    table = Table("class", *found.images, *(("reached 0.5", "reached 0.7") if found.reach else ()))
+    table = Table("class", *found.images, *(("recall 0.5", "recall 0.7") if found.proposal_recall else ()))
     for name, counts in found.objects.items():
-        reach = [f"{share:.1%}" for share in found.reach.get(name, ())]
-        table.add_row(name, *map(str, counts.values()), *reach)
+        recall = [f"{share:.1%}" for share in found.proposal_recall.get(name, ())]
+        table.add_row(name, *map(str, counts.values()), *recall)
     Console().print(table)
     for twin in found.twins:
         print(f"In two splits: {twin.path} ({twin.split}) and {twin.other_path} ({twin.other_split})")

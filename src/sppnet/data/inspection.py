@@ -25,7 +25,7 @@ from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.protocol import covered
 
-REACH: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
+RECALL_IOUS: Final = (0.5, 0.7)  # from which a region covers an object
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Inspection:
         sizes: the smallest, the median and the largest shorter side in pixels; None without images.
         problems: bad images and bad boxes, in the order met.
         twins: images that two splits share.
-        reach: of each class, the share of objects that the default proposals overlap by 0.5 and 0.7 IoU.
+        proposal_recall: of each class, the share of objects that the default proposals overlap by 0.5 and 0.7 IoU.
     """
 
     layout: str
@@ -48,7 +48,7 @@ class Inspection:
     sizes: tuple[int, int, int] | None
     problems: tuple[Problem, ...]
     twins: tuple[Duplicate, ...]
-    reach: dict[str, tuple[float, float]]
+    proposal_recall: dict[str, tuple[float, float]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the inspection for JSON."""
@@ -59,9 +59,9 @@ class Inspection:
             "shorter_side": self.sizes,
             "problems": [str(problem) for problem in self.problems],
             "duplicates": [[twin.split, str(twin.path), twin.other_split, str(twin.other_path)] for twin in self.twins],
-            "reach": {
-                name: {f"{iou}": share for iou, share in zip(REACH, shares, strict=True)}
-                for name, shares in self.reach.items()
+            "proposal_recall": {
+                name: {f"{iou}": share for iou, share in zip(RECALL_IOUS, shares, strict=True)}
+                for name, shares in self.proposal_recall.items()
             },
         }
 
@@ -107,10 +107,10 @@ def _of_boxes(layout: str, data: dict[str, DetectionData], progress: Progress) -
     twins = [twin for twin in duplicates(_readable(paths, bad)) if twin.path != twin.other_path]
     images = {split: len(part) for split, part in paths.items()}
     first = data.get("train") or next(iter(data.values()))
-    return Inspection(layout, images, counts, sizes, (*problems, *bad), tuple(twins), reach(first))
+    return Inspection(layout, images, counts, sizes, (*problems, *bad), tuple(twins), proposal_recall(first))
 
 
-def reach(data: DetectionData) -> dict[str, tuple[float, float]]:
+def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
     """Return of each class the share of objects that the grid made for this data overlaps by 0.5 and by 0.7 IoU."""
     if not any(len(sample.boxes) for sample in data.samples):
         return {}
@@ -119,7 +119,7 @@ def reach(data: DetectionData) -> dict[str, tuple[float, float]]:
     hits: dict[str, list[tuple[bool, ...]]] = {name: [] for name in data.classes}
     for sample in data.samples:
         regions = grid.of_size(sample.size)
-        found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in REACH), strict=True)
+        found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in RECALL_IOUS), strict=True)
         for label, pair in zip(sample.labels, found, strict=True):
             hits[data.classes[label]].append(pair)
     shares = {name: np.mean(pairs, axis=0).tolist() for name, pairs in hits.items() if pairs}

@@ -44,8 +44,8 @@ def coco_precision(
         value = 0.0 if ground_truth else float("nan")
         return dict.fromkeys(COCO_FIGURES, value)
     numbered = [{"id": place + 1} | row for place, row in enumerate(ground_truth)]
-    truth = coco({"images": images, "categories": categories, "annotations": numbered})
-    run = evaluator(truth, truth.loadRes(answers), "bbox", print_function=lambda *_: None)
+    known = coco({"images": images, "categories": categories, "annotations": numbered})
+    run = evaluator(known, known.loadRes(answers), "bbox", print_function=lambda *_: None)
     for step in (run.evaluate, run.accumulate, run.summarize):
         step()
     figures = [float(value) for value in run.stats[: len(COCO_FIGURES)]]

@@ -130,8 +130,8 @@ def flat_names(names: Sequence[str]) -> list[str]:
         stems = ["_".join(path.with_suffix("").parts) for path in paths]
     times = Counter(stems)
     taken = iter(range(1, len(stems) + 1))
-    distinct = [stem if times[stem] == 1 else f"{stem}_{next(taken)}" for stem in stems]
-    return [f"{stem}{path.suffix}" for stem, path in zip(distinct, paths, strict=True)]
+    unique = [stem if times[stem] == 1 else f"{stem}_{next(taken)}" for stem in stems]
+    return [f"{stem}{path.suffix}" for stem, path in zip(unique, paths, strict=True)]
 
 
 def _said(session: Session) -> Iterator[tuple[StoredImage, list[Box]]]:
