@@ -14,8 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import CorruptFileError, DataError
+from sppnet.storage import read_file
 
-MAX_UNPACKED: Final = 1 << 30  # bytes of one variable
+MAX_BYTES: Final = 1 << 30  # of a file: two thousand regions of each of 15,000 images
+MAX_UNPACKED: Final = 1 << 30  # bytes of one variable that is asked for
+RATIO: Final = 100  # of unpacked to packed bytes, above 16 MB: numbers of boxes come to less than 10
+SMALL: Final = 1 << 24
+BLOCK: Final = 1 << 20
 HEADER: Final = 128
 MATRIX, COMPRESSED = 14, 15
 CELL, CHAR = 1, 4
@@ -50,7 +55,7 @@ def read_cells(path: Path, names: tuple[str, ...]) -> dict[str, list[NDArray[np.
         DataError: it cannot be opened, or lacks one of the variables. CorruptFileError: anything else about it.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, most=MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Give a MATLAB file.") from error
     try:
