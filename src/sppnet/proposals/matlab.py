@@ -94,7 +94,8 @@ def _variables(content: memoryview, names: tuple[str, ...]) -> dict[str, list[ND
 def _name_in(content: memoryview, order: str) -> str:
     """Return the name of a compressed variable, of which the beginning alone is unpacked."""
     head = memoryview(zlib.decompressobj().decompress(content, NAMED_WITHIN))[8:]
-    parts, place = [], 0
+    parts: list[_Element] = []
+    place = 0
     while len(parts) < 3 and place < len(head):  # the element of the array itself does not end here
         part, place = _element(head, place, order)
         parts.append(part)
