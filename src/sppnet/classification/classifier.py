@@ -151,6 +151,12 @@ class Classifier(Parameters):
         return self._fitted().classes
 
     @property
+    def planes_(self) -> tuple[Tensor, Tensor]:
+        """Weights (K, D) and biases (K,) of the scores; minus infinity for a class without training images."""
+        learnt = self._fitted()
+        return learnt.weights, learnt.bias
+
+    @property
     def scores(self) -> Kind:
         """What its scores are."""
         return self._fitted().kind

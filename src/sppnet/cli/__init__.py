@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # Each adds its commands, in the order of --help.
-from sppnet.cli import bench, check, evaluate, predict, reproduce, serve, studio, train, train_network  # noqa: F401
+from sppnet.cli import bench, check, evaluate, export, predict, reproduce, serve, studio, train, train_network  # noqa: F401
 from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 from sppnet.errors import SppnetError

@@ -22,6 +22,7 @@ from sppnet.data.samples import (
     Sample,
     check_on_bad,
     duplicates,
+    image_hash,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "check_on_bad",
     "coco_document",
     "duplicates",
+    "image_hash",
     "images_of",
     "load_detection",
     "load_folders",

@@ -1,0 +1,52 @@
+"""``export``: a model for programs, pages and machines that have no PyTorch."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sppnet.cli.options import Json, ModelFile, load_model
+from sppnet.cli.printing import notes, print_json
+from sppnet.cli.program import app
+from sppnet.errors import ArgumentError, MissingExtraError, message
+
+
+class Scaling(StrEnum):
+    """Where images are scaled."""
+
+    INSIDE = "inside"
+    OUTSIDE = "outside"
+
+
+@app.command()
+def export(
+    model: ModelFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    scaling: Annotated[
+        Scaling, typer.Option(help="Scale images inside the file, or outside, before: exactly as sppnet does.")
+    ] = Scaling.INSIDE,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Of a detector: take boxes and give their features, instead of finding.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as one ONNX file, from image to boxes or scores, with a script that runs it."""
+    try:
+        from sppnet.export.folder import export_classifier, export_detector
+    except ModuleNotFoundError as error:
+        advice = "Install it with 'pip install sppnet[export]'"
+        raise MissingExtraError(f"export: needs {error.name}. {advice}.") from error
+    known = load_model(model, None)
+    if known.kind == "detector":
+        export_detector(known, out, scaling=scaling.value, boxes=boxes)
+    elif boxes:
+        raise ArgumentError(message("export", "--boxes", "asked of a detector", known.kind, "Leave it out"))
+    else:
+        export_classifier(known, out, scaling=scaling.value)
+    written = sorted(path.name for path in out.iterdir())
+    if as_json:
+        print_json({"model": str(out / "model.onnx"), "bytes": (out / "model.onnx").stat().st_size, "files": written})
+        return
+    print(f"{out}: {', '.join(written)}")
+    notes.print(f"Try it: python {out}/run.py IMAGE" if "run.py" in written else f"See {out}/README.md", markup=False)

@@ -1,0 +1,214 @@
+"""A detector as a graph: image -> boxes, labels, confidence, with thresholds and suppression within.
+
+It follows ``DetectorModel.detect`` step by step; what is there done class after class is here done for all at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from sppnet.detection.head import RegionHead
+from sppnet.detection.model import CANDIDATES, PER_CLASS, SCORE_FLOOR, DetectorModel
+from sppnet.errors import check_that
+from sppnet.export.graph import Graph, Value
+from sppnet.export.images import image_input
+from sppnet.export.networks import network_maps
+from sppnet.export.pooling import pooled_windows, window_scores
+from sppnet.export.regions import (
+    MapCells,
+    apply_deltas,
+    clip_boxes,
+    grid_regions,
+    inside,
+    map_cells,
+    regions_of,
+    unique_windows,
+    vote,
+    windows_of,
+)
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.joined import shares
+from sppnet.ops import bins
+from sppnet.proposals.protocol import Proposals
+
+NONE: Final = np.array(-np.inf, dtype=np.float32)
+
+
+def detector_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProto:
+    """Write a detector as a graph.
+
+    Args:
+        model: of one scale, with no layers between maps and scores, whose regions come from a grid.
+        scaled: whether images come scaled, with their own size as a second input; otherwise the graph scales.
+    Returns:
+        ``image`` (height, width, 3) uint8 RGB [and ``size`` (2,) int64] -> ``boxes`` (N, 4) float32 in the pixels of
+        the image, ``labels`` (N,) int64, ``confidence`` (N,) float32: as ``Detector.detect`` gives them.
+    Raises:
+        ArgumentError: a detector of several scales, with layers on top, or whose regions need the image's pixels.
+    """
+    graph = Graph()
+    size, maps = encoded_image(graph, model.encoder, scaled=scaled)
+    pixels = size.to(np.float64)
+    regions = _proposed(maps, model.proposals, pixels)
+    boxes, labels, scores = _Answers(maps, model, pixels).detect(regions)
+    curves = model.calibration
+    slopes, offsets, thresholds = (
+        graph.constant(each).take(labels) for each in (curves.slopes, curves.offsets, curves.thresholds)
+    )
+    sure = graph.op("Sigmoid", slopes * scores.to(np.float64) + offsets)
+    shown = graph.op("NonZero", sure >= thresholds).reshape(-1)
+    confidence, order = graph.best(sure.take(shown), shown.shape(0))
+    graph.output("boxes", boxes.take(shown).take(order).to(np.float32), ["found", 4])
+    graph.output("labels", labels.take(shown).take(order), ["found"])
+    graph.output("confidence", confidence.to(np.float32), ["found"])
+    return graph.model()
+
+
+def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[Value, "Maps"]:
+    """Add the inputs and the network; return the image's (height, width), (2,) int64, and its maps."""
+    plain, layers_on_top = encoder.split()
+    one = len(encoder.scales) == 1 and layers_on_top is None
+    advice = "Export a detector of one scale that pools maps"
+    actual = f"scales {encoder.scales}, {'with' if layers_on_top else 'without'} layers on top"
+    check_that(one, "export", "model", "of one scale, without layers between maps and scores", actual, advice=advice)
+    image, size = image_input(graph, None if scaled else encoder.scales[0])
+    size, scaled_to = graph.input("size", np.int64, [2]) if scaled else size, graph.op("Shape", image, end=2)
+    found = network_maps(graph, plain.backbone, image, plain.layers)
+    rule = plain.describe()["rule"]
+    places = [map_cells(found[layer], plain.backbone, layer, (size, scaled_to), rule) for layer in plain.layers]
+    return size, Maps(tuple(places), tuple(plain.backbone.channels[layer] for layer in plain.layers))
+
+
+def boxes_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProto:
+    """Write what a detector makes of given boxes: the rows that it pools, and how certain it is of each class.
+
+    Args:
+        model, scaled: as in ``detector_graph``; where its regions come from does not matter.
+    Returns:
+        ``image``, [``size``,] ``boxes`` (R, 4) float32 in the pixels of the image -> ``features`` (R, D) float32, in
+        the order of ``Detector.features``, and ``confidence`` (R, K) float32.
+    """
+    graph = Graph()
+    size, maps = encoded_image(graph, model.encoder, scaled=scaled)
+    given = graph.input("boxes", np.float32, ["given", 4]).to(np.float64)
+    boxes = clip_boxes(given, size.to(np.float64))
+    head, curves = model.head, model.calibration
+    rows = maps.pool(boxes, head.levels)
+    scores = rows @ head.weights.numpy().T + head.bias.numpy()
+    sure = graph.op("Sigmoid", scores.to(np.float64) * curves.slopes + curves.offsets)
+    graph.output("features", rows, ["given", "length"])
+    graph.output("confidence", sure.to(np.float32), ["given", "classes"])
+    return graph.model()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of an image, the finest first, which behave as one: ``FeatureMap`` or ``JoinedMaps``."""
+
+    places: tuple[MapCells, ...]
+    channels: tuple[int, ...]
+
+    def pool(self, regions: Value, levels: Sequence[int]) -> Value:
+        """(R, 4) -> (R, D), a row for each region."""
+        parts = zip(self.places, shares(levels, len(self.places)), strict=True)
+        pooled = [pooled_windows(regions.graph, at.cells, windows_of(regions, at), share) for at, share in parts]
+        return regions.graph.join(*pooled, axis=1)
+
+    def score(
+        self, regions: Value, levels: Sequence[int], weights: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> Value:
+        """(R, 4) -> (R, K), each window pooled once."""
+        total, start = regions.graph.constant(bias), 0
+        for place, share, channels in zip(self.places, shares(levels, len(self.places)), self.channels, strict=True):
+            end = start + bins(share) * channels
+            windows, which = unique_windows(windows_of(regions, place))
+            total = total + window_scores(regions.graph, place.cells, windows, share, weights[:, start:end]).take(which)
+            start = end
+        return total
+
+
+def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
+    """Return the regions (R, 4) of an image of ``size`` (2,) float64, one for each window."""
+    told, weights = proposals.describe(), [tensor.numpy() for tensor in proposals.tensors().values()]
+    grid = told.get("grid", told)
+    advice = 'Train it with proposals "grid" or "learnt"'
+    check_that("shapes" in grid, "export", "model", "one whose regions are a grid's", told["method"], advice=advice)
+    graph, first = size.graph, maps.places[0]
+    regions = grid_regions(graph, size, grid["shapes"], grid["short_side"], grid["step"])
+    regions = regions_of(unique_windows(windows_of(regions, first))[0], first)
+    if weights:
+        scores = maps.score(regions, told["levels"], *weights).reshape(-1)
+        regions = regions.take(graph.best(scores, scores.shape(0).smaller(told["limit"]))[1])
+    return regions_of(unique_windows(windows_of(regions, first))[0], first)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The head's answers to regions of an image of ``size`` (2,) float64."""
+
+    maps: Maps
+    model: DetectorModel
+    size: Value
+
+    def detect(self, regions: Value) -> tuple[Value, Value, Value]:
+        """(R, 4) -> boxes (M, 4), labels (M,) and scores (M,) of what suppression leaves, class by class."""
+        graph, head, settings = regions.graph, self.model.head, self.model.settings
+        classes = len(self.model.classes)
+        scores = self.maps.score(regions, head.levels, head.weights.numpy(), head.bias.numpy()).transpose(1, 0)
+        count = scores.shape(1).smaller(CANDIDATES)
+        best, places = graph.best(scores, count)
+        likely = graph.op("NonZero", best > SCORE_FLOOR)  # (2, V): class and place, class by class
+        labels = likely.take(0)
+        first = likely.transpose(1, 0)
+        boxes = regions.take(graph.op("GatherND", places, first))
+        moved = graph.op("GatherND", best, first)
+        for _ in range(settings.rounds):
+            moved, boxes = self._refined(boxes, labels)
+        of_class, of_score = self._by_class(graph, first, boxes, moved, count, classes)
+        kept = graph.op(
+            "NonMaxSuppression",
+            of_class.to(np.float32),
+            of_score.insert(1),
+            graph.constant(np.array([PER_CLASS])),
+            graph.constant(np.array([settings.nms_iou], dtype=np.float32)),
+            graph.constant(np.array([SCORE_FLOOR], dtype=np.float32)),
+        )
+        chosen = kept.take([0, 2], axis=1)
+        own, found = graph.op("GatherND", of_class, chosen), graph.op("GatherND", of_score, chosen)
+        label, place = chosen.take(0, axis=1), chosen.take(1, axis=1)
+        if settings.voting_iou is not None:
+            voters = of_class.take(label), of_score.take(label).to(np.float64)
+            itself = place.insert(1).equals(graph.range(count).insert(0))
+            own = vote(own, *voters, itself, settings.voting_iou)
+        return own, label, found
+
+    def _refined(self, boxes: Value, labels: Value) -> tuple[Value, Value]:
+        """Score boxes (V, 4) for their own class and move them: ``RegionHead.refine``."""
+        graph = boxes.graph
+        answers = self.maps.score(boxes, self.model.head.levels, *_answering(self.model.head))
+        own = answers.reshape(0, len(self.model.classes), 5)
+        own = graph.op("GatherND", own, labels.insert(1), batch_dims=1)
+        aligned = regions_of(windows_of(boxes, self.maps.places[0]), self.maps.places[0])
+        moved = apply_deltas(aligned, own.part(1, 5, 1).to(np.float64))
+        return own.take(0, axis=1), inside(moved, self.size)
+
+    @staticmethod
+    def _by_class(
+        graph: Graph, first: Value, boxes: Value, scores: Value, count: Value, classes: int
+    ) -> tuple[Value, Value]:
+        """Lay candidates (V, 4) out as (K, N, 4), and their scores as (K, N), minus infinity where there is none."""
+        shape = graph.stack(graph.constant(np.array(classes)), count)
+        nobody = graph.op("Expand", graph.constant(NONE), shape)
+        nowhere = graph.op("Expand", graph.constant(np.zeros(4)), graph.join(shape, graph.constant(np.array([4]))))
+        return graph.op("ScatterND", nowhere, first, boxes), graph.op("ScatterND", nobody, first, scores)
+
+
+def _answering(head: RegionHead) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weights (K * 5, D) and bias (K * 5,): of each class the score's and the four deltas'."""
+    weights = torch.cat([head.weights[:, None], head.delta_weights], dim=1).flatten(0, 1)
+    return weights.numpy(), torch.cat([head.bias[:, None], head.delta_bias], dim=1).flatten().numpy()

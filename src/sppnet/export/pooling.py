@@ -1,0 +1,144 @@
+"""Pooling thousands of windows of one map in standard operators: the bits of the kernels, at any size.
+
+A bin of any size is the maximum of four looked-up maxima: of blocks whose sides are powers of two, at its four corners,
+overlapping. The tables of such blocks, which the processor's kernel makes too, are as deep as the largest bin asks, and
+made by one maximum each.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.export.graph import Graph, Value
+from sppnet.ops import bins
+from sppnet.ops.planning import nested_plan
+
+LONGEST: Final = 1024  # cells: no side of a bin may have twice as many
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """The maxima of all blocks of a map whose sides are powers of two.
+
+    Args:
+        maxima: (T, C): for each power of two of columns all blocks of that many columns; of these, for each power of
+            two of rows all blocks of that many rows, row by row.
+        row_of: (P,) the first row of the blocks of each power of two of rows.
+        place_of: (P,) where the blocks of each power of two of columns begin. width_of: (P,) how many are beside
+            each other.
+    """
+
+    maxima: Value
+    row_of: Value
+    place_of: Value
+    width_of: Value
+
+
+def pooled_windows(graph: Graph, cells: Value, windows: Value, levels: Sequence[int]) -> Value:
+    """Pool every window into a row, as ``ops.pool_windows`` does.
+
+    Args:
+        cells: (H, W, C) float32. windows: (R, 4) int64 inside the map, at least one cell each; none is allowed.
+    Returns:
+        (R, B * C), bin by bin and in it channel by channel.
+    """
+    made = dict(_bins(graph, cells, windows, tuple(levels)))
+    return graph.join(*(made[number] for number in range(len(made))), axis=1)
+
+
+def window_scores(
+    graph: Graph, cells: Value, windows: Value, levels: Sequence[int], weights: NDArray[np.float32]
+) -> Value:
+    """Compute pooled rows times ``weights.T``, (R, K), bin after bin, so that the rows are never held whole.
+
+    Args:
+        cells, windows, levels: as in ``pooled_windows``.
+        weights: (K, B * C), bin by bin and in it channel by channel.
+    """
+    count = bins(levels)
+    parts = weights.reshape(len(weights), count, weights.shape[1] // count).transpose(1, 2, 0)
+    products = (maxima @ parts[number] for number, maxima in _bins(graph, cells, windows, tuple(levels)))
+    scores: Value = reduce(add, products)
+    return scores
+
+
+def _bins(graph: Graph, cells: Value, windows: Value, levels: tuple[int, ...]) -> Iterator[tuple[int, Value]]:
+    """Yield each bin's number and its maxima (R, C), in the order of ``nested_plan``: coarse ones from finer ones."""
+    left, top, right, bottom = windows.columns()
+    rows = [_edges(graph, top, bottom, level) for level in levels]
+    columns = [_edges(graph, left, right, level) for level in levels]
+    table = _block_table(graph, cells, _largest(graph, rows), _largest(graph, columns))
+    down, across = (
+        _blocks(graph, *(graph.join(*ends) for ends in zip(*axis, strict=True))) for axis in (rows, columns)
+    )
+    made: dict[int, Value] = {}
+    for number, row, column, group, first, stride in nested_plan(levels).tolist():
+        if group:
+            parts = [made[first + y * stride + x] for y in range(group) for x in range(group)]
+        else:
+            parts = list(_corners(table, [side.take(row) for side in down], [side.take(column) for side in across]))
+        made[number] = reduce(Value.larger, parts)
+        yield number, made[number]
+
+
+def _edges(graph: Graph, first: Value, end: Value, level: int) -> tuple[Value, Value]:
+    """(R,) ends of windows -> (level, R) firsts and ends of their bins: ``geometry.bin_edges``."""
+    number, length = graph.constant(np.arange(level)[:, None]), end - first
+    return first + number * length // level, first + ((number + 1) * length + (level - 1)) // level
+
+
+def _largest(graph: Graph, edges: Sequence[tuple[Value, Value]]) -> Value:
+    """Return how many cells the longest of all bins has, () int64; 1 without windows."""
+    lengths = [(end - first).reshape(-1) for first, end in edges]
+    return graph.join(*lengths, graph.constant(np.ones(1, dtype=np.int64))).over("ReduceMax", 0)
+
+
+def _block_table(graph: Graph, cells: Value, tallest: Value, widest: Value) -> BlockTable:
+    """Make the table for bins of at most so many rows and columns."""
+    tall = _doubled(cells + np.float32(0), 0, tallest)  # + 0: both zeros are one
+    both = _doubled(graph.join(*tall), 1, widest)
+    maxima = graph.join(*(_flat(graph, blocks) for blocks in both))
+    rows = graph.stack(*(blocks.shape(0) for blocks in tall))
+    widths = graph.stack(*(blocks.shape(1) for blocks in both))
+    sizes = widths * both[0].shape(0)
+    return BlockTable(maxima, rows.running() - rows, sizes.running() - sizes, widths)
+
+
+def _flat(graph: Graph, blocks: Value) -> Value:
+    """(H, W, C) -> (H * W, C), also where H or W is 0."""
+    height, width, channels = (blocks.shape(axis) for axis in range(3))
+    shape = graph.stack(height * width, channels)
+    return graph.op("Reshape", blocks, shape, allowzero=1)
+
+
+def _doubled(cells: Value, axis: int, largest: Value) -> list[Value]:
+    """Return the maxima of 1, 2, 4, ... neighbours along an axis; none of more than ``largest``."""
+    made, length = [cells], cells.shape(axis)
+    for span in (2**power for power in range(1, LONGEST.bit_length())):
+        asked = (largest >= span).to(np.int64)
+        count, apart = asked * (length - (span - 1)), asked * (span // 2)
+        made.append(made[-1].part(0, count, axis).larger(made[-1].part(apart, apart + count, axis)))
+    return made
+
+
+def _blocks(graph: Graph, first: Value, end: Value) -> tuple[Value, Value, Value]:
+    """(n, R) ends of bins -> where their first and their last block begin, and which power of two these span."""
+    spans = 2 ** np.arange(LONGEST.bit_length())
+    longer = (end - first).insert(0) >= graph.constant(spans[1:, None, None])
+    power = longer.to(np.int64).over("ReduceSum", 0)
+    return first, end - graph.constant(spans).take(power), power
+
+
+def _corners(table: BlockTable, down: Sequence[Value], across: Sequence[Value]) -> Iterator[Value]:
+    """Yield the maxima (R, C) of the four blocks of a bin."""
+    (top, bottom, high), (left, right, wide) = down, across
+    first, width = table.place_of.take(wide), table.width_of.take(wide)
+    for row in (top, bottom):
+        line = (table.row_of.take(high) + row) * width + first
+        for column in (left, right):
+            yield table.maxima.take(line + column)

@@ -1,0 +1,67 @@
+"""Show an exported model images: python run.py IMAGE ... Needs numpy, Pillow and onnxruntime, nothing else.
+
+Copy what you need of it: ``load`` and ``answer`` are all that it takes.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def load(folder: Path, threads: int = 0) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """Open the model in a folder, and what is told of it; 0 threads are as many as there are cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    return session, json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    """Read an image upright, 8 bits a channel, over white where it is transparent: (height, width, 3) uint8 RGB."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith(("I", "F")):  # 16 bits of grey
+        return np.repeat(np.rint(np.asarray(image) * (255 / 65535)).astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(image.convert("RGB"))
+
+
+def scaled(image: np.ndarray, short_side: int, multiple: int) -> np.ndarray:
+    """Scale an image's shorter side, the other to a whole number of ``multiple`` pixels."""
+    unit = min(image.shape[:2]) * multiple
+    height, width = (
+        max(short_side, multiple * ((2 * side * short_side + unit) // (2 * unit)))
+        if side * multiple > unit
+        else short_side
+        for side in image.shape[:2]
+    )
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: np.ndarray) -> list[dict[str, Any]]:
+    """Return what a model finds in an image, the most certain first, or how it scores each class, the best first."""
+    given = {"image": image}
+    if told["scaling"] == "outside":
+        given = {"image": scaled(image, told["short_side"], told["multiple"])}
+        if told["kind"] == "detector":
+            given["size"] = np.array(image.shape[:2], dtype=np.int64)
+    if told["kind"] == "detector":
+        boxes, labels, confidence = session.run(["boxes", "labels", "confidence"], given)
+        found = zip(boxes.tolist(), labels.tolist(), confidence.tolist(), strict=True)
+        return [{"class": told["classes"][label], "confidence": sure, "box": box} for box, label, sure in found]
+    (scores,) = session.run(["scores"], given)
+    order = np.argsort(-scores, kind="stable").tolist()
+    return [{"class": told["classes"][label], "score": float(scores[label])} for label in order]
+
+
+if __name__ == "__main__":
+    model, about = load(Path(__file__).parent)
+    for name in sys.argv[1:]:
+        print(json.dumps({"image": name, "found": answer(model, about, pixels(name))}, ensure_ascii=False))

@@ -1,0 +1,38 @@
+"""Detectors whose weights nobody had to learn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sppnet.detection.head import RegionHead
+from sppnet.detection.model import DetectorModel
+from sppnet.detection.settings import OURS, Settings
+from sppnet.features.files import encoder_of
+from sppnet.learning.calibration import Calibration
+from sppnet.proposals.grid import GridProposals
+
+CLASSES = ("cell", "disc", "nobody saw it")
+LEVELS = (3, 2, 1)
+GRID = GridProposals(((40.0, 30.0), (24.0, 24.0), (20.0, 50.0)), 96, 0.4)
+
+
+def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, short_side: int = 96) -> DetectorModel:
+    """Return a detector of drawn weights that finds a few dozen objects in noise; its last class is untrained."""
+    generator = torch.Generator().manual_seed(3)
+    encoder = encoder_of(layers, (short_side,), rule=settings.rule)
+    length, classes = encoder.length(LEVELS), len(CLASSES)
+
+    def drawn(*shape: int, deviation: float) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator) * deviation
+
+    bias = torch.tensor([-0.6, -0.9, -torch.inf])
+    head = RegionHead(
+        LEVELS,
+        drawn(classes, length, deviation=0.012),
+        bias,
+        drawn(classes, 4, length, deviation=0.002),
+        drawn(classes, 4, deviation=0.02),
+    )
+    calibration = Calibration(np.array([2.0, 1.5, 2.0]), np.array([-0.5, -0.3, -0.5]), np.array([0.3, 0.5, 0.5]))
+    return DetectorModel(encoder, GRID, head, CLASSES, settings, calibration)

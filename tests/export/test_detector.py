@@ -1,0 +1,119 @@
+"""An exported detector finds what the detector finds."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from tests.export.conftest import CLASSES, GRID, LEVELS, drawn_model
+
+from sppnet.detection.model import DetectorModel
+from sppnet.detection.settings import PAPER, RELEASED, Settings
+from sppnet.errors import ArgumentError
+from sppnet.export.detector import boxes_graph, detector_graph
+from sppnet.features.files import encoder_of
+from sppnet.features.scene import Scene
+from sppnet.geometry import clip_boxes, shorter_side_size
+from sppnet.images import resize
+from sppnet.proposals.learnt import LearntProposals
+from sppnet.proposals.opencv import EdgeBoxes
+
+SIZES = [(1, 1), (2, 3), (60, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
+
+
+def _image(height: int, width: int) -> np.ndarray:
+    """Return coloured clouds: noise alone has the same features everywhere."""
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(0, 256, (max(1, height // 12), max(1, width // 12), 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def _scaled(model: DetectorModel, image: np.ndarray) -> dict[str, np.ndarray]:
+    size = image.shape[0], image.shape[1]
+    pixels = resize(image, shorter_side_size(size, model.encoder.scales[0]))
+    return {"image": pixels, "size": np.array(size, dtype=np.int64)}
+
+
+@pytest.mark.parametrize("settings", [Settings(), PAPER, RELEASED], ids=["ours", "paper", "released"])
+@pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
+def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Settings) -> None:
+    model = drawn_model(layers, settings=settings)
+    session, found_any = _session(detector_graph(model, scaled=True)), 0
+    for size in SIZES:
+        image = _image(*size)
+        expected = model.detect(Scene(image, model.encoder))
+        boxes, labels, confidence = session.run(None, _scaled(model, image))
+        assert labels.tolist() == expected.labels.tolist()
+        np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
+        np.testing.assert_allclose(confidence, expected.confidence, atol=1e-3)
+        found_any += len(labels)
+    assert found_any > 30
+
+
+def test_learnt_proposals_rank_the_same_regions() -> None:
+    plain = drawn_model(("stride8",))
+    length = plain.encoder.length((2, 1))
+    weights = torch.randn(1, length, generator=torch.Generator().manual_seed(5)) * 0.01
+    learnt = LearntProposals(plain.encoder.fingerprint, GRID, weights, torch.zeros(1), limit=200)
+    model = replace(plain, proposals=learnt)
+    session, image = _session(detector_graph(model, scaled=True)), _image(200, 300)
+    expected = model.detect(Scene(image, model.encoder))
+    boxes, labels, _ = session.run(None, _scaled(model, image))
+    assert labels.tolist() == expected.labels.tolist()
+    np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
+
+
+def test_scaled_within_it_finds_almost_the_same() -> None:
+    model = drawn_model(("stride8",))
+    session = _session(detector_graph(model))
+    for size in SIZES:
+        image = _image(*size)
+        expected = model.detect(Scene(image, model.encoder))
+        boxes, labels, confidence = session.run(None, {"image": image})
+        assert abs(len(labels) - len(expected)) <= 1
+        apart = np.abs(boxes[None] - expected.boxes[:, None]).max(2) + np.abs(
+            confidence[None] - expected.confidence[:, None]
+        )
+        near = (apart < 0.5) & (labels[None] == expected.labels[:, None])
+        assert near.any(axis=1).sum() >= 0.95 * len(expected) - 1
+
+
+@pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
+def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...]) -> None:
+    model, image = drawn_model(layers), _image(97, 141)
+    rng = np.random.default_rng(0)
+    corner, far = rng.uniform(0, 60, (40, 2)), rng.uniform(1, 80, (40, 2))
+    boxes = np.concatenate([corner, corner + far], axis=1).astype(np.float32)
+    session = _session(boxes_graph(model, scaled=True))
+    features, confidence = session.run(None, _scaled(model, image) | {"boxes": boxes})
+    maps, inside = model.encoder(image), clip_boxes(boxes.astype(np.float64), (97, 141))
+    np.testing.assert_allclose(features, maps.pool(inside, LEVELS).numpy(), atol=5e-3)
+    scores = model.head.scores(maps, inside)
+    for label in range(len(CLASSES)):
+        expected = model.calibration.probabilities(scores[:, label], np.full(len(boxes), label))
+        np.testing.assert_allclose(confidence[:, label], expected, atol=1e-3)
+    none = session.run(None, _scaled(model, image) | {"boxes": np.zeros((0, 4), np.float32)})
+    assert [len(each) for each in none] == [0, 0]
+
+
+def test_only_standard_operators_are_used() -> None:
+    graph = detector_graph(drawn_model(("stride8", "stride16")))
+    assert {(each.domain, each.version) for each in graph.opset_import} == {("", 18)}
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_what_has_no_graph_is_refused() -> None:
+    model = drawn_model(("stride8",))
+    several = replace(model, encoder=encoder_of(("stride8",), (64, 96)))
+    with pytest.raises(ArgumentError, match=r"export: model must be of one scale, .* got scales \(64, 96\), without"):
+        detector_graph(several)
+    searched = replace(model, proposals=EdgeBoxes(100))
+    with pytest.raises(ArgumentError, match=r"model must be one whose regions are a grid's, got edge-boxes\. Train it"):
+        detector_graph(searched)

@@ -1,0 +1,94 @@
+"""The exported folder, and the script in it that needs no PyTorch."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.export.conftest import CLASSES, LEVELS, drawn_model
+from typer.testing import CliRunner
+
+from sppnet import Classifier, Detector
+from sppnet.cli import app
+from sppnet.export.folder import export_classifier, export_detector
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    """Return a detector of drawn weights."""
+    model = drawn_model(("stride8",))
+    detector = Detector(levels=LEVELS, encoder=model.encoder)
+    detector._model = model
+    return detector
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Return a file with an image that lies on its side, in EXIF's words."""
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 14, 3)).astype(np.uint8)
+    picture = Image.fromarray(pixels).resize((170, 120), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "sideways.png", exif=exif)
+    return tmp_path / "sideways.png"
+
+
+def _run(folder: Path, image: Path) -> list[dict]:
+    """Run the script with everything of PyTorch and of this package out of reach."""
+    code = "import sys, runpy; sys.modules.update(torch=None, torchvision=None, sppnet=None);"
+    code += f"sys.argv = ['run.py', {str(image)!r}]; runpy.run_path({str(folder / 'run.py')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["found"]
+
+
+@pytest.mark.parametrize("scaling", ["inside", "outside"])
+def test_the_script_finds_what_the_detector_finds(
+    tmp_path: Path, detector: Detector, image: Path, scaling: str
+) -> None:
+    export_detector(detector, tmp_path / "out", scaling=scaling)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "labels.json", "model.onnx", "run.py"}
+    found, expected = _run(tmp_path / "out", image), detector.detect(image)
+    assert len(found) > 3
+    assert sorted(each["class"] for each in found) == sorted(CLASSES[label] for label in expected.labels)
+    if scaling == "outside":
+        np.testing.assert_allclose([each["box"] for each in found], expected.boxes, atol=0.05)
+
+
+def test_the_script_names_what_the_classifier_names(tmp_path: Path, image: Path) -> None:
+    classifier = Classifier.imagenet(short_side=64)
+    export_classifier(classifier, tmp_path / "out", scaling="outside")
+    found, expected = _run(tmp_path / "out", image), classifier.predict(image).top(3)
+    assert [each["class"] for each in found[:3]] == [name for name, _ in expected]
+
+
+def test_of_given_boxes_there_is_no_script(tmp_path: Path, detector: Detector) -> None:
+    export_detector(detector, tmp_path, boxes=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.json", "model.onnx"}
+    assert "| `boxes` | (R, 4) float32 |" in (tmp_path / "README.md").read_text()
+
+
+def test_the_command_tells_what_it_wrote(tmp_path: Path, detector: Detector) -> None:
+    detector.save(tmp_path / "model.safetensors")
+    command = ["export", str(tmp_path / "model.safetensors"), "--json", "--out", str(tmp_path / "out")]
+    told = json.loads(CliRunner().invoke(app, command).stdout)
+    assert told["files"] == ["README.md", "labels.json", "model.onnx", "run.py"]
+    assert told["bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size
+
+
+def test_boxes_are_not_asked_of_a_classifier(tmp_path: Path) -> None:
+    Classifier.imagenet(short_side=64).save(tmp_path / "model.safetensors")
+    command = ["export", str(tmp_path / "model.safetensors"), "--boxes", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    assert str(done.exception) == "export: --boxes must be asked of a detector, got classifier. Leave it out."
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "export.md", "exec"), {})
+    assert (tmp_path / "imagenet" / "model.onnx").is_file()
