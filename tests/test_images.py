@@ -1,6 +1,9 @@
 """Every accepted format to the same upright RGB; everything else to one error."""
 
+import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +21,20 @@ from PIL import Image, ImageFile
 from sppnet import images
 from sppnet.errors import ArgumentError, ImageDecodeError, ShapeError
 from sppnet.geometry import shorter_side_size
-from sppnet.images import FORMATS, MAX_PIXELS, crop, is_image, read_bytes, read_image, read_size, resize, to_tensor
+from sppnet.images import (
+    FORMATS,
+    MAX_PIXELS,
+    ImageFacts,
+    crop,
+    is_image,
+    read_bytes,
+    read_facts,
+    read_image,
+    read_size,
+    resize,
+    to_tensor,
+    value_range,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -362,6 +378,13 @@ def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytes
     assert len(read_bytes(path)) == 2_000_000
 
 
+@pytest.mark.parametrize("read", [read_image, read_size, read_bytes])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ImageDecodeError, match="it is a pipe or a device, not a regular file"):
+        read(tmp_path / "a.jpg")
+
+
 # Sizes that a header claims
 
 
@@ -391,6 +414,121 @@ def test_the_largest_accepted_image_gives_no_warning(monkeypatch: pytest.MonkeyP
     (path := tmp_path / "large.png").write_bytes(_claims(10_000, MAX_PIXELS // 10_000))
     with _no_warnings():
         assert read_size(path) == (10_000, MAX_PIXELS // 10_000)
+
+
+def test_of_webp_whose_decoder_holds_it_several_times_less_is_accepted() -> None:
+    webp = _encoded(Image.new("RGB", (8000, 4001)), "WEBP", lossless=True, method=0, quality=0)
+    with pytest.raises(ImageDecodeError, match="4001 x 8000 pixels are more than 32,000,000"):
+        read_image(webp)
+
+
+def _memory_a_pixel(data: bytes) -> float:
+    """Return the bytes a pixel by which reading raises the most memory that a process of its own ever had."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], input=data, capture_output=True, check=True)
+    return float(done.stdout)
+
+
+MEMORY = """
+import sys
+from io import BytesIO
+from PIL import Image
+from sppnet.images import read_image
+
+def most():
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+data = sys.stdin.buffer.read()
+Image.new("RGB", (8, 8)).save(small := BytesIO(), "PNG")
+read_image(small.getvalue())
+before = most()
+height, width, _ = read_image(data).shape
+print((most() - before) / (height * width))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory a process had")
+@pytest.mark.parametrize("form", ["JPEG", "16-bit PNG"])
+def test_reading_takes_at_most_twelve_bytes_a_pixel(form: str) -> None:
+    side = 3000
+    (exif := Image.Exif())[0x0112] = 6
+    made = {
+        "JPEG": lambda: _encoded(Image.new("RGB", (side, side)), "JPEG", exif=exif),
+        "16-bit PNG": lambda: _encoded(Image.fromarray(np.zeros((side, side), np.uint16)), "PNG", compress_level=1),
+    }
+    assert _memory_a_pixel(made[form]()) <= 12
+
+
+# Deep values: one rule, of which 'sppnet check' tells
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 65535, (0, 65535)),
+        (300, 4000, (0, 4095)),
+        (900, 2100, (0, 4095)),  # one camera's dark images are read as its bright ones
+        (0, 1023, (0, 1023)),
+        (5, 16383, (0, 16383)),
+        (3, 200, (0, 255)),
+        (0, 0, (0, 255)),
+        (33069, 36863, (32768, 36863)),  # a micrograph that uses 6 % of its range
+        (40000, 40000, (39936, 40959)),  # one value is no reason to make noise visible
+        (-5, 70000, (-5, 70000)),
+    ],
+)
+def test_the_range_of_whole_numbers_is_a_depth_or_where_little_is_used_steps_of_one(
+    low: int, high: int, expected: tuple[int, int]
+) -> None:
+    assert value_range(low, high, whole=True) == expected
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("low", "high"), [(0, 4095), (33069, 36863)])
+def test_deep_grey_that_uses_little_of_its_range_keeps_its_contrast(form: str, low: int, high: int) -> None:
+    dark, bright = low + (high - low) // 5, low + (high - low) * 4 // 5
+    values = np.full((20, 30), dark, dtype=np.uint16)
+    values[5:10, 5:10], values[0, 0], values[0, 1] = bright, low, high
+    read = _grey(values, form)
+    first, last = value_range(low, high, whole=True)
+    np.testing.assert_array_equal(read, np.rint((values - first) * 255.0 / (last - first)))
+    assert int(read[7, 7]) - int(read[15, 15]) > 130
+
+
+def _png_16(values: NDArray[np.uint16]) -> bytes:
+    """Return a PNG of 16-bit colour, (H, W, 3) or (H, W, 4), which Pillow does not write."""
+    height, width, channels = values.shape
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"IDAT" + zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    chunks = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, rows, b"IEND"))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("most", [4095, 65535])
+def test_deep_colour_is_scaled_by_the_same_rule_and_not_cut_to_its_high_bytes(most: int) -> None:
+    values = np.random.default_rng(0).integers(0, most + 1, (12, 17, 3)).astype(np.uint16)
+    values[0, 0] = most
+    np.testing.assert_array_equal(read_image(_png_16(values)), np.rint(values * 255.0 / most))
+
+
+def test_deep_colour_that_is_transparent_lies_over_white() -> None:
+    values = np.full((2, 2, 4), 4095, dtype=np.uint16)
+    values[0, :, :3], values[:, :, 3] = 0, [[0, 65535], [0, 65535]]
+    read = read_image(_png_16(values))
+    assert read[:, 0].tolist() == [[255] * 3] * 2
+    assert read[:, 1].tolist() == [[0] * 3, [255] * 3]
+
+
+def test_facts_tell_what_is_read_and_what_is_not(tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (9, 5)) for _ in range(3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "one.jpg")
+    Image.fromarray(np.array([[7, 4000]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "colour.png").write_bytes(_png_16(np.full((3, 4, 3), 900, dtype=np.uint16)))
+    assert read_facts(tmp_path / "pages.tif") == ImageFacts((5, 9), 3, 0, None, None)
+    assert read_facts(tmp_path / "one.jpg") == ImageFacts((5, 9), 1, 0, None, None)
+    assert read_facts(tmp_path / "deep.png") == ImageFacts((1, 2), 1, 0, (7, 4000), (0, 4095))
+    assert read_facts(tmp_path / "colour.png") == ImageFacts((3, 4), 1, 0, (900, 900), (896, 911))
 
 
 # Pixels that are given

@@ -1,13 +1,18 @@
 """Pixels: bytes -> upright RGB, scaled, ready for a network. The only place that knows (H, W, 3) uint8.
 
-One rule to RGB for every accepted format: EXIF orientation applied, first frame, 16-bit scaled to 8 and never
-clipped, transparency over white, palettes and CMYK converted.
+One rule to RGB for every accepted format: EXIF orientation applied, first frame, deep values scaled to 8 bits and never
+clipped (``value_range``), transparency over white, palettes and CMYK converted.
+
+A file is refused before it is decoded where decoding would take memory or time out of proportion: what counts is
+what the file asks for (pixels, scans, parts), not a clock, so that the same file is refused on every machine.
 """
 
 import hashlib
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -15,31 +20,33 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
+from sppnet.image_headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
+from sppnet.storage import open_file, read_file
 
 Source = Path | str | bytes | NDArray[np.uint8]
 Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-# Decoded, 100 megapixels take 300 MB. Scaled, 16 megapixels take 2.5 GB inside the default network.
+# Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
 MAX_PIXELS: Final = 100_000_000
+# WebP's decoder holds the whole image several times, 16 bytes a pixel; others go row by row.
+MAX_WEBP_PIXELS: Final = 32_000_000
+# Scaled, 16 megapixels take 2.5 GB inside the default network.
 MAX_SCALED_PIXELS: Final = 16_000_000
 MAX_BYTES: Final = 500_000_000
+BAND: Final = 1 << 20  # pixels that are converted at once
+DEPTHS: Final = (8, 10, 12, 14, 16)  # bits that cameras and scanners have
+NARROW: Final = 8  # where less than an eighth of a depth's range is used, it is not the range
+STEPS: Final = 64  # of a depth's range; a narrow range begins and ends at one of them
 EXIF_ORIENTATION: Final = 0x0112
 SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange height and width
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+FROM_BELOW: Final = frozenset({3, 4, 6, 7})  # whose first row in the file is the last that is seen, or column
+FROM_RIGHT: Final = frozenset({2, 3, 7, 8})
 
 
 def is_image(path: Path) -> bool:
@@ -51,12 +58,10 @@ def read_bytes(path: Path | str) -> bytes:
     """Return an image file's bytes.
 
     Raises:
-        ImageDecodeError: no such file, no permission, or more than ``MAX_BYTES``.
+        ImageDecodeError: no such file, no permission, no regular file, or more than ``MAX_BYTES``.
     """
     with _reading(path):
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise ImageDecodeError(path, f"the file is larger than {MAX_BYTES // 10**6} MB")
-        return Path(path).read_bytes()
+        return read_file(path, most=MAX_BYTES)
 
 
 @contextmanager
@@ -64,7 +69,8 @@ def _reading(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ImageDecodeError(path, (error.strerror or str(error)).lower()) from error
+        reason = error.strerror or str(error)
+        raise ImageDecodeError(path, reason[0].lower() + reason[1:]) from error
     except ValueError as error:  # a NUL in the name
         raise ImageDecodeError(path, str(error)) from error
 
@@ -87,12 +93,12 @@ def read_image(source: Source, *, most: int = MAX_PIXELS, at_least: int | None =
         return _checked_pixels(source)
     name, data = _named_bytes(source)
     with _opened(name, BytesIO(data), most) as image:
+        if image.format == "JPEG":
+            check_scans(name, data, image.width * image.height)
         if at_least is not None:
             _draft(image, at_least)
-        turn = _UPRIGHT.get(_orientation(image))
-        image.load()  # turns TIFF by itself
-        upright = image if turn is None or image.format == "TIFF" else image.transpose(turn)
-        return np.ascontiguousarray(_rgb(upright))
+        orientation = 1 if image.format == "TIFF" else _orientation(image)  # TIFF is turned by the time it is decoded
+        return _upright(_decoded(image, data), orientation)
 
 
 def _draft(image: Image.Image, at_least: int) -> None:
@@ -116,7 +122,7 @@ def as_source(image: Any) -> Source:
         image: a PIL image, or a torch tensor (3, H, W), uint8 or float in 0..1; or what ``read_image`` takes.
     """
     if isinstance(image, Image.Image):
-        return _rgb(ImageOps.exif_transpose(image))
+        return _upright(_measured(ImageOps.exif_transpose(image), None), orientation=1)
     if isinstance(image, Tensor):
         check_shape("read_image", "image", tuple(image.shape), (3, "H", "W"), advice="Give a torch tensor (3, H, W)")
         pixels = image.detach().cpu()
@@ -149,14 +155,18 @@ def read_size(image: Source) -> tuple[int, int]:
         return image.shape[0], image.shape[1]
     if isinstance(image, bytes):
         return _size_in("image", BytesIO(image))
-    with _reading(image), Path(image).open("rb") as file:
+    with _reading(image), open_file(image) as file:
         return _size_in(image, file)
 
 
 def _size_in(name: Path | str, file: BinaryIO) -> tuple[int, int]:
     with _opened(name, file) as image:
-        width, height = image.size
-        sideways = _orientation(image) in SIDEWAYS and image.format != "TIFF"  # whose size is turned already
+        return _seen_size(image)
+
+
+def _seen_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    sideways = _orientation(image) in SIDEWAYS and image.format != "TIFF"  # whose size is turned already
     return (width, height) if sideways else (height, width)
 
 
@@ -236,42 +246,178 @@ def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
 
 
 @contextmanager
-def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
     """Open an image of an accepted format and size; whatever goes wrong inside becomes one error."""
     try:
+        check_parts(name, file)
         # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             width, height = image.size
+            most = min(most, MAX_WEBP_PIXELS) if image.format == "WEBP" else most
             if width * height > most:
                 raise ImageDecodeError(name, f"{height} x {width} pixels are more than {most:,}")
             yield image
     except (ImageDecodeError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        accepted = ", ".join(FORMATS)
-        raise ImageDecodeError(name, f"its content is none of {accepted}") from error
+        layout = layout_of_tiff(file)
+        raise ImageDecodeError(name, layout or f"its content is none of {', '.join(FORMATS)}") from error
     except Exception as error:  # Pillow raises eight types and more on bad bytes
         raise ImageDecodeError(name, str(error) or type(error).__name__) from error
 
 
+# Facts, for ``sppnet check``
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is read of an image file, and what is not.
+
+    Args:
+        size: (height, width) as it is seen.
+        pages: of a TIFF, or frames of an animation; the first is read.
+        unread: channels of a TIFF that are not read; the first ones are.
+        values: lowest and highest of a file of more than 8 bits; None for one of 8 bits.
+        shown: the values that are read as black and as white; None for one of 8 bits.
+    """
+
+    size: tuple[int, int]
+    pages: int
+    unread: int
+    values: tuple[float, float] | None
+    shown: tuple[float, float] | None
+
+
+def read_facts(path: Path | str) -> ImageFacts:
+    """Return what is read of an image file; one of more than 8 bits is decoded for it.
+
+    Raises:
+        ImageDecodeError: the file cannot be read.
+    """
+    data = read_bytes(path)
+    with _opened(path, BytesIO(data)) as image:
+        size, pages, unread = _seen_size(image), getattr(image, "n_frames", 1), 0
+        if image.format == "TIFF":
+            channels = tiff_tags(BytesIO(data)).get(CHANNELS, (1, 1))[1]
+            pages, unread = count_pages(data), max(0, channels - len(image.getbands())) if image.mode != "P" else 0
+        pixels = _decoded(image, data)
+        return ImageFacts(size, pages, unread, pixels.values, pixels.shown)
+
+
+# To RGB
+
+
+SIXTEEN_BITS: Final = {"RGB;16L": "RGB;16B", "RGB;16B": "RGB;16L", "RGBA;16L": "RGBA;16B", "RGBA;16B": "RGBA;16L"}
+NATIVE: Final = {"RGB;16N": f"RGB;16{sys.byteorder[0].upper()}", "RGBA;16N": f"RGBA;16{sys.byteorder[0].upper()}"}
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Pixels as Pillow has them: of 16-bit colour the high bytes, and the low ones as a second image."""
+
+    image: Image.Image
+    low: Image.Image | None
+    values: tuple[float, float] | None
+    shown: tuple[float, float] | None
+
+    def bands(self) -> Iterator[tuple[slice, Image.Image, NDArray[Any]]]:
+        """Yield rows, their part of the image, and its values; converted at once, all would be held twice."""
+        step = max(1, BAND // self.image.width)
+        for top in range(0, self.image.height, step):
+            box = (0, top, self.image.width, min(top + step, self.image.height))
+            band = self.image.crop(box)
+            values = np.asarray(band)
+            if self.low is not None:
+                values = (values.astype(np.uint16) << 8 | np.asarray(self.low.crop(box)))[:, :, :3]
+            yield slice(box[1], box[3]), band, values
+
+
+def _decoded(image: ImageFile.ImageFile, data: bytes) -> _Decoded:
+    """Decode an opened image of these bytes, and find what its values are."""
+    rawmodes = {_rawmode(tile) for tile in image.tile}
+    low = None
+    if rawmodes & set(SIXTEEN_BITS) and not (image.mode == "RGB" and image.has_transparency_data):
+        low = Image.open(BytesIO(data), formats=FORMATS)
+        low.tile = [_other_bytes(tile) for tile in low.tile]
+        low.load()
+    image.load()
+    return _measured(image, low)
+
+
+def _measured(image: Image.Image, low: Image.Image | None) -> _Decoded:
+    pixels = _Decoded(image, low, None, None)
+    if low is None and image.mode[0] not in "IF":
+        return pixels
+    values = _extremes(pixels)
+    return _Decoded(image, low, values, value_range(*values, whole=image.mode[0] != "F"))
+
+
+def _rawmode(tile: Any) -> str:
+    name = tile.args if isinstance(tile.args, str) else tile.args[0]
+    return NATIVE.get(name, name)
+
+
+def _other_bytes(tile: Any) -> Any:
+    """Have Pillow, which reads the high byte of each colour, read the low one: it comes first in the other order."""
+    other = SIXTEEN_BITS[_rawmode(tile)]
+    return tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:]))
+
+
+def _upright(pixels: _Decoded, orientation: int) -> NDArray[np.uint8]:
+    """Return a decoded image in RGB and upright."""
+    width, height = pixels.image.size
+    upright = np.empty((width, height, 3) if orientation in SIDEWAYS else (height, width, 3), dtype=np.uint8)
+    stored = upright.swapaxes(0, 1) if orientation in SIDEWAYS else upright
+    stored = stored[::-1] if orientation in FROM_BELOW else stored
+    stored = stored[:, ::-1] if orientation in FROM_RIGHT else stored
+    for rows, band, values in pixels.bands():
+        if pixels.shown is None:
+            stored[rows] = _rgb(band)
+            continue
+        shown = _eight_bit(values, pixels.shown)
+        if band.mode == "RGBA":
+            shown = _rgb(Image.merge("RGBA", (*Image.fromarray(shown).split(), band.getchannel("A"))))
+        stored[rows] = shown if shown.ndim == 3 else shown[:, :, None]
+    return upright
+
+
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith(("I", "F")):
-        return np.repeat(_eight_bit(np.asarray(image))[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         image = Image.alpha_composite(white, layer)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale 16-bit grey to 8; deeper or floating values, which have no agreed range, from their own."""
-    grey = values.astype(np.float64)
-    low, high = 0.0, 65535.0
-    if values.dtype.kind == "f" or grey.min() < low or grey.max() > high:
-        if not np.isfinite(grey).all():
-            raise ValueError("it holds values that are not finite")
-        low, high = grey.min(), grey.max()
+def _extremes(pixels: _Decoded) -> tuple[float, float]:
+    """Return the lowest and the highest value of an image."""
+    ends = [(float(values.min()), float(values.max())) for _, _, values in pixels.bands()]
+    if not np.isfinite(ends).all():
+        raise ValueError("it holds values that are not finite")
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def value_range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    """Return which values of a deep image are black and white, by the lowest and highest that it holds.
+
+    Whole numbers of at most 16 bits: all of the smallest depth of 8, 10, 12, 14 or 16 bits that holds them, so that
+    images of one camera are alike. Where they use less than an eighth of that (a micrograph), from the lowest to the
+    highest, moved outwards to sixty-fourths of the depth. Other ones have no agreed range: from lowest to highest.
+
+    >>> value_range(3, 3900, whole=True), value_range(33069, 36863, whole=True)
+    ((0.0, 4095.0), (32768.0, 36863.0))
+    """
+    if not whole or low < 0 or high > 65535:
+        return low, high
+    levels = next(1 << depth for depth in DEPTHS if high < 1 << depth)
+    if (high - low) * NARROW >= levels or levels == 1 << DEPTHS[0]:
+        return 0.0, levels - 1.0
+    step = levels // STEPS
+    return float(low // step * step), float((high // step + 1) * step - 1)
+
+
+def _eight_bit(values: NDArray[np.generic], shown: tuple[float, float]) -> NDArray[np.uint8]:
+    low, high = shown
     if low == high:
-        return np.zeros(grey.shape, dtype=np.uint8)
-    return np.rint((grey - low) * (255 / (high - low))).astype(np.uint8)
+        return np.zeros(values.shape, dtype=np.uint8)
+    return np.rint((values.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)

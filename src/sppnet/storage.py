@@ -7,16 +7,18 @@ reads safetensors reads these files too.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import stat
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import safetensors.torch
 import torch
@@ -58,7 +60,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CorruptFileError: a file whose bytes are not what was written. DataError: one that cannot be opened.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Give a file that sppnet wrote.") from error
     try:
@@ -236,6 +238,47 @@ def default_cache_folder() -> Path:
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The specification has relative ones ignored.
     return (named if named.is_absolute() else Path.home() / ".cache") / "sppnet"
+
+
+# Files that are read: regular ones only, since a pipe, a socket or a device may never give an end
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading, in bytes; the only way in which this package opens a file that it is given.
+
+    Raises:
+        OSError: as ``open`` has it; for a folder, a pipe, a socket or a device it says what is in the way.
+    """
+    wanted = ("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # O_NONBLOCK: a pipe waits for no writer
+    flags = [getattr(os, name, 0) for name in wanted]
+    descriptor = os.open(path, sum(flags))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path | str, *, most: int | None = None) -> bytes:
+    """Return the bytes of a regular file.
+
+    Args:
+        most: bytes, at most.
+    Raises:
+        OSError: as ``open_file``, and for a file that is larger than ``most``.
+    """
+    with open_file(path) as file:
+        if most is None:
+            return file.read()
+        content = file.read(most + 1)  # not by its size, which may change while it is read
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"the file is larger than {most / 1e6:g} MB", str(path))
+    return content
 
 
 # Files that hold all of what was written or what they held before, whatever happens meanwhile

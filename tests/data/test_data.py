@@ -834,7 +834,7 @@ def test_coco_does_not_write_images_outside_its_root(tmp_path: Path) -> None:
 class Answer(NamedTuple):
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    confidence: NDArray[np.float32]
 
 
 def answers(data: DetectionData, seed: int) -> list[Answer]:
@@ -845,7 +845,7 @@ def answers(data: DetectionData, seed: int) -> list[Answer]:
         corner = rng.uniform(0, 30, (2, 2))
         boxes = np.concatenate([sample.boxes + rng.normal(0, 1, sample.boxes.shape), np.hstack([corner, corner + 9])])
         labels = np.append(sample.labels, rng.integers(len(data.classes), size=2))
-        given.append(Answer(boxes, labels, rng.normal(size=len(boxes)).astype(np.float32)))
+        given.append(Answer(boxes, labels, rng.uniform(size=len(boxes)).astype(np.float32)))
     return given
 
 
@@ -860,13 +860,14 @@ def read_voc_results(folder: Path, competition: str, data: DetectionData) -> lis
             rows[stem].append(([left - 1, top - 1, right, bottom], label, float(score)))
     columns = [[[row[place] for row in mine] for place in range(3)] for mine in rows.values()]
     return [
-        Answer(np.array(boxes).reshape(-1, 4), np.array(labels), np.array(scores)) for boxes, labels, scores in columns
+        Answer(np.array(boxes).reshape(-1, 4), np.array(labels), np.array(confidence))
+        for boxes, labels, confidence in columns
     ]
 
 
 def assert_same_answers(got: Answer, wanted: Answer) -> None:
-    ranks, theirs = np.argsort(-got.scores), np.argsort(-wanted.scores)
-    assert got.scores[ranks].tolist() == wanted.scores[theirs].tolist()
+    ranks, theirs = np.argsort(-got.confidence), np.argsort(-wanted.confidence)
+    assert got.confidence[ranks].tolist() == wanted.confidence[theirs].tolist()
     assert got.labels[ranks].tolist() == wanted.labels[theirs].tolist()
     np.testing.assert_allclose(got.boxes[ranks], wanted.boxes[theirs], rtol=0, atol=1e-12)
 
@@ -964,7 +965,7 @@ def test_cocos_result_file_is_judged_as_the_detections_are(tmp_path: Path, class
     assert again == [
         (sample.path.name, data.classes[label], score)
         for sample, answer in zip(data.samples, found, strict=True)
-        for label, score in zip(answer.labels.tolist(), answer.scores.tolist(), strict=True)
+        for label, score in zip(answer.labels.tolist(), answer.confidence.tolist(), strict=True)
         if data.classes[label] != "unknown"
     ]
 

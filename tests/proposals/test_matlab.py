@@ -1,5 +1,6 @@
 """MATLAB files: what scipy writes is read, what is damaged is refused, and nothing crashes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read_cells(path, NAMES)
 
 
+def test_a_bomb_of_a_megabyte_is_refused_by_its_ratio_and_skipped_where_nobody_asked(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.mat", boxes=_cells(np.zeros((4_000_000, 4))))  # 128 MB in 128 KB
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(CorruptFileError, match=f"holds more than {matlab.SMALL} bytes"):
+        read_cells(path, NAMES)
+    assert read_cells(path, ("images",))["images"]
+
+
 def test_messages(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.mat: No such file or directory\. Give a MATLAB file\."):
         read_cells(tmp_path / "none.mat", NAMES)
@@ -100,7 +109,7 @@ def test_messages(tmp_path: Path) -> None:
 def test_regions_of_the_authors_files(tmp_path: Path) -> None:
     """Rows are top, left, bottom, right from 1 with ends included; names go without suffix."""
     proposals = FileProposals(_written(tmp_path / "regions.mat"))
-    found = proposals(np.zeros((50, 50, 3), np.uint8), "000005.jpg")
+    found = proposals.of("000005.jpg", (50, 50))
     np.testing.assert_array_equal(found, [[0, 1, 30, 40], [4, 5, 7, 8]])
 
 
@@ -112,3 +121,26 @@ def test_regions_that_are_none_are_refused(tmp_path: Path) -> None:
         read_regions(_written(tmp_path / "a.mat", boxes=_cells(np.zeros((1, 4)))))
     with pytest.raises(DataError, match=r"images must hold names, and boxes rows of 4 numbers"):
         read_regions(_written(tmp_path / "a.mat", boxes=_cells(np.zeros((1, 3)), np.zeros((0, 4)))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        '[{"image_id": 1, "bbox": [0, 0, 1, ' + "9" * 400 + "]}]",
+        '[{"image_id": 1, "bbox": [0, 0, 1, ' + "9" * 5000 + "]}]",
+        '[{"image_id": [], "bbox": [0, 0, 1, 1]}]',
+        '{"images": 3, "annotations": []}',
+    ],
+)
+def test_hostile_json_is_one_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=r"a\.json: must be COCO results"):
+        read_regions(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".mat"])
+def test_a_pipe_is_no_file_of_regions(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(DataError, match="it is a pipe or a device, not a regular file"):
+        read_regions(tmp_path / f"a{suffix}")

@@ -22,7 +22,6 @@ from sppnet.data.samples import (
     Sample,
     check_on_bad,
     duplicates,
-    image_hash,
 )
 
 __all__ = [
@@ -42,7 +41,6 @@ __all__ = [
     "check_on_bad",
     "coco_document",
     "duplicates",
-    "image_hash",
     "images_of",
     "load_detection",
     "load_folders",

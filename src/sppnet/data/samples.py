@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from sppnet.data.problems import Problem
 from sppnet.errors import check_that
 from sppnet.geometry import Boxes, Size
-from sppnet.images import Source, read_bytes
+from sppnet.images import Source, image_digest
 
 OnBad = Literal["fail", "skip"]
 
@@ -169,18 +168,6 @@ class FolderData:
         return FolderData(self.root, classes, tuple(ordered), labels, problems, split)
 
 
-# Content
-
-
-def image_hash(path: Path) -> str:
-    """Return 64 digits that stand for an image file's content, whatever it is called.
-
-    Raises:
-        ImageDecodeError: a file that cannot be read.
-    """
-    return sha256(read_bytes(path)).hexdigest()
-
-
 class Duplicate(NamedTuple):
     """One image that two splits hold, byte for byte."""
 
@@ -200,7 +187,7 @@ def duplicates(splits: Mapping[str, Sequence[Path]]) -> list[Duplicate]:
     Raises:
         ImageDecodeError: a file that cannot be read.
     """
-    digest = cache(image_hash)  # splits share files
+    digest = cache(image_digest)  # splits share files
     seen: dict[str, list[tuple[str, Path]]] = {}
     pairs: list[Duplicate] = []
     for split, paths in splits.items():

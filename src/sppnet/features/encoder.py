@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sppnet.features.layers import RegionLayers
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
-CACHE_VERSION: Final = 1
+CACHE_VERSION: Final = 2
 
 
 class MapsEncoder(Protocol):

@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +16,9 @@ from sppnet.errors import DataError
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.proposals.matlab import read_cells
+from sppnet.storage import open_file, read_file
+
+MAX_BYTES: Final = 1 << 30  # of a JSON file
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def _read_matlab(path: Path) -> dict[str, Boxes]:
 
 def _read_coco(path: Path) -> dict[str, Boxes]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, most=MAX_BYTES))
         rows = content if isinstance(content, list) else content["annotations"]
         images = [] if isinstance(content, list) else content["images"]
         names = {image["id"]: str(image["file_name"]) for image in images}
@@ -94,7 +98,7 @@ def _read_coco(path: Path) -> dict[str, Boxes]:
             name = names.get(row["image_id"], str(row["image_id"]))
             box = [float(number) for number in row["bbox"]]
             scored.setdefault(name, []).append((float(row.get("score", 0.0)), box))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise DataError(f"{path}: must be COCO results: {error!r}. Give each an image_id and a bbox.") from error
     regions = {}
     for name, rows in scored.items():
@@ -118,7 +122,7 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
     columns = ("left", "top", "right", "bottom")
     rows: dict[str, list[list[float]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = {"image", *columns} - set(reader.fieldnames or ())
             if missing:

@@ -14,8 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import CorruptFileError, DataError
+from sppnet.storage import read_file
 
-MAX_UNPACKED: Final = 1 << 30  # bytes of one variable
+MAX_BYTES: Final = 1 << 30  # of a file: two thousand regions of each of 15,000 images
+MAX_UNPACKED: Final = 1 << 30  # bytes of one variable that is asked for
+RATIO: Final = 100  # of unpacked to packed bytes, above 16 MB: numbers of boxes come to less than 10
+SMALL: Final = 1 << 24
+NAMED_WITHIN: Final = 4096  # bytes of a variable, within which its name stands
 HEADER: Final = 128
 MATRIX, COMPRESSED = 14, 15
 CELL, CHAR = 1, 4
@@ -50,7 +55,7 @@ def read_cells(path: Path, names: tuple[str, ...]) -> dict[str, list[NDArray[np.
         DataError: it cannot be opened, or lacks one of the variables. CorruptFileError: anything else about it.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, most=MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Give a MATLAB file.") from error
     try:
@@ -73,6 +78,8 @@ def _variables(content: memoryview, names: tuple[str, ...]) -> dict[str, list[ND
     for element in _elements(content[HEADER:], order, padded=False):
         whole = element
         if element.kind == COMPRESSED:
+            if _name_in(element.content, order) not in names:
+                continue
             (whole,) = _elements(_unpacked(element.content), order)
         if whole.kind != MATRIX:
             raise ValueError(f"an element of type {whole.kind} where a variable should be")
@@ -84,11 +91,23 @@ def _variables(content: memoryview, names: tuple[str, ...]) -> dict[str, list[ND
     return found
 
 
+def _name_in(content: memoryview, order: str) -> str:
+    """Return the name of a compressed variable, of which the beginning alone is unpacked."""
+    head = memoryview(zlib.decompressobj().decompress(content, NAMED_WITHIN))[8:]
+    parts: list[_Element] = []
+    place = 0
+    while len(parts) < 3 and place < len(head):  # the element of the array itself does not end here
+        part, place = _element(head, place, order)
+        parts.append(part)
+    return bytes(parts[-1].content).decode("ascii", errors="strict") if len(parts) == 3 else ""
+
+
 def _unpacked(content: memoryview) -> memoryview:
     unpacker = zlib.decompressobj()
-    unpacked = unpacker.decompress(content, MAX_UNPACKED)
+    most = min(MAX_UNPACKED, max(SMALL, RATIO * len(content)))
+    unpacked = unpacker.decompress(content, most)
     if not unpacker.eof:
-        raise ValueError(f"a compressed part is cut off, or holds more than {MAX_UNPACKED} bytes")
+        raise ValueError(f"a compressed part is cut off, or holds more than {most} bytes")
     return memoryview(unpacked)
 
 
@@ -96,22 +115,27 @@ def _elements(content: memoryview, order: str, *, padded: bool = True) -> Iterat
     """Yield the elements that lie one after the other, each checked to lie inside."""
     place = 0
     while place < len(content):
-        if place + 8 > len(content):
-            raise ValueError("an element's tag is cut off")
-        kind, size = (int(word) for word in np.frombuffer(content[place : place + 8], dtype=f"{order}u4"))
-        start = place + 8
-        if kind >> 16:  # the small form: type and size share a word, and at most 4 bytes follow
-            kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
-            if size > 4:
-                raise ValueError("a small element claims more than 4 bytes")
-            end, following = start + size, place + 8
-        else:
-            end = start + size
-            following = end if kind == COMPRESSED or not padded else end + -size % 8
-        if end > len(content):
-            raise ValueError(f"an element claims {size} bytes where {len(content) - start} are left")
-        yield _Element(kind, content[start:end])
-        place = following
+        element, place = _element(content, place, order, padded=padded)
+        yield element
+
+
+def _element(content: memoryview, place: int, order: str, *, padded: bool = True) -> tuple[_Element, int]:
+    """Return the element at a place, and the place of the next one."""
+    if place + 8 > len(content):
+        raise ValueError("an element's tag is cut off")
+    kind, size = (int(word) for word in np.frombuffer(content[place : place + 8], dtype=f"{order}u4"))
+    start = place + 8
+    if kind >> 16:  # the small form: type and size share a word, and at most 4 bytes follow
+        kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
+        if size > 4:
+            raise ValueError("a small element claims more than 4 bytes")
+        end, following = start + size, place + 8
+    else:
+        end = start + size
+        following = end if kind == COMPRESSED or not padded else end + -size % 8
+    if end > len(content):
+        raise ValueError(f"an element claims {size} bytes where {len(content) - start} are left")
+    return _Element(kind, content[start:end]), following
 
 
 def _array(content: memoryview, order: str) -> _Array:
