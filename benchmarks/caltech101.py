@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import records
 from sppnet import Classifier, Encoder, TensorCache, load_folders, pool_image, read_image
-from sppnet.classification.classifier import LAYER, LEVELS, MULTIPLE, PENALTY
+from sppnet.classification.classifier import LEVELS, MULTIPLE, PENALTY
 from sppnet.classification.transfer import caltech_split
 from sppnet.data import FolderData
 from sppnet.evaluation.classes import mean_class_accuracy
@@ -30,6 +30,7 @@ from sppnet.learning.svm import one_vs_rest
 SPLITS = 10
 VIEW_SPLITS = 3
 SIDE = 224
+LAYER = "head"
 PAPER = 0.9342
 
 
