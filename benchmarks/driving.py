@@ -1,5 +1,6 @@
 """The studio as a person meets it: its command in a process of its own, its page in Chromium."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -39,6 +40,7 @@ class Studio:
         options = ["--no-browser", "--port", str(self.port)]
         command = [sys.executable, "-m", "sppnet.cli", "studio", str(self.folder), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        atexit.register(self.process.kill)  # whatever becomes of who drives it
         self.address = self._output().readline().split()[-1]
         self.port = int(self.address.rsplit(":", 1)[1])
 

@@ -5,9 +5,10 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,24 @@ class Served:
 
     def until(self, name: str, value: float) -> None:
         """Wait until a figure of /metrics has a value."""
-        for _ in range(300):
-            if self.measure(name) == value:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{name} is {self.measure(name)}, not {value}")
+        self._wait(lambda: self.measure(name) == value, f"{name} is not {value}")
+
+    def until_refused(self) -> None:
+        """Wait until no new connection is taken."""
+        self._wait(self._refuses, "connections are still taken")
+
+    def _refuses(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=60).close()
+        except ConnectionError:
+            return True
+        return False
+
+    def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
+        end = time.monotonic() + 600  # ends a test that would hang; nothing takes so long, however busy the machine
+        while not holds():
+            assert time.monotonic() < end, otherwise
+            time.sleep(0.02)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -178,7 +177,7 @@ def test_a_signal_ends_the_service_once_its_requests_are_answered(
                 answered = pool.submit(served.post, "/v1/classify", image)
                 served.until("sppnet_workers_busy", 1)
                 process.send_signal(end)
-                time.sleep(0.3)
+                served.until_refused()
                 assert process.poll() is None
             assert answered.result().status == 200
         _, printed = process.communicate(timeout=60)

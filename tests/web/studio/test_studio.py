@@ -371,8 +371,8 @@ def page(root: Path) -> Iterator[TestClient]:
         yield client
 
 
-def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 600  # ends a test that would hang; nothing takes so long, whatever else the machine does
     while not holds():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
