@@ -29,14 +29,25 @@ def export(
     boxes: Annotated[
         bool, typer.Option("--boxes", help="Of a detector: take boxes and give their features, instead of finding.")
     ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Add a page that runs the model in the browser, without a server behind it.")
+    ] = False,
+    node_modules: Annotated[Path, typer.Option(help="Where npm installed onnxruntime-web, for --web.")] = Path(
+        "node_modules"
+    ),
     as_json: Json = False,
 ) -> None:
     """Write a model as one ONNX file, from image to boxes or scores, with a script that runs it."""
+    if web and (boxes or scaling is Scaling.OUTSIDE):
+        asked = "--boxes" if boxes else "--scaling outside"
+        raise ArgumentError(message("export", "--web", "asked without --boxes, scaled inside", asked, "Leave it out"))
     try:
         from sppnet.export.folder import export_classifier, export_detector
+        from sppnet.export.web import runtime_files, write_page
     except ModuleNotFoundError as error:
         advice = "Install it with 'pip install sppnet[export]'"
         raise MissingExtraError(f"export: needs {error.name}. {advice}.") from error
+    runtime = runtime_files(node_modules) if web else {}
     known = load_model(model, None)
     if known.kind == "detector":
         export_detector(known, out, scaling=scaling.value, boxes=boxes)
@@ -44,9 +55,12 @@ def export(
         raise ArgumentError(message("export", "--boxes", "asked of a detector", known.kind, "Leave it out"))
     else:
         export_classifier(known, out, scaling=scaling.value)
+    if web:
+        write_page(out, runtime)
     written = sorted(path.name for path in out.iterdir())
     if as_json:
         print_json({"model": str(out / "model.onnx"), "bytes": (out / "model.onnx").stat().st_size, "files": written})
         return
     print(f"{out}: {', '.join(written)}")
-    notes.print(f"Try it: python {out}/run.py IMAGE" if "run.py" in written else f"See {out}/README.md", markup=False)
+    tried = f"python {out}/run.py IMAGE" if "run.py" in written else f"see {out}/README.md"
+    notes.print("Try it: " + (f"python -m http.server -d {out}" if web else tried), markup=False)
