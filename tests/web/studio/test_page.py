@@ -3,20 +3,17 @@
 import io
 import shutil
 import signal
-import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.driving import WINDOW, Studio, begin, drag, draw
+from benchmarks.driving import Studio, begin, drag, draw
 from playwright.sync_api import Browser, Page, expect
+from tests.web.studio.paging import SLOW, asked, edges_of, opened, until
 
 from sppnet.data import Sample, load_detection
-
-SLOW = 90_000  # milliseconds: learning on a machine that does much else
 
 PAIRS = (
     ("--ink", "--surface"),
@@ -31,34 +28,11 @@ PAIRS = (
 pytestmark = pytest.mark.browser
 
 
-def _opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
-    """Open a page; return it, and the list that its errors and its requests to other hosts go to."""
-    page = browser.new_context(viewport=WINDOW, accept_downloads=True, **options).new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-    page.on("request", lambda asked: None if asked.url.startswith((address, "blob:")) else wrong.append(asked.url))
-    page.goto(address)
-    return page, wrong
-
-
-def _asked(page: Page, path: str) -> Any:
-    return page.evaluate("path => fetch(path).then(answer => answer.json())", path)
-
-
-def _until(holds: Callable[[], Any]) -> Any:
-    end = time.monotonic() + SLOW / 1000
-    while not (value := holds()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-    return value
-
-
 def _labels(page: Page) -> dict[str, Any]:
     """Return all that a person said, as the studio has it."""
-    state = _asked(page, "/api/state")
+    state = asked(page, "/api/state")
     boxes = {
-        each["name"]: _asked(page, f"/api/images/{each['id']}")["boxes"]
+        each["name"]: asked(page, f"/api/images/{each['id']}")["boxes"]
         for each in state["images"]
         if each["objects"] or each["rejected"]
     }
@@ -68,9 +42,7 @@ def _labels(page: Page) -> dict[str, Any]:
 
 def _taught(page: Page) -> None:
     """Wait until the detector has learnt all, and its suggestions for the open image are shown."""
-    _until(
-        lambda: (now := _asked(page, "/api/state")["status"])["taught"] and not now["behind"] and not now["learning"]
-    )
+    until(lambda: (now := asked(page, "/api/state")["status"])["taught"] and not now["behind"] and not now["learning"])
     expect(page.locator("#said")).to_contain_text("Learnt from", timeout=SLOW)
     expect(page.locator("#said")).not_to_contain_text("Learning", timeout=SLOW)
 
@@ -84,7 +56,7 @@ def test_thirty_images_taught_killed_and_exported(browser: Browser, shared_data:
     for sample in truth.values():
         shutil.copy(sample.path, folder)
     studio = Studio(folder)
-    page, wrong = _opened(browser, studio.address)
+    page, wrong = opened(browser, studio.address)
     begin(page, "red cell")
 
     for number in range(3):
@@ -96,7 +68,7 @@ def test_thirty_images_taught_killed_and_exported(browser: Browser, shared_data:
 
     # Accept one suggestion, reject another, each by one key.
     page.locator("#stage").focus()
-    _until(lambda: page.locator("#boxes .suggested").count() >= 2)
+    until(lambda: page.locator("#boxes .suggested").count() >= 2)
     page.keyboard.press("j")
     before = page.locator("#boxes .suggested").count()
     page.keyboard.press("a")
@@ -139,8 +111,8 @@ def _draw_cells(page: Page, sample: Sample, label: int) -> None:
     for number, edges in enumerate(drawn, start=1):
         draw(page, sample.size, edges)
         expect(page.locator("#boxes .object")).to_have_count(number)
-    image = next(each for each in _asked(page, "/api/state")["images"] if each["name"] == sample.path.name)
-    boxes = [box["edges"] for box in _asked(page, f"/api/images/{image['id']}")["boxes"]]
+    image = next(each for each in asked(page, "/api/state")["images"] if each["name"] == sample.path.name)
+    boxes = [box["edges"] for box in asked(page, f"/api/images/{image['id']}")["boxes"]]
     assert np.abs(np.array(boxes) - drawn).max() < 1.5  # the mouse stands on whole pixels of the screen
 
 
@@ -152,42 +124,34 @@ def _read_back(page: Page, folder: Path) -> tuple[Sample, ...]:
     return load_detection(folder / "export", split="train").samples
 
 
-@pytest.fixture
-def small(shapes: Path, tmp_path: Path) -> Iterator[Studio]:
-    """Run the studio on twelve small images without labels."""
-    folder = tmp_path / "small"
-    shutil.copytree(shapes / "JPEGImages", folder)
-    studio = Studio(folder)
-    yield studio
-    studio.kill()
-
-
 def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
-    page, wrong = _opened(browser, small.address)
+    page, wrong = opened(browser, small.address)
     expect(page.locator("#first-class-name")).to_be_focused()
     page.keyboard.type("disc")
     page.keyboard.press("Enter")
+    page.keyboard.type("square")  # typed on: another name, not commands
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes .choose")).to_have_count(2)
+    page.keyboard.press("1")  # still in the field
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Escape")
     expect(page.locator("#stage")).to_be_focused()
     page.keyboard.press("n")
     expect(page.locator("#boxes .object")).to_have_count(1)
-    (before,) = _edges(page)
+    (before,) = edges_of(page)
     for key in ("ArrowLeft", "ArrowLeft", "Control+ArrowUp", "Shift+ArrowRight"):
         page.keyboard.press(key)
     after = [before[0] - 2, before[1] - 10, before[2] - 2 + 1, before[3] - 10]
-    _until(lambda: np.abs(np.subtract(_edges(page)[0], after)).max() < 0.11)
+    until(lambda: np.abs(np.subtract(edges_of(page)[0], after)).max() < 0.11)
     page.keyboard.press("z")
-    _until(lambda: _edges(page) == [before])  # all the arrows were one step
+    until(lambda: edges_of(page) == [before])  # all the arrows were one step
     page.keyboard.press("Control+Shift+Z")
-    _until(lambda: np.abs(np.subtract(_edges(page)[0], after)).max() < 0.11)
+    until(lambda: np.abs(np.subtract(edges_of(page)[0], after)).max() < 0.11)
 
-    page.get_by_label("Name of another class").fill("square")
-    page.keyboard.press("Enter")
-    expect(page.locator("#classes .choose")).to_have_count(2)
-    expect(page.locator("#stage")).to_be_focused()
     page.keyboard.press("Escape")
     page.keyboard.press("k")  # the last there is, after all guesses: the box
-    page.keyboard.press("2")
-    expect(page.locator("#boxes .object")).to_contain_text("square")
+    page.keyboard.press("1")
+    expect(page.locator("#boxes .object")).to_contain_text("disc")
     page.keyboard.press("c")
     expect(page.locator("#complete")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Delete")
@@ -202,31 +166,26 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     page.close()
 
 
-def _edges(page: Page) -> list[list[float]]:
-    shown = page.evaluate("import('/static/model.js').then(({ model }) => model.open)")
-    return [box["edges"] for box in _asked(page, f"/api/images/{shown}")["boxes"]]
-
-
 def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
-    page, wrong = _opened(browser, small.address)
+    page, wrong = opened(browser, small.address)
     begin(page, "disc")
     facts = page.locator("#image-facts").inner_text().split()
     size = int(facts[2]), int(facts[0])
     draw(page, size, [20, 20, 60, 50])
     expect(page.locator("#boxes .object")).to_have_count(1)
     drag(page, size, (40, 35), (50, 45))  # from inside: moves
-    _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 70, 60])).max() < 1)
+    until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 70, 60])).max() < 1)
     drag(page, size, (70, 60), (90, 80))  # its corner
-    _until(lambda: np.abs(np.subtract(_edges(page)[0], [30, 30, 90, 80])).max() < 1)
+    until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 90, 80])).max() < 1)
     drag(page, size, (30, 55), (500, 55))  # its left side, farther than the box reaches
-    _until(lambda: _edges(page)[0][2] - _edges(page)[0][0] < 4)
+    until(lambda: edges_of(page)[0][2] - edges_of(page)[0][0] < 4)
     assert wrong == []
     page.close()
 
 
 def test_every_control_has_a_name_and_both_themes_have_contrast(browser: Browser, small: Studio) -> None:
     for scheme in ("light", "dark"):
-        page, wrong = _opened(browser, small.address, color_scheme=scheme)
+        page, wrong = opened(browser, small.address, color_scheme=scheme)
         expect(page.locator("#images .image")).to_have_count(12)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll("button, input, select, a, [role=option], [role=tab], canvas")]

@@ -34,8 +34,9 @@ from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Events
 from sppnet.web.studio.exports import FILE_NAMES, flat_names
-from sppnet.web.studio.folder import Folder, take_in
-from sppnet.web.studio.learner import taught_of
+from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.learner import labels_of
+from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.serving import serve_studio
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, Missing, Store, StoredImage
@@ -301,34 +302,33 @@ def _box(edges: tuple[float, float, float, float], label: int, kind: Any = "obje
 
 def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60], [80, 0, 90, 10]], dtype=np.float64)
-    found = Detections(boxes, np.array([0, 1, 0, 1]), np.array([2.05, 0.95, 0.55, -0.45], dtype=np.float32), ("a", "b"))
+    found = Detections(boxes, np.array([0, 1, 0, 1]), np.array([0.9, 0.7, 0.6, 0.2]), ("a", "b"))
     all_found = Suggestions.of(found, (7, 9))
     assert all_found.counts() == {7: 2, 9: 2}
-    assert all_found.above(0).counts() == {7: 2, 9: 1}
+    assert all_found.above(0.5).counts() == {7: 2, 9: 1}
+    assert all_found.counting({7: 0.8, 9: 0.1}).counts() == {7: 1, 9: 2}
 
     def left(*said: Box) -> list[float]:
         return [each["score"] for each in all_found.unanswered(said).as_list()]
 
-    assert left() == [2.05, 0.95, 0.55, -0.45]
-    assert left(_box((0, 0, 10, 6), 7)) == [0.95, 0.55, -0.45]  # 0.6: the same object for its own class alone
-    assert left(_box((0, 0, 10, 9), 7)) == [0.55, -0.45]  # 0.9: of whatever class
-    assert left(_box((0, 0, 10, 9), 7, "rejected")) == [0.95, 0.55, -0.45]  # a rejection speaks of one class
-    assert left(_box((50, 50, 60, 54), 7)) == [2.05, 0.95, 0.55, -0.45]  # 0.4: another object
+    assert left() == [0.9, 0.7, 0.6, 0.2]
+    assert left(_box((0, 0, 10, 6), 7)) == [0.7, 0.6, 0.2]  # 0.6: the same object for its own class alone
+    assert left(_box((0, 0, 10, 9), 7)) == [0.6, 0.2]  # 0.9: of whatever class
+    assert left(_box((0, 0, 10, 9), 7, "rejected")) == [0.7, 0.6, 0.2]  # a rejection speaks of one class
+    assert left(_box((50, 50, 60, 54), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.4: another object
     counted = histogram([all_found], [7, 9, 11])
     assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)
     assert len(counted["counts"][7]) == BINS
-    places = [int((score - counted["from"]) / STEP) for score in (0.95, -0.45)]
-    assert [counted["counts"][9][place] for place in places] == [1, 1]
+    assert [counted["counts"][9][int(score / STEP)] for score in (0.7, 0.21)] == [1, 1]
 
 
-def test_what_is_taught_leaves_crowds_out(tmp_path: Path, shapes: Path) -> None:
-    folder = Folder(shapes)
+def test_what_is_learnt_from_leaves_crowds_out() -> None:
     image = StoredImage(1, "a.png", 100, 200, "", complete=True)
     said = [_box((0, 0, 5, 5), 1), _box((9, 9, 20, 20), 2, "rejected")]
-    taught = taught_of(folder, image, said, {1: "cell", 2: "disc"})
-    assert (taught.classes, taught.rejected_classes, taught.complete) == (("cell",), ("disc",), True)
-    crowded = taught_of(folder, image, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
-    assert (crowded.boxes.tolist(), crowded.complete) == (taught.boxes.tolist(), False)
+    labels = labels_of(image, said, {1: "cell", 2: "disc"})
+    assert (labels.classes, labels.rejected_classes, labels.complete) == (("cell",), ("disc",), True)
+    crowded = labels_of(image, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
+    assert (crowded.boxes.tolist(), crowded.complete) == (labels.boxes.tolist(), False)
 
 
 # Events
@@ -425,8 +425,8 @@ def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Pat
     exported = tmp_path / "detector.safetensors"
     exported.write_bytes(page.get("/api/export/model").content)
     model = Detector.load(exported)
-    assert model.classes == ("disc", "square")
-    assert len(model.detect(root / images[0]["name"]).above(0)) >= 2
+    assert model.classes_ == ("disc", "square")
+    assert len(model.detect(root / images[0]["name"])) >= 2
 
 
 @pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
@@ -454,7 +454,7 @@ def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: s
 
 def test_tables_and_annotated_images(page: TestClient, tmp_path: Path) -> None:
     detections = page.get("/api/export/detections").text.splitlines()
-    assert detections[0] == "image,class,left,top,right,bottom,score,by"
+    assert detections[0] == "image,class,left,top,right,bottom,confidence,by"
     assert sum(line.endswith(",person") for line in detections) >= 6
     counts = page.get("/api/export/counts").text.splitlines()
     assert counts[0] == "image,disc,square,complete"
@@ -500,13 +500,13 @@ def test_undo_and_redo_by_request(page: TestClient) -> None:
 
 
 def test_settings_are_kept(page: TestClient) -> None:
-    answer = page.post("/api/settings", json={"threshold": 0.5, "by_itself": False}).json()
-    assert (answer["threshold"], answer["by_itself"]) == (0.5, False)
+    answer = page.post("/api/settings", json={"threshold": 0.9, "by_itself": False}).json()
+    assert (answer["threshold"], answer["by_itself"]) == (0.9, False)
     few = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["images"])
-    page.post("/api/settings", json={"threshold": -1.0})
+    page.post("/api/settings", json={"threshold": 0.01})
     many = sum(sum(each["found"].values()) for each in page.get("/api/state").json()["images"])
     assert many > few
-    page.post("/api/settings", json={"threshold": 0.0, "by_itself": True})
+    page.post("/api/settings", json={"threshold": None, "by_itself": True})
 
 
 def test_images_are_served_by_their_number_and_only_once(page: TestClient) -> None:

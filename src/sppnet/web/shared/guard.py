@@ -50,27 +50,35 @@ class OwnPagesOnly:
 
     A refusal is JSON with ``detail``: 400 for a foreign host, 403 for a foreign page, 415 for a body that is not JSON,
     411 for one without a length, 413 for one that is too long.
+
+    Args:
+        uploads: the one path that takes files, of type application/octet-stream, instead of JSON.
+        most: bytes of such a file.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, uploads: str = "", most: int = MAX_BODY) -> None:
+        self.app, self._uploads, self._most = app, uploads, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refused = _refused(scope["method"], Headers(scope=scope))
+        refused = self._refused(scope["method"], scope["path"], Headers(scope=scope))
         if refused is None:
             await self.app(scope, receive, send)
         else:
             status, reason = refused
             await JSONResponse({"detail": reason}, status)(scope, receive, send)
 
-
-def _refused(method: str, headers: Headers) -> tuple[int, str] | None:
-    """Return status and reason of a refusal, None for a request that may pass."""
-    return refused_sender(method, headers) or (None if method in READING else _refused_body(headers))
+    def _refused(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+        """Return status and reason of a refusal, None for a request that may pass."""
+        refused = refused_sender(method, headers)
+        if refused or method in READING:
+            return refused
+        if path == self._uploads:
+            return _refused_body(headers, "application/octet-stream", self._most)
+        return _refused_body(headers, "application/json", MAX_BODY)
 
 
 def refused_sender(method: str, headers: Headers, *, any_host: bool = False) -> tuple[int, str] | None:
@@ -92,15 +100,15 @@ def refused_sender(method: str, headers: Headers, *, any_host: bool = False) -> 
     return None
 
 
-def _refused_body(headers: Headers) -> tuple[int, str] | None:
+def _refused_body(headers: Headers, wanted: str, most: int) -> tuple[int, str] | None:
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/json":
-        return 415, f"content-type must be application/json, got {kind[:100]!r}."
+    if kind != wanted:
+        return 415, f"content-type must be {wanted}, got {kind[:100]!r}."
     length = headers.get("content-length", "")
     if not length.isdecimal():  # the server holds the sender to the length that it gave
         return 411, "content-length must be given."
-    if len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
-        return 413, f"the body must be at most {MAX_BODY} bytes, got {length[:20]}."
+    if len(length) > len(str(most)) or int(length) > most:
+        return 413, f"the body must be at most {most} bytes, got {length[:20]}."
     return None
 
 

@@ -1,44 +1,67 @@
 """The studio's requests: each is checked, handed to the session, and answered in JSON."""
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
+from sppnet.web.studio.uploads import MOST_BYTES, receive
 
 PAGE: Final = Path(__file__).parent / "page"
 SHARED: Final = Path(__file__).parents[1] / "shared" / "page"
 
+UPLOADS: Final = "/api/uploads"
+PERSON: Final = "sppnet-person"  # the cookie that tells browsers apart
+YEAR: Final = 365 * 86_400  # seconds
+
+Share = Annotated[float, Query(ge=0, le=0.5)]
 Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "images"]
 
 
 class Settings(BaseModel):
-    """What a person chose; what is not named stays as it is."""
+    """What a person chose; what is not named stays as it is. No threshold (null): each class has its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     by_itself: bool | None = None
 
 
+class From(BaseModel):
+    """The image that is left."""
+
+    model_config = ConfigDict(extra="forbid")
+    image: Row | None = None
+
+
 class Nothing(BaseModel):
     """An empty JSON object."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def person_of(request: Request) -> str:
+    """Return who asks: what this browser was given with its first page, "" for a program without a page."""
+    return request.cookies.get(PERSON, "")[:64]
+
+
+Person = Annotated[str, Depends(person_of)]
 
 
 def studio_app(session: Session) -> FastAPI:
@@ -54,7 +77,7 @@ def studio_app(session: Session) -> FastAPI:
     app = FastAPI(
         title="sppnet studio",
         lifespan=running,
-        middleware=[Middleware(PageHeaders), Middleware(OwnPagesOnly)],
+        middleware=[Middleware(PageHeaders), Middleware(OwnPagesOnly, uploads=UPLOADS, most=MOST_BYTES)],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -69,32 +92,53 @@ def studio_app(session: Session) -> FastAPI:
 
 
 def _answer_errors(app: FastAPI) -> None:
-    statuses: dict[type[Exception], int] = {Missing: 404, ArgumentError: 422, DataError: 409, ImageDecodeError: 422}
+    statuses: dict[type[Exception], int] = {
+        Missing: 404,
+        ArgumentError: 422,
+        DataError: 409,
+        ImageDecodeError: 422,
+        MissingExtraError: 501,
+    }
 
     def answering(status: int) -> Callable[[Request, Exception], Response]:
         return lambda _, error: JSONResponse({"detail": str(error)}, status)
 
     for kind, status in statuses.items():
         app.add_exception_handler(kind, answering(status))
+    app.add_exception_handler(Exception, _fail)
     # FastAPI's own answer repeats the input, which may hold what JSON cannot, such as NaN.
     app.add_exception_handler(RequestValidationError, lambda _, error: JSONResponse({"detail": _said(error)}, 422))
 
 
 def _said(error: Exception) -> str:
+    """Say what is wrong with a request: in our words where a person chose the value, with its place otherwise."""
     if not isinstance(error, RequestValidationError):
         return str(error)
-    found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return "; ".join(found)[:500]
+    reasons = [each["ctx"]["error"] for each in error.errors() if each["type"] == "value_error" and "ctx" in each]
+    if reasons:
+        return str(reasons[0])
+    places = ", ".join(dict.fromkeys(".".join(map(str, each["loc"])) for each in error.errors()))[:200]
+    return f"studio: the request must be one of this version's page, got another {places}. Reload the page."
+
+
+def _fail(_: Request, error: Exception) -> Response:
+    logging.getLogger(__name__).error("the studio's requests", exc_info=error)
+    reason = f"{type(error).__name__}: {error}"[:300]
+    detail = f"This did not work: {reason}. Nothing was lost; the terminal has the details."
+    return JSONResponse({"detail": detail}, 500)
 
 
 def _add_reading(app: FastAPI, session: Session) -> None:
     @app.get("/")
-    def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    def page(person: Person) -> FileResponse:
+        answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        if not person:
+            answer.set_cookie(PERSON, secrets.token_hex(16), max_age=YEAR, httponly=True, samesite="strict")
+        return answer
 
     @app.get("/api/state")
-    def state() -> dict[str, Any]:
-        return session.state()
+    def state(person: Person) -> dict[str, Any]:
+        return session.state(person=person)
 
     @app.get("/api/quality")
     def quality() -> dict[str, Any]:
@@ -106,21 +150,22 @@ def _add_reading(app: FastAPI, session: Session) -> None:
         return StreamingResponse(session.events.listen(), media_type="text/event-stream", headers=headers)
 
     @app.get("/api/export/{name}")
-    def export(name: Export) -> FileResponse:
+    def export(name: Export, val: Share = 0.0, test: Share = 0.0) -> FileResponse:
         file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
-            shown = write_export(session, name, file)
+            written = write_export(session, name, file, shares={"val": val, "test": test})
         except BaseException:
             file.unlink(missing_ok=True)
             raise
         removed = BackgroundTask(file.unlink, missing_ok=True)
-        return FileResponse(file, filename=shown, background=removed, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store", "X-Left-Out": str(len(written.left_out))}
+        return FileResponse(file, filename=written.name, background=removed, headers=headers)
 
 
 def _add_images(app: FastAPI, session: Session) -> None:
     @app.get("/api/images/{image}")
-    def opened(image: Row) -> dict[str, Any]:
-        return session.opened(image)
+    def opened(image: Row, person: Person) -> dict[str, Any]:
+        return session.opened(image, person=person)
 
     @app.get("/api/images/{image}/image")
     def image(image: Row, request: Request) -> Response:
@@ -140,16 +185,25 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
 def _add_writing(app: FastAPI, session: Session) -> None:
     @app.post("/api/changes")
-    def change(asked: Changes) -> dict[str, Any]:
-        return session.change(asked)
+    def change(asked: Changes, person: Person) -> dict[str, Any]:
+        return session.change(asked, person=person)
 
     @app.post("/api/undo")
-    def undo(_: Nothing) -> dict[str, Any]:
-        return session.undo()
+    def undo(_: Nothing, person: Person) -> dict[str, Any]:
+        return session.undo(person=person)
 
     @app.post("/api/redo")
-    def redo(_: Nothing) -> dict[str, Any]:
-        return session.redo()
+    def redo(_: Nothing, person: Person) -> dict[str, Any]:
+        return session.redo(person=person)
+
+    @app.post(UPLOADS)
+    async def upload(name: str, request: Request) -> dict[str, Any]:
+        files = await receive(session.folder, name, request.stream())
+        return {"image": await run_in_threadpool(session.taken_in, files[0]), "files": len(files)}
+
+    @app.post("/api/next")
+    def next_image(asked: From, person: Person) -> dict[str, Any]:
+        return {"image": session.next_image(person, asked.image)}
 
     @app.post("/api/teach")
     def learn_head(_: Nothing) -> dict[str, Any]:
@@ -163,4 +217,4 @@ def _add_writing(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/settings")
     def settings(asked: Settings) -> dict[str, Any]:
-        return session.keep(asked.model_dump(exclude_none=True))
+        return session.keep(asked.model_dump(exclude_unset=True))

@@ -1,18 +1,39 @@
 """The changes that a person can make, as the page sends them, and what each writes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import check_boxes
-from sppnet.web.studio.store import Kind, Missing, Step, Store
+from sppnet.web.studio.store import Kind, Missing, Step, Store, Values
+
+SAME_EDGES: Final = 1.0  # pixels that the edges of one box differ by at most when it is drawn twice
+LONGEST_NAME: Final = 80
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not 1 <= len(name) <= LONGEST_NAME or any(ord(letter) < 32 for letter in name):
+        actual = f"{len(name)} characters" if len(name) > LONGEST_NAME else repr(name)
+        expected = f"1 to {LONGEST_NAME} characters in one line"
+        raise ValueError(message("studio", "name", expected, actual, "Choose another name"))
+    return name
+
+
+def _colour(text: str) -> str:
+    if len(text) != 7 or text[0] != "#" or any(digit not in "0123456789abcdefABCDEF" for digit in text[1:]):
+        raise ValueError(message("studio", "colour", "# and six hexadecimal digits", repr(text), "Choose another one"))
+    return text
+
 
 Edges = tuple[float, float, float, float]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
+Name = Annotated[str, AfterValidator(_name)]
+Colour = Annotated[str, AfterValidator(_colour)]
 Row = Annotated[int, Field(ge=1, lt=2**53)]
-Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Note = Annotated[str, Field(max_length=2000)]
+Key = Annotated[str, Field(max_length=1)]
 
 
 class _Change(BaseModel):
@@ -20,22 +41,30 @@ class _Change(BaseModel):
 
 
 class AddBox(_Change):
-    """Draw a box, or accept a detection; kind "rejected": there is no object of the class."""
+    """Draw a box, or accept a detection; kind "rejected": there is no object of the class.
+
+    A box that is there already is not drawn again: the answer names the one that is there.
+    """
 
     do: Literal["add"]
     image: Row
     label: Row
     edges: Edges
     kind: Kind = "object"
+    difficult: bool = False
+    crowd: bool = False
 
 
 class EditBox(_Change):
-    """Move a box, or give it another class."""
+    """Move a box, give it another class, flags or a note."""
 
     do: Literal["edit"]
     box: Row
     edges: Edges | None = None
     label: Row | None = None
+    difficult: bool | None = None
+    crowd: bool | None = None
+    note: Note | None = None
 
 
 class RemoveBox(_Change):
@@ -53,6 +82,14 @@ class SetComplete(_Change):
     complete: bool
 
 
+class SetNote(_Change):
+    """Write a note on an image."""
+
+    do: Literal["note"]
+    image: Row
+    note: Note
+
+
 class AddClass(_Change):
     """Add a class; its colour is the next of the palette."""
 
@@ -61,12 +98,22 @@ class AddClass(_Change):
 
 
 class EditClass(_Change):
-    """Give a class another name or colour."""
+    """Give a class another name, colour, place among the classes, or a key of its own ("" for none)."""
 
     do: Literal["edit class"]
     label: Row
     name: Name | None = None
     colour: Colour | None = None
+    place: Annotated[int, Field(ge=0, lt=10_000)] | None = None
+    key: Key | None = None
+
+
+class MergeClass(_Change):
+    """Give all boxes of a class to another one, and remove it."""
+
+    do: Literal["merge class"]
+    label: Row
+    into: Row
 
 
 class RemoveClass(_Change):
@@ -77,29 +124,31 @@ class RemoveClass(_Change):
 
 
 Change = Annotated[
-    AddBox | EditBox | RemoveBox | SetComplete | AddClass | EditClass | RemoveClass, Field(discriminator="do")
+    AddBox | EditBox | RemoveBox | SetComplete | SetNote | AddClass | EditClass | MergeClass | RemoveClass,
+    Field(discriminator="do"),
 ]
 
 
 class Changes(_Change):
     """What one step does: together or not at all."""
 
-    what: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    what: Annotated[str, Field(min_length=1, max_length=200)]
     changes: Annotated[list[Change], Field(min_length=1, max_length=1000)]
     image: Row | None = None
 
 
-def apply(store: Store, asked: Changes) -> tuple[list[int], set[int]]:
+def apply(store: Store, asked: Changes, *, person: str = "") -> tuple[list[int], set[int]]:
     """Write changes as one step.
 
     Returns:
-        The ids of the rows that were added, in order, and of the images whose labels changed.
+        The ids of the rows that were added, in order, and of the images whose labels changed. In place of a box that
+        was there already stands the id of that one.
     Raises:
         Missing: an image, class or box that there is not. ArgumentError: a box outside its image, a name twice.
     """
     added: list[int] = []
     touched: set[int] = set()
-    with store.step(asked.what, asked.image) as step:
+    with store.step(asked.what, asked.image, person=person) as step:
         if asked.image is not None:
             store.image(asked.image)
         for change in asked.changes:
@@ -112,10 +161,7 @@ def apply(store: Store, asked: Changes) -> tuple[list[int], set[int]]:
 def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[int]]:
     match change:
         case AddBox():
-            edges = _within(store, change.image, change.edges)
-            _check_class(store, change.label)
-            row = step.add("box", edges | {"image": change.image, "class": change.label, "kind": change.kind})
-            return row, {change.image}
+            return _add_box(store, step, change), {change.image}
         case EditBox():
             return None, {_edit_box(store, step, change)}
         case RemoveBox():
@@ -125,41 +171,87 @@ def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[in
         case SetComplete():
             step.change("image", change.image, {"complete": int(change.complete)})
             return None, {change.image}
+        case SetNote():
+            step.change("image", change.image, {"note": change.note})
+            return None, {change.image}
         case AddClass():
-            _check_new(store, change.name)
-            colour = colour_of(len(store.classes()))
-            return step.add("class", {"name": change.name, "colour": colour}), set()
+            return _add_class(store, step, change.name), set()
         case EditClass():
             return None, _edit_class(store, step, change)
+        case MergeClass():
+            return None, _merge_class(store, step, change)
         case RemoveClass():
-            boxes = [box for box in store.boxes() if box.label == change.label]
+            boxes = store.boxes_of_class(change.label)
             for box in boxes:
                 step.remove("box", box.id)
             step.remove("class", change.label)
             return None, {box.image for box in boxes}
 
 
+def _add_box(store: Store, step: Step, change: AddBox) -> int:
+    edges = _within(store, change.image, change.edges)
+    _check_class(store, change.label)
+    for box in store.boxes(change.image):
+        apart = max(abs(a - b) for a, b in zip(box.edges, edges.values(), strict=True))
+        if (box.label, box.kind) == (change.label, change.kind) and apart < SAME_EDGES:
+            step.change("box", box.id, {})  # still a step, so that undo takes back this request and not the one before
+            return box.id
+    flags = {"difficult": int(change.difficult), "crowd": int(change.crowd)}
+    row = edges | flags | {"image": change.image, "class": change.label, "kind": change.kind}
+    return step.add("box", row)
+
+
 def _edit_box(store: Store, step: Step, change: EditBox) -> int:
     box = store.box(change.box)
-    values = {} if change.edges is None else dict(_within(store, box.image, change.edges))
+    values: Values = {}
+    if change.edges is not None:
+        values |= _within(store, box.image, change.edges) | {"outline": ""}  # of the old edges
     if change.label is not None:
         _check_class(store, change.label)
         values["class"] = change.label
+    flags = {"difficult": change.difficult, "crowd": change.crowd}
+    values |= {name: int(flag) for name, flag in flags.items() if flag is not None}
+    if change.note is not None:
+        values["note"] = change.note
     step.change("box", change.box, values)
     return box.image
 
 
+def _add_class(store: Store, step: Step, name: str) -> int:
+    _check_new(store, name)
+    classes = store.classes()
+    place = 1 + max((each.place for each in classes), default=-1)
+    return step.add("class", {"name": name, "colour": colour_of(len(classes)), "place": place})
+
+
 def _edit_class(store: Store, step: Step, change: EditClass) -> set[int]:
-    values = {}
-    if change.name is not None and change.name not in (
-        each.name for each in store.classes() if each.id == change.label
-    ):
+    _check_class(store, change.label)
+    classes = {each.id: each for each in store.classes()}
+    values: Values = {}
+    if change.name is not None and change.name != classes[change.label].name:
         _check_new(store, change.name)
         values["name"] = change.name
     if change.colour is not None:
         values["colour"] = change.colour
+    if change.key is not None:
+        values["key"] = change.key
     step.change("class", change.label, values)
-    return {box.image for box in store.boxes() if box.label == change.label} if "name" in values else set()
+    if change.place is not None:
+        rest = [each for each in classes if each != change.label]
+        for place, row in enumerate([*rest[: change.place], change.label, *rest[change.place :]]):
+            step.change("class", row, {"place": place})
+    return {box.image for box in store.boxes_of_class(change.label)} if "name" in values else set()
+
+
+def _merge_class(store: Store, step: Step, change: MergeClass) -> set[int]:
+    if change.label == change.into:
+        raise ArgumentError(message("studio", "into", "another class", "the same one", "Choose another class"))
+    _check_class(store, change.into)
+    boxes = store.boxes_of_class(change.label)
+    for box in boxes:
+        step.change("box", box.id, {"class": change.into})
+    step.remove("class", change.label)
+    return {box.image for box in boxes}
 
 
 def _within(store: Store, image: int, edges: Edges) -> dict[str, float]:

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 WAITING: Final = 1000  # events a page may lag behind; then it is let go, and asks for all anew
+GAP: Final = 0.25  # seconds between two events of the same kind: a page draws no more than it can show
 ALIVE: Final = 15.0  # seconds of silence after which a line goes out, which finds out that a page has gone
 
 
@@ -59,3 +60,51 @@ class Events:
         finally:
             with self._lock:
                 self._queues.discard(queue)
+
+
+class Batches:
+    """Gathers numbers from any thread, and hands on what came together at most every ``GAP`` seconds.
+
+    Args:
+        send: called from a thread of its own with the numbers, each once, in their order.
+    """
+
+    def __init__(self, send: Callable[[list[int]], None]) -> None:
+        self._send = send
+        self._waiting: dict[int, None] = {}
+        self._at_once = threading.Event()
+        self._now = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Begin to hand on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hand on what waits, and end."""
+        with self._now:
+            self._stopped = True
+            self._now.notify_all()
+        self._at_once.set()
+        self._thread.join()
+
+    def add(self, number: int, *, at_once: bool = False) -> None:
+        """Take a number in; ``at_once`` hands it on without a gap."""
+        with self._now:
+            self._waiting[number] = None
+            self._now.notify_all()
+        if at_once:
+            self._at_once.set()
+
+    def _work(self) -> None:
+        while True:
+            with self._now:
+                self._now.wait_for(lambda: self._stopped or self._waiting)
+                waiting, self._waiting = self._waiting, {}
+            if waiting:
+                self._send(list(waiting))
+            elif self._stopped:
+                return
+            self._at_once.wait(GAP)
+            self._at_once.clear()

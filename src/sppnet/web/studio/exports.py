@@ -1,7 +1,8 @@
 """What leaves the studio: labels with their images, detections and counts, annotated images, the model.
 
 Each export is one file to download. Labels are a zip that is a whole data set, as ``sppnet train`` reads it. Only
-images with a box or the word that they are complete are in it: of all others nobody knows what they show.
+images with a box or the word that they are complete are in it: of all others nobody knows what they show. An image that
+cannot be read now is left out and named in the zip.
 """
 
 import csv
@@ -10,27 +11,37 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from sppnet.data import DetectionData, Sample, write_coco, write_voc, write_yolo
 from sppnet.detection.detections import Detections
-from sppnet.errors import DataError
+from sppnet.errors import DataError, ImageDecodeError
 from sppnet.images import encode
 from sppnet.storage import write_file
+from sppnet.web.studio import uploads
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, StoredImage
 
-SPLIT: Final = "train"
 PARTIAL: Final = "export-"  # how names begin of what is being written
+LEFT_OUT: Final = "left-out.txt"  # in a zip: the images that are not in it, and why
 JPEG_QUALITY: Final = 92
 
 
+class Written(NamedTuple):
+    """An export: the name that the file should have for a person, and what is not in it, each with its reason."""
+
+    name: str
+    left_out: Sequence[str]
+
+
 class _Layout(NamedTuple):
-    """Where a layout has its images below its root, and what writes its labels."""
+    """Where a layout has the images of a split below its root, and what writes its labels."""
 
     images: str
     write: Callable[[Path, DetectionData], None]
@@ -38,39 +49,41 @@ class _Layout(NamedTuple):
 
 _LAYOUTS: Final[Mapping[str, _Layout]] = {
     "voc": _Layout("JPEGImages", write_voc),
-    "coco": _Layout("images", lambda root, data: write_coco(root / "annotations" / f"instances_{SPLIT}.json", data)),
-    "yolo": _Layout(f"images/{SPLIT}", write_yolo),
+    "coco": _Layout("images", lambda root, data: write_coco(root / f"annotations/instances_{data.split}.json", data)),
+    "yolo": _Layout("images/{split}", write_yolo),
 }
 
 
 def remove_partial(session: Session) -> None:
-    """Remove what a process that was killed had begun to write."""
-    for path in session.folder.hidden.glob(f"{PARTIAL}*"):
+    """Remove what a process that was killed had begun to write or to receive."""
+    for path in (*session.folder.hidden.glob(f"{PARTIAL}*"), *session.folder.hidden.glob(f"{uploads.PARTIAL}*")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-def write_export(session: Session, name: str, file: Path) -> str:
+def write_export(
+    session: Session, name: str, file: Path, *, shares: Mapping[str, float] = MappingProxyType({})
+) -> Written:
     """Write one export into a file.
 
     Args:
         name: one of ``FILE_NAMES``.
-    Returns:
-        The name that the file should have for a person.
+        shares: of the labelled images that go to "val" and to "test"; all others are "train".
     Raises:
         DataError: there is nothing to export yet.
     """
+    left_out: Sequence[str] = ()
     if name in _LAYOUTS:
-        _write_labels(session, _LAYOUTS[name], file)
+        left_out = _write_labels(session, _LAYOUTS[name], file, shares)
     elif name == "model":
         _write_model(session, file)
     elif name == "images":
-        _write_images(session, file)
+        left_out = _write_images(session, file)
     else:
         write_file(file, _csv(_detections(session) if name == "detections" else _counts(session)))
-    return FILE_NAMES[name]
+    return Written(FILE_NAMES[name], left_out)
 
 
 FILE_NAMES: Final[Mapping[str, str]] = {
@@ -87,24 +100,68 @@ FILE_NAMES: Final[Mapping[str, str]] = {
 # Labels
 
 
-def _write_labels(session: Session, layout: _Layout, file: Path) -> None:
+def _write_labels(session: Session, layout: _Layout, file: Path, shares: Mapping[str, float]) -> list[str]:
+    """Write a data set of the images that can be read; return the others."""
     classes = session.store.classes()
     labelled = [(image, boxes) for image, boxes in _said(session) if boxes or image.complete]
-    if not labelled or not classes:
+    left_out = {image.id: fault for image, _ in labelled if (fault := _fault(session, image))}
+    usable = [(image, boxes) for image, boxes in labelled if image.id not in left_out]
+    if not usable or not classes:
         raise DataError("studio: there must be a labelled image, got none. Draw a box first.")
-    names = flat_names([image.name for image, _ in labelled])
+    names = flat_names([image.name for image, _ in usable])
+    splits = split_of([image.name for image, _ in usable], shares)
+    ids = [each.id for each in classes]
     with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
         root = Path(folder)
-        ids = [each.id for each in classes]
-        places = [root / layout.images / name for name in names]
-        samples = [_sample(place, *said, ids) for place, said in zip(places, labelled, strict=True)]
-        layout.write(root, DetectionData(root, tuple(each.name for each in classes), tuple(samples), (), SPLIT))
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        places = [
+            PurePosixPath(layout.images.format(split=split)) / name for split, name in zip(splits, names, strict=True)
+        ]
+        samples = [_sample(root / place, *said, ids) for place, said in zip(places, usable, strict=True)]
+        for split in dict.fromkeys(splits):
+            mine = tuple(sample for sample, other in zip(samples, splits, strict=True) if other == split)
+            layout.write(root, DetectionData(root, tuple(each.name for each in classes), mine, (), split))
+        if layout.write is write_yolo and "val" not in splits:
+            # Its trainers refuse a file that names no images to validate on.
+            with (root / "data.yaml").open("a", encoding="utf-8") as document:
+                document.write("val: images/train\n")
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 archive.write(path, path.relative_to(root).as_posix())
-            for name, (image, _) in zip(names, labelled, strict=True):
-                source = session.folder.path(image.name)
-                archive.write(source, f"{layout.images}/{name}", zipfile.ZIP_STORED)
+            for place, (image, _) in zip(places, usable, strict=True):
+                archive.write(session.folder.path(image.name), str(place), zipfile.ZIP_STORED)
+            return _note_left_out(archive, left_out.values())
+
+
+def split_of(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
+    """Assign each image to "train", "val" or "test", evenly over the folder and the same at every export.
+
+    >>> split_of(["a", "b", "c", "d", "e"], {"val": 0.2, "test": 0.2})
+    ['train', 'train', 'test', 'val', 'train']
+    """
+    splits = ["train"] * len(names)
+    shuffled = sorted(range(len(names)), key=lambda place: sha256(names[place].encode()).digest())
+    for split, share in shares.items():
+        count = min(len(shuffled) - 1, max(1, round(share * len(names)))) if share > 0 else 0
+        for place in shuffled[:count]:
+            splits[place] = split
+        shuffled = shuffled[count:]
+    return splits
+
+
+def _fault(session: Session, image: StoredImage) -> str:
+    """Say why an image file cannot be taken; "" if it can."""
+    try:
+        with session.folder.path(image.name).open("rb"):
+            return ""
+    except OSError as error:
+        return f"{image.name}: {(error.strerror or str(error)).lower()}"
+
+
+def _note_left_out(archive: zipfile.ZipFile, reasons: Iterable[str]) -> list[str]:
+    left_out = list(reasons)
+    if left_out:
+        archive.writestr(LEFT_OUT, "".join(f"{reason}\n" for reason in left_out))
+    return left_out
 
 
 def _sample(path: Path, image: StoredImage, boxes: Sequence[Box], ids: Sequence[int]) -> Sample:
@@ -181,12 +238,19 @@ def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
     return text.getvalue()
 
 
-def _write_images(session: Session, file: Path) -> None:
+def _write_images(session: Session, file: Path) -> list[str]:
+    """Draw all images that can be read; return the others."""
     said = list(_said(session))
+    left_out: list[str] = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for (image, boxes), name in zip(said, flat_names([each.name for each, _ in said]), strict=True):
-            pixels = _drawn(session, image, boxes).draw(session.folder.path(image.name))
+            try:
+                pixels = _drawn(session, image, boxes).draw(session.folder.path(image.name))
+            except ImageDecodeError as error:
+                left_out.append(f"{image.name}: {error.reason}")
+                continue
             archive.writestr(f"{PurePosixPath(name).stem}.jpg", encode(pixels, "JPEG", quality=JPEG_QUALITY))
+        return _note_left_out(archive, left_out)
 
 
 def _drawn(session: Session, image: StoredImage, boxes: Sequence[Box]) -> Detections:

@@ -1,22 +1,25 @@
-"""A folder of images as the studio sees it: its images and their labels at opening, and how they are shown."""
+"""A folder of images as the studio sees it: which files are there now, and how they are shown."""
 
+import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from sppnet.data import DetectionData, Sample, load_detection, recognise, splits
-from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import longer_side_size
-from sppnet.images import encode, is_image, read_image, read_size, resize
-from sppnet.progress import Progress, silent
+from sppnet.images import encode, is_image, read_image, resize
 from sppnet.storage import cache_key, write_file
-from sppnet.web.studio.store import Store, Values
 
 HIDDEN: Final = ".sppnet"
 THUMBNAIL: Final = 256  # pixels of the longer side
 SHOWN: Final = 4096  # pixels of the longer side: more, and browsers refuse or lose their memory
+
+
+class File(NamedTuple):
+    """An image file: ``version`` changes when it is written."""
+
+    path: Path
+    version: str
 
 
 class Folder:
@@ -31,15 +34,38 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.hidden = self.root / HIDDEN
-        self.names = _names(self.root)
-        """Paths of the images below the folder, sorted."""
-        if not self.names:
+        self.files = _files(self.root)
+        """The image files by their name: the path below the folder, as it can be shown. Never changed, only renewed."""
+        if not self.files:
             what = "holds no images" if root.is_dir() else "is no folder"
             raise DataError(f"{root}: {what}. Name a folder that holds images.")
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the images, sorted."""
+        return sorted(self.files)
+
+    def look_again(self) -> bool:
+        """Renew ``files``; tell whether anything changed."""
+        before, self.files = self.files, _files(self.root)
+        return before != self.files
+
     def path(self, name: str) -> Path:
-        """Return where an image lies."""
-        return self.root / name
+        """Return where an image lies, or lay."""
+        file = self.files.get(name)
+        return self.root / name if file is None else file.path
+
+    def digest(self, name: str, *, version: str) -> str:
+        """Return the SHA-256 of a file's bytes, by which it is known when it is renamed.
+
+        It is "" for a file that cannot be read, or is no longer of that version.
+        """
+        try:
+            with self.path(name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return digest if _version(os.fstat(file.fileno())) == version else ""
+        except OSError:
+            return ""
 
     def thumbnail(self, name: str) -> bytes:
         """Return a small WebP of an image; it is made once, and again when the file changes.
@@ -48,10 +74,10 @@ class Folder:
             ImageDecodeError: an image that cannot be read.
         """
         path = self.path(name)
-        kept = self.hidden / "thumbnails" / f"{self.version(name)}.webp"
-        if not kept.is_file():
-            write_file(kept, _encoded(path, THUMBNAIL, "WEBP", quality=80), durable=False)
-        return kept.read_bytes()
+        stored = self.hidden / "thumbnails" / f"{self.version(name)}.webp"
+        if not stored.is_file():
+            write_file(stored, _encoded(path, THUMBNAIL, "WEBP", quality=80), durable=False)
+        return stored.read_bytes()
 
     def shown(self, name: str) -> bytes:
         """Return a JPEG of an image, upright and in 8 bits, so that a browser shows what the detector sees.
@@ -74,96 +100,49 @@ class Folder:
         return cache_key(name, status.st_mtime_ns, status.st_size)
 
 
-def _names(root: Path) -> list[str]:
+def _files(root: Path) -> dict[str, File]:
     """List images below a folder, neither hidden nor reached by a link that leads out of it."""
-    found: list[Path] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(folder) / name for name in files]
-        found += [path for path in paths if is_image(path) and path.resolve().is_relative_to(root)]
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    found: list[tuple[str, File]] = []
+    folders = [root]
+    while folders:
+        for entry in _entries(folders.pop()):
+            path = Path(entry.path)
+            if entry.name.startswith(".") or (entry.is_symlink() and not path.resolve().is_relative_to(root)):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif is_image(path) and entry.is_file():
+                found.append((path.relative_to(root).as_posix(), File(path, _version(entry.stat()))))
+    files: dict[str, File] = {}
+    for relative, file in sorted(found):
+        name = shown_name(relative)
+        while name in files:
+            name += "_"
+        files[name] = file
+    return files
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns}-{status.st_size}"
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # no right to look into it, or it went away
+        return []
+
+
+def shown_name(path: str) -> str:
+    r"""Return a path as text that can be written and shown: bytes that are no UTF-8 become ``\xe9``.
+
+    >>> shown_name("caf\udce9.png"), shown_name("café.png")
+    ('caf\\xe9.png', 'café.png')
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _encoded(path: Path, longer_side: int, form: str, *, quality: int) -> bytes:
     pixels = read_image(path)
     return encode(resize(pixels, longer_side_size(pixels.shape[:2], longer_side)), form, quality=quality)
-
-
-# Opening
-
-
-def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> tuple[str, ...]:
-    """Add images that the store does not know, and look again at those that could not be read.
-
-    At the first opening the labels that lie in the folder are taken in too.
-
-    Returns:
-        What is wrong with these labels, in a person's words.
-    """
-    known = {image.name: image for image in store.images()}  # none until a first opening is done as a whole
-    with store.step("Open the folder", undoable=False) as step:
-        for image in known.values():
-            if image.fault and image.name in folder.names:
-                step.change("image", image.id, _looked_at(folder, image.name))
-    fresh = [name for name in folder.names if name not in known]
-    rows = [_looked_at(folder, name) for name in progress("Looking at images", fresh)]
-    if known:
-        _write(store, rows, (), {})
-        return ()
-    parts, problems = _labelled(folder.root)
-    _write(store, rows, tuple(dict.fromkeys(name for part in parts for name in part.classes)), _by_name(folder, parts))
-    return problems
-
-
-def _looked_at(folder: Folder, name: str) -> Values:
-    try:
-        height, width = read_size(folder.path(name))
-    except ImageDecodeError as error:
-        return {"name": name, "height": 0, "width": 0, "fault": error.reason}
-    return {"name": name, "height": height, "width": width, "fault": ""}
-
-
-def _labelled(root: Path) -> tuple[list[DetectionData], tuple[str, ...]]:
-    """Read the labels that lie in a folder as VOC, COCO or YOLO have them, of all its splits."""
-    try:
-        if recognise(root) == "folders":
-            return [], ()
-    except DataError:
-        return [], ()
-    parts, problems = [], []
-    for split in splits(root):
-        try:
-            parts.append(load_detection(root, split=split, on_bad="skip"))
-        except DataError as error:
-            problems.append(str(error))
-    return parts, (*problems, *(str(problem) for part in parts for problem in part.problems))
-
-
-def _by_name(folder: Folder, parts: list[DetectionData]) -> dict[str, list[Values]]:
-    """Return the boxes of each image by its name; an image of several splits counts once."""
-    boxes: dict[str, list[Values]] = {}
-    for part in parts:
-        for sample in part.samples:
-            path = sample.path.resolve()
-            if path.is_relative_to(folder.root):
-                boxes.setdefault(path.relative_to(folder.root).as_posix(), list(_boxes(part, sample)))
-    return boxes
-
-
-def _boxes(part: DetectionData, sample: Sample) -> Iterator[Values]:
-    rows = zip(sample.boxes.tolist(), sample.labels, sample.difficult, sample.crowd, strict=True)
-    for (left, top, right, bottom), label, difficult, crowd in rows:
-        edges = {"left": left, "top": top, "right": right, "bottom": bottom}
-        flags = {"difficult": int(difficult), "crowd": int(crowd)}
-        yield edges | flags | {"kind": "object", "class": part.classes[label]}
-
-
-def _write(store: Store, rows: list[Values], classes: tuple[str, ...], boxes: dict[str, list[Values]]) -> None:
-    """Write images, classes and boxes; an image that has boxes counts as complete."""
-    with store.step("Open the folder", undoable=False) as step:
-        labels = {name: step.add("class", {"name": name, "colour": colour_of(k)}) for k, name in enumerate(classes)}
-        for row in rows:
-            found = boxes.get(row["name"], [])
-            image = step.add("image", row | {"complete": int(bool(found))})
-            for values in found:
-                step.add("box", values | {"image": image, "class": labels[values["class"]]})

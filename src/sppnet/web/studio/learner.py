@@ -1,42 +1,59 @@
 """What goes on behind the page: features are computed, a detector learns after each change, and looks at all images.
 
-Two threads. One computes features, the image on the screen first. The other does what matters most now: learn,
-look at the image on the screen, look at the others, measure; a change makes it learn again as soon as it can.
+Two threads. One computes features, the image on the screen first. The other does what matters most now: learn, look at
+the image on the screen, find out how sure the detector may be, look at the others; a change makes it learn again as
+soon as it can.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels
-from sppnet.detection.ordering import suggest_order
+from sppnet.detection.ordering import doubt_of, usefulness
 from sppnet.errors import SppnetError
 from sppnet.evaluation.matching import Judged
 from sppnet.features.scene import Scene
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.store import Box, Store, StoredImage
+from sppnet.web.studio.suggestions import Suggestions
 
 Item = TypeVar("Item")
 Tell = Callable[[str, dict[str, Any]], None]
 
-SWEEP: Final = 8  # images looked at between two orders of what to label next
+ORDER_EVERY: Final = 2.0  # seconds between two orders of what to label next
+PAUSE: Final = 1.5  # seconds without a change after which a person waits for nothing: time to measure
+GROWTH: Final = 1.2  # measured again by itself when so many times the images are labelled
+RIGHT_MOSTLY: Final = 0.6  # precision on held-out images from which on a class's suggestions are trusted
+ENOUGH: Final = 5  # right detections on held-out images, without which precision says little
+UNKNOWN_THRESHOLD: Final = 0.5
 
 
 @dataclass(frozen=True)
 class LookedAt:
-    """What one detector, the ``round``-th, found in an image; ``ids`` are its classes in the store."""
+    """What one detector, the ``round``-th, found in an image: ``doubt`` and ``counts`` (K,) decide what comes next."""
 
-    detections: Detections
-    ids: tuple[int, ...]
+    suggestions: Suggestions
+    doubt: float
+    counts: NDArray[np.int64]
     round: int
+
+    @classmethod
+    def of(cls, found: Detections, ids: Sequence[int], thresholds: NDArray[np.float64], number: int) -> "LookedAt":
+        """Take what the ``number``-th detector found, whose classes have the given ids in the store."""
+        shown = found.labels[found.confidence >= thresholds[found.labels]]
+        counts = np.bincount(shown, minlength=len(ids)).astype(np.int64)
+        return cls(Suggestions.of(found, ids), doubt_of(found), counts, number)
 
 
 class _Superseded(Exception):  # noqa: N818 (no fault: what is measured has changed)
@@ -59,16 +76,22 @@ class Learner:
         self.images = {each.id: each for each in store.images() if each.name in set(folder.names)}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
         self.ready: set[int] = set()
+        self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)  # in their order
         self.found: dict[int, LookedAt] = {}
         self.order: list[int] = []
         self.judged: Judged | None = None
         self.round, self.seconds, self.learning, self.reason = 0, 0.0, False, ""
         self.detector: Detector | None = None
+        self.thresholds: dict[int, float] = {}  # by class: the confidence of best F1 on held-out images
+        self.trusted: tuple[int, ...] = ()  # classes whose suggestions are right mostly
+        self.curve: list[tuple[int, float]] = store.setting("curve", [])  # labelled images and F1, at each measuring
         self._ids: tuple[int, ...] = ()  # of the detector's classes
+        self._told: set[int] = set()  # images that the detector knows something of
         self._dirty = {box.image for box in store.boxes()} & set(self.images)
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
-        self._looked = 0
+        self._changed_at, self._ordered_at = 0.0, 0.0
+        self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
         self._now = threading.Condition()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._prepare_all, self._work)]
@@ -93,6 +116,24 @@ class Learner:
         with self._now:
             self._dirty |= set(images) & set(self.images)
             self._asked |= teach
+            self._changed_at = perf_counter()
+            self._now.notify_all()
+
+    def notice(self, images: Iterable[StoredImage], changed: Iterable[int]) -> None:
+        """Take in which images the folder holds now; features of those that changed are computed again."""
+        with self._now:
+            here = {each.id: each for each in images}
+            for key in {*changed, *self.images} - (here.keys() - set(changed)):
+                self.ready.discard(key)
+                for table in (self.faults, self.found, self._missing):
+                    table.pop(key, None)
+            again = [each for key, each in here.items() if key not in self.images or key in set(changed)]
+            gone = self._told - here.keys()
+            self._dirty = {*(self._dirty & here.keys()), *(each.id for each in again), *gone}
+            self.order = [key for key in self.order if key in here]
+            self.images = here
+            self.faults |= {each.id: each.fault for each in again if each.fault}
+            self._missing |= dict.fromkeys(each.id for each in again if not each.fault)
             self._now.notify_all()
 
     def ask(self, *, measure: bool = False) -> None:
@@ -123,6 +164,8 @@ class Learner:
             except (SppnetError, OSError, MemoryError) as error:
                 fault = str(error) or type(error).__name__
             with self._now:
+                if image.id not in self.images:
+                    continue
                 if fault:
                     self.faults[image.id] = fault
                 else:
@@ -133,42 +176,57 @@ class Learner:
     def _next_to_prepare(self) -> StoredImage | None:
         with self._now:
             # Two cores: while a person waits for an answer, it gets both.
-            self._now.wait_for(lambda: self._stopped or not self.learning)
-            missing = [key for key in self.images if key not in self.ready and key not in self.faults]
-            if self._stopped or not missing:
+            self._now.wait_for(lambda: self._stopped or (self._missing and not self.learning))
+            if self._stopped:
                 return None
-            urgent = [key for key in missing if key == self._focus] or [key for key in missing if key in self._dirty]
-            return self.images[(urgent or missing)[0]]
+            urgent = [self._focus] if self._focus in self._missing else self._dirty & self._missing.keys()
+            key = next(iter(urgent or self._missing))
+            del self._missing[key]
+            return self.images[key]
 
     # The second thread
 
     def _work(self) -> None:
         while True:
-            with self._now:
-                self._now.wait_for(lambda: self._stopped or self._next() is not None)
-                if self._stopped:
-                    return
-                work = self._next()
+            work = self._wait_for_work()
+            if work is None:
+                return
             try:
-                if work is not None:
-                    work()
+                work()
             except Exception as error:  # the thread goes on, whatever one piece of work ran into
                 if not isinstance(error, SppnetError):
                     logging.getLogger(__name__).exception("the studio's learner")
                 self.reason = str(error) or type(error).__name__
                 self.tell("failed", {})
 
+    def _wait_for_work(self) -> Callable[[], None] | None:
+        with self._now:
+            while not self._stopped:
+                work = self._next()
+                if work is not None:
+                    return work
+                self._now.wait(PAUSE if self._measuring_waits() else None)
+        return None
+
     def _next(self) -> Callable[[], None] | None:
         """Return the most urgent work, None while there is none."""
-        if self._asked and self._dirty <= self.ready | set(self.faults):
+        if self._asked and self._dirty & self.images.keys() <= self.ready | set(self.faults):
             return self._learn
         if self.detector is None:
             return None
         stale = [key for key in self.ready if key not in self.found or self.found[key].round < self.round]
-        if stale:
-            first = self._focus if self._focus in stale else min(stale, key=self._age)
-            return lambda: self._look(first)
-        return self._validate if self._measure and not self._asked else None
+        if self._focus in stale:
+            return partial(self._look, self._focus)
+        if (self._measure and not self._asked) or (self._measuring_waits() and self._is_pause()):
+            return self._validate
+        return partial(self._look, min(stale, key=self._age)) if stale else None
+
+    def _measuring_waits(self) -> bool:
+        """Tell whether so much was labelled since the last measuring that it is due."""
+        return self.detector is not None and len(self._told) >= max(2, GROWTH * self._measured_of)
+
+    def _is_pause(self) -> bool:
+        return perf_counter() - self._changed_at >= PAUSE
 
     def _age(self, image: int) -> tuple[int, int]:
         found = self.found.get(image)
@@ -197,25 +255,34 @@ class Learner:
     def _take_in(self, dirty: Iterable[int]) -> None:
         names = {each.id: each.name for each in self.store.classes()}
         for key in sorted(dirty):
-            image, boxes = self.store.image(key), self.store.boxes(key)
-            labels = labels_of(image, boxes, names)
-            known = len(labels.boxes) or len(labels.rejected) or labels.complete
-            self._estimator.update(self.folder.path(image.name), labels if known else None)
+            image, boxes = self.images.get(key), self.store.boxes(key)
+            labels = None if image is None else labels_of(self.store.image(key), boxes, names)
+            if image is not None and labels is not None and (len(boxes) or labels.complete):
+                self._estimator.update(self.folder.path(image.name), labels, key=key)
+                self._told.add(key)
+            elif key in self._told:
+                self._estimator.update(b"", None, key=key)
+                self._told.discard(key)
 
     def _learn_classes(self) -> None:
         classes = self.store.classes()
-        boxed = {box.label for box in self.store.boxes() if box.kind == "object" and box.image in self.images}
+        boxed = {label for image, label, kind, _ in self.store.counts() if kind == "object" and image in self.images}
         names, ids = tuple(each.name for each in classes), tuple(each.id for each in classes)
         if not boxed:
             self.detector, self.found, self.order, self._ids = None, {}, [], ()
             return
         self._estimator.learn(names)
         if ids != self._ids:
-            self.found = {}
-        self.detector, self._ids, self.judged, self.round = self._estimator, ids, None, self.round + 1
+            self.found, self._measured_of, self.trusted = {}, 0, ()
+        self.detector, self._ids, self.round = self._estimator, ids, self.round + 1
+        self._take_thresholds()
+
+    def _take_thresholds(self) -> None:
+        if self.detector is not None:
+            self.thresholds = dict(zip(self._ids, self.detector.thresholds_.tolist(), strict=True))
 
     def _look(self, key: int) -> None:
-        if self.detector is None:
+        if self.detector is None or key not in self.images:
             return
         try:
             model = self.detector.model_
@@ -226,19 +293,24 @@ class Learner:
                 self.faults[key] = str(error)
             self.tell("prepared", {"image": key})
             return
-        self.found[key] = LookedAt(detections, self._ids, self.round)
+        self.found[key] = LookedAt.of(detections, self._ids, self.detector.thresholds_, self.round)
         self.tell("looked", {"image": key})
-        self._looked += 1
-        current = all(key in self.found and self.found[key].round == self.round for key in list(self.ready))
-        if current or self._looked % SWEEP == 0:
+        all_seen = len(self.found) >= len(self.ready)
+        if perf_counter() - self._ordered_at > ORDER_EVERY or (all_seen and self._all_current()):
             self._suggest_order()
 
+    def _all_current(self) -> bool:
+        return all(key in self.found and self.found[key].round == self.round for key in list(self.ready))
+
     def _suggest_order(self) -> None:
-        if self.detector is None:
-            return
-        said = {box.image for box in self.store.boxes()} | {each.id for each in self.store.images() if each.complete}
-        found = {key: each.detections for key, each in self.found.items() if key in self.images}
-        self.order = [key for key in suggest_order(found, self.detector.thresholds_) if key not in said]
+        self._ordered_at = perf_counter()
+        found = {key: each for key, each in self.found.items() if len(each.counts) == len(self._ids)}
+        if found:
+            doubt = np.array([each.doubt for each in found.values()])
+            worth = usefulness(doubt, np.stack([each.counts for each in found.values()]).astype(np.float64))
+            keys = list(found)
+            said = self._told | self._dirty
+            self.order = [keys[place] for place in np.argsort(-worth, kind="stable") if keys[place] not in said]
         self.tell("order", {"order": self.order})
 
     def _validate(self) -> None:
@@ -247,16 +319,31 @@ class Learner:
         if self.detector is None:
             return
         try:
-            self.judged = self.detector.calibrate(progress=self._while_current)
+            judged = self.detector.calibrate(progress=self._while_current)
         except _Superseded:
             with self._now:
                 self._measure = True
             return
+        self._measured_of = len(self._told)
+        self._take_thresholds()
+        self.judged, self.round = judged, self.round + 1  # confidence is another one from now on
+        self._take_judged(judged)
         self.tell("measured", {})
+
+    def _take_judged(self, judged: Judged) -> None:
+        thresholds = np.array([self.thresholds[key] for key in self._ids])
+        precision, right = judged.precision(thresholds), judged.recall(thresholds) * judged.objects.sum(axis=0)
+        trusted = (precision >= RIGHT_MOSTLY) & (right >= ENOUGH)
+        self.trusted = tuple(key for key, good in zip(self._ids, trusted.tolist(), strict=True) if good)
+        f1 = judged.f1(thresholds)
+        if not np.isnan(f1).all():
+            point = (self._measured_of, round(float(np.nanmean(f1)), 4))
+            self.curve = [*(each for each in self.curve if each[0] < point[0]), point]
+            self.store.keep("curve", self.curve)
 
     def _while_current(self, name: str, items: Sequence[Item], /) -> Iterable[Item]:  # noqa: ARG002
         for item in items:
-            if self._asked or self._stopped:
+            if self._asked or self._dirty or self._stopped:
                 raise _Superseded
             yield item
 

@@ -1,21 +1,31 @@
-"""One folder opened in the studio: the store, the learner and what the page is told of both."""
+"""One folder opened in the studio: the store, the learner and what the pages are told of both."""
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
+
+import numpy as np
 
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
+from sppnet.web.studio.board import Board
 from sppnet.web.studio.changes import Changes, apply
-from sppnet.web.studio.events import Events
-from sppnet.web.studio.folder import Folder, take_in
-from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.events import Batches, Events
+from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
+from sppnet.web.studio.opening import take_in
+from sppnet.web.studio.people import People
 from sppnet.web.studio.store import Box, Missing, Store, StoredImage, Turned
 from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
 
 FILE: Final = "studio.sqlite"
+TOGETHER: Final = 100  # images that one event tells of
+FIRST: Final = 200  # images of the order that an event tells of
+LOOK_EVERY: Final = 2.0  # seconds between two looks at the folder
+LOOK_SHARE: Final = 0.03  # of the time is spent on them at most
 
 
 class Session:
@@ -31,70 +41,122 @@ class Session:
     def __init__(self, root: Path, *, progress: Progress = silent) -> None:
         self.folder = Folder(root)
         self.store = Store(self.folder.hidden / FILE)
-        self.problems = take_in(self.folder, self.store, progress=progress)
-        self.events = Events()
+        self.problems = take_in(self.folder, self.store, progress=progress).problems
+        self.events, self.people = Events(), People()
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
         self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
+        self.board = Board(self.store, self.learner)
+        self._images = Batches(self._tell_images)
+        self._closing, self._looking = threading.Event(), threading.Lock()
+        self._watching = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
         """Begin to compute features and to learn."""
+        self._images.start()
         self.learner.start()
+        self._watching.start()
 
     def close(self) -> None:
         """Stop, and let go of the folder."""
         self.events.close()
+        self._closing.set()
         self.learner.stop()
+        self._images.stop()
+        self._watching.join()
         self.store.close()
 
     def _short_side(self) -> int:
         """Return what images are scaled to: chosen at the first opening, as it decides what the cache holds."""
-        kept: int | None = self.store.setting("short_side", None)
-        if kept is None:
+        chosen: int | None = self.store.setting("short_side", None)
+        if chosen is None:
             sizes = [(each.height, each.width) for each in self.store.images() if not each.fault]
-            kept = usual_short_side(sizes) if sizes else SHORT_SIDES[1]
-            self.store.keep("short_side", kept)
-        return kept
+            chosen = usual_short_side(sizes) if sizes else SHORT_SIDES[1]
+            self.store.keep("short_side", chosen)
+        return chosen
 
     # Settings
 
     @property
-    def threshold(self) -> float:
-        """The least score of a detection that counts."""
-        return float(self.store.setting("threshold", 0.5))
+    def threshold(self) -> float | None:
+        """The least confidence that a person chose; None for each class's own, of best F1 on held-out images."""
+        chosen: float | None = self.store.setting("threshold", None)
+        return chosen
+
+    @property
+    def thresholds(self) -> dict[int, float]:
+        """The least confidence of a detection that counts, of each class."""
+        chosen, own = self.threshold, self.learner.thresholds
+        return {
+            each.id: own.get(each.id, UNKNOWN_THRESHOLD) if chosen is None else chosen for each in self.store.classes()
+        }
 
     @property
     def by_itself(self) -> bool:
         """Whether each change makes the detector learn."""
         return bool(self.store.setting("by_itself", True))
 
+    # The folder, while it is open
+
+    def _watch(self) -> None:
+        took = 0.0
+        while not self._closing.wait(max(LOOK_EVERY, took / LOOK_SHARE)):
+            start = perf_counter()
+            self.look_again()
+            took = perf_counter() - start
+
+    def look_again(self) -> None:
+        """Notice images that came, went or changed since the last look."""
+        with self._looking:  # one after the other: the watch, and uploads
+            self._look_again()
+
+    def _look_again(self) -> None:
+        taken = take_in(self.folder, self.store)
+        if not taken.different:
+            return
+        self.problems = (*self.problems, *taken.problems)
+        here = [each for each in self.store.images() if each.name in self.folder.files]
+        self.learner.notice(here, taken.changed)
+        if self.by_itself and self.learner.detector is not None:
+            self.learner.ask()
+        self.board.read_all()
+        self.events.tell("folder", {"problems": list(self.problems)})
+
+    def taken_in(self, file: Path) -> int:
+        """Notice a file that was just written into the folder, and return its image."""
+        self.look_again()
+        name = next(name for name, each in self.folder.files.items() if each.path == file)
+        return next(each.id for each in self.store.images() if each.name == name)
+
     # Being told
 
-    def change(self, asked: Changes) -> dict[str, Any]:
+    def change(self, asked: Changes, *, person: str = "") -> dict[str, Any]:
         """Make changes, as one step; return what the page shows of it."""
-        added, touched = apply(self.store, asked)
-        return self._changed(touched, asked.image) | {"added": added}
+        added, touched = apply(self.store, asked, person=person)
+        return self._changed(touched, asked.image, person) | {"added": added}
 
-    def undo(self) -> dict[str, Any]:
-        """Take back the last step."""
-        return self._turned(self.store.undo())
+    def undo(self, *, person: str = "") -> dict[str, Any]:
+        """Take back a person's last step."""
+        return self._turned(self.store.undo(person), person)
 
-    def redo(self) -> dict[str, Any]:
-        """Do again what was undone last."""
-        return self._turned(self.store.redo())
+    def redo(self, *, person: str = "") -> dict[str, Any]:
+        """Do again what a person undid last."""
+        return self._turned(self.store.redo(person), person)
 
-    def _turned(self, turned: Turned | None) -> dict[str, Any]:
+    def _turned(self, turned: Turned | None, person: str) -> dict[str, Any]:
         if turned is None:
             return {"what": "", "image": None}
-        return self._changed(set(turned.touched), turned.image) | {"what": turned.what}
+        return self._changed(set(turned.touched), turned.image, person) | {"what": turned.what}
 
-    def _changed(self, touched: set[int], image: int | None) -> dict[str, Any]:
+    def _changed(self, touched: set[int], image: int | None, person: str) -> dict[str, Any]:
         self._revision += 1
+        self.board.read(touched)
         self.learner.changed(touched, teach=self.by_itself)
-        answer = {"image": image, "images": self.summaries(touched), **self._frame()}
+        answer = {"image": image, "images": self.board.summaries(self.thresholds, touched), **self._frame()}
         self.events.tell("changed", answer)
-        return answer | ({} if image is None else {"opened": self.opened(image)})
+        shown = {} if image is None else {"opened": self.opened(image, person=person)}
+        return answer | shown | self._undoable(person)
 
-    def keep(self, chosen: Mapping[str, float | bool]) -> dict[str, Any]:
+    def keep(self, chosen: Mapping[str, float | bool | None]) -> dict[str, Any]:
         """Keep settings, and return what they change."""
         for name, value in chosen.items():
             self.store.keep(name, value)
@@ -104,7 +166,7 @@ class Session:
 
     # What the page shows
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, person: str = "") -> dict[str, Any]:
         """Return all but the boxes of each image."""
         return {
             "folder": str(self.folder.root),
@@ -113,20 +175,26 @@ class Session:
             "order": self.learner.order,
             "quality": self.quality(),
             **self._frame(),
+            **self._undoable(person),
         }
 
     def _frame(self) -> dict[str, Any]:
         """Return what is small and may change at any time."""
-        undoable = self.store.undoable()
         return {
-            "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in self.store.classes()],
+            "classes": [
+                {"id": each.id, "name": each.name, "colour": each.colour, "key": each.key}
+                for each in self.store.classes()
+            ],
             "revision": self._revision,
-            "undo": undoable.undo,
-            "redo": undoable.redo,
             "threshold": self.threshold,
+            "thresholds": self.thresholds,
             "by_itself": self.by_itself,
             "status": self.status(),
         }
+
+    def _undoable(self, person: str) -> dict[str, str]:
+        undoable = self.store.undoable(person)
+        return {"undo": undoable.undo, "redo": undoable.redo}
 
     def status(self) -> dict[str, Any]:
         """Return how far the learner is."""
@@ -140,76 +208,80 @@ class Session:
             "taught": learner.detector is not None,
             "seconds": round(learner.seconds, 3),
             "reason": learner.reason,
+            "trusted": learner.trusted,
         }
 
-    def summaries(self, only: set[int] | None = None) -> list[dict[str, Any]]:
-        """Return for each image, or for those named, what the gallery shows."""
-        boxes: dict[int, list[Box]] = {}
-        for box in self.store.boxes():
-            boxes.setdefault(box.image, []).append(box)
-        rows = [each for each in self.store.images() if each.id in self.learner.images]
-        threshold = self.threshold
-        chosen = [each for each in rows if only is None or each.id in only]
-        return [self._summary(each, boxes.get(each.id, []), threshold) for each in chosen]
-
-    def _summary(self, image: StoredImage, boxes: list[Box], threshold: float) -> dict[str, Any]:
-        return {
-            "id": image.id,
-            "name": image.name,
-            "width": image.width,
-            "height": image.height,
-            "fault": self.learner.faults.get(image.id, ""),
-            "ready": image.id in self.learner.ready,
-            "complete": image.complete,
-            "objects": dict(Counter(box.label for box in boxes if box.kind == "object")),
-            "rejected": sum(box.kind == "rejected" for box in boxes),
-            "found": self._unanswered(image, boxes).above(threshold).counts(),
-        }
+    def summaries(self) -> list[dict[str, Any]]:
+        """Return for each image what the gallery shows."""
+        return self.board.summaries(self.thresholds)
 
     def suggestions(self, image: int) -> Suggestions:
         """Return all that the detector found in an image so far, answered or not."""
         found = self.learner.found.get(image)
-        return NOTHING if found is None else Suggestions.of(found.detections, found.ids)
+        return NOTHING if found is None else found.suggestions
 
     def counted(self, image: StoredImage) -> Suggestions:
         """Return the suggestions that count: from the threshold up, unanswered, in an image that is not complete."""
-        return self._unanswered(image, self.store.boxes(image.id)).above(self.threshold)
-
-    def _unanswered(self, image: StoredImage, boxes: list[Box]) -> Suggestions:
-        return NOTHING if image.complete else self.suggestions(image.id).unanswered(boxes)
+        return self.board.open_suggestions(image.id).counting(self.thresholds)
 
     def known(self, image: int) -> StoredImage:
         """Return an image of the folder; Missing if there is none."""
-        if image not in self.learner.images:
+        found = self.board.image(image)
+        if found is None:
             raise Missing(f"there is no image {image}")
-        return self.store.image(image)
+        return found
 
-    def opened(self, image: int) -> dict[str, Any]:
+    def opened(self, image: int, *, person: str = "") -> dict[str, Any]:
         """Return the boxes and the suggestions of an image, which from now on comes first."""
-        shown = self.known(image)
-        self.learner.look_at(image)
-        boxes = self.store.boxes(image)
+        self.known(image)
+        if self.people.opens(person, image):
+            self.learner.look_at(image)
         found = self.learner.found.get(image)
+        (summary,) = self.board.summaries(self.thresholds, [image])
         return {
-            **self._summary(shown, boxes, self.threshold),
-            "boxes": [{"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges} for box in boxes],
-            "suggestions": self._unanswered(shown, boxes).as_list(),
+            **summary,
+            "boxes": [_for_page(box) for box in self.store.boxes(image)],
+            "suggestions": self.board.open_suggestions(image).as_list(),
             "round": found.round if found else 0,
             "revision": self._revision,
         }
 
+    def next_image(self, person: str, current: int | None) -> int | None:
+        """Return the image whose labels would help most, and open it for a person; None when all is done.
+
+        Images that are complete, cannot be read or are open at somebody else's are passed over; those without any
+        box come before those that have some.
+        """
+        names = [key for key, _ in sorted(self.learner.images.items(), key=lambda each: each[1].name)]
+        here = names.index(current) + 1 if current in names else 0
+        taken = self.people.open_images(but=person)
+        candidates = [
+            key
+            for key in dict.fromkeys([*self.learner.order, *names[here:], *names[:here]])
+            if key != current and key not in taken and key not in self.learner.faults and not self.known(key).complete
+        ]
+        best = next((key for key in candidates if not self.board.is_labelled(key)), next(iter(candidates), None))
+        if best is not None:
+            self.people.opens(person, best)
+        return best
+
     def quality(self) -> dict[str, Any]:
         """Return the spread of all scores, and precision and recall at the threshold where they were measured."""
         ids = [each.id for each in self.store.classes()]
-        judged, threshold = self.learner.judged, self.threshold
+        judged, thresholds = self.learner.judged, self.thresholds
         rows: list[dict[str, Any]] = []
-        if judged is not None and self.learner.detector is not None:
-            shares = judged.precision(threshold), judged.recall(threshold), judged.objects.sum(axis=0)
+        if judged is not None and len(judged.objects[0]) == len(ids):
+            least = np.array([thresholds[key] for key in ids])
+            shares = judged.precision(least), judged.recall(least), judged.objects.sum(axis=0)
             rows = [
-                {"name": name, "precision": _share(precision), "recall": _share(recall), "objects": int(objects)}
-                for name, precision, recall, objects in zip(self.learner.detector.classes_, *shares, strict=True)
+                {"name": each.name, "precision": _share(precision), "recall": _share(recall), "objects": int(objects)}
+                for each, precision, recall, objects in zip(self.store.classes(), *shares, strict=True)
             ]
-        return {"histogram": histogram(map(self.suggestions, list(self.learner.found)), ids), "measured": rows}
+        return {
+            "histogram": histogram(map(self.suggestions, list(self.learner.found)), ids),
+            "measured": rows,
+            "curve": self.learner.curve,
+        }
 
     # Events
 
@@ -217,13 +289,39 @@ class Session:
         status = {"status": self.status()}
         match name:
             case "prepared" | "looked":
-                self.events.tell("image", status | {"images": self.summaries({content["image"]})})
-            case "learnt" | "measured":
-                self.events.tell(name, status | {"quality": self.quality()})
+                image = content["image"]
+                self.board.looked(image)
+                self._images.add(image, at_once=image in self.people.open_images())
             case "order":
-                self.events.tell(name, status | content | {"quality": self.quality()})
+                self.events.tell(name, status | {"order": content["order"][:FIRST]})
+            case "learnt" | "measured":
+                self.events.tell(name, status | {"threshold": self.threshold, "thresholds": self.thresholds})
             case _:
                 self.events.tell("status", status)
+
+    def _tell_images(self, images: list[int]) -> None:
+        status = {"status": self.status()}
+        for start in range(0, len(images), TOGETHER):
+            told = self.board.summaries(self.thresholds, images[start : start + TOGETHER])
+            self.events.tell("image", status | {"images": told})
+        self._write_digests(images)
+
+    def _write_digests(self, images: Iterable[int]) -> None:
+        """Write by what an image will be known if it is renamed, of those that were just read anyway."""
+        unknown = [image for image in map(self.board.image, images) if image is not None and not image.digest]
+        digests = {image.id: self.folder.digest(image.name, version=image.version) for image in unknown}
+        written = {key: digest for key, digest in digests.items() if digest}
+        if written:
+            with self.store.step("Look at the folder", undoable=False) as step:
+                for key, digest in written.items():
+                    step.change("image", key, {"digest": digest})
+            self.board.read(written)
+
+
+def _for_page(box: Box) -> dict[str, Any]:
+    flags = {name: True for name in ("difficult", "crowd") if getattr(box, name)}
+    note = {"note": box.note} if box.note else {}
+    return {"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges, **flags, **note}
 
 
 def _share(value: float) -> float | None:

@@ -1,7 +1,8 @@
-"""What a person said of a folder's images, in one SQLite file: every change is on the disk before it is answered.
+"""What people said of a folder's images, in one SQLite file: every change is on the disk before it is answered.
 
-A change is one *step*: rows that were written, each with what it held before. Undo writes back what was there before,
-in the opposite order; a new step drops those that were undone. One process holds the file for as long as it is open.
+A change is one *step* of one person: columns that were written, each with what it held before. Undo writes back what
+was there before, in the opposite order, unless somebody changed the same since; a new step drops those that its person
+had undone. One process holds the file for as long as it is open.
 """
 
 import json
@@ -14,47 +15,19 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from sppnet.errors import DataError
+from sppnet.web.studio.schema import COLUMNS, VERSION, Table, add_columns, make_tables
 
 Kind = Literal["object", "rejected"]
 Values = dict[str, Any]
 
-VERSION: Final = 1
-SCHEMA: Final = """
-CREATE TABLE image (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
-    height INTEGER NOT NULL, width INTEGER NOT NULL, fault TEXT NOT NULL DEFAULT '', complete INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE class (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, colour TEXT NOT NULL);
-CREATE TABLE box (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, image INTEGER NOT NULL REFERENCES image,
-    class INTEGER NOT NULL REFERENCES class, kind TEXT NOT NULL CHECK (kind IN ('object', 'rejected')),
-    "left" REAL NOT NULL, top REAL NOT NULL, "right" REAL NOT NULL, bottom REAL NOT NULL,
-    difficult INTEGER NOT NULL DEFAULT 0, crowd INTEGER NOT NULL DEFAULT 0,
-    CHECK ("left" < "right" AND top < bottom)
-);
-CREATE INDEX box_of_image ON box (image);
-CREATE TABLE step (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, what TEXT NOT NULL,
-    image INTEGER, undone INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE edit (
-    id INTEGER PRIMARY KEY, step INTEGER NOT NULL REFERENCES step ON DELETE CASCADE, kept_in TEXT NOT NULL,
-    row INTEGER NOT NULL, before TEXT, after TEXT
-);
-CREATE INDEX edit_of_step ON edit (step);
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-COLUMNS: Final = {
-    "image": ("name", "height", "width", "fault", "complete"),
-    "class": ("name", "colour"),
-    "box": ("image", "class", "kind", "left", "top", "right", "bottom", "difficult", "crowd"),
-}
-Table = Literal["image", "class", "box"]
-
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image of the folder: ``name`` is its path below it, ``fault`` why it cannot be read."""
+    """One image of the folder.
+
+    ``name`` is its path below it, ``fault`` why it cannot be read; ``version`` changes when the file is written,
+    ``digest`` when its bytes do.
+    """
 
     id: int
     name: str
@@ -62,20 +35,28 @@ class StoredImage:
     width: int
     fault: str
     complete: bool
+    version: str = ""
+    digest: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Class:
-    """A name of objects, and the colour of their boxes."""
+    """A name of objects, the colour of their boxes, its place among the classes and its own key ("" for none)."""
 
     id: int
     name: str
     colour: str
+    place: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class Box:
-    """What a person said of one place: an object of a class, or that it is none ("rejected")."""
+    """What a person said of one place: an object of a class, or that it is none ("rejected").
+
+    ``outline`` is JSON of the polygons that came with the label, "" for none.
+    """
 
     id: int
     image: int
@@ -84,6 +65,8 @@ class Box:
     edges: tuple[float, float, float, float]
     difficult: bool = False
     crowd: bool = False
+    outline: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +106,9 @@ class Step:
     def change(self, table: Table, row: int, values: Values) -> None:
         """Change columns of a row; Missing if there is none."""
         before = _row(self._connection, table, row)
-        _replace(self._connection, table, row, before | values)
-        self.edits.append((table, row, before, before | values))
+        _replace(self._connection, table, row, values)
+        # Only the columns that change are kept: what somebody else changes in the same row meanwhile stays.
+        self.edits.append((table, row, {name: before[name] for name in values}, values))
 
     def remove(self, table: Table, row: int) -> None:
         """Remove a row; Missing if there is none."""
@@ -139,20 +123,24 @@ class Store:
     Args:
         file: made, with its folder, where it is missing.
     Raises:
-        DataError: another process has it open, it is no such file, or a newer version wrote it.
+        DataError: another process has it open, it is no such file, it may not be written, or a newer version wrote it.
     """
 
     def __init__(self, file: Path) -> None:
         self.file, self._lock = file, threading.RLock()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(file, timeout=0.2, check_same_thread=False, isolation_level=None)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{file.parent}: the labels need this folder: {error.strerror}. {ALLOW}.") from error
+        try:
+            self._connection = sqlite3.connect(file, timeout=0.2, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise DataError(f"{file}: the labels cannot be opened: {_reason(error)}.") from error
         try:
             self._open()
         except sqlite3.Error as error:
             self._connection.close()
-            held = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            reason = "it is open in another studio. Close that one" if held else f"{error}. Move it away to begin anew"
-            raise DataError(f"{file}: the labels cannot be opened: {reason}.") from error
+            raise DataError(f"{file}: the labels cannot be opened: {_reason(error)}.") from error
 
     def _open(self) -> None:
         run = self._connection.execute
@@ -166,9 +154,8 @@ class Store:
             run("ROLLBACK")
             raise DataError(f"{self.file}: must be of version {VERSION}, got {version}. Update sppnet.")
         if version == 0:
-            for statement in SCHEMA.split(";"):
-                run(statement)
-            run(f"PRAGMA user_version = {VERSION}")
+            make_tables(self._connection)
+        add_columns(self._connection)
         run("COMMIT")
 
     def close(self) -> None:
@@ -186,19 +173,26 @@ class Store:
 
     def images(self) -> list[StoredImage]:
         """Return all images ever seen in the folder, by name."""
-        rows = self._all("SELECT id, name, height, width, fault, complete FROM image ORDER BY name")
-        return [
-            StoredImage(key, name, height, width, fault, bool(complete))
-            for key, name, height, width, fault, complete in rows
-        ]
+        return [_stored(row) for row in self._all(f"{_IMAGES} ORDER BY name")]
+
+    def image(self, row: int) -> StoredImage:
+        """Return one image; Missing if there is none."""
+        found = self._all(f"{_IMAGES} WHERE id = ?", (row,))
+        if not found:
+            raise Missing(f"there is no image {row}")
+        return _stored(found[0])
 
     def classes(self) -> list[Class]:
-        """Return the classes in the order in which they were added."""
-        return [Class(*row) for row in self._all("SELECT id, name, colour FROM class ORDER BY id")]
+        """Return the classes in their order."""
+        return [Class(*row) for row in self._all("SELECT id, name, colour, place, key FROM class ORDER BY place, id")]
 
     def boxes(self, image: int | None = None) -> list[Box]:
         """Return the boxes of one image or of all, in the order in which they were drawn."""
         return self._boxes("image = ?", image) if image is not None else self._boxes("?", 1)
+
+    def boxes_of_class(self, label: int) -> list[Box]:
+        """Return all boxes of one class."""
+        return self._boxes("class = ?", label)
 
     def box(self, row: int) -> Box:
         """Return one box; Missing if there is none."""
@@ -207,30 +201,28 @@ class Store:
             raise Missing(f"there is no box {row}")
         return found[0]
 
-    def _boxes(self, which: str, value: int) -> list[Box]:
-        columns = 'id, image, class, kind, "left", top, "right", bottom, difficult, crowd'
-        rows = self._all(f"SELECT {columns} FROM box WHERE {which} ORDER BY id", (value,))
-        return [
-            Box(key, image, label, kind, (left, top, right, bottom), bool(difficult), bool(crowd))
-            for key, image, label, kind, left, top, right, bottom, difficult, crowd in rows
-        ]
-
-    def image(self, row: int) -> StoredImage:
-        """Return one image; Missing if there is none."""
-        with self._lock:
-            found = _row(self._connection, "image", row)
-        return StoredImage(row, **found | {"complete": bool(found["complete"])})
+    def counts(self) -> list[tuple[int, int, Kind, int]]:
+        """Return of each image, class and kind how many boxes there are."""
+        return self._all("SELECT image, class, kind, COUNT(*) FROM box GROUP BY image, class, kind")
 
     def setting(self, name: str, default: Any) -> Any:
         """Return what was kept under a name."""
         found = self._all("SELECT value FROM setting WHERE name = ?", (name,))
         return json.loads(found[0][0]) if found else default
 
-    def undoable(self) -> Undoable:
-        """Return what undo and redo would do next."""
-        undo = self._all("SELECT what FROM step WHERE NOT undone ORDER BY id DESC LIMIT 1")
-        redo = self._all("SELECT what FROM step WHERE undone ORDER BY id LIMIT 1")
+    def undoable(self, person: str = "") -> Undoable:
+        """Return what undo and redo would do next for a person."""
+        undo = self._all(f"SELECT what FROM step WHERE NOT undone AND {_MINE} ORDER BY id DESC LIMIT 1", (person,))
+        redo = self._all(f"SELECT what FROM step WHERE undone AND {_MINE} ORDER BY id LIMIT 1", (person,))
         return Undoable(undo[0][0] if undo else "", redo[0][0] if redo else "")
+
+    def _boxes(self, which: str, value: int) -> list[Box]:
+        columns = 'id, image, class, kind, "left", top, "right", bottom, difficult, crowd, outline, note'
+        rows = self._all(f"SELECT {columns} FROM box WHERE {which} ORDER BY id", (value,))
+        return [
+            Box(key, image, label, kind, (left, top, right, bottom), bool(difficult), bool(crowd), outline, note)
+            for key, image, label, kind, left, top, right, bottom, difficult, crowd, outline, note in rows
+        ]
 
     def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -239,57 +231,80 @@ class Store:
     # Writing
 
     @contextmanager
-    def step(self, what: str, image: int | None = None, *, undoable: bool = True) -> Iterator[Step]:
+    def step(self, what: str, image: int | None = None, *, undoable: bool = True, person: str = "") -> Iterator[Step]:
         """Write rows together, or none of them if it raises: one step of undo unless it cannot be undone.
 
         Args:
-            what: it does, as a person would say. image: where it happens.
+            what: it does, as a person would say. image: where it happens. person: who does it.
         """
         with self._transaction():
             step = Step(self._connection)
             yield step
             if undoable and step.edits:
-                self._remember(step, what, image)
+                self._remember(step, what, image, person)
 
-    def _remember(self, step: Step, what: str, image: int | None) -> None:
+    def _remember(self, step: Step, what: str, image: int | None, person: str) -> None:
         run = self._connection.execute
-        run("DELETE FROM step WHERE undone")
-        row = run("INSERT INTO step (what, image) VALUES (?, ?)", (what, image)).lastrowid
+        run(f"DELETE FROM step WHERE undone AND {_MINE}", (person,))
+        row = run("INSERT INTO step (what, image, person) VALUES (?, ?, ?)", (what, image, person)).lastrowid
         for table, changed, before, after in step.edits:
             values = (row, table, changed, *(None if side is None else json.dumps(side) for side in (before, after)))
             run("INSERT INTO edit (step, kept_in, row, before, after) VALUES (?, ?, ?, ?, ?)", values)
 
-    def undo(self) -> Turned | None:
-        """Take back the last step; None if there is none."""
-        return self._turn("WHERE NOT undone ORDER BY id DESC", undone=True)
+    def undo(self, person: str = "") -> Turned | None:
+        """Take back a person's last step; None if there is none.
 
-    def redo(self) -> Turned | None:
-        """Do again what was undone last; None if nothing was."""
-        return self._turn("WHERE undone ORDER BY id", undone=False)
+        Raises:
+            DataError: somebody changed the same since. Then the step stays as it is, and is no longer undone.
+        """
+        return self._turn(f"WHERE NOT undone AND {_MINE} ORDER BY id DESC", person, undone=True)
 
-    def _turn(self, which: str, *, undone: bool) -> Turned | None:
-        with self._transaction():
-            run = self._connection.execute
-            found = run(f"SELECT id, what, image FROM step {which} LIMIT 1").fetchone()
-            if found is None:
-                return None
-            step, what, image = found
-            order = "DESC" if undone else "ASC"
-            edits = run(f"SELECT kept_in, row, before, after FROM edit WHERE step = ? ORDER BY id {order}", (step,))
-            touched: set[int] = set()
-            for table, row, *texts in edits.fetchall():
-                before, after = (None if text is None else json.loads(text) for text in texts)
-                _put(self._connection, table, row, before if undone else after)
-                touched |= self._touched(table, row, [side for side in (before, after) if side is not None])
-            run("UPDATE step SET undone = ? WHERE id = ?", (undone, step))
-            return Turned(what, image, frozenset(touched))
+    def redo(self, person: str = "") -> Turned | None:
+        """Do again what a person undid last; None if nothing was.
 
-    def _touched(self, table: Table, row: int, sides: list[Values]) -> set[int]:
-        if table == "image":
-            return {row}
-        if table == "box":
-            return {side["image"] for side in sides}
-        return {box.image for box in self.boxes() if box.label == row}
+        Raises:
+            DataError: as ``undo``.
+        """
+        return self._turn(f"WHERE undone AND {_MINE} ORDER BY id", person, undone=False)
+
+    def _turn(self, which: str, person: str, *, undone: bool) -> Turned | None:
+        found = self._all(f"SELECT id, what, image FROM step {which} LIMIT 1", (person,))
+        if not found:
+            return None
+        step, what, image = found[0]
+        try:
+            with self._transaction():
+                touched = self._turn_edits(step, undone=undone)
+                self._connection.execute("UPDATE step SET undone = ? WHERE id = ?", (undone, step))
+        except (_ChangedSince, sqlite3.IntegrityError) as error:
+            with self._transaction():
+                self._connection.execute("DELETE FROM step WHERE id = ?", (step,))
+            way = "undone" if undone else "done again"
+            reason = "somebody changed the same since. It stays as it is"
+            raise DataError(f"studio: {what!r} cannot be {way}: {reason}.") from error
+        return Turned(what, image, frozenset(touched))
+
+    def _turn_edits(self, step: int, *, undone: bool) -> set[int]:
+        """Write back one side of a step's edits; return the images whose labels changed."""
+        order = "DESC" if undone else "ASC"
+        edits = self._all(f"SELECT kept_in, row, before, after FROM edit WHERE step = ? ORDER BY id {order}", (step,))
+        touched: set[int] = set()
+        for table, row, *texts in edits:
+            before, after = (None if text is None else json.loads(text) for text in texts)
+            wanted, expected = (before, after) if undone else (after, before)
+            touched |= self._touched(table, row)
+            _check_as_left(self._connection, table, row, expected)
+            _put(self._connection, table, row, wanted)
+            touched |= self._touched(table, row)
+        return touched
+
+    def _touched(self, table: Table, row: int) -> set[int]:
+        holders = {
+            "image": "id FROM image WHERE id",
+            "box": "image FROM box WHERE id",
+            "class": "image FROM box WHERE class",
+        }
+        return {image for (image,) in self._all(f"SELECT DISTINCT {holders[table]} = ?", (row,))}
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a setting; it is no step of undo."""
@@ -308,7 +323,45 @@ class Store:
             self._connection.execute("COMMIT")
 
 
+ALLOW: Final = "Allow writing there, or copy the images to where you may write"
+_MINE: Final = "person IN (?, '')"  # steps of files without persons are everybody's
+_IMAGES: Final = "SELECT id, name, height, width, fault, complete, version, digest, note FROM image"
+
+
+def _stored(row: tuple[Any, ...]) -> StoredImage:
+    key, name, height, width, fault, complete, version, digest, note = row
+    return StoredImage(key, name, height, width, fault, bool(complete), version, digest, note)
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """Say in a person's words why the file cannot be opened, and what to do: never to throw labels away."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind
+    if code == sqlite3.SQLITE_BUSY:
+        return "it is open in another studio. Close that one"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return f"{error}. The labels in it are whole. {ALLOW}"
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"{error}. Move it away to begin anew, and keep it: a copy of yours may mend it"
+    return f"{error}. Free some space or mend the disk, and start again"
+
+
 # Rows. Names of tables and columns come from COLUMNS alone, never from a request.
+
+
+class _ChangedSince(Exception):  # noqa: N818 (becomes a DataError that names the step)
+    pass
+
+
+def _check_as_left(connection: sqlite3.Connection, table: Table, row: int, expected: Values | None) -> None:
+    """Raise unless a row still holds what a step left there; None expects no row."""
+    try:
+        held: Values | None = _row(connection, table, row)
+    except Missing:
+        held = None
+    if (held is None) != (expected is None):
+        raise _ChangedSince
+    if held and expected and any(held[name] != value for name, value in expected.items()):
+        raise _ChangedSince
 
 
 def _row(connection: sqlite3.Connection, table: Table, row: int) -> Values:
@@ -327,7 +380,9 @@ def _insert(connection: sqlite3.Connection, table: Table, row: int | None, value
 
 
 def _replace(connection: sqlite3.Connection, table: Table, row: int, values: Values) -> None:
-    columns = COLUMNS[table]
+    columns = [column for column in COLUMNS[table] if column in values]
+    if not columns:
+        return
     places = ", ".join(f'"{column}" = ?' for column in columns)
     connection.execute(f"UPDATE {table} SET {places} WHERE id = ?", (*(values[column] for column in columns), row))
 

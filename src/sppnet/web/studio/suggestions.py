@@ -1,7 +1,7 @@
 """Detections as suggestions: those that nobody has answered yet, their counts, and how their scores spread."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,42 +9,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
-from sppnet.geometry import Boxes, iou
+from sppnet.geometry import iou
 from sppnet.web.studio.store import Box
 
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
+MOST: Final = 100  # suggestions of an image
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
 
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Detections of one image: N boxes (N, 4), the ids of their classes (N,), scores (N,), the best first."""
+    """Detections of one image, the best first.
 
-    boxes: Boxes
-    labels: NDArray[np.int64]
+    Args:
+        boxes: (N, 4) float32: of thousands of images they are all in memory.
+        labels: (N,) int32, the ids of their classes. scores: (N,) float32, confidence in 0..1.
+    """
+
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int32]
     scores: NDArray[np.float32]
 
     @classmethod
     def of(cls, found: Detections, ids: Sequence[int]) -> "Suggestions":
-        """Take detections whose classes have the given ids in the store."""
-        return cls(found.boxes, np.array(ids, dtype=np.int64)[found.labels], found.confidence.astype(np.float32))
+        """Take the ``MOST`` best detections, whose classes have the given ids in the store."""
+        labels = np.array(ids, dtype=np.int32)[found.labels[:MOST]]
+        return cls(found.boxes[:MOST].astype(np.float32), labels, found.confidence[:MOST].astype(np.float32))
 
     def unanswered(self, said: Iterable[Box]) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none."""
         kept = np.ones(len(self.scores), dtype=np.bool_)
         for box in said:
-            overlap = iou(np.array([box.edges]), self.boxes)[0]
+            overlap = iou(np.array([box.edges]), self.boxes.astype(np.float64))[0]
             same = (overlap >= SAME_OBJECT) & (self.labels == box.label)
             kept &= ~(same | ((overlap >= SAME_PLACE) & (box.kind == "object")))
         return self._only(kept)
 
-    def above(self, threshold: float) -> "Suggestions":
-        """Return those that score at least ``threshold``."""
+    def above(self, threshold: float | NDArray[np.float64]) -> "Suggestions":
+        """Return those of at least a confidence: one for all, or (N,) one for each."""
         return self._only(self.scores >= threshold)
 
+    def counting(self, thresholds: Mapping[int, float]) -> "Suggestions":
+        """Return those whose confidence is at least the threshold of their class."""
+        return self.above(np.array([thresholds.get(label, 1.0) for label in self.labels.tolist()], dtype=np.float64))
+
     def _only(self, kept: NDArray[np.bool_]) -> "Suggestions":
+        if kept.all():
+            return self
         return Suggestions(self.boxes[kept], self.labels[kept], self.scores[kept])
 
     def counts(self) -> dict[int, int]:
@@ -53,17 +66,21 @@ class Suggestions:
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return them for JSON."""
-        rows = zip(self.boxes.round(2).tolist(), self.labels.tolist(), self.scores.tolist(), strict=True)
+        rows = zip(
+            self.boxes.astype(np.float64).round(2).tolist(), self.labels.tolist(), self.scores.tolist(), strict=True
+        )
         return [{"edges": edges, "label": label, "score": round(score, 3)} for edges, label, score in rows]
 
 
-NOTHING: Final = Suggestions(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+NOTHING: Final = Suggestions(
+    np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+)
 
 
 def histogram(all_found: Iterable[Suggestions], ids: Sequence[int]) -> dict[str, Any]:
     """Count the confidence of all images' suggestions in ``BINS`` from 0 to 1, class by class, for JSON."""
     found = list(all_found)
-    labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.labels for each in found)])
+    labels = np.concatenate([np.zeros(0, dtype=np.int32), *(each.labels for each in found)])
     scores = np.concatenate([np.zeros(0, dtype=np.float32), *(each.scores for each in found)])
     edges = np.linspace(0, 1, BINS + 1)
     counts = {label: np.histogram(scores[labels == label], bins=edges)[0].tolist() for label in ids}

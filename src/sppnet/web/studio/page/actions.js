@@ -1,8 +1,22 @@
 // What a person can do. Each is one request; the page shows what the answer says.
 
 import { get, post, Refused } from "./api.js";
-import { chosenBox, chosenSuggestion, classOf, isGuess, model, openImage, shownSuggestions, takeIn, tell } from "./model.js";
-import { say } from "./saying.js";
+import { moved, nearlySame } from "./edges.js";
+import {
+  chosenBox,
+  chosenBoxes,
+  chosenSuggestion,
+  isGuess,
+  model,
+  nameOf,
+  objects,
+  openAnew,
+  openImage,
+  shownSuggestions,
+  takeIn,
+  tell,
+} from "./model.js";
+import { ask, say } from "./saying.js";
 
 // Requests follow each other, so that the last answer is the last word.
 let queue = Promise.resolve();
@@ -19,57 +33,165 @@ function inTurn(work) {
 
 const change = (what, changes, image = model.open) =>
   inTurn(async () => {
-    const answer = await post("/api/changes", { what, changes, image });
+    const answer = await post("api/changes", { what, changes, image });
     takeIn(answer);
     return answer;
   });
 
 export async function refresh() {
-  const state = await get("/api/state");
+  const state = await get("api/state");
   model.images.clear();
   model.revision = state.revision;
   takeIn(state);
   if (model.images.has(model.open)) await show(model.open, { again: true });
+  else model.open = null;
 }
 
+const seen = []; // images that were open before, the last one last
+
 export function show(image, { again = false } = {}) {
-  if (!again) Object.assign(model, { open: image, boxes: [], suggestions: [], chosen: null, round: 0 });
-  else model.round = 0;
-  if (!again) tell("open", "images", "chosen");
+  if (!again) {
+    if (model.open !== null && model.open !== image) seen.push(model.open);
+    openAnew(image);
+    localStorage.setItem(`sppnet-open ${model.folder}`, image);
+    tell("open", "chosen");
+  } else {
+    model.round = 0;
+  }
   return inTurn(async () => {
-    if (model.open === image) takeIn({ opened: await get(`/api/images/${image}`) });
+    if (model.open === image) takeIn({ opened: await get(`api/images/${image}`) });
   });
 }
+
+export function showBefore() {
+  while (seen.length) {
+    const image = seen.pop();
+    if (!model.images.has(image) || image === model.open) continue;
+    model.open = null;
+    return show(image);
+  }
+  return null;
+}
+
+// The image whose labels would help most, of those that nobody has done or has open.
+export const showNext = () =>
+  inTurn(async () => {
+    const { image } = await post("api/next", { image: model.open });
+    if (image === null) say("Every image is complete.");
+    else show(image);
+    return image;
+  });
 
 export async function lookAgain() {
   const image = model.open;
   if (image === null) return;
   try {
-    takeIn({ opened: await get(`/api/images/${image}`) });
+    takeIn({ opened: await get(`api/images/${image}`) });
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
   }
 }
 
-export function choose(chosen) {
+export function choose(chosen, { also = false } = {}) {
+  if (!also) model.also = new Set();
+  else if (model.chosen?.box) model.also.add(model.chosen.box);
   model.chosen = chosen;
   tell("chosen");
 }
 
+export function chooseAll() {
+  const [first, ...rest] = objects();
+  if (!first) return;
+  model.also = new Set(rest.map((box) => box.id));
+  model.chosen = { box: first.id };
+  tell("chosen");
+}
+
+export function hide(what) {
+  model.hides[what] = !model.hides[what];
+  tell("open", "chosen");
+}
+
 // Boxes
 
-export async function addBox(edges, label = model.label) {
-  const answer = await change(`Draw a ${classOf(label).name}`, [{ do: "add", image: model.open, label, edges }]);
-  if (answer) choose({ box: answer.added[0] });
+export async function addBox(edges, { label = model.label, image = model.open } = {}) {
+  const twin = objects().find((box) => box.label === label && nearlySame(box.edges, edges));
+  if (twin) {
+    say("There is such a box already.");
+    return choose({ box: twin.id });
+  }
+  const drawn = { label, edges };
+  model.drawn.push(drawn);
+  const answer = await change(`Draw a ${nameOf(label)}`, [{ do: "add", image, label, edges }], image);
+  model.drawn = model.drawn.filter((each) => each !== drawn);
+  if (answer && model.open === image) choose({ box: answer.added[0] });
+  tell("chosen");
   return answer;
 }
 
-export const moveBox = (box, edges) => change("Move a box", [{ do: "edit", box, edges }]);
+const several = (number) => (number === 1 ? "a box" : `${number} boxes`);
 
-export const relabel = (box, label) => change(`Make it a ${classOf(label).name}`, [{ do: "edit", box, label }]);
+// Moves boxes, or resizes them; `edges` holds by their ids where they are to lie.
+export const moveBoxes = (edges, image = model.open) =>
+  change(
+    `Move ${several(edges.size)}`,
+    [...edges].map(([box, to]) => ({ do: "edit", box, edges: to })),
+    image,
+  );
 
-export function removeBox(box) {
-  return change("Remove a box", [{ do: "remove", box }]);
+export function removeBoxes(boxes) {
+  const isRejection = boxes.length === 1 && boxes[0].kind === "rejected";
+  return change(
+    isRejection ? "Take a rejection back" : `Remove ${several(boxes.length)}`,
+    boxes.map((box) => ({ do: "remove", box: box.id })),
+  );
+}
+
+export function toggleFlag(flag) {
+  const boxes = chosenBoxes().filter((box) => box.kind === "object");
+  if (!boxes.length) return null;
+  const on = !boxes[0][flag];
+  return change(
+    `Mark ${several(boxes.length)} ${on ? "" : "not "}${flag}`,
+    boxes.map((box) => ({ do: "edit", box: box.id, [flag]: on })),
+  );
+}
+
+export const noteOnBox = (box, note) => change("Write a note", [{ do: "edit", box, note }]);
+
+export const noteOnImage = (note) => change("Write a note", [{ do: "note", image: model.open, note }]);
+
+let copied = []; // {label, edges}
+
+export function copy() {
+  const boxes = chosenBoxes();
+  copied = (boxes.length ? boxes : objects()).map(({ label, edges }) => ({ label, edges }));
+  if (copied.length) say(`Copied ${several(copied.length)}.`);
+}
+
+export const paste = () => addBoxes(copied, `Paste ${several(copied.length)}`);
+
+export function duplicate() {
+  const boxes = chosenBoxes();
+  const aside = 8;
+  return addBoxes(
+    boxes.map(({ label, edges }) => ({ label, edges: moved(edges, aside, aside, openImage()) })),
+    `Duplicate ${several(boxes.length)}`,
+  );
+}
+
+async function addBoxes(boxes, what) {
+  const image = openImage();
+  const inside = boxes.filter(({ edges: [left, top] }) => left < image.width && top < image.height);
+  if (!inside.length) return;
+  const answer = await change(
+    what,
+    inside.map(({ label, edges }) => ({ do: "add", image: image.id, label, edges })),
+  );
+  if (!answer) return;
+  model.also = new Set(answer.added.slice(1));
+  model.chosen = { box: answer.added[0] };
+  tell("chosen");
 }
 
 // Suggestions
@@ -82,43 +204,94 @@ const answerTo = (suggestion, kind) => ({
   kind,
 });
 
-function answer(suggestion, kind, what) {
+function answer(suggestion, kind, what, label = suggestion.label) {
   const rest = shownSuggestions();
   const place = rest.indexOf(suggestion);
   const next = rest[place + 1] ?? rest[place - 1];
   model.suggestions = model.suggestions.filter((each) => each !== suggestion);
+  model.boxes = [...model.boxes, { ...suggestion, label, kind, id: -model.boxes.length - 1 }];
   model.chosen = next ? { suggestion: next.edges } : null;
   tell("open", "chosen");
-  return change(what, [answerTo(suggestion, kind)]);
+  return change(what, [{ ...answerTo(suggestion, kind), label }]);
 }
 
-export const accept = (suggestion) => answer(suggestion, "object", `Accept a ${classOf(suggestion.label).name}`);
+export const accept = (suggestion, label = suggestion.label) =>
+  answer(suggestion, "object", `Accept a ${nameOf(label)}`, label);
 
-export const reject = (suggestion) => answer(suggestion, "rejected", `Reject a ${classOf(suggestion.label).name}`);
+export const reject = (suggestion) => answer(suggestion, "rejected", `Reject a ${nameOf(suggestion.label)}`);
 
 export function acceptAll() {
   const all = shownSuggestions().filter((each) => !isGuess(each));
-  if (all.length) change(`Accept ${all.length} suggestions`, all.map((each) => answerTo(each, "object")));
+  if (all.length)
+    change(
+      `Accept ${all.length} suggestions`,
+      all.map((each) => answerTo(each, "object")),
+    );
+}
+
+export function rejectRest() {
+  const all = shownSuggestions();
+  if (all.length)
+    change(
+      `Reject ${all.length} suggestions`,
+      all.map((each) => answerTo(each, "rejected")),
+    );
 }
 
 // A key answers the chosen suggestion; where none is chosen, it chooses the most certain one.
 export function answerChosen(kind) {
   const suggestion = chosenSuggestion();
   if (suggestion) return kind === "object" ? accept(suggestion) : reject(suggestion);
-  if (kind === "rejected" && chosenBox()) return removeBox(model.chosen.box);
+  if (kind === "rejected" && chosenBox()) return removeBoxes(chosenBoxes());
   const [first] = shownSuggestions();
   if (first) choose({ suggestion: first.edges });
   return null;
 }
 
-// Images and classes
+// Images
 
-export function toggleComplete() {
+let always = null; // what is done with open suggestions, once a person has chosen it for all that follow
+
+export async function setComplete(complete) {
   const image = openImage();
-  if (!image) return null;
-  const complete = !image.complete;
-  return change(complete ? "Image complete" : "Image not complete", [{ do: "complete", image: image.id, complete }]);
+  if (!image || image.fault) return null;
+  const accepted = complete ? await acceptedFirst() : [];
+  if (accepted === null) return null;
+  const changes = [...accepted.map((each) => answerTo(each, "object")), { do: "complete", image: image.id, complete }];
+  return change(complete ? "Image complete" : "Image not complete", changes, image.id);
 }
+
+export const toggleComplete = () => setComplete(!openImage()?.complete);
+
+// Completing makes background of all that has no box: what is still suggested is asked about first. Guesses are not, as
+// they lie below the threshold.
+async function acceptedFirst() {
+  const open = shownSuggestions().filter((each) => !isGuess(each));
+  if (!open.length) return [];
+  if (always) return always === "accept" ? open : [];
+  const one = open.length === 1;
+  const answered = await ask(
+    "Is this image complete?",
+    `${open.length} ${one ? "suggestion is" : "suggestions are"} not answered. Whatever has no box counts as background.`,
+    [
+      { name: `Accept ${one ? "it" : `all ${open.length}`}, reject the rest`, value: "accept", style: "first" },
+      { name: one ? "It is wrong" : "They are all wrong", value: "reject" },
+      { name: "Go back", value: null },
+    ],
+    { always: "Do the same from now on" },
+  );
+  if (answered.always) always = answered.value;
+  if (answered.value === null) return null;
+  return answered.value === "accept" ? open : [];
+}
+
+// One key for an image that is done: complete, and on to the next most useful one.
+export async function done() {
+  if (!openImage()?.complete && !(await setComplete(true))) return;
+  await showNext();
+}
+
+// Classes
 
 export async function addClass(name) {
   const added = await change(`Add the class ${name}`, [{ do: "add class", name }]);
@@ -126,16 +299,44 @@ export async function addClass(name) {
   return added;
 }
 
-export const editClass = (label, name, colour) =>
-  change(`Change the class ${classOf(label).name}`, [{ do: "edit class", label, name, colour }]);
+export const editClass = (label, edits) =>
+  change(`Change the class ${nameOf(label)}`, [{ do: "edit class", label, ...edits }]);
 
-export const removeClass = (label) =>
-  change(`Remove the class ${classOf(label).name}`, [{ do: "remove class", label }]);
+export async function mergeClass(label, into) {
+  const question = `All ${model.images.totals.objects[label] ?? 0} boxes of ${nameOf(label)} become ${nameOf(into)}.`;
+  const { value } = await ask("Merge the classes?", question, [
+    { name: "Merge", value: true, style: "first" },
+    { name: "Cancel", value: null },
+  ]);
+  if (value) change(`Merge ${nameOf(label)} into ${nameOf(into)}`, [{ do: "merge class", label, into }]);
+}
 
+export async function removeClass(label) {
+  const number = model.images.totals.objects[label] ?? 0;
+  const boxes = `${number} ${number === 1 ? "box" : "boxes"}`;
+  const images = [...model.images.images.values()].filter((image) => image.objects[label]).length;
+  const question = number
+    ? `Its ${boxes} in ${images} ${images === 1 ? "image" : "images"} are removed too.`
+    : "No box is of this class.";
+  const answers = [
+    { name: number ? `Remove it and ${boxes}` : "Remove it", value: true, style: "bad" },
+    { name: "Cancel", value: null },
+  ];
+  const { value } = await ask(`Remove the class ${nameOf(label)}?`, question, answers);
+  if (value) change(`Remove the class ${nameOf(label)}`, [{ do: "remove class", label }]);
+}
+
+// Chooses what is drawn next. Of chosen boxes it changes the class; a chosen suggestion gets it and is accepted.
 export function chooseClass(label) {
   model.label = label;
-  const box = chosenBox();
-  if (box && box.kind === "object" && box.label !== label) relabel(box.id, label);
+  const suggestion = chosenSuggestion();
+  const boxes = chosenBoxes().filter((box) => box.kind === "object" && box.label !== label);
+  if (suggestion) accept(suggestion, label);
+  else if (boxes.length)
+    change(
+      `Make ${boxes.length === 1 ? "it" : "them"} a ${nameOf(label)}`,
+      boxes.map((box) => ({ do: "edit", box: box.id, label })),
+    );
   tell("classes");
 }
 
@@ -143,17 +344,20 @@ export function chooseClass(label) {
 
 export const turn = (way) =>
   inTurn(async () => {
-    const answer = await post(`/api/${way}`);
+    const answer = await post(`api/${way}`);
     if (answer.image && answer.image !== model.open) {
-      Object.assign(model, { open: answer.image, boxes: [], suggestions: [], chosen: null, round: 0 });
+      openAnew(answer.image);
+      tell("chosen");
     }
     takeIn(answer);
     tell("open", "images", "chosen");
     if (answer.what) say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.`);
   });
 
-export const teach = () => inTurn(async () => takeIn({ status: await post("/api/teach") }));
+export const teach = () => inTurn(async () => takeIn({ status: await post("api/teach") }));
 
-export const measure = () => inTurn(async () => takeIn({ status: await post("/api/measure") }));
+export const measure = () => inTurn(async () => takeIn({ status: await post("api/measure") }));
 
-export const keep = (settings) => inTurn(async () => takeIn(await post("/api/settings", settings)));
+export const keep = (settings) => inTurn(async () => takeIn(await post("api/settings", settings)));
+
+export const refreshQuality = () => inTurn(async () => takeIn({ quality: await get("api/quality") }));

@@ -3,9 +3,14 @@
 export const SMALLEST = 3;
 
 export const HANDLES = [
-  [0, 0], [0.5, 0], [1, 0],
-  [0, 0.5], [1, 0.5],
-  [0, 1], [0.5, 1], [1, 1],
+  [0, 0],
+  [0.5, 0],
+  [1, 0],
+  [0, 0.5],
+  [1, 0.5],
+  [0, 1],
+  [0.5, 1],
+  [1, 1],
 ];
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -40,3 +45,13 @@ export const inside = ([left, top, right, bottom], [x, y], margin = 0) =>
   x >= left - margin && x <= right + margin && y >= top - margin && y <= bottom + margin;
 
 export const largeEnough = ([left, top, right, bottom]) => right - left >= SMALLEST && bottom - top >= SMALLEST;
+
+// Two boxes that a person would call one.
+export const nearlySame = (a, b) => a.every((edge, place) => Math.abs(edge - b[place]) < 1);
+
+// Intersection over union.
+export function overlap(a, b) {
+  const [width, height] = [0, 1].map((side) => Math.min(a[side + 2], b[side + 2]) - Math.max(a[side], b[side]));
+  if (width <= 0 || height <= 0) return 0;
+  return (width * height) / (area(a) + area(b) - width * height);
+}

@@ -1,37 +1,37 @@
-// The images of the folder, in the order that a person asks for.
+// The images of the folder, in the order that a person asks for. Only those in sight are made.
 
-import { show } from "./actions.js";
-import { model, on, sum } from "./model.js";
+import { show, showBefore, showNext } from "./actions.js";
+import { filter, sum } from "./catalogue.js";
+import { model, on } from "./model.js";
 import { element, icon } from "./parts.js";
+import { columnsOf, revealing, visible } from "./window.js";
 
-const list = document.getElementById("images");
-const sort = document.getElementById("sort");
-const count = document.getElementById("gallery-count");
-const items = new Map(); // id -> its element
+const byId = (id) => document.getElementById(id);
+const list = byId("images");
+const sort = byId("sort");
+const [search, state] = [byId("search"), byId("filter")];
+const length = element("li", { class: "length", role: "presentation" });
+const items = new Map(); // id -> its element, of those in sight
+const LEAST = 92; // pixels that an image is wide at least
+const [PAD, BELOW] = [8, 42]; // between images; of the text below them
+
 let order = []; // ids as they are shown
 let waits = false; // a new order waits until the pointer and the focus have left
+let geometry = null;
 
-const isLabelled = (image) => image.complete || sum(image.objects) > 0;
-
-function sorted() {
-  const images = [...model.images.values()];
-  const byName = (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true });
-  const places = new Map(model.order.map((id, place) => [id, place]));
-  const place = (image) => places.get(image.id) ?? (isLabelled(image) ? 2e9 : 1e9);
-  const orders = {
-    next: (a, b) => place(a) - place(b),
-    name: () => 0,
-    found: (a, b) => sum(b.found) - sum(a.found),
-    unlabelled: (a, b) => isLabelled(a) - isLabelled(b),
-  };
-  return images.sort((a, b) => orders[sort.value](a, b) || byName(a, b)).map((image) => image.id);
-}
+sort.value = localStorage.getItem("sppnet-sort") ?? sort.value;
+if (!sort.value) sort.value = "next";
 
 export function arrange() {
   waits = false;
-  order = sorted();
-  const wanted = order.map((id) => items.get(id));
-  if (wanted.some((item, index) => list.children[index] !== item)) list.replaceChildren(...wanted);
+  const passes = filter({
+    text: search.value,
+    state: state.value.startsWith("class ") ? "all" : state.value,
+    label: state.value.startsWith("class ") ? Number(state.value.slice(6)) : null,
+  });
+  order = model.images.arranged({ sort: sort.value, order: model.order, passes });
+  byId("none-pass").hidden = order.length > 0 || !model.images.size;
+  draw();
 }
 
 function arrangeUnlessBusy() {
@@ -41,83 +41,187 @@ function arrangeUnlessBusy() {
 
 list.addEventListener("pointerleave", () => waits && arrange());
 list.addEventListener("focusout", (event) => waits && !list.contains(event.relatedTarget) && arrange());
-sort.addEventListener("change", arrange);
+search.addEventListener("input", arrange);
+state.addEventListener("change", arrange);
+sort.addEventListener("change", () => {
+  localStorage.setItem("sppnet-sort", sort.value);
+  arrange();
+});
 
-function made(image) {
-  const item = element("li", { class: "image", role: "option", id: `image-${image.id}`, tabIndex: -1 });
-  const thumbnail = element("img", { alt: "", loading: "lazy", decoding: "async", width: 96, height: 72 });
-  thumbnail.src = `/api/images/${image.id}/thumbnail`;
-  const done = element("span", { class: "done" }, icon("yes"));
-  item.append(thumbnail, done, element("span", { class: "name" }, element("bdi")), element("span", { class: "counts" }));
-  item.addEventListener("click", () => show(image.id));
+function measured() {
+  const columns = columnsOf(list.clientWidth - PAD, LEAST);
+  const wide = (list.clientWidth - PAD * (columns + 1)) / columns;
+  return { columns, wide, row: Math.round(wide * 0.75) + BELOW + PAD };
+}
+
+function draw() {
+  if (!list.clientHeight) return;
+  geometry = measured();
+  const { columns, row } = geometry;
+  const { first, last, height } = visible({
+    offset: list.scrollTop,
+    extent: list.clientHeight,
+    row,
+    columns,
+    count: order.length,
+  });
+  length.style.height = `${height + PAD}px`;
+  const wanted = new Map();
+  for (let place = first; place < last; place++) wanted.set(order[place], place);
+  for (const [id, item] of items) {
+    if (wanted.has(id) || (item === document.activeElement && model.images.has(id))) continue;
+    item.remove();
+    items.delete(id);
+  }
+  for (const [id, place] of wanted) {
+    const item = items.get(id) ?? made(id);
+    put(item, place);
+    fill(item, model.images.get(id), place);
+  }
+  if (model.open === null || !items.has(model.open)) items.get(order[first])?.setAttribute("tabindex", 0);
+}
+
+function put(item, place) {
+  const { columns, wide, row } = geometry;
+  item.style.width = `${wide}px`;
+  item.style.transform = `translate(${PAD + (place % columns) * (wide + PAD)}px, ${PAD + Math.floor(place / columns) * row}px)`;
+}
+
+function made(id) {
+  const item = element("li", { class: "image", role: "option", id: `image-${id}`, tabIndex: -1 });
+  const thumbnail = element("img", { alt: "", decoding: "async", width: 96, height: 72 });
+  item.append(
+    thumbnail,
+    element("span", { class: "done", hidden: true }, icon("yes")),
+    element("span", { class: "name" }, element("bdi")),
+    element("span", { class: "counts" }),
+  );
+  item.addEventListener("click", () => show(id));
+  items.set(id, item);
+  list.append(item);
   return item;
 }
 
-function fill(item, image) {
+function fill(item, image, place) {
   const [thumbnail, done, name, counts] = item.children;
   const [objects, found] = [sum(image.objects), sum(image.found)];
   item.classList.toggle("waiting", !image.ready && !image.fault);
+  item.classList.toggle(
+    "taken",
+    model.people.some((person) => person.image === image.id && image.id !== model.open),
+  );
   item.setAttribute("aria-selected", image.id === model.open);
+  item.setAttribute("aria-setsize", order.length);
+  item.setAttribute("aria-posinset", place + 1);
   item.tabIndex = image.id === model.open ? 0 : -1;
   done.hidden = !image.complete;
-  name.firstElementChild.textContent = image.name.split("/").at(-1);
-  item.title = image.fault ? `${image.name}: ${image.fault}` : image.name;
-  const told = [objects && `${objects} boxed`, image.complete && "complete", found && `${found} found`].filter(Boolean);
-  item.setAttribute("aria-label", `${image.name}: ${image.fault ? "cannot be read" : told.join(", ") || "nothing yet"}`);
-  thumbnail.hidden = Boolean(image.fault);
-  const parts = image.fault
-    ? [element("span", { class: "fault" }, "cannot be read")]
-    : [objects ? `${objects} boxed ` : "", element("span", { class: "found" }, found ? `${found} found` : "")];
-  const text = parts.map((part) => part.textContent ?? part).join("");
-  if (counts.textContent !== text) counts.replaceChildren(...parts);
+  const shown = image.name.split("/").at(-1);
+  if (name.firstElementChild.textContent !== shown) name.firstElementChild.textContent = shown;
+  item.title = [image.name, image.fault, image.note].filter(Boolean).join(": ");
+  const address = image.fault ? "" : `api/images/${image.id}/thumbnail?${image.width}x${image.height}`;
+  if ((thumbnail.getAttribute("src") ?? "") !== address) {
+    if (address) thumbnail.src = address;
+    else thumbnail.removeAttribute("src");
+  }
+  const text = image.fault
+    ? "cannot be read"
+    : [objects && `${objects} boxed`, found && `${found} found`].filter(Boolean).join(" ");
+  if (counts.dataset.text === text + image.complete) return;
+  counts.dataset.text = text + image.complete;
+  counts.replaceChildren(
+    ...(image.fault
+      ? [element("span", { class: "fault" }, text)]
+      : [
+          objects ? `${objects} boxed ` : "",
+          element("span", { class: "found" }, found ? `${found} found` : ""),
+          element("span", { class: "for-readers" }, image.complete ? " complete" : ""),
+        ]),
+  );
 }
 
 function render() {
-  const before = items.size;
-  for (const [id, item] of items) {
-    if (!model.images.has(id)) {
-      item.remove();
-      items.delete(id);
-    }
-  }
-  for (const image of model.images.values()) {
-    if (!items.has(image.id)) items.set(image.id, made(image));
-    fill(items.get(image.id), image);
-  }
-  if (items.size !== before || !order.length) arrange();
-  if (model.open === null && list.firstElementChild) list.firstElementChild.tabIndex = 0;
-  const labelled = [...model.images.values()].filter(isLabelled).length;
-  count.textContent = `${labelled} of ${model.images.size} labelled`;
+  byId("gallery-count").textContent = `${model.images.totals.labelled} of ${model.images.size} labelled`;
+  if (order.length && model.images.size === known) return draw();
+  known = model.images.size;
+  return arrange();
 }
 
-// Opens the image so many places further on; from the last one it goes to the first.
+let known = 0; // how many images there were when they were arranged
+
+function renderClasses() {
+  const names = model.classes.map((each) => element("option", { value: `class ${each.id}` }, `With ${each.name}`));
+  const chosen = state.value;
+  byId("filter-classes").replaceChildren(...names);
+  state.value = chosen;
+  if (!state.value) state.value = "all";
+}
+
+let waiting = false;
+
+function soon(work) {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    work();
+  });
+}
+
+list.addEventListener("scroll", () => soon(draw), { passive: true });
+new ResizeObserver(() => soon(draw)).observe(list);
+list.append(length);
+
+// Moving on. The most useful order leads to what helps most; every other one to the neighbour.
+
 export function step(places) {
-  if (!order.length) return;
+  if (sort.value === "next" && places > 0) return showNext();
+  if (sort.value === "next") return showBefore() ?? neighbour(places);
+  return neighbour(places);
+}
+
+// The image so many places further on; from the last one it goes to the first.
+function neighbour(places) {
+  if (!order.length) return null;
   if (waits && !list.contains(document.activeElement)) arrange();
   const here = order.indexOf(model.open);
-  const target = order[here < 0 ? 0 : (here + places + order.length) % order.length];
-  show(target);
-  items.get(target).scrollIntoView({ block: "nearest", inline: "nearest" });
+  const place = here < 0 ? 0 : (here + places + order.length) % order.length;
+  return show(order[place]);
 }
 
-// The next image to label: the first in the order of use that is not the open one.
-export function openFirst() {
-  if (order.length) show(order[0]);
+function reveal() {
+  const place = order.indexOf(model.open);
+  if (place < 0 || !geometry) return;
+  const { columns, row } = geometry;
+  list.scrollTop = revealing(place, { offset: list.scrollTop, extent: list.clientHeight, row, columns });
 }
 
-list.addEventListener("keydown", (event) => {
-  const moves = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
-  if (event.key in moves) {
-    step(moves[event.key]);
-    items.get(model.open)?.focus();
-  } else if (event.key === "Enter" && document.activeElement?.id?.startsWith("image-")) {
-    document.activeElement.click();
-  } else {
-    return;
-  }
+// The image that was open last, or else the most useful one that nobody else has open, or else the first.
+export async function openFirst() {
+  const last = Number(localStorage.getItem(`sppnet-open ${model.folder}`));
+  if (model.images.has(last)) show(last);
+  else if ((await showNext()) === null && order.length) show(order[0]);
+}
+
+list.addEventListener("keydown", async (event) => {
+  const { columns } = geometry ?? { columns: 1 };
+  const moves = { ArrowDown: columns, ArrowRight: 1, ArrowUp: -columns, ArrowLeft: -1 };
+  if (!(event.key in moves)) return;
   event.preventDefault();
   event.stopPropagation();
+  const opened = neighbour(moves[event.key]);
+  draw();
+  items.get(model.open)?.focus({ preventScroll: true });
+  await opened;
 });
 
-on("images open", render);
+let revealed = null;
+
+on("images", () => soon(render));
+on("people", () => soon(draw));
+on("open", () => {
+  draw();
+  if (revealed !== model.open) reveal();
+  revealed = model.open;
+});
+on("classes", renderClasses);
 on("order", arrangeUnlessBusy);

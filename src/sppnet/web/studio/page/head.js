@@ -1,8 +1,9 @@
 // The head of the page and of the open image: progress, news, steps, settings, dialogs.
 
-import { keep, teach, toggleComplete, turn } from "./actions.js";
-import { openFirst, step } from "./gallery.js";
-import { classOf, isGuess, model, on, openImage, shownSuggestions, sum } from "./model.js";
+import { done, hide, keep, teach, toggleComplete, turn } from "./actions.js";
+import { sum } from "./catalogue.js";
+import { step } from "./gallery.js";
+import { isGuess, model, nameOf, on, openImage, shownSuggestions } from "./model.js";
 import { counted } from "./objects.js";
 import { say } from "./saying.js";
 import { zoom } from "./stage.js";
@@ -31,54 +32,91 @@ export function tellLearnt({ here: tellsHere = false } = {}) {
   const { seconds, taught, reason } = model.status;
   if (reason) return say(reason, { bad: true });
   if (!taught) return say("Draw a box: the detector learns from it.");
-  const labelled = [...model.images.values()].filter((image) => sum(image.objects) > 0).length;
+  const { labelled } = model.images.totals;
   const shown = shownSuggestions();
   const guesses = shown.filter(isGuess).length;
   const here = tellsHere && openImage() ? ` ${counted(shown.length - guesses, guesses)} in this image.` : "";
   return say(`Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${here}`);
 }
 
+let told = 0; // problems that were told of
+
 export function tellProblems() {
-  const { length } = model.problems;
-  if (length) say(`${length} labels could not be read: ${model.problems[0]}`, { bad: true });
+  const fresh = model.problems.slice(told);
+  told = model.problems.length;
+  if (fresh.length) say(fresh.length === 1 ? fresh[0] : `${fresh.length} problems: ${fresh[0]}`, { bad: true });
 }
 
 function renderImage() {
   const image = openImage();
   byId("image-name").textContent = image?.name ?? "No image";
-  byId("image-facts").textContent = image ? (image.fault || `${image.width} × ${image.height} pixels`) : "Choose one on the left";
-  byId("complete").disabled = !image;
+  byId("image-name").title = image?.name ?? "";
+  byId("image-facts").textContent = image
+    ? image.fault || `${image.width} × ${image.height} pixels`
+    : "Choose one on the left";
+  for (const id of ["complete", "done"]) byId(id).disabled = !image || Boolean(image.fault);
   byId("complete").setAttribute("aria-pressed", Boolean(image?.complete));
+  for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).checked = !model.hides[what];
   const hint = image && hinted(image);
   byId("hint").hidden = !hint;
   byId("hint").textContent = hint ?? "";
 }
 
+// What there is to do, or why nothing is suggested: the image is never bare without a word.
 function hinted(image) {
+  const { images, status, suggestions, hides, label } = model;
   if (!model.classes.length || image.fault) return null;
-  const boxed = [...model.images.values()].some((each) => sum(each.objects) > 0);
-  if (!boxed) return `Drag a box around one ${classOf(model.label).name}`;
-  if (!image.ready && !model.status.learning) return "Computing this image's features…";
-  return null;
+  if (!sum(images.totals.objects)) return `Drag a box around one ${nameOf(label)}`;
+  if (image.complete || shownSuggestions().length) return null;
+  if (!image.ready) return "Computing this image's features…";
+  if (status.learning || !model.round) return status.taught ? "Looking at this image…" : null;
+  if (hides.suggestions) return "Suggestions are hidden: H shows them";
+  if (suggestions.length) return "Nothing more is sure enough to show: draw what is missing, or press D";
+  return "Nothing more is found here: draw what is missing, or press D";
+}
+
+function renderPeople() {
+  const others = model.people.length - 1;
+  byId("people").hidden = others < 1;
+  byId("people").textContent = `${model.people.length} at work`;
+  byId("people").title = model.people.map((person) => person.name || "somebody").join(", ");
 }
 
 for (const way of ["undo", "redo"]) byId(way).addEventListener("click", () => turn(way));
+for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).addEventListener("change", () => hide(what));
 byId("teach").addEventListener("click", teach);
 byId("by-itself").addEventListener("change", (event) => keep({ by_itself: event.target.checked }));
 byId("complete").addEventListener("click", toggleComplete);
+byId("done").addEventListener("click", done);
 byId("previous").addEventListener("click", () => step(-1));
 byId("next").addEventListener("click", () => step(1));
 byId("zoom-in").addEventListener("click", () => zoom(1.4));
 byId("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
 byId("zoom-fit").addEventListener("click", () => zoom(0));
 
+// On a small screen the images and the panel are drawers over the image, one open at a time.
+
+const drawers = ["images", "panel"];
+
+function openDrawer(name) {
+  for (const each of drawers) {
+    const open = each === name && !document.body.classList.contains(`shows-${each}`);
+    document.body.classList.toggle(`shows-${each}`, open);
+    byId(`toggle-${each}`).setAttribute("aria-expanded", open);
+  }
+}
+
+for (const name of drawers) byId(`toggle-${name}`).addEventListener("click", () => openDrawer(name));
+byId("stage").addEventListener("pointerdown", () => openDrawer(null));
+
 // Dark and light: as the system asks until a person chooses.
 
-const kept = localStorage.getItem("sppnet-theme");
-if (kept) document.documentElement.dataset.theme = kept;
+const chosenTheme = localStorage.getItem("sppnet-theme");
+if (chosenTheme) document.documentElement.dataset.theme = chosenTheme;
 
 byId("theme").addEventListener("click", () => {
-  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const dark =
+    document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   const theme = dark === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("sppnet-theme", theme);
@@ -87,33 +125,10 @@ byId("theme").addEventListener("click", () => {
 // Dialogs
 
 byId("help").addEventListener("click", () => byId("help-dialog").showModal());
-byId("export").addEventListener("click", () => {
-  byId("export-said").hidden = true;
-  byId("export-dialog").showModal();
-});
 for (const closing of document.querySelectorAll("[data-close]")) {
   closing.addEventListener("click", () => closing.closest("dialog").close());
 }
 
-// A download that is refused would leave the page: it is asked for first.
-for (const link of document.querySelectorAll("#export-dialog a")) {
-  link.addEventListener("click", async (event) => {
-    event.preventDefault();
-    const response = await fetch(link.href).catch(() => null);
-    byId("export-said").hidden = Boolean(response?.ok);
-    if (!response?.ok) {
-      byId("export-said").textContent = response ? (await response.json()).detail : "The studio does not answer.";
-      return;
-    }
-    const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? "export";
-    const url = URL.createObjectURL(await response.blob());
-    const saving = Object.assign(document.createElement("a"), { href: url, download: name });
-    saving.click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  });
-}
-
 on("status", renderStatus);
-on("open images classes status", renderImage);
-
-export { openFirst };
+on("open images classes status chosen", renderImage);
+on("people", renderPeople);

@@ -1,68 +1,104 @@
 // Keys, wherever the focus is but in a field.
 
-import { acceptAll, answerChosen, chooseClass, removeBox, teach, toggleComplete, turn } from "./actions.js";
+import {
+  acceptAll,
+  answerChosen,
+  chooseAll,
+  chooseClass,
+  copy,
+  done,
+  duplicate,
+  hide,
+  paste,
+  rejectRest,
+  removeBoxes,
+  teach,
+  toggleComplete,
+  toggleFlag,
+  turn,
+} from "./actions.js";
 import { step } from "./gallery.js";
-import { chosenBox, chosenSuggestion, model } from "./model.js";
+import { commandOf } from "./keymap.js";
+import { chosenBoxes, chosenSuggestion, model } from "./model.js";
 import { chooseNext } from "./objects.js";
-import { cancel, holdSpace, newBox, nudge, zoom } from "./stage.js";
+import { element } from "./parts.js";
+import { cancel, holdSpace, isDragging, newBox, nudge, zoom, zoomToBox } from "./stage.js";
 
-const removeOrReject = () => (chosenSuggestion() ? answerChosen("rejected") : chosenBox() && removeBox(model.chosen.box));
+const byId = (id) => document.getElementById(id);
+const stage = byId("stage");
 
-const onStage = () => document.activeElement?.id === "stage" || document.activeElement === document.body;
+const onStage = () => document.activeElement === stage || document.activeElement === document.body;
 
-const KEYS = {
-  a: () => answerChosen("object"),
-  A: acceptAll,
-  Enter: () => onStage() && chosenSuggestion() && answerChosen("object"),
-  r: () => answerChosen("rejected"),
-  Delete: removeOrReject,
-  Backspace: removeOrReject,
-  j: () => chooseNext(1),
-  k: () => chooseNext(-1),
-  n: newBox,
-  c: toggleComplete,
-  t: teach,
-  z: () => turn("undo"),
-  y: () => turn("redo"),
-  PageDown: () => step(1),
-  PageUp: () => step(-1),
-  Escape: cancel,
-  "+": () => zoom(1.4),
-  "=": () => zoom(1.4),
-  "-": () => zoom(1 / 1.4),
-  0: () => zoom(0),
-  "?": () => document.getElementById("help-dialog").showModal(),
+const COMMANDS = {
+  accept: () => answerChosen("object"),
+  "accept all": acceptAll,
+  "accept chosen": () => chosenSuggestion() && answerChosen("object"),
+  reject: () => answerChosen("rejected"),
+  "reject rest": rejectRest,
+  remove: () => (chosenSuggestion() ? answerChosen("rejected") : chosenBoxes().length && removeBoxes(chosenBoxes())),
+  "next box": () => chooseNext(1),
+  "previous box": () => chooseNext(-1),
+  "new box": newBox,
+  complete: toggleComplete,
+  done,
+  teach,
+  "hide suggestions": () => hide("suggestions"),
+  "hide boxes": () => hide("boxes"),
+  names: () => hide("names"),
+  difficult: () => toggleFlag("difficult"),
+  crowd: () => toggleFlag("crowd"),
+  undo: () => turn("undo"),
+  redo: () => turn("redo"),
+  copy,
+  paste,
+  duplicate,
+  "choose all": chooseAll,
+  "next image": () => step(1),
+  "previous image": () => step(-1),
+  cancel,
+  "zoom in": () => zoom(1.4),
+  "zoom out": () => zoom(1 / 1.4),
+  fit: () => zoom(0),
+  "zoom to box": zoomToBox,
+  search: () => byId("search").focus(),
+  help: () => byId("help-dialog").showModal(),
 };
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const HELP = [
   ["Drag", "draw a box; from inside the chosen box: move it (with Shift: draw)"],
-  ["1 … 9", "choose the class; of the chosen box: change it"],
+  ["Ctrl click", "choose one more box"],
+  ["1 … 9", "choose the class; of chosen boxes: change it; of a suggestion: change it and accept"],
   ["A, Enter", "accept the chosen suggestion, or choose the most certain one"],
-  ["R, Delete", "reject the suggestion, or remove the chosen box"],
-  ["Shift A", "accept all suggestions shown"],
+  ["R, Delete", "reject the suggestion, or remove the chosen boxes"],
+  ["Shift A, Shift R", "accept all suggestions from the threshold up; reject all that are shown"],
+  ["D", "done: image complete, and on to the next most useful one"],
+  ["C", "image complete: all else in it is background"],
   ["J, K", "next and previous suggestion or box"],
   ["N", "new box in the middle, for the arrow keys"],
-  ["Arrows", "move the chosen box by a pixel, with Ctrl by ten; with Shift resize it"],
-  ["C", "image complete: all else in it is background"],
-  ["T", "teach now"],
+  ["Arrows", "move the chosen boxes by a pixel, with Ctrl by ten; with Shift resize one"],
+  ["X, Shift X", "mark the chosen boxes as difficult, as a crowd"],
+  ["Ctrl C, V, D, A", "copy, paste, duplicate boxes; choose all"],
+  ["H, B, L", "hide suggestions, boxes, the names on them"],
   ["Page ↓ ↑", "next and previous image"],
   ["Z, Y", "undo and redo; with Ctrl too"],
-  ["Wheel, + −, 0", "zoom, fit; hold Space and drag to move the image"],
-  ["Esc", "choose nothing"],
+  [
+    "Wheel, + −, 0, .",
+    "zoom, fit, zoom to the chosen box; move the image with Space held, by the right button or by two fingers",
+  ],
+  ["T", "teach now"],
+  ["/", "search images"],
+  ["Esc", "choose nothing; from a field, back to the image"],
 ];
 
-const rows = HELP.map(([keys, what]) => {
-  const row = document.createElement("tr");
-  const key = Object.assign(document.createElement("kbd"), { textContent: keys });
-  row.insertCell().append(key);
-  row.insertCell().textContent = what;
-  return row;
-});
-document.getElementById("keys").replaceChildren(...rows);
+byId("keys").replaceChildren(
+  ...HELP.map(([keys, what]) =>
+    element("tr", {}, element("td", {}, element("kbd", {}, keys)), element("td", {}, what)),
+  ),
+);
 
-const writing = (target) => target.closest("input:not([type=checkbox]), select, textarea, dialog[open]");
+const writing = (target) => target.closest("input:not([type=checkbox], [type=range]), select, textarea");
 
 function nudged(event) {
   const [across, down] = ARROWS[event.key];
@@ -70,24 +106,41 @@ function nudged(event) {
   return nudge(across * far, down * far, event.shiftKey);
 }
 
+function run(command) {
+  if (command?.digit) {
+    const chosen = model.classes[command.digit - 1];
+    if (chosen) chooseClass(chosen.id);
+    return Boolean(chosen);
+  }
+  if (command?.own) {
+    chooseClass(command.own);
+    return true;
+  }
+  if (!Object.hasOwn(COMMANDS, command)) return false;
+  COMMANDS[command]();
+  return true;
+}
+
+const ownKeys = () => new Map(model.classes.filter((each) => each.key).map((each) => [each.key, each.id]));
+
 document.addEventListener("keydown", (event) => {
-  if (writing(event.target) || event.altKey) return;
-  const undoes = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
-  if (undoes) turn(event.shiftKey ? "redo" : "undo");
-  else if (event.key in ARROWS) {
-    if (event.target.closest("[role=tablist]") || !nudged(event)) return;
-  } else if ((event.ctrlKey || event.metaKey) && event.key !== "y") return;
-  else if (event.key === " ") {
+  if (event.target.closest("dialog[open]")) return;
+  if (writing(event.target)) {
+    if (event.key === "Escape" && !event.isComposing) stage.focus();
+    return;
+  }
+  // A drag goes on in the image in which it began.
+  if (isDragging() && event.key !== "Escape") return event.preventDefault();
+  if (event.key in ARROWS) {
+    if (event.target.closest("[role=tablist], [type=range]") || !nudged(event)) return;
+  } else if (event.key === " ") {
     if (!onStage()) return;
     holdSpace(true);
-  } else if (/^[1-9]$/.test(event.key)) {
-    const chosen = model.classes[Number(event.key) - 1];
-    if (!chosen) return;
-    chooseClass(chosen.id);
-  } else if (Object.hasOwn(KEYS, event.key)) {
-    if (event.key === "Enter" && !onStage()) return;
-    KEYS[event.key]();
-  } else return;
+  } else if (event.key === "Enter" && !onStage()) {
+    return;
+  } else if (!run(commandOf(event, ownKeys()))) {
+    return;
+  }
   event.preventDefault();
 });
 

@@ -2,10 +2,14 @@
 
 import { lookAgain, refresh } from "./actions.js";
 import { listen } from "./api.js";
-import { openFirst, tellLearnt, tellProblems } from "./head.js";
+import "./classes.js";
+import "./files.js";
+import { openFirst } from "./gallery.js";
+import { tellLearnt, tellProblems } from "./head.js";
 import "./keys.js";
 import { model, takeIn } from "./model.js";
-import { measured } from "./quality.js";
+import { measured, qualityChanged } from "./quality.js";
+import { reload } from "./stage.js";
 
 const lost = document.getElementById("lost");
 const concernsOpen = (content) => content.images?.some((image) => image.id === model.open);
@@ -15,6 +19,7 @@ const told = {
     lost.hidden = true;
     await refresh();
     if (model.open === null) openFirst();
+    else reload();
     tellProblems();
     if (model.status.taught) tellLearnt();
   },
@@ -35,12 +40,22 @@ const told = {
     takeIn(content);
     await lookAgain();
     tellLearnt({ here: true });
+    qualityChanged();
   },
-  order: takeIn,
+  order(content) {
+    takeIn(content);
+    qualityChanged();
+  },
   measured(content) {
     takeIn(content);
     measured();
   },
+  async folder() {
+    await refresh();
+    if (model.open === null) openFirst();
+    tellProblems();
+  },
+  people: takeIn,
 };
 
-listen(["status", "image", "changed", "learnt", "order", "measured"], (name, content) => told[name](content));
+listen((name, content) => told[name](content));

@@ -1,24 +1,33 @@
-// What the page knows. Views listen to "all", "images", "open", "classes", "status", "quality", "chosen", "order".
+// What the page knows. Views listen to "images", "open", "classes", "status", "quality", "chosen", "order", "people".
+
+import { Catalogue } from "./catalogue.js";
+import { overlap } from "./edges.js";
+import { isGuess as guessed, shown } from "./shown.js";
 
 export const model = {
   folder: "",
   problems: [],
-  images: new Map(), // id -> what the gallery shows
+  images: new Catalogue(),
   order: [], // ids, the most useful to label next first
-  classes: [], // {id, name, colour}
+  classes: [], // {id, name, colour, key}
   label: null, // id of the class that is drawn next
   status: {},
-  threshold: 0,
+  people: [],
+  threshold: null, // the confidence from which a suggestion counts, where a person chose one
+  thresholds: {}, // otherwise each class has its own, by id
   by_itself: true,
   undo: "",
   redo: "",
-  quality: { histogram: { counts: {} }, measured: [] },
+  quality: { histogram: { counts: {} }, measured: [], curve: [] },
   open: null, // id of the open image
   boxes: [], // of it: {id, label, kind, edges}
+  drawn: [], // boxes on their way to the studio
   suggestions: [], // of it: {label, edges, score}
   revision: 0,
   round: 0,
   chosen: null, // {box: id} or {suggestion: its edges}
+  also: new Set(), // ids of more boxes that are chosen
+  hides: { suggestions: false, boxes: false, names: false },
 };
 
 const views = new Map();
@@ -34,42 +43,41 @@ export function tell(...names) {
 
 export const classOf = (id) => model.classes.find((each) => each.id === id);
 
+export const nameOf = (id) => classOf(id)?.name ?? "";
+
 export const colourOf = (id) => classOf(id)?.colour ?? "#82899a";
 
 export const openImage = () => model.images.get(model.open);
 
-const FEW = 10; // boxes of a class, from which on the threshold alone decides
-const GUESSES = 2;
+export const boxed = (label) => model.images.totals.objects[label] ?? 0;
 
-export const isGuess = (suggestion) => suggestion.score < model.threshold;
+export const isGuess = (suggestion) => guessed(suggestion, model);
 
-// What counts, the best first. A detector that has seen a few boxes scores everything low: until it has seen more, its
-// best guesses of a class are shown too, so that there is something to answer.
-export function shownSuggestions() {
-  const shown = new Map();
-  return model.suggestions.filter((each) => {
-    const before = shown.get(each.label) ?? 0;
-    if (isGuess(each) && (before >= GUESSES || boxed(each.label) >= FEW)) return false;
-    shown.set(each.label, before + 1);
-    return true;
-  });
-}
+export const shownSuggestions = () => shown(model);
 
-export const boxed = (label) => sum([...model.images.values()].map((image) => image.objects[label] ?? 0));
+export const objects = () => model.boxes.filter((box) => box.kind === "object");
 
 export const chosenBox = () => model.boxes.find((box) => box.id === model.chosen?.box);
+
+// All boxes that are chosen, the one with the handles first.
+export const chosenBoxes = () => {
+  const first = chosenBox();
+  return [...(first ? [first] : []), ...objects().filter((box) => model.also.has(box.id) && box !== first)];
+};
 
 export const chosenSuggestion = () =>
   model.chosen?.suggestion && shownSuggestions().find((each) => sameEdges(each.edges, model.chosen.suggestion));
 
 export const sameEdges = (a, b) => a.every((edge, place) => edge === b[place]);
 
-export const sum = (counts) => Object.values(counts).reduce((total, number) => total + number, 0);
+const NOTHING_OPEN = { boxes: [], drawn: [], suggestions: [], chosen: null, also: new Set(), round: 0 };
+
+export const openAnew = (image) => Object.assign(model, NOTHING_OPEN, { open: image, also: new Set() });
 
 // Takes in an answer or an event; what is not in it stays.
 export function takeIn(content) {
   const changed = [];
-  for (const name of ["folder", "problems", "threshold", "by_itself", "undo", "redo", "status"]) {
+  for (const name of ["folder", "problems", "threshold", "thresholds", "by_itself", "undo", "redo", "status"]) {
     if (name in content) {
       model[name] = content[name];
       changed.push("status");
@@ -81,16 +89,14 @@ export function takeIn(content) {
     changed.push("classes");
   }
   if (content.images) {
-    for (const image of content.images) model.images.set(image.id, image);
+    for (const image of content.images) model.images.set(image);
     changed.push("images");
   }
-  if (content.order) {
-    model.order = content.order;
-    changed.push("order");
-  }
-  if (content.quality) {
-    model.quality = content.quality;
-    changed.push("quality");
+  for (const name of ["order", "quality", "people"]) {
+    if (content[name]) {
+      model[name] = content[name];
+      changed.push(name);
+    }
   }
   if (content.opened && takeInOpened(content.opened)) changed.push("open");
   tell(...changed);
@@ -98,14 +104,28 @@ export function takeIn(content) {
 
 // An answer that was on its way while a later one came is outdated.
 function takeInOpened(opened) {
-  const outdated = opened.revision < model.revision || (opened.revision === model.revision && opened.round < model.round);
+  const outdated =
+    opened.revision < model.revision || (opened.revision === model.revision && opened.round < model.round);
   if (opened.id !== model.open || outdated) return false;
-  Object.assign(model, {
-    boxes: opened.boxes,
-    suggestions: opened.suggestions,
-    revision: opened.revision,
-    round: opened.round,
-  });
-  if (model.chosen && !chosenBox() && !chosenSuggestion()) model.chosen = null;
+  const { boxes, suggestions, revision, round } = opened;
+  Object.assign(model, { boxes, suggestions, revision, round });
+  const here = new Set(boxes.map((box) => box.id));
+  model.also = new Set([...model.also].filter((id) => here.has(id)));
+  if (model.chosen?.suggestion) model.chosen = chosenAfter(model.chosen.suggestion);
+  else if (!chosenBox()) model.chosen = null;
   return true;
+}
+
+// A detector that learnt again places its suggestions a little differently: the choice stays on the same object, or goes
+// to the most certain suggestion, so that answering goes on.
+function chosenAfter(edges) {
+  const now = shownSuggestions();
+  const same = now.find((each) => sameEdges(each.edges, edges)) ?? nearest(now, edges) ?? now[0];
+  return same ? { suggestion: same.edges } : null;
+}
+
+function nearest(suggestions, edges) {
+  const overlaps = suggestions.map((each) => overlap(each.edges, edges));
+  const most = Math.max(0, ...overlaps);
+  return most > 0 ? suggestions[overlaps.indexOf(most)] : undefined;
 }

@@ -1,68 +1,47 @@
-// The panel's first side: the classes, and the boxes and suggestions of the open image, each with its answers.
+// The boxes and suggestions of the open image, each with its answers; and the bar below the image.
 
-import { accept, acceptAll, addClass, answerChosen, choose, chooseClass, editClass, reject, removeBox, removeClass } from "./actions.js";
-import { boxed, chosenBox, chosenSuggestion, classOf, isGuess, model, on, openImage, sameEdges, shownSuggestions, sum } from "./model.js";
-import { element, icon, replaceChildren, swatch } from "./parts.js";
+import {
+  accept,
+  acceptAll,
+  answerChosen,
+  choose,
+  noteOnBox,
+  noteOnImage,
+  reject,
+  rejectRest,
+  removeBoxes,
+} from "./actions.js";
+import {
+  chosenBox,
+  chosenBoxes,
+  chosenSuggestion,
+  classOf,
+  isGuess,
+  model,
+  nameOf,
+  objects,
+  on,
+  openImage,
+  sameEdges,
+  shownSuggestions,
+} from "./model.js";
+import { element, icon, percent, replaceChildren, swatch } from "./parts.js";
 
 const byId = (id) => document.getElementById(id);
 const LISTED = 200; // boxes and suggestions that are listed
 
-// Classes
+const where = ([left, top, right, bottom]) =>
+  `${Math.round(right - left)} × ${Math.round(bottom - top)} at ${Math.round(left)}, ${Math.round(top)}`;
 
-function renderClasses() {
-  const rows = model.classes.map((each, index) => {
-    const pressed = each.id === model.label;
-    const choosing = element("button", { type: "button", class: "choose", id: `class-${each.id}`, "aria-pressed": pressed });
-    choosing.append(swatch(each.colour), element("span", {}, each.name), element("span", { class: "soft number small" }, `${boxed(each.id)}`));
-    if (index < 9) choosing.append(element("kbd", {}, `${index + 1}`));
-    choosing.addEventListener("click", () => chooseClass(each.id));
-    const editing = element("button", { type: "button", class: "icon plain", id: `edit-class-${each.id}`, "aria-label": `Rename, colour or remove ${each.name}` }, icon("edit"));
-    editing.addEventListener("click", () => openRename(each));
-    return element("li", { class: "class" }, choosing, editing);
-  });
-  replaceChildren(byId("classes"), rows);
-  const begins = model.classes.length === 0 && model.images.size > 0;
-  if (begins && byId("first-class").hidden) setTimeout(() => byId("first-class-name").focus());
-  byId("first-class").hidden = !begins;
-}
-
-function adding(form, field) {
-  byId(form).addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const name = byId(field).value.trim();
-    if (name && (await addClass(name))) {
-      byId(field).value = "";
-      byId("stage").focus();
-    }
-  });
-}
-
-adding("new-class", "new-class-name");
-adding("first-class", "first-class-name");
-
-let renamed = null;
-
-function openRename(each) {
-  renamed = each.id;
-  byId("rename-name").value = each.name;
-  byId("rename-colour").value = each.colour;
-  byId("rename-dialog").showModal();
-}
-
-byId("rename").addEventListener("submit", () => editClass(renamed, byId("rename-name").value.trim(), byId("rename-colour").value));
-byId("remove-class").addEventListener("click", () => {
-  byId("rename-dialog").close();
-  removeClass(renamed);
-});
-
-// Boxes and suggestions
-
-const where = ([left, top, right, bottom]) => `${Math.round(right - left)} × ${Math.round(bottom - top)} at ${Math.round(left)}, ${Math.round(top)}`;
-
-function row(kind, key, label, edges, chosen, pick, ...answers) {
-  const name = classOf(label)?.name ?? "";
+function row(kind, key, { label, edges, difficult, crowd, note }, chosen, pick, ...answers) {
   const picking = element("button", { type: "button", class: "pick", id: `pick-${key}`, "aria-pressed": chosen });
-  picking.append(swatch(classOf(label)?.colour ?? "gray"), element("span", {}, name), element("span", { class: "where number" }, where(edges)));
+  const marks = [difficult && "difficult", crowd && "crowd", note && "note"].filter(Boolean).join(", ");
+  picking.append(
+    swatch(classOf(label)?.colour ?? "gray"),
+    element("span", {}, nameOf(label)),
+    element("span", { class: "where number" }, marks || where(edges)),
+  );
+  picking.title = note ?? "";
   picking.addEventListener("click", pick);
   const item = element("li", { class: `box ${kind}${chosen ? " chosen" : ""}` }, picking, ...answers);
   item.style.setProperty("--own", classOf(label)?.colour ?? "gray");
@@ -70,44 +49,78 @@ function row(kind, key, label, edges, chosen, pick, ...answers) {
 }
 
 function button(key, name, text, style, action) {
-  const made = element("button", { type: "button", class: `icon plain ${style}`, id: `${name}-${key}`, "aria-label": text, title: text }, icon(name));
+  const made = element(
+    "button",
+    { type: "button", class: `icon plain ${style}`, id: `${name}-${key}`, "aria-label": text, title: text },
+    icon(name),
+  );
   made.addEventListener("click", action);
   return made;
 }
 
 function boxRow(box) {
-  const removing = button(box.id, "bin", box.kind === "object" ? "Remove this box" : "Take back the rejection", "", () => removeBox(box.id));
-  return row(box.kind, box.id, box.label, box.edges, model.chosen?.box === box.id, () => choose({ box: box.id }), removing);
+  const chosen = box.id === model.chosen?.box || model.also.has(box.id);
+  const removing = button(`b${box.id}`, "bin", box.kind === "object" ? "Remove" : "Take the rejection back", "", () =>
+    removeBoxes([box]),
+  );
+  return row(
+    box.kind,
+    `b${box.id}`,
+    box,
+    chosen,
+    (event) => choose({ box: box.id }, { also: event.ctrlKey || event.metaKey }),
+    removing,
+  );
 }
 
 function suggestionRow(each, place) {
-  const chosen = Boolean(model.chosen?.suggestion && sameEdges(each.edges, model.chosen.suggestion));
-  const yes = button(`s${place}`, "yes", `Accept: ${each.score.toFixed(1)}`, "yes", () => accept(each));
+  const chosen = each === chosenSuggestion();
+  const yes = button(`s${place}`, "yes", `Accept, ${percent(each.score)} sure`, "yes", () => accept(each));
   const no = button(`s${place}`, "no", "Reject", "no", () => reject(each));
-  return row("suggested", `s${place}`, each.label, each.edges, chosen, () => choose({ suggestion: each.edges }), yes, no);
+  return row("suggested", `s${place}`, each, chosen, () => choose({ suggestion: each.edges }), yes, no);
 }
 
 function renderBoxes() {
   const suggested = shownSuggestions().slice(0, LISTED).map(suggestionRow);
   const kinds = ["object", "rejected"].flatMap((kind) => model.boxes.filter((box) => box.kind === kind));
   const rows = [...suggested, ...kinds.slice(-LISTED).reverse().map(boxRow)];
+  const more =
+    kinds.length > LISTED ? [element("li", { class: "soft small" }, `and ${kinds.length - LISTED} more`)] : [];
   const nothing = element("li", { class: "soft small" }, openImage() ? "Nothing yet." : "Open an image.");
-  replaceChildren(byId("boxes"), rows.length ? rows : [nothing]);
+  replaceChildren(byId("boxes"), rows.length ? [...rows, ...more] : [nothing]);
   byId("boxes").querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
+  renderNote();
 }
 
+function renderNote() {
+  const box = chosenBox();
+  const note = byId("note");
+  if (document.activeElement === note) return;
+  note.value = (box?.kind === "object" ? box.note : openImage()?.note) ?? "";
+  note.disabled = !openImage();
+  byId("note-label").textContent = box?.kind === "object" ? "Note on the chosen box" : "Note on this image";
+}
+
+byId("note").addEventListener("change", (event) => {
+  const box = chosenBox();
+  if (box?.kind === "object") noteOnBox(box.id, event.target.value);
+  else noteOnImage(event.target.value);
+});
+
 function renderAnswers() {
-  const [shown, suggestion, box] = [shownSuggestions(), chosenSuggestion(), chosenBox()];
+  const [shown, suggestion, boxes] = [shownSuggestions(), chosenSuggestion(), chosenBoxes()];
   byId("accept").disabled = !shown.length;
-  byId("reject").disabled = !shown.length && !box;
+  byId("reject").disabled = !shown.length && !boxes.length;
   const guesses = shown.filter(isGuess).length;
   const found = shown.length - guesses;
   byId("accept-all").disabled = !found;
-  byId("accept-all").textContent = found ? `Accept all ${found}` : "Accept all found";
-  const facts = openImage() ? `${sum(openImage().objects)} boxed, ${counted(found, guesses)}` : "";
-  const chosen = suggestion ?? box;
-  const what = suggestion ? `${classOf(suggestion.label)?.name}, score ${suggestion.score.toFixed(2)}` : classOf(chosen?.label)?.name;
-  byId("answer-text").textContent = chosen ? `${what} · ${where(chosen.edges)}` : facts;
+  byId("accept-all").firstChild.textContent = found ? `Accept all ${found} ` : "Accept all ";
+  byId("reject-rest").disabled = !shown.length;
+  const facts = openImage() ? `${objects().length} boxed, ${counted(found, guesses)}` : "";
+  const chosen = suggestion ?? boxes[0];
+  const what = suggestion ? `${nameOf(suggestion.label)}, ${percent(suggestion.score)} sure` : nameOf(chosen?.label);
+  const one = chosen ? `${what} · ${where(chosen.edges)}` : facts;
+  byId("answer-text").textContent = boxes.length > 1 ? `${boxes.length} boxes chosen` : one;
 }
 
 export const counted = (found, guesses) => `${found} suggested${guesses ? ` and ${guesses} guessed` : ""}`;
@@ -115,19 +128,21 @@ export const counted = (found, guesses) => `${found} suggested${guesses ? ` and 
 byId("accept").addEventListener("click", () => answerChosen("object"));
 byId("reject").addEventListener("click", () => answerChosen("rejected"));
 byId("accept-all").addEventListener("click", acceptAll);
+byId("reject-rest").addEventListener("click", rejectRest);
 
 // Goes through suggestions, then boxes.
 export function chooseNext(places) {
   const all = [
     ...shownSuggestions().map((each) => ({ suggestion: each.edges })),
-    ...model.boxes.filter((box) => box.kind === "object").map((box) => ({ box: box.id })),
+    ...objects().map((box) => ({ box: box.id })),
   ];
   if (!all.length) return;
   const { box, suggestion } = model.chosen ?? {};
-  const here = all.findIndex((each) => (box ? each.box === box : suggestion && each.suggestion && sameEdges(each.suggestion, suggestion)));
+  const here = all.findIndex((each) =>
+    box ? each.box === box : suggestion && each.suggestion && sameEdges(each.suggestion, suggestion),
+  );
   choose(all[here < 0 ? (places > 0 ? 0 : all.length - 1) : (here + places + all.length) % all.length]);
 }
 
-on("classes images", renderClasses);
 on("open chosen classes status", renderBoxes);
-on("open chosen classes status images", renderAnswers);
+on("open chosen classes status", renderAnswers);

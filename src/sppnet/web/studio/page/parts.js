@@ -20,9 +20,15 @@ export function shape(name, attributes, ...children) {
   return made;
 }
 
-const PATHS = { yes: "m5 12 5 5 9-10", no: "m7 7 10 10M17 7 7 17", edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4", bin: "M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13" };
+const PATHS = {
+  yes: "m5 12 5 5 9-10",
+  no: "m7 7 10 10M17 7 7 17",
+  edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
+  bin: "M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13",
+};
 
-export const icon = (name) => shape("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, shape("path", { d: PATHS[name] }));
+export const icon = (name) =>
+  shape("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, shape("path", { d: PATHS[name] }));
 
 export function swatch(colour) {
   const made = element("span", { class: "swatch" });
@@ -37,3 +43,5 @@ export function replaceChildren(list, children) {
   list.replaceChildren(...children);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
+
+export const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);

@@ -1,45 +1,77 @@
 // The panel's other side: how scores spread and where the threshold lies, precision and recall, counts.
 
-import { keep, measure, show } from "./actions.js";
-import { classOf, colourOf, model, on, tell } from "./model.js";
-import { element, shape } from "./parts.js";
+import { keep, measure, refreshQuality, show } from "./actions.js";
+import { sum } from "./catalogue.js";
+import { colourOf, model, on, tell } from "./model.js";
+import { element, percent, shape } from "./parts.js";
+import { thresholdOf } from "./shown.js";
 
 const byId = (id) => document.getElementById(id);
 const chart = byId("histogram");
 const slider = byId("threshold");
-const [WIDTH, HEIGHT] = [288, 120];
+const [WIDTH, HEIGHT, AXIS] = [288, 120, 14];
+const COUNTED = 200; // images whose counts are listed; the file has them all
 let waits = null;
 
+const isShown = () => !byId("quality").hidden;
+
 function renderHistogram() {
-  const { counts, from, step } = model.quality.histogram;
+  if (!isShown()) return;
+  const { counts, step = 0.025 } = model.quality.histogram;
   const classes = model.classes.filter((each) => counts[each.id]);
-  const bins = classes.length ? counts[classes[0].id].length : 0;
-  chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  chart.setAttribute("preserveAspectRatio", "none");
+  const bins = Math.round(1 / step);
   const totals = Array.from({ length: bins }, (_, bin) => classes.reduce((all, each) => all + counts[each.id][bin], 0));
   const most = Math.max(1, ...totals);
-  const wide = WIDTH / Math.max(1, bins);
+  const wide = WIDTH / bins;
   const bars = totals.flatMap((_, bin) => {
-    let top = HEIGHT;
+    let top = HEIGHT - AXIS;
     return classes.map((each) => {
       // Square roots, so that a few certain detections are seen beside a thousand doubtful ones.
-      const tall = (Math.sqrt(totals[bin] / most) * (HEIGHT - 12) * counts[each.id][bin]) / Math.max(1, totals[bin]);
+      const tall =
+        (Math.sqrt(totals[bin] / most) * (HEIGHT - AXIS - 12) * counts[each.id][bin]) / Math.max(1, totals[bin]);
       top -= tall;
-      const weak = from + (bin + 0.5) * step < model.threshold;
-      return shape("rect", { x: bin * wide + 0.5, y: top, width: wide - 1, height: tall, fill: colourOf(each.id), opacity: weak ? 0.35 : 1 });
+      const weak = (bin + 0.5) * step < thresholdOf(each.id, model);
+      return shape("rect", {
+        x: bin * wide + 0.5,
+        y: top,
+        width: wide - 1,
+        height: tall,
+        fill: colourOf(each.id),
+        opacity: weak ? 0.35 : 1,
+      });
     });
   });
-  const at = bins ? ((model.threshold - from) / step) * wide : 0;
-  const line = shape("rect", { x: at - 1, y: 0, width: 2, height: HEIGHT, fill: "currentColor" });
-  chart.replaceChildren(...bars, ...(bins ? [line] : []));
-  slider.min = from ?? -1.2;
-  slider.max = (from ?? -1.2) + (step ?? 0.1) * (bins || 36);
-  slider.step = 0.05;
-  if (document.activeElement !== slider) slider.value = model.threshold;
-  const above = [...model.images.values()].flatMap((image) => Object.values(image.found)).reduce((all, n) => all + n, 0);
-  byId("threshold-text").textContent = `Threshold ${model.threshold.toFixed(2)}: ${above} found beside your boxes.`;
+  const lines = classes.map((each) => {
+    const fill = model.threshold === null ? each.colour : "currentColor";
+    return shape("rect", { x: thresholdOf(each.id, model) * WIDTH - 1, y: 0, width: 2, height: HEIGHT - AXIS, fill });
+  });
+  chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  chart.replaceChildren(...bars, ...lines, ...axis(), shape("text", { x: 2, y: 10 }, `most: ${most}`));
+  Object.assign(slider, { min: 0, max: 1, step: 0.01 });
+  if (document.activeElement !== slider || model.threshold === null)
+    slider.value = model.threshold ?? mean(classes.map((each) => thresholdOf(each.id, model)));
+  const own = classes.map((each) => `${each.name} ${percent(thresholdOf(each.id, model))}`).join(", ");
+  const chosen =
+    model.threshold === null
+      ? `Each class from its own, of best F1: ${own}`
+      : `Shown from ${percent(model.threshold)} sure`;
+  byId("threshold-text").textContent = `${chosen}. ${sum(model.images.totals.found)} found beside your boxes.`;
+  byId("automatic").hidden = model.threshold === null;
   slider.setAttribute("aria-valuetext", byId("threshold-text").textContent);
 }
+
+const mean = (values) => (values.length ? values.reduce((total, value) => total + value, 0) / values.length : 0.5);
+
+const axis = () =>
+  [0, 0.25, 0.5, 0.75, 1].map((value) =>
+    shape(
+      "text",
+      { x: value * WIDTH, y: HEIGHT - 3, "text-anchor": value === 0 ? "start" : value === 1 ? "end" : "middle" },
+      percent(value),
+    ),
+  );
+
+byId("automatic").addEventListener("click", () => keep({ threshold: null }));
 
 // The open image follows at once, the counts of all as soon as the hand rests.
 slider.addEventListener("input", () => {
@@ -49,33 +81,59 @@ slider.addEventListener("input", () => {
   waits = setTimeout(() => keep({ threshold: Number(slider.value) }), 120);
 });
 
-const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
-
 function renderMeasured() {
   const rows = model.quality.measured;
   byId("measured").hidden = !rows.length;
   byId("measure").disabled = !model.status.taught;
   byId("measured").tBodies[0].replaceChildren(
-    ...rows.map((row) => element("tr", {}, element("td", {}, row.name), ...[percent(row.precision), percent(row.recall), `${row.objects}`].map((text) => element("td", { class: "number" }, text)))),
+    ...rows.map((row) =>
+      element(
+        "tr",
+        {},
+        element("td", {}, row.name),
+        ...[percent(row.precision), percent(row.recall), `${row.objects}`].map((text) =>
+          element("td", { class: "number" }, text),
+        ),
+      ),
+    ),
   );
 }
 
 function renderCounts() {
-  if (byId("quality").hidden) return;
-  const head = element("tr", {}, element("th", {}, "Image"), ...model.classes.map((each) => element("th", { class: "number" }, each.name)));
-  const counted = (image, id) => (image.objects[id] ?? 0) + (image.found[id] ?? 0);
-  const images = [...model.images.values()].filter((image) => !image.fault);
-  const all = element("tr", {}, element("th", {}, "All"), ...model.classes.map((each) => element("th", { class: "number" }, `${images.reduce((sum, image) => sum + counted(image, each.id), 0)}`)));
-  const rows = images.map((image) => {
-    const link = element("a", { href: `#${image.id}` }, image.name.split("/").at(-1));
+  if (!isShown()) return;
+  const { totals } = model.images;
+  const counted = ({ objects, found }, id) => (objects[id] ?? 0) + (found[id] ?? 0);
+  const numbers = (held) =>
+    model.classes.map((each) => element("td", { class: "number" }, `${counted(held, each.id)}`));
+  const head = element(
+    "tr",
+    {},
+    element("th", {}, "Image"),
+    ...model.classes.map((each) => element("th", { class: "number" }, each.name)),
+  );
+  const all = element("tr", {}, element("th", {}, "All"), ...numbers(totals));
+  const ids = model.images.arranged({ sort: "name", passes: (image) => !image.fault });
+  const rows = ids.slice(0, COUNTED).map((id) => {
+    const image = model.images.get(id);
+    const link = element("a", { href: `#${id}` }, image.name.split("/").at(-1));
     link.addEventListener("click", (event) => {
       event.preventDefault();
-      show(image.id);
+      show(id);
     });
-    return element("tr", {}, element("td", {}, link), ...model.classes.map((each) => element("td", { class: "number" }, `${counted(image, each.id)}`)));
+    return element("tr", {}, element("td", {}, link), ...numbers(image));
   });
+  const more =
+    ids.length > COUNTED
+      ? [
+          element(
+            "tr",
+            {},
+            element("td", { colSpan: 1 + model.classes.length }, `and ${ids.length - COUNTED} more: Export has all`),
+          ),
+        ]
+      : [];
   byId("counts").tHead.replaceChildren(head, all);
-  byId("counts").tBodies[0].replaceChildren(...rows);
+  byId("counts").tBodies[0].replaceChildren(...rows, ...more);
 }
 
 byId("measure").addEventListener("click", () => {
@@ -84,7 +142,20 @@ byId("measure").addEventListener("click", () => {
 });
 
 export function measured() {
-  byId("measured-text").textContent = "By cross-validation: each labelled image is judged by a detector that did not learn from it.";
+  byId("measured-text").textContent =
+    "By cross-validation: each labelled image is judged by a detector that did not learn from it.";
+  refreshQuality();
+}
+
+// What concerns all images is asked for only while it is shown, and no more than once a second.
+let asked = null;
+
+export function qualityChanged() {
+  if (!isShown() || asked) return;
+  asked = setTimeout(() => {
+    asked = null;
+    refreshQuality();
+  }, 1000);
 }
 
 // Tabs
@@ -98,7 +169,10 @@ function chooseTab(chosen) {
     tab.tabIndex = open ? 0 : -1;
     byId(tab.getAttribute("aria-controls")).hidden = !open;
   }
-  renderCounts();
+  if (isShown()) {
+    tell("quality", "images");
+    refreshQuality();
+  }
 }
 
 for (const tab of tabs) {
@@ -111,6 +185,18 @@ for (const tab of tabs) {
   });
 }
 
-on("quality status images classes", renderHistogram);
+let drawing = false;
+
+function soon() {
+  if (drawing) return;
+  drawing = true;
+  setTimeout(() => {
+    drawing = false;
+    renderHistogram();
+    renderCounts();
+  }, 200);
+}
+
 on("quality status", renderMeasured);
-on("images classes", renderCounts);
+on("quality status", renderHistogram);
+on("images classes", soon);

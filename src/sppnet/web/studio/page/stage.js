@@ -1,24 +1,29 @@
-// The open image on its canvas: drawn with its boxes and suggestions; drawn on, by pointer and by key.
+// The open image on its canvas: drawn on, by pointer and by key.
 
-import { addBox, choose, moveBox } from "./actions.js";
+import { addBox, choose, moveBoxes } from "./actions.js";
 import { area, between, HANDLES, inside, largeEnough, moved, resized } from "./edges.js";
-import { chosenBox, chosenSuggestion, classOf, colourOf, isGuess, model, on, openImage, shownSuggestions } from "./model.js";
-import { View } from "./view.js";
+import { chosenBox, chosenBoxes, chosenSuggestion, model, objects, on, openImage, shownSuggestions } from "./model.js";
+import { say } from "./saying.js";
+import { drawScene } from "./scene.js";
+import { isTrackpad, View } from "./view.js";
 
 const canvas = document.getElementById("stage");
 const pen = canvas.getContext("2d");
-const zoomText = document.getElementById("zoom-fit");
+const zoomText = document.getElementById("zoom-text");
 const view = new View();
 const bitmap = new Image();
 const coarse = matchMedia("(pointer: coarse)");
 
-let shown = null; // id of the image whose bitmap is loaded or on its way
-let act = null; // what the pointer is at: {kind, from, edges, ...}
+let shown = null; // what is loaded or on its way: the image's id and its size
+let act = null; // what the pointer is at: {kind, image, from, edges, ...}
 let hovered = null;
+let at = null; // where the pointer is, for the cross hair
 let waiting = false;
 let spaceHeld = false;
-let keyed = null; // a box on the move by keys: {box, edges, timer}
+let keyed = null; // boxes on the move by keys: {image, edges: id -> where, timer}
 const pointers = new Map();
+
+export const isDragging = () => ["draw", "move", "resize"].includes(act?.kind);
 
 // Drawing
 
@@ -34,94 +39,23 @@ export function redraw() {
 function draw() {
   const density = devicePixelRatio || 1;
   pen.setTransform(density, 0, 0, density, 0, 0);
-  pen.clearRect(0, 0, view.stage.width, view.stage.height);
   zoomText.textContent = `${Math.round(view.scale * 100)} %`;
-  if (!openImage()) return;
-  const [left, top, right, bottom] = view.toStage([0, 0, view.image.width, view.image.height]);
-  pen.imageSmoothingEnabled = view.scale < 4;
-  pen.fillStyle = "rgb(128 128 128 / 25%)";
-  pen.fillRect(left, top, right - left, bottom - top);
-  if (bitmap.complete && bitmap.naturalWidth && shown === model.open) pen.drawImage(bitmap, left, top, right - left, bottom - top);
-  for (const box of model.boxes) if (box.kind === "rejected" && box.id === model.chosen?.box) drawRejected(box);
-  for (const each of shownSuggestions()) {
-    pen.globalAlpha = isGuess(each) ? 0.65 : 1;
-    drawBox(each.edges, each.label, { dashed: true, chosen: each === chosenSuggestion(), score: each.score });
-  }
-  pen.globalAlpha = 1;
-  for (const box of model.boxes) {
-    if (box.kind === "object") drawBox(edgesOf(box), box.label, { chosen: box.id === model.chosen?.box });
-  }
-  if (act?.kind === "draw" && act.edges) drawBox(act.edges, model.label, { chosen: true });
+  const ready = bitmap.complete && bitmap.naturalWidth > 0 && shown?.id === model.open;
+  const cross = at && !act && !coarse.matches && model.label !== null ? at : null;
+  drawScene(pen, view, {
+    bitmap: ready ? bitmap : null,
+    edgesOf,
+    hovered,
+    cross,
+    drawing: act?.kind === "draw" ? act.edges : null,
+    handles: coarse.matches ? 14 : 9,
+  });
 }
 
 const edgesOf = (box) => {
-  if (keyed?.box === box.id) return keyed.edges;
+  if (keyed?.edges.has(box.id)) return keyed.edges.get(box.id);
   return act?.box === box.id && act.edges ? act.edges : box.edges;
 };
-
-function drawBox(edges, label, { dashed = false, chosen = false, score = null }) {
-  const [left, top, right, bottom] = view.toStage(edges);
-  const colour = colourOf(label);
-  const weak = dashed && !chosen;
-  pen.setLineDash([]);
-  pen.lineWidth = chosen ? 5 : 4;
-  pen.strokeStyle = `rgb(0 0 0 / ${weak ? 35 : 55}%)`;
-  pen.strokeRect(left, top, right - left, bottom - top);
-  pen.setLineDash(dashed ? [7, 5] : []);
-  pen.lineWidth = chosen ? 3 : 2;
-  pen.strokeStyle = colour;
-  pen.strokeRect(left, top, right - left, bottom - top);
-  pen.setLineDash([]);
-  if (chosen) {
-    pen.fillStyle = `${colour}26`;
-    pen.fillRect(left, top, right - left, bottom - top);
-  }
-  if (chosen || hovered === edges) drawTag(left, top, bottom, colour, classOf(label)?.name + (score === null ? "" : ` ${score.toFixed(1)}`));
-  if (chosen && !dashed) drawHandles(left, top, right, bottom, colour);
-}
-
-function drawTag(left, top, bottom, colour, text) {
-  pen.font = "600 12px system-ui, sans-serif";
-  const width = pen.measureText(text).width + 12;
-  const above = top > 22 ? top - 21 : bottom + 3;
-  pen.fillStyle = colour;
-  pen.beginPath();
-  pen.roundRect(left - 2, above, width, 18, 4);
-  pen.fill();
-  pen.fillStyle = isLight(colour) ? "#111" : "#fff";
-  pen.fillText(text, left + 4, above + 13);
-}
-
-function drawHandles(left, top, right, bottom, colour) {
-  const side = coarse.matches ? 14 : 9;
-  pen.fillStyle = "#fff";
-  pen.strokeStyle = colour;
-  pen.lineWidth = 2;
-  for (const [u, v] of HANDLES) {
-    const x = left + u * (right - left) - side / 2;
-    const y = top + v * (bottom - top) - side / 2;
-    pen.fillRect(x, y, side, side);
-    pen.strokeRect(x, y, side, side);
-  }
-}
-
-function drawRejected(box) {
-  const [left, top, right, bottom] = view.toStage(box.edges);
-  pen.lineWidth = 2;
-  pen.strokeStyle = "#ff8f8a";
-  pen.strokeRect(left, top, right - left, bottom - top);
-  pen.beginPath();
-  pen.moveTo(left, top);
-  pen.lineTo(right, bottom);
-  pen.moveTo(right, top);
-  pen.lineTo(left, bottom);
-  pen.stroke();
-}
-
-function isLight(colour) {
-  const [red, green, blue] = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 140;
-}
 
 // Finding what lies under the pointer
 
@@ -130,22 +64,23 @@ const place = (event) => {
   return [event.clientX - frame.left, event.clientY - frame.top];
 };
 
-function handleAt(at) {
+function handleAt(point) {
   const box = chosenBox();
-  if (!box || box.kind !== "object") return null;
+  if (box?.kind !== "object") return null;
   const [left, top, right, bottom] = view.toStage(edgesOf(box));
   const reach = coarse.matches ? 20 : 8;
   return HANDLES.find(([u, v]) => {
     const [x, y] = [left + u * (right - left), top + v * (bottom - top)];
-    return Math.abs(at[0] - x) <= reach && Math.abs(at[1] - y) <= reach;
+    return Math.abs(point[0] - x) <= reach && Math.abs(point[1] - y) <= reach;
   });
 }
 
 // The smallest box or suggestion around a point of the image.
 function under(point) {
   const margin = 4 / view.scale;
+  const boxes = model.hides.boxes ? [] : objects();
   const found = [
-    ...model.boxes.filter((box) => box.kind === "object").map((box) => ({ edges: box.edges, chosen: { box: box.id } })),
+    ...boxes.map((box) => ({ edges: box.edges, chosen: { box: box.id } })),
     ...shownSuggestions().map((each) => ({ edges: each.edges, chosen: { suggestion: each.edges } })),
   ].filter(({ edges }) => inside(edges, point, margin));
   return found.sort((a, b) => area(a.edges) - area(b.edges))[0] ?? null;
@@ -154,39 +89,47 @@ function under(point) {
 // The pointer
 
 canvas.addEventListener("pointerdown", (event) => {
-  const at = place(event);
-  pointers.set(event.pointerId, at);
+  const start = place(event);
+  pointers.set(event.pointerId, start);
   if (!openImage()) return;
   canvas.setPointerCapture(event.pointerId);
   canvas.focus({ preventScroll: true });
   if (pointers.size === 2) {
     act = { kind: "pinch", span: span(), middle: middle() };
-  } else if (event.button === 1 || spaceHeld) {
-    act = { kind: "pan", last: at };
+  } else if (event.button === 1 || event.button === 2 || spaceHeld) {
+    act = { kind: "pan", last: start };
   } else if (event.button === 0) {
-    act = begun(at, event.shiftKey);
+    act = { ...begun(start, event.shiftKey), image: model.open, also: event.ctrlKey || event.metaKey };
   }
   event.preventDefault();
   redraw();
 });
 
-function begun(at, drawAnyway) {
-  const from = view.toImage(...at);
+canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+
+function begun(start, drawAnyway) {
+  const from = view.toImage(...start);
   const box = chosenBox();
-  const handle = drawAnyway ? null : handleAt(at);
+  const handle = drawAnyway ? null : handleAt(start);
   if (handle) return { kind: "resize", from, handle, box: box.id, before: box.edges };
-  if (box?.kind === "object" && !drawAnyway && inside(box.edges, from)) return { kind: "move", from, box: box.id, before: box.edges };
+  if (box?.kind === "object" && !drawAnyway && inside(box.edges, from))
+    return { kind: "move", from, box: box.id, before: box.edges };
   return { kind: "draw", from };
 }
 
 canvas.addEventListener("pointermove", (event) => {
-  const at = place(event);
+  at = place(event);
   if (pointers.has(event.pointerId)) pointers.set(event.pointerId, at);
-  if (act) follow(at);
-  else hover(at);
+  if (act) follow();
+  else hover();
 });
 
-function follow(at) {
+canvas.addEventListener("pointerleave", () => {
+  at = null;
+  redraw();
+});
+
+function follow() {
   const point = view.toImage(...at);
   if (act.kind === "pinch") {
     if (pointers.size < 2) return;
@@ -209,18 +152,17 @@ function follow(at) {
   redraw();
 }
 
-function hover(at) {
+function hover() {
   const cursors = { 0: "nwse-resize", 0.5: "ns-resize", 1: "nesw-resize" };
   const handle = handleAt(at);
   const point = view.toImage(...at);
-  const found = under(point);
-  if (handle) canvas.style.cursor = handle[1] === 0.5 ? "ew-resize" : cursors[handle[0] === 0.5 ? 0.5 : Math.abs(handle[0] - handle[1])];
+  if (handle)
+    canvas.style.cursor =
+      handle[1] === 0.5 ? "ew-resize" : cursors[handle[0] === 0.5 ? 0.5 : Math.abs(handle[0] - handle[1])];
   else if (spaceHeld) canvas.style.cursor = "grab";
   else canvas.style.cursor = chosenBox()?.kind === "object" && inside(chosenBox().edges, point) ? "move" : "crosshair";
-  if (hovered !== (found?.edges ?? null)) {
-    hovered = found?.edges ?? null;
-    redraw();
-  }
+  hovered = under(point)?.edges ?? null;
+  redraw();
 }
 
 canvas.addEventListener("pointerup", (event) => finish(event, true));
@@ -234,9 +176,12 @@ async function finish(event, done) {
     act = { kind: "none" };
     return;
   }
-  if (done && ended.kind === "draw" && ended.edges) await addBox(ended.edges);
-  else if (done && (ended.kind === "move" || ended.kind === "resize") && ended.edges) await moveBox(ended.box, ended.edges);
-  else if (done && ended.kind !== "pan" && ended.kind !== "none") choose(under(view.toImage(...place(event)))?.chosen ?? null);
+  if (ended.kind === "draw") act = null; // it is drawn as one on its way from here on
+  if (done && ended.kind === "draw" && ended.edges) await addBox(ended.edges, { image: ended.image });
+  else if (done && (ended.kind === "move" || ended.kind === "resize") && ended.edges)
+    await moveBoxes(new Map([[ended.box, ended.edges]]), ended.image);
+  else if (done && ended.kind !== "pan" && ended.kind !== "none")
+    choose(under(view.toImage(...place(event)))?.chosen ?? null, { also: ended.also });
   if (act === ended) act = null;
   redraw();
 }
@@ -251,11 +196,16 @@ const middle = () => {
   return [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
 };
 
-canvas.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  view.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...place(event));
-  redraw();
-}, { passive: false });
+canvas.addEventListener(
+  "wheel",
+  (event) => {
+    event.preventDefault();
+    if (isTrackpad(event)) view.pan(-event.deltaX, -event.deltaY);
+    else view.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : event.ctrlKey ? 0.01 : 0.0015)), ...place(event));
+    redraw();
+  },
+  { passive: false },
+);
 
 // Keys
 
@@ -269,22 +219,30 @@ export function cancel() {
   choose(null);
 }
 
-// Moves the chosen box, or resizes it; what keys do within half a second is one change.
+// Moves the chosen boxes, or resizes one; what keys do within half a second is one change.
 export function nudge(across, down, resize) {
-  const box = chosenBox();
-  if (!box || box.kind !== "object") return false;
-  const before = keyed?.box === box.id ? keyed.edges : box.edges;
-  const edges = resize ? resized(before, [1, 1], across, down, view.image) : moved(before, across, down, view.image);
+  const boxes = chosenBoxes().filter((box) => box.kind === "object");
+  if (!boxes.length) return false;
   clearTimeout(keyed?.timer);
-  keyed = { box: box.id, edges, timer: setTimeout(keepKeyed, 500) };
+  const edges = new Map(keyed?.edges);
+  for (const box of boxes) {
+    const before = edgesOf(box);
+    edges.set(
+      box.id,
+      resize && boxes.length === 1
+        ? resized(before, [1, 1], across, down, view.image)
+        : moved(before, across, down, view.image),
+    );
+  }
+  keyed = { image: model.open, edges, timer: setTimeout(storeKeyed, 500) };
   redraw();
   return true;
 }
 
-async function keepKeyed() {
-  const { box, edges } = keyed;
-  await moveBox(box, edges);
-  if (keyed?.edges === edges) keyed = null;
+async function storeKeyed() {
+  const now = keyed;
+  await moveBoxes(now.edges, now.image);
+  if (keyed === now) keyed = null;
   redraw();
 }
 
@@ -301,17 +259,33 @@ export function zoom(factor) {
   redraw();
 }
 
+export function zoomToBox() {
+  const chosen = chosenSuggestion() ?? chosenBox();
+  if (!chosen) return say("Choose a box first.");
+  view.show(chosen.edges);
+  return redraw();
+}
+
 // What is shown
 
 function load() {
   const image = openImage();
-  if (image && shown !== image.id) {
-    shown = image.id;
+  const name = image && `${image.id} ${image.width} ${image.height}`;
+  if (image && shown?.name !== name) {
+    if (shown?.id !== image.id) act = null;
+    shown = { id: image.id, name };
     view.image = { width: image.width, height: image.height };
     view.fit();
-    bitmap.src = image.fault ? "" : `/api/images/${image.id}/image`;
+    reload();
   }
   redraw();
+}
+
+// Loads the image, also again where a studio that was away could not give it.
+export function reload() {
+  const image = openImage();
+  if (!image) return;
+  bitmap.src = image.fault ? "" : `api/images/${image.id}/image?${image.width}x${image.height}`;
 }
 
 bitmap.addEventListener("load", redraw);

@@ -27,6 +27,15 @@ export class View {
     this.keepInSight();
   }
 
+  // Brings a box [left, top, right, bottom] to the middle, as large as it fits with some of its surroundings.
+  show([left, top, right, bottom]) {
+    const around = 1.6;
+    const fitting = Math.min(this.stage.width / (right - left), this.stage.height / (bottom - top)) / around;
+    this.scale = Math.min(40, Math.max(this.fitting, fitting));
+    this.x = this.stage.width / 2 - ((left + right) / 2) * this.scale;
+    this.y = this.stage.height / 2 - ((top + bottom) / 2) * this.scale;
+  }
+
   pan(across, down) {
     this.x += across;
     this.y += down;
@@ -47,4 +56,11 @@ export class View {
   toStage([left, top, right, bottom]) {
     return [left, top, right, bottom].map((edge, place) => edge * this.scale + (place % 2 ? this.y : this.x));
   }
+}
+
+// Whether a wheel's turn comes from two fingers on a trackpad. A mouse turns one wheel by whole, large steps; fingers that
+// pinch come as a wheel with Ctrl.
+export function isTrackpad({ ctrlKey, deltaMode, deltaX, deltaY }) {
+  if (ctrlKey || deltaMode !== 0) return false;
+  return deltaX !== 0 || Math.abs(deltaY) < 40 || !Number.isInteger(deltaY);
 }

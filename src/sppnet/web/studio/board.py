@@ -1,0 +1,106 @@
+"""What the gallery shows of each image, kept in memory: an event reads again only the images that it concerns."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.store import Store, StoredImage
+from sppnet.web.studio.suggestions import NOTHING, Suggestions
+
+
+@dataclass
+class _Card:
+    image: StoredImage
+    objects: dict[int, int] = field(default_factory=dict)
+    rejected: int = 0
+    open: Suggestions = NOTHING  # what the detector found and nobody has answered
+
+
+class Board:
+    """A card of each image of the folder. Any thread may call any method."""
+
+    def __init__(self, store: Store, learner: Learner) -> None:
+        self._store, self._learner = store, learner
+        self._cards: dict[int, _Card] = {}
+        self._lock = threading.RLock()
+        self.read_all()
+
+    def read_all(self) -> None:
+        """Read all images again."""
+        with self._lock:
+            here = self._learner.images
+            self._cards = {image.id: _Card(image) for image in self._store.images() if image.id in here}
+            for image, label, kind, number in self._store.counts():
+                if (card := self._cards.get(image)) is None:
+                    continue
+                if kind == "object":
+                    card.objects[label] = number
+                else:
+                    card.rejected += number
+            for image in list(self._learner.found):
+                self.looked(image)
+
+    def read(self, images: Iterable[int]) -> None:
+        """Read again the images whose labels changed."""
+        with self._lock:
+            for key in images:
+                if key not in self._cards:
+                    continue
+                boxes = self._store.boxes(key)
+                card = self._cards[key] = _Card(self._store.image(key))
+                for box in boxes:
+                    if box.kind == "object":
+                        card.objects[box.label] = card.objects.get(box.label, 0) + 1
+                    else:
+                        card.rejected += 1
+                self.looked(key)
+
+    def looked(self, image: int) -> None:
+        """Take in what the detector found in an image."""
+        with self._lock:
+            card = self._cards.get(image)
+            if card is None:
+                return
+            found = self._learner.found.get(image)
+            if found is None or card.image.complete:
+                card.open = NOTHING
+                return
+            said = self._store.boxes(image) if card.objects or card.rejected else []
+            card.open = found.suggestions.unanswered(said)
+
+    def image(self, image: int) -> StoredImage | None:
+        """Return an image's row; None for one that the folder does not hold."""
+        card = self._cards.get(image)
+        return None if card is None else card.image
+
+    def is_labelled(self, image: int) -> bool:
+        """Tell whether an image has an object boxed."""
+        return bool(self._cards[image].objects)
+
+    def open_suggestions(self, image: int) -> Suggestions:
+        """Return what the detector found in an image and nobody has answered."""
+        return self._cards[image].open
+
+    def summaries(self, thresholds: Mapping[int, float], only: Iterable[int] | None = None) -> list[dict[str, Any]]:
+        """Return for each image, or for those named, what the gallery shows, for JSON."""
+        with self._lock:
+            chosen = self._cards.values() if only is None else [self._cards[key] for key in only if key in self._cards]
+            return [self._summary(card, thresholds) for card in chosen]
+
+    def _summary(self, card: _Card, thresholds: Mapping[int, float]) -> dict[str, Any]:
+        image = card.image
+        return {
+            "id": image.id,
+            "name": image.name,
+            "width": image.width,
+            "height": image.height,
+            "fault": self._learner.faults.get(image.id, ""),
+            "ready": image.id in self._learner.ready,
+            "complete": image.complete,
+            "note": image.note,
+            "objects": card.objects,
+            "rejected": card.rejected,
+            "found": card.open.counting(thresholds).counts(),
+        }

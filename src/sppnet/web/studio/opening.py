@@ -1,0 +1,159 @@
+"""What lies in a folder is taken into the store: images that are new, changed, renamed or gone, and labels at first.
+
+Labels belong to what an image shows, which its bytes tell. A file that is renamed or moved keeps its labels. Of one
+that is gone they stay in the store, and come back with it. A file that is replaced by another of the same name is a
+new image: the labels of the old one are set aside as if it were gone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sppnet.data import DetectionData, Sample, load_detection, recognise, splits
+from sppnet.detection.drawing import colour_of
+from sppnet.errors import DataError, ImageDecodeError
+from sppnet.images import read_size
+from sppnet.progress import Progress, silent
+from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.store import Step, Store, StoredImage, Values
+
+
+@dataclass
+class TakenIn:
+    """What became of the folder's images, by their ids, and what a person should know of it."""
+
+    fresh: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    problems: tuple[str, ...] = ()
+    different: bool = False  # whether any file came, went or was written since the last look
+
+
+def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> TakenIn:
+    """Bring the store up to what lies in the folder now.
+
+    At the first opening the labels that lie in the folder are taken in too.
+    """
+    different = folder.look_again()
+    known = {image.name: image for image in store.images()}  # none until a first opening is done as a whole
+    if not known:
+        return _first(folder, store, progress)
+    stale = [image for name, image in known.items() if name in folder.files and _is_stale(folder, image)]
+    fresh = [name for name in folder.files if name not in known]
+    gone = [image for name, image in known.items() if name not in folder.files]
+    taken = TakenIn(different=different)
+    if not stale and not fresh:
+        return taken
+    told = {image for image, *_ in store.counts()} | {image.id for image in known.values() if image.complete}
+    replaced = []
+    looked = {name: _looked_at(folder, name) for name in progress("Looking at images", fresh)}
+    with store.step("Look at the folder", undoable=False) as step:
+        for image in stale:
+            values = _looked_at(folder, image.name)
+            if image.id in told and _is_another(image, values, digest := _digest(folder, image.name)):
+                step.change("image", image.id, {"name": f"{image.name}#{image.id}"})
+                looked[image.name] = values | {"digest": digest}
+                replaced.append(image)
+            else:
+                step.change("image", image.id, values)
+                taken.changed.add(image.id)
+        _place(folder, step, looked, [*gone, *replaced], taken)
+    if replaced:
+        names = ", ".join(image.name for image in replaced[:3]) + (", …" if len(replaced) > 3 else "")
+        what = "was replaced by another image" if len(replaced) == 1 else "were replaced by other images"
+        taken.problems = (f"{names} {what}. The old labels are kept aside, and come back with the old file.",)
+    return taken
+
+
+def _is_stale(folder: Folder, image: StoredImage) -> bool:
+    return image.version != folder.files[image.name].version
+
+
+def _is_another(image: StoredImage, values: Values, digest: str) -> bool:
+    """Tell whether a file that was written since shows another image than the labels were made for."""
+    if image.digest and digest:
+        return image.digest != digest
+    return (image.height, image.width) != (values["height"], values["width"])
+
+
+def _place(folder: Folder, step: Step, looked: dict[str, Values], away: list[StoredImage], taken: TakenIn) -> None:
+    """Give new files the rows of images that are away, where their bytes are the same; rows of their own otherwise."""
+    by_digest = {image.digest: image for image in away if image.digest}
+    for name, values in looked.items():
+        digest = values.get("digest") or (_digest(folder, name) if by_digest else "")
+        same = by_digest.pop(digest, None) if digest else None
+        row = values | {"digest": digest}
+        if same is None:
+            taken.fresh.add(step.add("image", row))
+        else:
+            step.change("image", same.id, row)
+            taken.fresh.add(same.id)
+
+
+def _digest(folder: Folder, name: str) -> str:
+    return folder.digest(name, version=folder.files[name].version)
+
+
+def _looked_at(folder: Folder, name: str) -> Values:
+    found: Values = {"name": name, "height": 0, "width": 0, "fault": "", "version": folder.files[name].version}
+    try:
+        found["height"], found["width"] = read_size(folder.path(name))
+    except ImageDecodeError as error:
+        found["fault"] = error.reason
+    return found
+
+
+# The first opening
+
+
+def _first(folder: Folder, store: Store, progress: Progress) -> TakenIn:
+    """Write all images, and the labels that lie in the folder; an image that has boxes counts as complete."""
+    rows = [_looked_at(folder, name) for name in progress("Looking at images", folder.names)]
+    parts, problems = _labelled(folder.root)
+    classes = tuple(dict.fromkeys(name for part in parts for name in part.classes))
+    boxes = _by_path(parts)
+    taken = TakenIn(problems=problems)
+    with store.step("Open the folder", undoable=False) as step:
+        labels = {
+            name: step.add("class", {"name": name, "colour": colour_of(place), "place": place})
+            for place, name in enumerate(classes)
+        }
+        for row in rows:
+            found = boxes.get(folder.path(row["name"]).resolve(), [])
+            image = step.add("image", row | {"complete": int(bool(found))})
+            taken.fresh.add(image)
+            for values in found:
+                step.add("box", values | {"image": image, "class": labels[values["class"]]})
+    return taken
+
+
+def _labelled(root: Path) -> tuple[list[DetectionData], tuple[str, ...]]:
+    """Read the labels that lie in a folder as VOC, COCO or YOLO have them, of all its splits."""
+    try:
+        if recognise(root) == "folders":
+            return [], ()
+    except DataError:
+        return [], ()
+    parts, problems = [], []
+    for split in splits(root):
+        try:
+            parts.append(load_detection(root, split=split, on_bad="skip"))
+        except DataError as error:
+            problems.append(str(error))
+    return parts, (*problems, *(str(problem) for part in parts for problem in part.problems))
+
+
+def _by_path(parts: list[DetectionData]) -> dict[Path, list[Values]]:
+    """Return the boxes of each image file; an image of several splits counts once."""
+    boxes: dict[Path, list[Values]] = {}
+    for part in parts:
+        for sample in part.samples:
+            boxes.setdefault(sample.path.resolve(), list(_boxes(part, sample)))
+    return boxes
+
+
+def _boxes(part: DetectionData, sample: Sample) -> Iterator[Values]:
+    rows = zip(sample.boxes.tolist(), sample.labels, sample.difficult, sample.crowd, strict=True)
+    for (left, top, right, bottom), label, difficult, crowd in rows:
+        edges = {"left": left, "top": top, "right": right, "bottom": bottom}
+        flags = {"difficult": int(difficult), "crowd": int(crowd)}
+        yield edges | flags | {"kind": "object", "class": part.classes[label]}

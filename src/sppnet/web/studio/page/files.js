@@ -1,0 +1,83 @@
+// Files that come and go: exports to save, images that are dropped onto the page.
+
+import { show } from "./actions.js";
+import { download, Refused, send } from "./api.js";
+import { say } from "./saying.js";
+
+const byId = (id) => document.getElementById(id);
+
+// Exports
+
+const told = byId("export-said");
+
+function tellExport(text, bad) {
+  told.hidden = !text;
+  told.classList.toggle("bad", bad);
+  told.textContent = text;
+}
+
+byId("export").addEventListener("click", () => {
+  tellExport("", false);
+  byId("export-dialog").showModal();
+});
+
+const splits = () =>
+  `?${["val", "test"].map((split) => `${split}=${Math.min(0.5, Math.max(0, byId(`share-${split}`).value / 100))}`).join("&")}`;
+
+// A download that is refused would leave the page: it is asked for first.
+for (const link of document.querySelectorAll("#export-dialog a")) {
+  link.addEventListener("click", async (event) => {
+    event.preventDefault();
+    tellExport("Preparing the file…", false);
+    try {
+      const { name, content, leftOut } = await download(link.href + ("splits" in link.dataset ? splits() : ""));
+      const url = URL.createObjectURL(content);
+      Object.assign(document.createElement("a"), { href: url, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      tellExport(
+        leftOut
+          ? `${leftOut} ${leftOut === 1 ? "image" : "images"} could not be read and are left out; left-out.txt in the file names them.`
+          : "",
+        false,
+      );
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      tellExport(error.message, true);
+    }
+  });
+}
+
+// Images that are dropped anywhere on the page, or chosen, are copied into the folder.
+
+async function add(files) {
+  let last = null;
+  let added = 0;
+  for (const [place, file] of [...files].entries()) {
+    say(`Adding ${place + 1} of ${files.length}: ${file.name}…`, { busy: true });
+    try {
+      last = (await send(`api/uploads?name=${encodeURIComponent(file.name)}`, file)).image;
+      added += 1;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      say(error.message, { bad: true });
+    }
+  }
+  if (added) say(added === 1 ? "One image is added." : `${added} images are added.`);
+  if (last !== null) show(last);
+}
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  if (event.dataTransfer.files.length) add(event.dataTransfer.files);
+});
+byId("add-images").addEventListener("click", () => byId("add-files").click());
+byId("add-files").addEventListener("change", (event) => {
+  add(event.target.files);
+  event.target.value = "";
+});

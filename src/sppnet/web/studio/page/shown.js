@@ -1,0 +1,25 @@
+// Which suggestions of an image are shown: those from the threshold up, and a few guesses below it.
+
+const GUESSES = 2; // of a class in an image
+
+export const thresholdOf = (label, { threshold, thresholds }) => threshold ?? thresholds[label] ?? 0.5;
+
+export const isGuess = (suggestion, model) => suggestion.score < thresholdOf(suggestion.label, model);
+
+// A detector that has seen a few boxes is sure of little. Until its suggestions of a class are known to be right mostly
+// (`status.trusted`), its best guesses are shown too, so that there is something to answer. A guess that was rejected is
+// not replaced by a worse one.
+export function shown(model) {
+  const { suggestions, boxes, status, hides } = model;
+  if (hides.suggestions) return [];
+  const trusted = new Set(status.trusted);
+  const room = new Map();
+  for (const { kind, label } of boxes) if (kind === "rejected") room.set(label, (room.get(label) ?? GUESSES) - 1);
+  return suggestions.filter((each) => {
+    if (!isGuess(each, model)) return true;
+    const left = room.get(each.label) ?? GUESSES;
+    if (left <= 0 || trusted.has(each.label)) return false;
+    room.set(each.label, left - 1);
+    return true;
+  });
+}

@@ -1,0 +1,56 @@
+"""The studio's page, opened in a browser and asked what it knows."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.driving import WINDOW
+from playwright.sync_api import Browser, Page
+
+SLOW = 90_000  # milliseconds: learning on a machine that does much else
+
+
+def opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[str]]:
+    """Open a page; return it, and the list that its errors and its requests to other hosts go to."""
+    page = browser.new_context(**{"viewport": WINDOW, "accept_downloads": True} | options).new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith((address, "blob:")) else wrong.append(asked.url))
+    page.goto(address)
+    return page, wrong
+
+
+def asked(page: Page, path: str) -> Any:
+    """Return what the studio answers to a request of the page."""
+    return page.evaluate("path => fetch(path).then(answer => answer.json())", path)
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    """Wait until something holds, and return it."""
+    end = time.monotonic() + SLOW / 1000
+    while not (value := holds()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def known(page: Page, expression: str) -> Any:
+    """Return something of what the page knows."""
+    return page.evaluate(f"import('/static/model.js').then(({{ model }}) => {expression})")
+
+
+def suggest(page: Page, *suggestions: dict[str, Any]) -> None:
+    """Show suggestions in the open image, as if the detector had made them."""
+    page.evaluate(
+        """(suggestions) => import('/static/model.js').then(({ model, tell }) => {
+            model.suggestions = suggestions;
+            tell('open', 'chosen');
+        })""",
+        list(suggestions),
+    )
+
+
+def edges_of(page: Page) -> list[list[float]]:
+    """Return the boxes of the open image, as the studio has them."""
+    return [box["edges"] for box in asked(page, f"/api/images/{known(page, 'model.open')}")["boxes"]]
