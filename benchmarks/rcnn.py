@@ -24,7 +24,7 @@ from sppnet.features.layers import LayeredMaps, RegionLayers
 from sppnet.features.multiscale import PAPER_SCALES
 from sppnet.images import read_image, resize
 from sppnet.proposals.opencv import SelectiveSearch
-from sppnet.recipes.rcnn import CroppingEncoder
+from sppnet.recipes._rcnn import CroppingEncoder
 
 IMAGE = "BloodImage_00047.jpg"  # the first of every tenth in which the search finds 2,000 regions
 LEVELS = (6, 3, 2, 1)

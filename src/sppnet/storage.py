@@ -33,6 +33,7 @@ BLANK: Final = b"0" * 64
 HEADER_START: Final = rb'{"__metadata__":{"sppnet":"{\"checksum\":\"'
 DIGITS: Final = slice(8 + len(HEADER_START), 8 + len(HEADER_START) + len(BLANK))
 MAX_HEADER: Final = 16 << 20  # bytes
+ALIGNMENT: Final = 64  # bytes, of tensors in memory: as torch allocates
 ENTRIES: Final = "[0-9a-f][0-9a-f]/*.safetensors"
 
 
@@ -69,6 +70,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CorruptFileError(f"{path}: the file is damaged: {error}. Train it again or restore a copy.") from error
 
 
+def check_model(path: Path, metadata: Mapping[str, Any], *, kind: str, version: int) -> None:
+    """Raise CorruptFileError unless the metadata are those of a model of this kind, in this version of its layout."""
+    if metadata.get("kind") != kind:
+        raise CorruptFileError(f"{path}: must hold a {kind}, got {metadata.get('kind')!r}. Train one.")
+    if metadata.get("version") != version:
+        found = metadata.get("version")
+        raise CorruptFileError(f"{path}: must hold a {kind} of layout {version}, got layout {found}. Train it again.")
+
+
 def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     check_that(
         "__metadata__" not in tensors,
@@ -98,7 +108,13 @@ def _unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if content[DIGITS] != _checksum(content):
         raise ValueError("its bytes do not fit its checksum")
     header = json.loads(content[8 : 8 + length])
-    return safetensors.torch.load(content), json.loads(header["__metadata__"][METADATA_KEY])["metadata"]
+    tensors = {name: _aligned(tensor) for name, tensor in safetensors.torch.load(content).items()}
+    return tensors, json.loads(header["__metadata__"][METADATA_KEY])["metadata"]
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Return the tensor where torch would put it: products of matrices elsewhere may differ in the last bit."""
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _json(metadata: Mapping[str, Any]) -> str:

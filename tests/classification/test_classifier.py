@@ -97,7 +97,7 @@ def test_the_published_head_knows_photographs_at_their_own_size(image: str, name
 def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
     pixels = np.ascontiguousarray(skimage.data.chelsea()[:224, :224])
     classifier = Classifier.imagenet()
-    backbone = classifier.encoder.encoder.backbone
+    backbone = classifier.encoder_.encoder.backbone
     inputs = (torch.from_numpy(pixels).float().permute(2, 0, 1)[None] - 127) / 128
     expected = backbone.logits(inputs).softmax(1)[0].numpy()
     np.testing.assert_allclose(classifier.predict(pixels).scores, expected, atol=2e-3)  # maps are half precision
@@ -109,7 +109,7 @@ def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
 def test_a_class_without_images_is_untrained(halves: tuple[FolderData, FolderData]) -> None:
     more = dataclasses.replace(halves[0], classes=(*halves[0].classes, "dots"))
     classifier = Classifier(short_side=96).fit(more)
-    assert classifier.untrained == ("dots",)
+    assert classifier.untrained_ == ("dots",)
     assert classifier.predict(halves[1].paths[0]).label != "dots"
 
 
@@ -128,6 +128,6 @@ def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData],
         Classifier().fit(one)
     with pytest.raises(DataError, match="must hold the classes that the model knows, got 1 other ones"):
         classifier.evaluate(dataclasses.replace(halves[1], classes=("else",)))
-    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"format": "sppnet detector 1"})
-    with pytest.raises(CorruptFileError, match="must hold a classifier, got 'sppnet detector 1'"):
+    write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"kind": "detector"})
+    with pytest.raises(CorruptFileError, match=r"must hold a classifier, got 'detector'\. Train one\."):
         Classifier.load(tmp_path / "other")

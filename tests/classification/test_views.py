@@ -23,7 +23,7 @@ from sppnet.classification.views import (
     ViewPlan,
     best_within,
     measure_plan,
-    predict,
+    predict_views,
     view_scores,
 )
 from sppnet.data import FolderData
@@ -174,15 +174,15 @@ def _reference(net: PublishedNet, image: NDArray[np.uint8], plan: ViewPlan) -> T
 def test_a_mirrored_image_has_the_same_score() -> None:
     net, image = _net(), _image(260, 331)
     mirrored = np.ascontiguousarray(image[:, ::-1])
-    torch.testing.assert_close(predict([net], image, TEN_VIEWS), predict([net], mirrored, TEN_VIEWS))
+    torch.testing.assert_close(predict_views([net], image, TEN_VIEWS), predict_views([net], mirrored, TEN_VIEWS))
 
 
 def test_networks_are_averaged() -> None:
     first, second, image = _net(), _net("overfeat5"), _image(100, 100)
-    both = predict([first, second], image, CROP)
-    torch.testing.assert_close(both, (predict([first], image, CROP) + predict([second], image, CROP)) / 2)
-    with pytest.raises(ArgumentError, match="predict: networks must be one at least, got 0"):
-        predict([], image)
+    both = predict_views([first, second], image, CROP)
+    torch.testing.assert_close(both, (predict_views([first], image, CROP) + predict_views([second], image, CROP)) / 2)
+    with pytest.raises(ArgumentError, match="predict_views: networks must be one at least, got 0"):
+        predict_views([], image)
 
 
 # Choosing
@@ -198,7 +198,7 @@ def test_a_plan_is_measured(tmp_path: Path) -> None:
     data = FolderData(tmp_path, tuple("abcdef"), tuple(paths), np.array([0, 1, 2]), ())
     net = _net()
     tested = measure_plan([net], data, CROP)
-    scores = torch.stack([predict([net], path, CROP) for path in paths]).numpy()
+    scores = torch.stack([predict_views([net], path, CROP) for path in paths]).numpy()
     assert tested.top_1 == top_k_error(scores, data.labels, k=1)
     assert tested.top_5 == top_k_error(scores, data.labels, k=5)
     assert tested.views == 1

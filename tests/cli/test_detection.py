@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from sppnet import cli
 from sppnet.detection.detector import Detector
-from sppnet.recipes import rcnn
+from sppnet.detection.settings import PAPER
+from sppnet.recipes import _rcnn as rcnn
 
 
 def _invoked(*arguments: str | Path) -> str:
@@ -30,9 +31,9 @@ def model(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_detector_is_trained_as_published_at_several_scales(model: Path, shapes: Path) -> None:
     detector = Detector.load(model)
-    assert detector.settings.describe() == Detector(settings="paper").settings.describe()
-    assert detector.encoder is not None
-    assert [scale["layers"][0]["short_side"] for scale in detector.encoder.describe()["scales"]] == [96, 144]
+    assert (detector.settings, detector.short_side) == ("paper", (96, 144))
+    assert detector.model_.settings == PAPER
+    assert detector.model_.encoder.scales == (96, 144)
     assert "Mean average precision" in _invoked("evaluate", model, shapes)
 
 
@@ -82,7 +83,7 @@ def test_every_metric_tells_how_sure_it_is_and_what_went_wrong(model: Path, shap
 
 def test_mistakes_and_intervals_are_printed(model: Path, shapes: Path) -> None:
     printed = _invoked("evaluate", model, shapes, "--metric", "coco", "--intervals", "--errors")
-    for text in ("Mistakes above 0", "duplicate", "95 % of data sets", "COCO: AP "):
+    for text in ("Mistakes above the thresholds", "duplicate", "95 % of data sets", "COCO: AP "):
         assert text in printed
 
 

@@ -19,9 +19,9 @@ def test_the_page_is_whole_and_asks_for_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_detector_finds_coins_that_it_has_not_seen() -> None:
-    taught = demo.teach_coins(demo._coins())
-    assert taught.report.recall[0] >= 10 / 12
-    assert taught.report.precision[0] >= 0.8
+    learnt = demo.learn_coins(demo._coins())
+    assert learnt.report.recall[0] >= 10 / 12
+    assert learnt.report.precision[0] >= 0.8
 
 
 def test_the_embedded_boxes_hold_the_coins() -> None:

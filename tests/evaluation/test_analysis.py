@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 class ImageDetections(NamedTuple):
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    confidence: NDArray[np.float64]
 
 
 CLASSES = ("a", "b")
@@ -54,7 +54,7 @@ def test_a_resample_is_what_the_images_really_drawn_give(rule: Rule) -> None:
     draws = np.random.default_rng(3).integers(12, size=(20, 12))
     for row, draw in zip(precision, draws, strict=True):
         # Copies of an image tie; a hair's breadth between them leaves all other ranks alone.
-        copies = [found[i]._replace(scores=found[i].scores - 1e-12 * place) for place, i in enumerate(draw)]
+        copies = [found[i]._replace(confidence=found[i].confidence - 1e-12 * place) for place, i in enumerate(draw)]
         report = detection_report(copies, [shown[i] for i in draw], CLASSES, rule=rule)
         np.testing.assert_allclose(row, report.average_precision, atol=1e-12)
 
@@ -107,13 +107,13 @@ def test_mistakes_are_counted_by_kind() -> None:
         "b": {"duplicate": 0, "confused": 0, "badly_placed": 0, "background": 0, "missed": 2, "unreached": 1},
     }
     assert "unreached" not in mistakes([found], [shown], CLASSES).as_dict()["a"]
-    assert mistakes([found], [shown], CLASSES, threshold=-1).missed.tolist() == [0, 1]
+    assert mistakes([found], [shown], CLASSES, thresholds=-1).missed.tolist() == [0, 1]
 
 
 def test_every_wrong_detection_has_one_kind() -> None:
     found, shown = _drawn(np.random.default_rng(4), 30)
     judged = judge(found, shown, CLASSES)
-    report = mistakes(found, shown, CLASSES, threshold=-np.inf)
+    report = mistakes(found, shown, CLASSES, thresholds=-np.inf)
     kinds = report.duplicate + report.confused + report.badly_placed + report.background
     np.testing.assert_array_equal(kinds, np.bincount(judged.labels[judged.verdicts == 0], minlength=2))
     with pytest.raises(ArgumentError, match=r"regions must be one list for each of the 30 images, got 1\. Propose"):

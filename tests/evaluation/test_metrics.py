@@ -27,7 +27,7 @@ from sppnet.evaluation.precision import DetectionReport, average_precision, dete
 class Found:
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    confidence: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -222,12 +222,17 @@ def test_report_by_hand():
         found((A, 0, 0.5), (B, 0, -1.0)),
         found((A, 0, 1.5)),
     ]
-    report = detection_report(answers, samples, ["cat", "dog", "cow"])
+    report = detection_report(answers, samples, ["cat", "dog", "cow"], thresholds=0.0)
     # Cats by rank: right 2.0, wrong 1.5, wrong again 1.0, right 0.5, wrong -1.0, of 3.
     assert report.average_precision[:2] == pytest.approx([(1 + 2 / 4) / 3, 1])
     assert report.positives.tolist() == [3, 1, 0]
     np.testing.assert_allclose(report.recall, [2 / 3, 0, np.nan])
     np.testing.assert_allclose(report.precision, [2 / 4, np.nan, np.nan])
+    np.testing.assert_allclose(report.f1, [2 * 2 / (4 + 3), 0, np.nan])
+    np.testing.assert_allclose(report.best_f1, [2 * 2 / (4 + 3), 1, np.nan])
+    own = detection_report(answers, samples, ["cat", "dog", "cow"], thresholds=np.array([1.2, -1.0, 0.5]))
+    np.testing.assert_allclose(own.recall, [1 / 3, 1, np.nan])
+    np.testing.assert_allclose(own.precision, [1 / 2, 1, np.nan])
     assert np.isnan(report.average_precision[2])
     assert report.mean == pytest.approx((0.5 + 1) / 2)
     assert report.classes == ("cat", "dog", "cow")
@@ -238,9 +243,13 @@ def test_report_as_json():
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False)) == {
         "iou": 0.75,
         "mean_average_precision": 1.0,
+        "calibration_error": 0.0,
         "classes": {
-            "cat": {"average_precision": 1.0, "recall": 1.0, "precision": 1.0, "positives": 1},
-            "cow": {"average_precision": None, "recall": None, "precision": None, "positives": 0},
+            "cat": {
+                **dict.fromkeys(("average_precision", "recall", "precision", "f1", "best_f1"), 1.0),
+                "positives": 1,
+            },
+            "cow": {**dict.fromkeys(("average_precision", "recall", "precision", "f1", "best_f1")), "positives": 0},
         },
     }
 
@@ -310,7 +319,7 @@ def devkit(answers: list[Found], samples: list[Truth], label: int, iou: float) -
     ranked = sorted(
         (-float(score), number, index)
         for number, answer in enumerate(answers)
-        for index, score in enumerate(answer.scores)
+        for index, score in enumerate(answer.confidence)
         if answer.labels[index] == label
     )
     taken: set[tuple[int, int]] = set()
@@ -367,7 +376,9 @@ def test_report_does_not_depend_on_the_order_of_images():
 
 def test_mean_is_over_the_classes_with_objects():
     empty = np.zeros(3)
-    report = DetectionReport(("a", "b", "c"), np.array([0.25, np.nan, 0.75]), empty.astype(int), empty, empty, 0.5)
+    columns = {"positives": empty.astype(int), **dict.fromkeys(("recall", "precision", "f1", "best_f1"), empty)}
+    known = np.array([0.25, np.nan, 0.75])
+    report = DetectionReport(("a", "b", "c"), known, **columns, calibration_error=0.0, iou=0.5)
     assert report.mean == 0.5
 
 

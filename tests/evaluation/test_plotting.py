@@ -29,7 +29,7 @@ class Shown(NamedTuple):
 class ImageDetections(NamedTuple):
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    confidence: NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def judged() -> tuple[Judged, DetectionReport]:
 def test_a_curve_is_precision_at_each_recall(judged: tuple[Judged, DetectionReport]) -> None:
     for label in range(3):
         recall, precision = judged[0].curve(label)
-        scores = judged[0].scores[(judged[0].labels == label) & (judged[0].verdicts >= 0)]
+        scores = judged[0].confidence[(judged[0].labels == label) & (judged[0].verdicts >= 0)]
         assert len(scores) == len(recall) == len(precision) > 30
         assert recall.tolist() == [judged[0].recall(score)[label] for score in scores]
         shares = [judged[0].precision(score)[label] for score in scores]

@@ -1,5 +1,6 @@
 """Image -> feature map: what is kept is what was computed, whatever happens to the cache."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from sppnet.classification.classifier import Classifier
 from sppnet.errors import ArgumentError, CorruptFileError, ImageDecodeError
 from sppnet.features.encoder import Encoder
+from sppnet.features.files import describe_encoder, encoder_from_description
 from sppnet.features.whole_image import ImageEncoder
 from sppnet.ops import pool_windows
 from sppnet.storage import TensorCache
@@ -117,13 +119,17 @@ def test_a_image_that_scales_to_too_much_is_refused_before_memory_is_taken() -> 
 def test_messages() -> None:
     with pytest.raises(ArgumentError, match=r"Encoder: short_side must be at least 1 pixel, got 0\. Give"):
         Encoder("stride8", 0)
-    other = Encoder("stride8", 96).describe() | {"backbone": "0" * 64}
+    description, tensors = describe_encoder(Encoder("stride8", 96))
+    network = description["backbone"] | {"fingerprint": "0" * 64}
     with pytest.raises(CorruptFileError, match="trained on weights 000000000000, installed are 579344248a93"):
-        Encoder.from_description(other)
+        encoder_from_description(description | {"backbone": network}, tensors)
+    maps = description["maps"] | {"kind": "dreams"}
+    with pytest.raises(CorruptFileError, match=r"the model encodes images by 'dreams', unknown here\. Install a newer"):
+        encoder_from_description(description | {"maps": maps}, tensors)
 
 
 def test_a_description_makes_the_same_encoder(image: np.ndarray) -> None:
-    encoder = Classifier(short_side=70, levels=(2,)).encoder
-    again = ImageEncoder.from_description(encoder.describe())
+    encoder = Classifier(short_side=70, levels=(2,)).encoder_
+    again = ImageEncoder.from_description(json.loads(json.dumps(encoder.describe())), {})
     assert again.describe() == encoder.describe()
     assert torch.equal(again(image), encoder(image))

@@ -10,15 +10,17 @@ import torch
 from typer.testing import CliRunner
 
 from sppnet import cli
-from sppnet.data import DetectionData, load_detection
-from sppnet.detection.detector import Detector, labelled
+from sppnet.data import DetectionData, Sample, load_detection
+from sppnet.detection.detector import Detector
 from sppnet.detection.fine_tuning import fresh_layers
 from sppnet.errors import ArgumentError, CorruptFileError
+from sppnet.features.encoder import MapsEncoder
 from sppnet.features.layers import LayeredEncoder
+from sppnet.features.scene import Scene
 from sppnet.geometry import iou
-from sppnet.images import read_image
 from sppnet.proposals.grid import GridProposals
-from sppnet.proposals.learnt import LearntProposals, described_proposals, learn_proposals, proposals_from_description
+from sppnet.proposals.kinds import proposals_from_description
+from sppnet.proposals.learnt import BoxedImage, LearntProposals, learn_proposals
 from sppnet.proposals.protocol import covered
 from sppnet.storage import TensorCache
 
@@ -39,48 +41,57 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 
 
 @pytest.fixture(scope="module")
-def learnt(untrained: Detector, train: DetectionData) -> LearntProposals:
-    _, proposals = untrained.prepared(train)
+def prepared(untrained: Detector, train: DetectionData) -> tuple[MapsEncoder, LearntProposals]:
+    encoder, proposals = untrained.prepare(train)
     assert isinstance(proposals, LearntProposals)
-    return proposals
+    return encoder, proposals
 
 
-def test_few_of_its_regions_reach_every_object(learnt: LearntProposals, val: DetectionData) -> None:
+@pytest.fixture(scope="module")
+def encoder(prepared: tuple[MapsEncoder, LearntProposals]) -> MapsEncoder:
+    return prepared[0]
+
+
+@pytest.fixture(scope="module")
+def learnt(prepared: tuple[MapsEncoder, LearntProposals]) -> LearntProposals:
+    return prepared[1]
+
+
+def test_few_of_its_regions_reach_every_object(
+    encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData
+) -> None:
     few = dataclasses.replace(learnt, limit=50)
     for sample in val.samples:
-        feature_map = learnt.encoder(sample.path)
-        best, grid = few.regions(feature_map), feature_map.unique(learnt.grid.regions(feature_map.size))
+        scene = Scene(sample.path, encoder)
+        best, grid = few.regions(scene), scene.maps.unique(learnt.grid.regions(scene))
         assert len(best) == 50 < len(grid) / 10
         assert covered(best, sample.boxes, threshold=0.5).all()
         evenly = grid[np.linspace(0, len(grid) - 1, 50).round().astype(int)]
         assert iou(best, sample.boxes).max(axis=1).mean() > 2 * iou(evenly, sample.boxes).max(axis=1).mean()
 
 
-def test_its_regions_are_the_grids_by_falling_score(learnt: LearntProposals, val: DetectionData) -> None:
-    feature_map = learnt.encoder(val.samples[0].path)
-    grid = feature_map.unique(learnt.grid.regions(feature_map.size))
-    everything = dataclasses.replace(learnt, limit=len(grid)).regions(feature_map)
-    scores = feature_map.pool(everything, learnt.levels) @ learnt.weights[0] + learnt.bias  # the readable way
+def test_its_regions_are_the_grids_by_falling_score(
+    encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData
+) -> None:
+    scene = Scene(val.samples[0].path, encoder)
+    grid = scene.maps.unique(learnt.grid.regions(scene))
+    everything = dataclasses.replace(learnt, limit=len(grid)).regions(scene)
+    scores = scene.maps.pool(everything, learnt.levels) @ learnt.weights[0] + learnt.bias  # the readable way
     assert (np.diff(scores.numpy()) <= 1e-4).all()
     assert sorted(map(tuple, everything)) == sorted(map(tuple, grid))
-    assert len(learnt.regions(feature_map)) == min(learnt.limit, len(grid))
-    np.testing.assert_array_equal(everything[:9], dataclasses.replace(learnt, limit=9).regions(feature_map))
+    assert len(learnt.regions(scene)) == min(learnt.limit, len(grid))
+    np.testing.assert_array_equal(everything[:9], dataclasses.replace(learnt, limit=9).regions(scene))
 
 
-def test_the_score_follows_the_overlap(learnt: LearntProposals, val: DetectionData) -> None:
+def test_the_score_follows_the_overlap(encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData) -> None:
     sample = val.samples[1]
-    feature_map = learnt.encoder(sample.path)
-    grid = feature_map.unique(learnt.grid.regions(feature_map.size))
-    scores = feature_map.score(grid, learnt.levels, learnt.weights, learnt.bias)[:, 0].numpy()
+    scene = Scene(sample.path, encoder)
+    grid = scene.maps.unique(learnt.grid.regions(scene))
+    scores = scene.maps.score(grid, learnt.levels, learnt.weights, learnt.bias)[:, 0].numpy()
     overlap = iou(grid, sample.boxes).max(axis=1)
     assert (
         scores[overlap > 0.7].mean() > scores[(overlap > 0.3) & (overlap < 0.5)].mean() > scores[overlap < 0.1].mean()
     )
-
-
-def test_a_image_that_is_not_encoded_gives_the_same_regions(learnt: LearntProposals, val: DetectionData) -> None:
-    path = val.samples[0].path
-    np.testing.assert_array_equal(learnt(read_image(path), path.name), learnt.regions(learnt.encoder(path)))
 
 
 def test_a_detector_on_them_finds_and_is_the_same_once_loaded(
@@ -91,9 +102,8 @@ def test_a_detector_on_them_finds_and_is_the_same_once_loaded(
     untrained.save(tmp_path / "model")
     loaded = Detector.load(tmp_path / "model")
     for sample in val.samples:
-        one, other = untrained.encode(sample.path), loaded.encode(sample.path)
-        proposed = loaded.propose(sample.path, other)
-        np.testing.assert_array_equal(proposed, untrained.propose(sample.path, one))
+        proposed = loaded.propose(sample.path)
+        np.testing.assert_array_equal(proposed, untrained.propose(sample.path))
         assert len(proposed) <= 2000
         np.testing.assert_array_equal(loaded.detect(sample.path).boxes, untrained.detect(sample.path).boxes)
     loaded.save(tmp_path / "again")
@@ -102,22 +112,25 @@ def test_a_detector_on_them_finds_and_is_the_same_once_loaded(
     assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-def test_ignored_objects_teach_nothing(untrained: Detector, learnt: LearntProposals, train: DetectionData) -> None:
+def _boxed(sample: Sample) -> BoxedImage:
+    return BoxedImage(sample.path, sample.boxes, sample.difficult | sample.crowd)
+
+
+def test_ignored_objects_teach_nothing(encoder: MapsEncoder, learnt: LearntProposals, train: DetectionData) -> None:
     sample = train.samples[0]
     hidden = dataclasses.replace(sample, difficult=np.array([True, False]))
     alone = dataclasses.replace(
         sample, **{name: getattr(sample, name)[1:] for name in ("boxes", "labels", "difficult", "crowd")}
     )
-    maps = learnt.encoder(sample.path)
+    maps = encoder(sample.path)
     scores = []
     for each in (hidden, alone):
-        images = [labelled(one, learnt.encoder, learnt.grid) for one in (*train.samples[1:], each)]
-        taught = learn_proposals(images, learnt.encoder, learnt.grid)
-        scores.append(float(maps.score(sample.boxes[:1], taught.levels, taught.weights, taught.bias)))
+        again = learn_proposals([_boxed(one) for one in (*train.samples[1:], each)], encoder, learnt.grid)
+        scores.append(float(maps.score(sample.boxes[:1], again.levels, again.weights, again.bias)))
     assert scores[0] > scores[1]  # as background it would be pushed down
     every = dataclasses.replace(sample, difficult=np.array([True, True]))
     with pytest.raises(ArgumentError, match=r"learn_proposals: images must be with an object, got none\. Label an"):
-        learn_proposals([labelled(every, learnt.encoder, learnt.grid)], learnt.encoder, learnt.grid)
+        learn_proposals([_boxed(every)], encoder, learnt.grid)
 
 
 def test_an_estimate_learns_nothing(train: DetectionData, tmp_path: Path) -> None:
@@ -134,14 +147,18 @@ def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["classes"] == ["disc", "square"]
     loaded = Detector.load(tmp_path / "model")
     image = shapes / "JPEGImages" / "11.png"
-    assert 0 < len(loaded.propose(image, loaded.encode(image))) <= 2000
+    assert 0 < len(loaded.propose(image)) <= 2000
 
 
-def test_those_of_another_encoder_are_refused(learnt: LearntProposals, train: DetectionData) -> None:
-    _, proposals = Detector(levels=(2, 1), proposals=learnt).prepared(train)
+def test_those_of_another_encoder_are_refused(
+    encoder: MapsEncoder, learnt: LearntProposals, train: DetectionData
+) -> None:
+    _, proposals = Detector(levels=(2, 1), proposals=learnt).prepare(train)
     assert proposals is learnt
-    layered = LayeredEncoder(learnt.encoder, fresh_layers(learnt.encoder.length((2, 1))))
-    assert Detector.on(layered, levels=(2, 1), proposals=learnt).prepared(train) == (layered, learnt)
+    layered = LayeredEncoder(encoder, fresh_layers(encoder.length((2, 1))))
+    assert Detector(encoder=layered, levels=(2, 1), proposals=learnt).prepare(train) == (layered, learnt)
+    scene = Scene(train.samples[0].path, layered)
+    np.testing.assert_array_equal(learnt.regions(scene), learnt.regions(Scene(train.samples[0].path, encoder)))
     expected = (
         r"Detector: proposals must be learnt on the detector's encoder, got some of other layers, .* Give proposals="
     )
@@ -149,17 +166,16 @@ def test_those_of_another_encoder_are_refused(learnt: LearntProposals, train: De
         Detector(layers=("stride8",), proposals=learnt).fit(train)
 
 
-def test_messages(learnt: LearntProposals) -> None:
+def test_messages(learnt: LearntProposals, train: DetectionData) -> None:
     with pytest.raises(
         ArgumentError, match=r"Detector: proposals must be 'learnt' or a method, got 'taught'\. Name it"
     ):
-        Detector(proposals="taught")  # type: ignore[arg-type]
+        Detector(proposals="taught").fit(train)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"LearntProposals: limit must be at least 1, got 0\. Give how many"):
         dataclasses.replace(learnt, limit=0)
-    description, tensors = described_proposals(learnt)
-    with pytest.raises(CorruptFileError, match="the model's proposals lack a grid, or objectness_weights and"):
-        proposals_from_description(description, {"weights": torch.zeros(1)}, learnt.encoder)
-    edges = description | {"grid": {"method": "edge-boxes", "limit": 3}}
-    with pytest.raises(CorruptFileError, match="lack a grid"):
-        proposals_from_description(edges, tensors, learnt.encoder)
-    assert isinstance(proposals_from_description(learnt.grid.describe(), {}, learnt.encoder), GridProposals)
+    with pytest.raises(CorruptFileError, match=r"the model's proposals lack objectness_weights and objectness_bias\."):
+        proposals_from_description(learnt.describe(), {"weights": torch.zeros(1)})
+    again = proposals_from_description(json.loads(json.dumps(learnt.describe())), learnt.tensors())
+    assert isinstance(again, LearntProposals)
+    assert again.describe() == learnt.describe()
+    assert isinstance(proposals_from_description(learnt.grid.describe(), {}), GridProposals)

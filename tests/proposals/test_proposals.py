@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
-from sppnet.proposals.described import from_description
 
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, area, iou
 from sppnet.proposals.files import FileProposals, read_regions
 from sppnet.proposals.grid import ASPECT_STEP, SIZE_STEP, GridProposals, fitting_shapes
+from sppnet.proposals.kinds import proposals_from_description
 from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch, edge_map
 from sppnet.proposals.protocol import covered
 
@@ -40,6 +41,11 @@ def _sizes(draw: st.DrawFn) -> Size:
 
 def _image(size: Size) -> NDArray[np.uint8]:
     return np.zeros((*size, 3), dtype=np.uint8)
+
+
+def _scene(image: NDArray[np.uint8], name: str = "") -> Scene:
+    no_network: Any = None  # these methods look at pixels, size and name alone
+    return Scene(image, no_network, name=name)
 
 
 def _assert_inside(boxes: Boxes, size: Size) -> None:
@@ -70,7 +76,7 @@ def test_the_grid_misses_no_box_within_half_a_step_of_a_shape(
     assume(tall <= size[0] and wide <= size[1])
     top, left = place[0] * (size[0] - tall), place[1] * (size[1] - wide)
     truth = np.array([[left, top, left + wide, top + tall]])
-    assert covered(GridProposals(shapes, SHORT_SIDE).regions(size), truth, threshold=0.5).all()
+    assert covered(GridProposals(shapes, SHORT_SIDE).of_size(size), truth, threshold=0.5).all()
 
 
 @settings(max_examples=100, deadline=None)
@@ -82,54 +88,54 @@ def test_the_grid_of_fitting_shapes_reaches_the_box_that_they_were_chosen_for(
     top, left = place * (size - lengths)
     truth = np.array([[left, top, left + lengths[1], top + lengths[0]]])
     grid = GridProposals(fitting_shapes(truth, np.array([0])), min(size))
-    assert covered(grid.regions(size), truth, threshold=0.5).all()
+    assert covered(grid.of_size(size), truth, threshold=0.5).all()
 
 
 @settings(max_examples=200, deadline=None)
 @given(shapes=SHAPES, size=_sizes())
 def test_regions_of_the_grid_lie_inside_the_image(shapes: tuple[tuple[float, float], ...], size: Size) -> None:
     grid = GridProposals(shapes, SHORT_SIDE)
-    regions = grid.regions(size)
+    regions = grid.of_size(size)
     assert (regions.dtype, regions.shape[1]) == (np.float64, 4)
     _assert_inside(regions, size)
-    np.testing.assert_array_equal(grid(_image(size), "any"), regions)
+    np.testing.assert_array_equal(grid.regions(_scene(_image(size))), regions)
 
 
 def test_regions_come_shape_by_shape_and_row_by_row() -> None:
     both = GridProposals(((10, 10), (10, 20)), short_side=10, step=0.5)
-    regions = both.regions((10, 20))
+    regions = both.of_size((10, 20))
     rows = [(0, 7), (0, 10), (3, 10)]
     columns = [(0, 7), (1, 11), (5, 15), (9, 19), (13, 20)]
     first = [[left, top, right, bottom] for top, bottom in rows for left, right in columns]
     np.testing.assert_allclose(regions[:15], first, rtol=0, atol=1e-12)
-    second = GridProposals(((10, 20),), short_side=10, step=0.5).regions((10, 20))
+    second = GridProposals(((10, 20),), short_side=10, step=0.5).of_size((10, 20))
     np.testing.assert_array_equal(regions[15:], second)
 
 
 def test_regions_grow_with_the_image() -> None:
     grid = GridProposals(((40, 30), (90, 20)), short_side=100)
-    np.testing.assert_allclose(grid.regions((300, 420)), 3 * grid.regions((100, 140)), rtol=1e-12)
+    np.testing.assert_allclose(grid.of_size((300, 420)), 3 * grid.of_size((100, 140)), rtol=1e-12)
 
 
 def test_a_finer_step_gives_more_regions() -> None:
-    coarse, fine = (len(GridProposals(((40, 40),), 100, step).regions((100, 100))) for step in (0.5, 0.125))
+    coarse, fine = (len(GridProposals(((40, 40),), 100, step).of_size((100, 100))) for step in (0.5, 0.125))
     assert (coarse, fine) == (6**2, 18**2)  # 84 pixels in steps of at most 20 and 5
 
 
 def test_a_region_larger_than_the_image_becomes_the_image() -> None:
-    regions = GridProposals(((1000, 1000),), short_side=100).regions((100, 130))
+    regions = GridProposals(((1000, 1000),), short_side=100).of_size((100, 130))
     np.testing.assert_array_equal(regions, [[0, 0, 130, 100]])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
 def test_the_smallest_images_have_regions(size: Size) -> None:
-    regions = GridProposals(((100, 100), (20, 60)), short_side=100).regions(size)
+    regions = GridProposals(((100, 100), (20, 60)), short_side=100).of_size(size)
     assert len(regions) > 0
     _assert_inside(regions, size)
 
 
 def test_no_shapes_give_no_regions() -> None:
-    assert GridProposals((), short_side=100).regions((50, 60)).shape == (0, 4)
+    assert GridProposals((), short_side=100).of_size((50, 60)).shape == (0, 4)
 
 
 # Shapes
@@ -198,19 +204,19 @@ def test_shapes_need_a_box() -> None:
     ],
 )
 def test_a_method_is_made_again_from_its_description(method: Any) -> None:
-    again = from_description(json.loads(json.dumps(method.describe())))
+    again = proposals_from_description(json.loads(json.dumps(method.describe())), method.tensors())
     assert again == method
     assert type(again) is type(method)
     assert again.describe() == method.describe()
 
 
-@pytest.mark.parametrize("description", [{"method": "magic"}, {"method": "grid"}, {}])
+@pytest.mark.parametrize("description", [{"method": "magic"}, {}])
 def test_an_unknown_method_is_refused(description: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError) as caught:
-        from_description(description)
+        proposals_from_description(description, {})
     assert str(caught.value) == (
-        "from_description: method must be grid, selective-search, edge-boxes or file, "
-        f"got {description}. Name one of these."
+        "proposals_from_description: method must be one of grid, learnt, selective-search, edge-boxes, file, "
+        f"got {description.get('method')!r}. Name one of these."
     )
 
 
@@ -219,8 +225,8 @@ def test_an_unknown_method_is_refused(description: dict[str, Any]) -> None:
 
 def test_selective_search_gives_the_same_regions_by_area() -> None:
     image = data.astronaut()[:110, 160:290]
-    regions = SelectiveSearch()(image, "astronaut")
-    np.testing.assert_array_equal(SelectiveSearch()(image, "again"), regions)
+    regions = SelectiveSearch().regions(_scene(image))
+    np.testing.assert_array_equal(SelectiveSearch().regions(_scene(image)), regions)
     assert (regions.dtype, regions.ndim) == (np.float64, 2)
     assert len(regions) > 50
     assert len(np.unique(regions, axis=0)) == len(regions)
@@ -234,12 +240,12 @@ def test_selective_search_is_opencvs_in_the_right_order_of_colours() -> None:
     search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     search.switchToSelectiveSearchFast()
     expected = {(x, y, x + width, y + height) for x, y, width, height in search.process().tolist()}
-    assert {tuple(box) for box in SelectiveSearch()(image, "").astype(int).tolist()} == expected
+    assert {tuple(box) for box in SelectiveSearch().regions(_scene(image)).astype(int).tolist()} == expected
 
 
 def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:
     image = np.stack([data.coins()[:100, :120]] * 3, axis=2)
-    every, some = (SelectiveSearch(limit=limit)(image, "coins") for limit in (10_000, 12))
+    every, some = (SelectiveSearch(limit=limit).regions(_scene(image)) for limit in (10_000, 12))
     places = np.flatnonzero((every[:, None] == some[None]).all(axis=2).any(axis=1))
     assert len(some) == len(places) == 12
     assert (places[0], places[-1]) == (0, len(every) - 1)
@@ -248,25 +254,25 @@ def test_a_limit_chooses_evenly_from_the_largest_to_the_smallest() -> None:
 
 def test_the_slower_mode_finds_more() -> None:
     image = data.astronaut()[:60, 180:250]
-    assert len(SelectiveSearch(quality=True)(image, "")) > len(SelectiveSearch()(image, ""))
+    assert len(SelectiveSearch(quality=True).regions(_scene(image))) > len(SelectiveSearch().regions(_scene(image)))
 
 
 def test_selective_search_sees_an_object_in_its_place() -> None:
     image = np.full((80, 120, 3), 30, dtype=np.uint8)
     image[20:50, 60:110] = [200, 40, 40]
-    assert covered(SelectiveSearch()(image, ""), np.array([[60.0, 20, 110, 50]]), threshold=0.8).all()
+    assert covered(SelectiveSearch().regions(_scene(image)), np.array([[60.0, 20, 110, 50]]), threshold=0.8).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (2, 2)])
 def test_selective_search_takes_the_smallest_images(size: Size) -> None:
-    _assert_inside(SelectiveSearch()(_image(size), ""), size)
+    _assert_inside(SelectiveSearch().regions(_scene(_image(size))), size)
 
 
 @pytest.mark.parametrize("module", [None, ModuleType("cv2")], ids=["no OpenCV", "OpenCV without contributed modules"])
 def test_what_selective_search_needs_is_named(module: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", module)
     with pytest.raises(MissingExtraError, match=r"pip install 'sppnet\[proposals\]'"):
-        SelectiveSearch()(_image((20, 20)), "")
+        SelectiveSearch().regions(_scene(_image((20, 20))))
 
 
 # Files
@@ -332,8 +338,8 @@ def test_a_line_without_a_image_is_named(tmp_path: Path) -> None:
     ("header", "missing"),
     [
         ("image,left,top,right\n", "bottom"),
-        ("image;left;top;right;bottom\n", "bottom, left, image, right, top"),
-        ("", "bottom, left, image, right, top"),
+        ("image;left;top;right;bottom\n", "bottom, image, left, right, top"),
+        ("", "bottom, image, left, right, top"),
     ],
 )
 def test_missing_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
@@ -358,21 +364,21 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 def test_regions_of_a_file_are_clipped_to_the_image(tmp_path: Path) -> None:
     method = FileProposals(_written(tmp_path, HEADER + "a.png,-5,2,30,8\na.png,1,1,2,99\n"))
-    assert method(_image((10, 20)), "a.png").tolist() == [[0, 2, 20, 8], [1, 1, 2, 10]]
-    assert method(_image((4, 6)), "a.png").tolist() == [[0, 2, 6, 4], [1, 1, 2, 4]]
+    assert method.regions(_scene(_image((10, 20)), "a.png")).tolist() == [[0, 2, 20, 8], [1, 1, 2, 10]]
+    assert method.regions(_scene(_image((4, 6)), "a.png")).tolist() == [[0, 2, 6, 4], [1, 1, 2, 4]]
 
 
 def test_a_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     method = FileProposals(_written(tmp_path, HEADER + "a.png,1,2,3,4\n"))
     with pytest.raises(DataError) as caught:
-        method(_image((9, 9)), "b.png")
+        method.regions(_scene(_image((9, 9)), "b.png"))
     assert str(caught.value) == (f"{method.path}: holds no regions for the image 'b.png'. Add rows for it.")
 
 
 def test_a_method_of_a_file_reads_it_when_it_is_used(tmp_path: Path) -> None:
     method = FileProposals(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"none\.csv"):
-        method(_image((9, 9)), "a.png")
+        method.regions(_scene(_image((9, 9)), "a.png"))
 
 
 # Recall
@@ -388,7 +394,7 @@ def test_a_box_is_reached_when_some_region_overlaps_it_enough() -> None:
 
 
 def test_truths_of_another_shape_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"reached: ground_truth must be \(N, 4\), got \(4,\)\. Give one row a box"):
+    with pytest.raises(ShapeError, match=r"covered: ground_truth must be \(N, 4\), got \(4,\)\. Give one row a box"):
         covered(np.zeros((1, 4)), np.zeros(4), threshold=0.5)
 
 
@@ -430,13 +436,13 @@ def test_edges_lie_on_the_crest_and_face_outwards() -> None:
 
 def test_edge_boxes_find_an_object_first_and_always_the_same() -> None:
     image = _disc((100, 120), (30, 20, 80, 70))
-    found = EdgeBoxes(limit=50)(image, "")
+    found = EdgeBoxes(limit=50).regions(_scene(image))
     assert 0 < len(found) <= 50
     assert iou(found[:5], np.array([[30.0, 20, 81, 71]])).max() > 0.8
-    np.testing.assert_array_equal(found, EdgeBoxes(limit=50)(image, ""))
-    assert from_description(EdgeBoxes(7).describe()) == EdgeBoxes(7)
+    np.testing.assert_array_equal(found, EdgeBoxes(limit=50).regions(_scene(image)))
+    assert proposals_from_description(EdgeBoxes(7).describe(), {}) == EdgeBoxes(7)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (9, 9), (40, 40)])
 def test_edge_boxes_of_an_empty_image_are_none(size: tuple[int, int]) -> None:
-    assert EdgeBoxes()(np.full((*size, 3), 7, np.uint8), "").shape == (0, 4)
+    assert EdgeBoxes().regions(_scene(np.full((*size, 3), 7, np.uint8))).shape == (0, 4)

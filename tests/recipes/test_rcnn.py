@@ -12,11 +12,13 @@ from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError
 from sppnet.features.encoder import Encoder
 from sppnet.features.joined import JoinedEncoder
+from sppnet.features.scene import Scene
 from sppnet.geometry import warp_places
 from sppnet.images import to_tensor, warp
 from sppnet.ops import pool_image
 from sppnet.proposals.grid import GridProposals
-from sppnet.recipes.rcnn import CroppingEncoder, Sampled, compare, few_images
+from sppnet.recipes._rcnn import CroppingEncoder, compare, few_images
+from sppnet.recipes._remembered import Remembered
 
 REGIONS = np.array([[10.0, 20.0, 60.0, 90.0], [-0.0, 0.0, 8.0, 8.0], [100.0, 50.0, 171.0, 120.0]])
 
@@ -142,16 +144,17 @@ def test_images_are_chosen_evenly_and_never_for_both(train: DetectionData, shape
 
 def test_a_sample_of_regions_is_even() -> None:
     grid = GridProposals(((20.0, 20.0),), 100)
-    every = grid(np.zeros((100, 100, 3), np.uint8), "")
-    few = Sampled(grid, 7)(np.zeros((100, 100, 3), np.uint8), "")
+    scene = Scene(np.zeros((100, 100, 3), np.uint8), CroppingEncoder(Encoder("stride8", 9)))
+    every = grid.regions(scene)
+    few = Remembered(grid, 7).regions(scene)
     assert len(few) == 7
     np.testing.assert_array_equal(few[[0, -1]], every[[0, -1]])
-    assert Sampled(grid, 7).describe() == {"method": "sampled", "of": grid.describe(), "limit": 7}
+    assert Remembered(grid, 7).describe() == grid.describe()
 
 
 def test_several_scales_are_refused(train: DetectionData) -> None:
     with pytest.raises(
-        ArgumentError, match=r"compare: detector must be of single maps, got MultiscaleEncoder\. Give one"
+        ArgumentError, match=r"compare: detector must be of single maps, got several scales, or layers on top\. "
     ):
         compare(Detector(short_side=(64, 96)), train, train)
-    assert CroppingEncoder(Encoder("stride8", 9)).describe()["crops"] == 224
+    assert CroppingEncoder(Encoder("stride8", 9)).describe() == {"kind": "crops", "side": 224, "layers": ["stride8"]}

@@ -17,15 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppnet.backbones.normalisation import LocalResponseNorm
-from sppnet.errors import ArgumentError, CorruptFileError, ShapeError, check_shape, check_that, message
+from sppnet.errors import ArgumentError, ShapeError, check_shape, check_that, message
 from sppnet.geometry import VIEW_SIDE, CellGrid, Layer, axis_grid, cells_along
 from sppnet.ops import bins, pool_image, pool_windows
-from sppnet.storage import TensorCache, read_tensors, write_tensors
+from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 Padding = Literal["training", "deployment"]
 Name = Literal["zf5", "convnet5", "overfeat5", "overfeat7"]
 
 KIND: Final = "network"
+VERSION: Final = 1  # of the layout of its files
 LEVELS: Final = (6, 3, 2, 1)
 HIDDEN: Final = 4096
 DROPOUT: Final = 0.5
@@ -370,8 +371,8 @@ class PublishedNet(nn.Module):
 
         Recipes and tests take the order of the classes from ``notes["classes"]``, a list of names.
         """
-        metadata = {"kind": KIND, "network": self.describe(), "notes": self.notes | dict(notes or {})}
-        write_tensors(Path(path), self.state_dict(), metadata=metadata)
+        told = {"network": self.describe(), "notes": self.notes | dict(notes or {})}
+        write_tensors(Path(path), self.state_dict(), metadata={"kind": KIND, "version": VERSION, **told})
 
     @classmethod
     def load(cls, path: Path | str, *, padding: Padding | None = None) -> "PublishedNet":
@@ -394,8 +395,7 @@ class PublishedNet(nn.Module):
         padding: Padding | None = None,
     ) -> "PublishedNet":
         """Make the network of what a file holds; raises as ``load``."""
-        if metadata.get("kind") != KIND:
-            raise CorruptFileError(f"{path}: must hold a network, got {metadata.get('kind')!r}. Train one.")
+        check_model(path, metadata, kind=KIND, version=VERSION)
         network = cls.from_description(metadata["network"], padding=padding)
         network.load_state_dict(dict(tensors))
         network.notes = dict(metadata["notes"])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone
 from sppnet.data import FolderData
-from sppnet.errors import CorruptFileError, DataError, NotFittedError
+from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
 from sppnet.features.contributions import Contributions, image_contributions
 from sppnet.features.encoder import Encoder
@@ -24,7 +24,7 @@ from sppnet.learning.ridge import ridge
 from sppnet.learning.svm import one_vs_rest, train_svm
 from sppnet.ops import pool_windows
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
-from sppnet.storage import TensorCache, read_tensors, write_tensors
+from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 Kind = Literal["margins", "probabilities"]
 
@@ -136,7 +136,7 @@ class Classifier(Parameters):
         """
         from torchvision.models import EfficientNet_B0_Weights  # slow to import, and only its names are needed
 
-        classifier = cls(short_side=short_side, cache=cache)
+        classifier = cls(short_side=short_side, layer="head", levels=(1,), cache=cache)
         network = EfficientNetLite0()
         encoder = Encoder("head", short_side, cache=cache, backbone=network, multiple=MULTIPLE)
         layer = network.classifier
@@ -252,6 +252,7 @@ class Classifier(Parameters):
         """
         if len(np.unique(data.labels)) < 2:
             raise DataError(f"{data.root}: must hold images of two classes at least. Add a folder of images.")
+        self._encoder, self._learnt = None, None
         features = torch.stack([self.encoder_(path) for path in progress("Computing features", data.paths)])
         weights, bias = _planes(features.numpy(), one_vs_rest(data.labels, len(data.classes)))
         self._learnt = _Learnt(tuple(data.classes), weights, bias, "margins")
@@ -287,8 +288,7 @@ class Classifier(Parameters):
         cls, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, cache: TensorCache | None = None
     ) -> "Classifier":
         """Make the classifier of what a file holds; raises as ``load``."""
-        if metadata.get("kind") != cls.kind:
-            raise CorruptFileError(f"{path}: must hold a classifier, got {metadata.get('kind')!r}. Train one.")
+        check_model(path, metadata, kind=cls.kind, version=VERSION)
         encoder = ImageEncoder.from_description(metadata["encoder"], tensors, cache=cache)
         below = encoder.encoder
         network = choice_of(below.backbone)

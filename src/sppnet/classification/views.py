@@ -117,9 +117,9 @@ def _scaled(network: PublishedNet, pixels: NDArray[np.uint8], side: int, mirrore
     return torch.stack([scaled, scaled.flip(2)] if mirrored else [scaled]).to(network.device)
 
 
-def predict(networks: Sequence[PublishedNet], image: Source, plan: ViewPlan = WHOLE) -> Tensor:
+def predict_views(networks: Sequence[PublishedNet], image: Source, plan: ViewPlan = WHOLE) -> Tensor:
     """Return the mean of the probabilities over all views, and over networks trained on the same classes: (K,)."""
-    check_that(len(networks) > 0, "predict", "networks", "one at least", 0, advice="Train or load one")
+    check_that(len(networks) > 0, "predict_views", "networks", "one at least", 0, advice="Train or load one")
     scores = [view_scores(network, image, plan).mean(dim=0) for network in networks]
     return torch.stack(scores).mean(dim=0)
 
@@ -148,7 +148,7 @@ def measure_plan(
     """Measure one plan on labelled images: its errors and its cost.
 
     Args:
-        networks: averaged, see ``predict``. data: in the order of the networks' classes.
+        networks: averaged, see ``predict_views``. data: in the order of the networks' classes.
     """
     check_that(len(data.paths) > 0, "measure_plan", "data", "of one image at least", 0, advice="Name another split")
     start, scores, views = time.perf_counter(), [], 0

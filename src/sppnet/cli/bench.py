@@ -32,7 +32,7 @@ def bench_detector(
     """Compare quality and time of pooling one map with R-CNN's way: same regions, network and labels, few images."""
     from sppnet.data import load_detection, splits
     from sppnet.detection.detector import Detector
-    from sppnet.recipes.rcnn import compare, few_images
+    from sppnet.recipes._rcnn import compare, few_images
 
     held_out = next((name for name in ("val", "test") if name in splits(data)), None)
     train = load_detection(data, on_bad=on_bad.value)

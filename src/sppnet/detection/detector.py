@@ -18,9 +18,9 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
-from sppnet.detection.settings import Settings, chosen_settings
+from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import hold_out
-from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError, check_that, message
+from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
 from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
 from sppnet.features.contributions import Contributions
@@ -37,9 +37,10 @@ from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.kinds import proposals_from_description
 from sppnet.proposals.learnt import METHOD, BoxedImage, learn_proposals
 from sppnet.proposals.protocol import Proposals
-from sppnet.storage import TensorCache, read_tensors, write_tensors
+from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 2
+GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
 HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
 CALIBRATION: Final = ("slopes", "offsets", "thresholds")
 LEVELS: Final = (3, 2, 1)
@@ -345,7 +346,7 @@ class Detector(Parameters):
         weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
         map_seconds = timed(lambda: encoder.compute(sample.path)) if missing else 0.0
         scene = Scene(sample.path, encoder)
-        scene.maps  # noqa: B018 (encoded before the clock starts)
+        scene.maps = encoder.compute(sample.path)  # before the clock starts, and not into the cache
         propose_seconds = timed(lambda: proposals.regions(scene))
         regions = scene.maps.unique(proposals.regions(scene))
         region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
@@ -379,6 +380,7 @@ class Detector(Parameters):
             "encoder": encoder,
             "proposals": model.proposals.describe(),
             "settings": model.settings.describe(),
+            "chosen": self._describe_choices(),
             "seed": self.seed,
             "learnt_from": list(self.learnt_from_),
         }
@@ -406,23 +408,38 @@ class Detector(Parameters):
         cache: TensorCache | None = None,
     ) -> "Detector":
         """Make the detector of what a file holds; raises as ``load``."""
-        if metadata.get("kind") != cls.kind:
-            raise CorruptFileError(f"{path}: must hold a detector, got {metadata.get('kind')!r}. Train one.")
+        check_model(path, metadata, kind=cls.kind, version=VERSION)
         encoder = encoder_from_description(metadata["encoder"], tensors, cache=cache)
         head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
         proposals = proposals_from_description(metadata["proposals"], tensors)
         calibration = Calibration(*(tensors[name].numpy() for name in CALIBRATION))
         settings = Settings.from_description(metadata["settings"])
         model = DetectorModel(encoder, proposals, head, tuple(metadata["classes"]), settings, calibration)
-        detector = cls(levels=head.levels, proposals=proposals, settings=settings, encoder=encoder, cache=cache)
-        detector.short_side, detector.layers, detector.seed = (
-            _one_or_all(encoder.scales),
-            encoder.layers,
-            metadata["seed"],
+        chosen = metadata["chosen"]
+        sides, named = chosen["short_side"], chosen["settings"]
+        detector = cls(
+            short_side=tuple(sides) if isinstance(sides, list) else sides,
+            layers=tuple(chosen["layers"]),
+            levels=head.levels,
+            proposals=proposals if chosen["proposals"] == GIVEN else chosen["proposals"],
+            settings=named if SETTINGS.get(named) == settings else settings,
+            encoder=encoder if chosen["encoder"] == GIVEN else None,
+            cache=cache,
+            seed=metadata["seed"],
         )
         detector.backbone = choice_of(encoder.backbone)
         detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
         return detector
+
+    def _describe_choices(self) -> dict[str, Any]:
+        """Return JSON of the arguments that what was learnt does not tell of."""
+        return {
+            "short_side": self.short_side if isinstance(self.short_side, int | None) else list(self.short_side),
+            "layers": list(self.layers),
+            "proposals": self.proposals if isinstance(self.proposals, str | None) else GIVEN,
+            "settings": self.settings if isinstance(self.settings, str) else None,
+            "encoder": None if self.encoder is None else GIVEN,
+        }
 
     # What is chosen
 
@@ -480,10 +497,6 @@ class Detector(Parameters):
             return grid
         examples = [BoxedImage(kept.image, labels.boxes, ~labels.counted) for kept, labels in images]
         return learn_proposals(examples, learner.encoder, grid, seed=self.seed, progress=progress)
-
-
-def _one_or_all(scales: tuple[int, ...]) -> int | tuple[int, ...]:
-    return scales[0] if len(scales) == 1 else scales
 
 
 def check_threshold(function: str, threshold: float | None) -> None:

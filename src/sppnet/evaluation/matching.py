@@ -32,7 +32,7 @@ class FoundObjects(Protocol):
 
     @property
     def confidence(self) -> NDArray[np.floating]:
-        """(N,) float, higher for the more certain; above 0 means found."""
+        """(N,) float, higher for the more certain: 0..1, or any score where only the order is asked for."""
 
 
 class TrueObjects(Protocol):
@@ -97,7 +97,12 @@ class Judged:
         return np.array(best, dtype=np.float64)
 
     def calibration_error(self, *, bins: int = 10) -> float:
-        """Return how far confidence is from the share that is right: the mean over bins, weighted by detections."""
+        """Return how far confidence is from the share that is right: the mean over bins, weighted by detections.
+
+        NaN where the confidence is no probability.
+        """
+        if ((self.confidence < 0) | (self.confidence > 1)).any():
+            return float("nan")
         counted = self.verdicts >= 0
         confidence, right = self.confidence[counted], self.verdicts[counted] == 1
         which = np.minimum((confidence * bins).astype(np.int64), bins - 1)

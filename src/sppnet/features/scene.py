@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
-from sppnet.images import Source, read_image
+from sppnet.images import Source, read_image, read_size
 
 
 class Scene:
@@ -17,12 +17,12 @@ class Scene:
     Args:
         image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
         encoder: what makes the maps.
-        name: the image's name, for proposals that come from a file; a path brings its own.
+        name: the image's name, for proposals that come from a file; a path has its own.
     """
 
     def __init__(self, image: Source, encoder: MapsEncoder, *, name: str = "") -> None:
         self.image, self.encoder = image, encoder
-        self.name = name or (Path(image).name if isinstance(image, Path | str) else "")
+        self.name = Path(image).name if isinstance(image, Path | str) else name
 
     @cached_property
     def maps(self) -> Maps:
@@ -34,7 +34,7 @@ class Scene:
         """(H, W, 3) uint8 RGB."""
         return read_image(self.image)
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the image in pixels."""
-        return self.maps.size
+        """(height, width) of the image in pixels, of a file from its header alone."""
+        return read_size(self.image)

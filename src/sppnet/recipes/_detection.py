@@ -26,7 +26,7 @@ from sppnet.progress import timed
 from sppnet.proposals.opencv import SelectiveSearch
 from sppnet.proposals.protocol import Proposals
 from sppnet.recipes import RecipeRequest, need
-from sppnet.recipes.remembered import Remembered
+from sppnet.recipes._remembered import Remembered
 from sppnet.storage import TensorCache
 
 ONE: Final = (PAPER_SCALE,)

@@ -17,7 +17,7 @@ from sppnet.images import read_image
 from sppnet.progress import timed
 from sppnet.recipes import RecipeRequest, Report, Row
 from sppnet.recipes._detection import FIVE, ONE, Bench, bench
-from sppnet.recipes.rcnn import CroppingEncoder
+from sppnet.recipes._rcnn import CroppingEncoder
 
 CROPS = 32
 

@@ -1,5 +1,6 @@
 """The page in a real browser: an image goes in, boxes come out, and what made a score adds up to it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def test_a_box_is_explained_with_the_keyboard_alone(page: Page, shapes: Path) ->
     page.keyboard.press("Enter")
     expect(first).to_have_attribute("aria-pressed", "true")
     expect(first).to_be_focused()
-    score = _number(first.locator(".number").inner_text())
+    assert 0 < _number(first.locator(".number").inner_text()) <= 1
+    (scored,) = re.findall(r"was scored ([−+][0-9.]+) in a window", page.locator("#why-text").inner_text())
+    score = _number(scored)
     sums = [_number(text) for text in page.locator("#sum td.number").all_inner_texts()]
     assert sums[-1] == pytest.approx(score, abs=0.006)
     assert sum(sums[:-1]) == pytest.approx(score, abs=0.03)  # each is rounded to two digits
@@ -61,15 +64,23 @@ def test_a_box_is_explained_with_the_keyboard_alone(page: Page, shapes: Path) ->
     expect(page.locator("#why")).to_be_hidden()
 
 
-def test_the_image_is_clicked_and_the_least_score_hides_boxes(page: Page, shapes: Path) -> None:
+def test_the_image_is_clicked_and_the_least_confidence_hides_boxes(page: Page, shapes: Path) -> None:
     page.set_input_files("#file", shapes / "JPEGImages/11.png")
     box = page.locator("#overlay .box").last
     box.click()
     expect(page.locator("#list button[aria-pressed=true]")).to_have_count(1)
     expect(page.locator("#summary")).to_contain_text("1 disc")
-    page.locator("#threshold").fill("2")
-    expect(page.locator("#summary")).to_contain_text("Nothing above the least score")
+    expect(page.locator("#threshold-value")).to_have_text("as learnt")
+    shown = page.locator("#overlay .box").count()
+    page.locator("#threshold").fill("0")
+    expect(page.locator("#threshold-value")).to_have_text("0.00")
+    assert page.locator("#overlay .box").count() > shown
+    page.locator("#threshold").fill("1")
+    expect(page.locator("#summary")).to_contain_text("Nothing above the least confidence")
     expect(page.locator("#overlay .box")).to_have_count(0)
+    page.get_by_role("button", name="As learnt").click()
+    expect(page.locator("#overlay .box")).to_have_count(shown)
+    expect(page.get_by_role("button", name="As learnt")).to_be_hidden()
 
 
 def test_a_classifier_is_explained_over_the_whole_image(page: Page, shapes: Path) -> None:

@@ -26,6 +26,7 @@ IMAGES = [
     ("/v1/detect?model=kinds", png(9, 9), 404, "model must be shapes, got 'kinds'. See /v1/model."),
     ("/v1/classify?model=no", png(9, 9), 404, "model must be kinds, got 'no'. See /v1/model."),
     ("/v1/detect?threshold=nan", png(9, 9), 422, "threshold: input should be a finite number, got 'nan'. See"),
+    ("/v1/detect?threshold=1.5", png(9, 9), 422, "threshold: input should be less than or equal to 1, got '1.5'. See"),
     ("/v1/detect?most=0", png(9, 9), 422, "most: input should be greater than or equal to 1, got '0'. See"),
     ("/v1/classify?top=a", png(9, 9), 422, "top: input should be a valid integer, unable to parse string"),
     ("/v1/features?format=pickle", png(9, 9), 422, "format: input should be 'json', 'npy' or 'safetensors', got"),

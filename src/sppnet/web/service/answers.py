@@ -71,7 +71,8 @@ def describe(name: str, model: Model) -> dict[str, Any]:
         "classes": list(model.classes_),
         "untrained": list(model.untrained_),
         "levels": list(model.levels),
-        "thresholds": model.thresholds_.round(DIGITS).tolist() if model.kind == "detector" else None,
+        "scores": "margins" if model.kind == "detector" else model.scores,
+        "thresholds": model.thresholds_.tolist() if model.kind == "detector" else None,
     }
 
 
@@ -132,9 +133,15 @@ def _pixels(image: bytes, limits: Limits) -> NDArray[np.uint8]:
 def _detect(model: Detector, question: Mapping[str, Any], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     scene = Scene(pixels, model.model_.encoder)
     found = model.model_.detect(scene, threshold=question["threshold"]).first(question["most"])
-    rows = [
-        {"class": found.classes[label], "confidence": round(float(sure), DIGITS), "box": box.round(2).tolist()}
-        for box, label, sure in zip(found.boxes, found.labels, found.confidence, strict=True)
+    columns = zip(found.boxes, found.labels, found.confidence, np.asarray(found.scores), strict=True)
+    rows: list[dict[str, Any]] = [
+        {
+            "class": found.classes[label],
+            "confidence": round(float(sure), DIGITS),
+            "score": round(float(score), DIGITS),
+            "box": box.round(2).tolist(),
+        }
+        for box, label, sure, score in columns
     ]
     if question["explain"]:
         with stage("contributions"), contextlib.suppress(ArgumentError):  # scores that no single window made
@@ -199,10 +206,7 @@ def _boxes(text: str | None, size: tuple[int, int], limits: Limits) -> Boxes:
     advice = "Give boxes such as [[0, 0, 64, 48]]"
     try:
         rows = json.loads(text)
-        fits = isinstance(rows, list) and all(
-            isinstance(row, list) and len(row) == 4 and all(type(value) in (int, float) for value in row)
-            for row in rows
-        )
+        fits = isinstance(rows, list) and all(map(_four_numbers, rows))
         boxes = np.array(rows, dtype=np.float64).reshape(-1, 4) if fits else None
     except (ValueError, RecursionError, OverflowError) as error:
         raise QuestionError(422, message("features", "boxes", expected, f"{text[:60]!r}", advice)) from error

@@ -87,7 +87,10 @@ class FeatureFormat(StrEnum):
 
 ModelName = Annotated[str | None, Query(description="A name from /v1/model; by default its first of this kind.")]
 Explain = Annotated[bool, Query(description="Tell which bins of which window made each score.")]
-Threshold = Annotated[float, Query(allow_inf_nan=False, description="Least score.")]
+Threshold = Annotated[
+    float | None,
+    Query(ge=0, le=1, allow_inf_nan=False, description="Least confidence; by default each class's own."),
+]
 Most = Annotated[int, Query(ge=1, le=1000, description="Of the best, at most so many.")]
 BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole image.")]
 
@@ -126,7 +129,7 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
     async def detect(
         request: Request,
         model: ModelName = None,
-        threshold: Threshold = 0.0,
+        threshold: Threshold = None,
         most: Most = 300,
         explain: Explain = False,
     ) -> Response:

@@ -40,7 +40,8 @@ class Detection(BaseModel):
     """One object that was found."""
 
     class_: str = Field(alias="class")
-    score: float = Field(description="Signed distance to the class's separating plane; above 0 means found.")
+    confidence: float = Field(ge=0, le=1, description="The probability that the detection is right.")
+    score: float = Field(description="Signed distance to the class's separating plane, which confidence follows.")
     box: Box
     contribution: Contribution | None = Field(
         None, description="Only with explain=true, and of models whose scores are of one window."
@@ -104,7 +105,10 @@ class ModelFacts(BaseModel):
     kind: Literal["detector", "classifier"]
     classes: list[str]
     untrained: list[str] = Field(description="Classes without training examples, which are never found.")
-    scores: Literal["margins", "probabilities"]
+    scores: Literal["margins", "probabilities"] = Field(description="Signed distances to planes, or what sums to 1.")
+    thresholds: list[float] | None = Field(
+        description="Of a detector, the least confidence of each class that is shown where none is asked for."
+    )
     levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
 
 

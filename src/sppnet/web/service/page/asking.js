@@ -7,7 +7,7 @@ export async function served() {
   return read(await fetch("/v1/model"));
 }
 
-/** Ask for everything that a page may want to show; what scores low is hidden here, not there. */
+/** Ask for everything that a page may want to show; what is unlikely is hidden here, not there. */
 export async function ask(model, image, floor, signal) {
   const query = new URLSearchParams({ model: model.name, explain: "true" });
   if (model.kind === "detector") {

@@ -1,15 +1,17 @@
 // The page: an image comes in, the service is asked, and what is chosen is explained.
 
 import { Refused, ask, served } from "./asking.js";
-import { drawBins, drawBoxes, listRows, rowsOf, showLevels, showSum, showTimes, element } from "./showing.js";
+import { drawBins, drawBoxes, listRows, rowsOf, showLevels, showSum, showTimes, signed, element } from "./showing.js";
 
-const FLOOR = -1; // least score that is asked for; the slider hides more
+const FLOOR = 0; // least confidence that is asked for; the slider hides more
 const at = (id) => document.getElementById(id);
 
-const state = { models: [], limits: null, image: null, answer: null, chosen: null, level: 0, asked: null };
+const state = { models: [], limits: null, image: null, answer: null, chosen: null, level: 0, asked: null, threshold: null };
 
 const model = () => state.models.find(({ name }) => name === at("model").value);
-const threshold = () => Number(at("threshold").value);
+
+/** The least confidence of a class that is shown: the slider's, or while nobody moved it the one that was learnt. */
+const threshold = (name) => state.threshold ?? model().thresholds[model().classes.indexOf(name)];
 
 async function start() {
   try {
@@ -29,6 +31,17 @@ async function start() {
 /** Show what fits the model that is chosen. */
 function turnTo() {
   at("threshold-choice").hidden = model().kind !== "detector";
+  setThreshold(null);
+}
+
+/** Show what is at least so certain; null shows of each class what the model was learnt to show. */
+function setThreshold(value) {
+  state.threshold = value;
+  at("threshold-value").textContent = value === null ? "as learnt" : value.toFixed(2);
+  at("threshold-learnt").hidden = value === null;
+  if (state.answer) {
+    show();
+  }
 }
 
 async function look(image) {
@@ -103,7 +116,7 @@ function chooseLevel(level) {
 
 function visible() {
   const { answer } = state;
-  return answer.detections ? answer.rows.filter(({ score }) => score >= threshold()) : answer.rows;
+  return answer.detections ? answer.rows.filter(({ name, sure }) => sure >= threshold(name)) : answer.rows;
 }
 
 /** Bring everything in line with the state. */
@@ -112,7 +125,6 @@ function show() {
   for (const id of ["found", "time"]) {
     at(id).hidden = !answer;
   }
-  at("threshold-value").textContent = threshold().toFixed(2);
   if (!answer) {
     at("overlay").replaceChildren();
     at("why").hidden = true;
@@ -140,7 +152,7 @@ function summary(answer, rows) {
   for (const { name } of rows) {
     counts.set(name, (counts.get(name) || 0) + 1);
   }
-  const found = [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "Nothing above the least score";
+  const found = [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "Nothing above the least confidence";
   return `${found}. ${size}`;
 }
 
@@ -154,8 +166,8 @@ function explain(row) {
   drawBins(at("overlay"), contribution, state.level);
   const [left, top, right, bottom] = contribution.window;
   const what = state.answer.detections
-    ? `${row.name} was scored in a window of ${right - left} × ${bottom - top} cells of the feature map, then its box was moved.`
-    : `${row.name} was scored in the whole map of ${right - left} × ${bottom - top} cells.`;
+    ? `${row.name} was scored ${signed(row.score)} in a window of ${right - left} × ${bottom - top} cells of the feature map, then its box was moved.`
+    : `${row.name} was scored ${signed(row.score)} in the whole map of ${right - left} × ${bottom - top} cells.`;
   at("why-text").textContent = `${what} The score is linear, so each bin adds exactly what is written in it.`;
   showLevels(at("levels"), contribution, state.level, chooseLevel);
   showSum(at("sum"), contribution);
@@ -169,7 +181,8 @@ at("model").addEventListener("change", () => {
   turnTo();
   look(state.image);
 });
-at("threshold").addEventListener("input", show);
+at("threshold").addEventListener("input", ({ target }) => setThreshold(Number(target.value)));
+at("threshold-learnt").addEventListener("click", () => setThreshold(null));
 at("image").addEventListener("load", ({ target }) => place(target.naturalWidth, target.naturalHeight));
 window.addEventListener("resize", () => {
   const { naturalWidth, naturalHeight } = at("image");

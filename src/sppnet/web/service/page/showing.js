@@ -30,11 +30,12 @@ const rectangle = (box, attributes) =>
 
 export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
-/** Rows to show: {name, score, box, colour, contribution}; of a classifier the box is the image. */
+/** Rows to show: {name, sure, score, box, colour, contribution}; of a classifier the box is the image. */
 export function rowsOf(answer, model) {
   const whole = [0, 0, answer.width, answer.height];
   return (answer.detections || answer.best).map((row) => ({
     name: row.class,
+    sure: row.confidence ?? row.score,
     score: row.score,
     box: row.box || whole,
     colour: colourOf(model.classes.indexOf(row.class)),
@@ -51,7 +52,7 @@ export function drawBoxes(overlay, rows, chosen, onChoose) {
     const mark = row === chosen ? " this" : "";
     overlay.append(rectangle(row.box, { class: `halo${mark}` }));
     const box = rectangle(row.box, { class: `box${mark}`, stroke: row.colour });
-    box.append(shape("title", {}, `${row.name} ${row.score.toFixed(2)}`));
+    box.append(shape("title", {}, `${row.name} ${row.sure.toFixed(2)}`));
     box.addEventListener("click", () => onChoose(row));
     overlay.append(box);
   }
@@ -96,7 +97,7 @@ export function listRows(list, rows, chosen, onChoose) {
         { type: "button" },
         dot,
         element("span", { className: "name", textContent: row.name }),
-        element("span", { className: "number", textContent: row.score.toFixed(2) }),
+        element("span", { className: "number", textContent: row.sure.toFixed(2) }),
       );
       button.setAttribute("aria-pressed", String(row === chosen));
       button.addEventListener("click", () => onChoose(row));

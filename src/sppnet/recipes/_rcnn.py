@@ -27,7 +27,7 @@ from sppnet.geometry import Boxes, warp_places
 from sppnet.images import Source, read_image, to_tensor, warp
 from sppnet.ops import bins, pool_image
 from sppnet.progress import Progress, silent, timed
-from sppnet.recipes.remembered import Remembered
+from sppnet.recipes._remembered import Remembered
 from sppnet.storage import TensorCache
 
 SIDE: Final = 224  # of a warped region, in pixels; R-CNN's own network takes 227
