@@ -37,6 +37,7 @@ ROOMS = {
     "training": "Training whole networks",
     "images": "Images",
     "models": "Model files",
+    "export": "Export",
     "storage": "The cache",
     "errors": "Errors",
 }

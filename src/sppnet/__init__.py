@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.backbones import EfficientNetLite0 as EfficientNetLite0
     from sppnet.backbones import PublishedNet as PublishedNet
+    from sppnet.backbones import backbone as backbone
     from sppnet.backbones import with_pyramid as with_pyramid
     from sppnet.classification.classifier import Classifier as Classifier
     from sppnet.classification.classifier import Prediction as Prediction
@@ -36,6 +37,8 @@ if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.evaluation.matching import judge as judge
     from sppnet.evaluation.plotting import plot_precision_recall as plot_precision_recall
     from sppnet.evaluation.precision import detection_report as detection_report
+    from sppnet.export.folder import export_classifier as export_classifier
+    from sppnet.export.folder import export_detector as export_detector
     from sppnet.features.encoder import Encoder as Encoder
     from sppnet.features.files import published_encoder as published_encoder
     from sppnet.features.maps import FeatureMap as FeatureMap
@@ -85,9 +88,12 @@ _HOMES = {
     "TensorCache": "storage",
     "Trainer": "training",
     "WHOLE": "classification.views",
+    "backbone": "backbones",
     "combine": "detection.detections",
     "covered": "proposals.protocol",
     "detection_report": "evaluation.precision",
+    "export_classifier": "export.folder",
+    "export_detector": "export.folder",
     "fine_tuned": "detection.fine_tuning",
     "interval": "evaluation.intervals",
     "judge": "evaluation.matching",

@@ -269,6 +269,7 @@ class Classifier(Parameters):
             "classes": list(learnt.classes),
             "encoder": self.encoder_.describe(),
             "scores": learnt.kind,
+            "chosen": {"layer": self.layer},
         }
         own = self.encoder_.tensors()
         write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias} | own, metadata=metadata)
@@ -291,9 +292,8 @@ class Classifier(Parameters):
         check_model(path, metadata, kind=cls.kind, version=VERSION)
         encoder = ImageEncoder.from_description(metadata["encoder"], tensors, cache=cache)
         below = encoder.encoder
-        network = choice_of(below.backbone)
-        classifier = cls(short_side=below.short_side, backbone=network, layer=below.layer, cache=cache)
-        classifier.levels = encoder.levels
+        network, layer = choice_of(below.backbone), metadata["chosen"]["layer"]
+        classifier = cls(short_side=below.short_side, backbone=network, layer=layer, levels=encoder.levels, cache=cache)
         classes = tuple(metadata["classes"])
         classifier._encoder = encoder
         classifier._learnt = _Learnt(classes, tensors["weights"], tensors["bias"], metadata["scores"])

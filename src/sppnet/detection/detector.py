@@ -14,6 +14,7 @@ from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone
 from sppnet.data import DetectionData
 from sppnet.detection.detections import Detections
 from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
+from sppnet.detection.files import describe_model, model_from_description
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
@@ -25,7 +26,7 @@ from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
 from sppnet.features.contributions import Contributions
 from sppnet.features.encoder import MapsEncoder
-from sppnet.features.files import describe_encoder, encoder_from_description, encoder_of
+from sppnet.features.files import encoder_of
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes, usual_short_side
@@ -34,15 +35,12 @@ from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.proposals.grid import fitting_grid
-from sppnet.proposals.kinds import proposals_from_description
 from sppnet.proposals.learnt import METHOD, BoxedImage, learn_proposals
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 2
 GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
-HEAD_TENSORS: Final = ("weights", "bias", "delta_weights", "delta_bias")
-CALIBRATION: Final = ("slopes", "offsets", "thresholds")
 LEVELS: Final = (3, 2, 1)
 
 
@@ -370,23 +368,10 @@ class Detector(Parameters):
 
     def save(self, path: Path | str) -> None:
         """Write the detector to one safetensors file, whole or not at all."""
-        model = self.model_
-        encoder, weights = describe_encoder(model.encoder)
-        metadata = {
-            "kind": self.kind,
-            "version": VERSION,
-            "classes": list(model.classes),
-            "levels": list(model.head.levels),
-            "encoder": encoder,
-            "proposals": model.proposals.describe(),
-            "settings": model.settings.describe(),
-            "chosen": self._describe_choices(),
-            "seed": self.seed,
-            "learnt_from": list(self.learnt_from_),
-        }
-        tensors = {name: getattr(model.head, name) for name in HEAD_TENSORS}
-        curves = {name: torch.from_numpy(getattr(model.calibration, name)) for name in CALIBRATION}
-        write_tensors(Path(path), tensors | curves | weights | model.proposals.tensors(), metadata=metadata)
+        description, tensors = describe_model(self.model_)
+        own = {"chosen": self._describe_choices(), "seed": self.seed, "learnt_from": list(self.learnt_from_)}
+        metadata = {"kind": self.kind, "version": VERSION, **description, **own}
+        write_tensors(Path(path), tensors, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str, *, cache: TensorCache | None = None) -> "Detector":
@@ -409,25 +394,20 @@ class Detector(Parameters):
     ) -> "Detector":
         """Make the detector of what a file holds; raises as ``load``."""
         check_model(path, metadata, kind=cls.kind, version=VERSION)
-        encoder = encoder_from_description(metadata["encoder"], tensors, cache=cache)
-        head = RegionHead(tuple(metadata["levels"]), *(tensors[name] for name in HEAD_TENSORS))
-        proposals = proposals_from_description(metadata["proposals"], tensors)
-        calibration = Calibration(*(tensors[name].numpy() for name in CALIBRATION))
-        settings = Settings.from_description(metadata["settings"])
-        model = DetectorModel(encoder, proposals, head, tuple(metadata["classes"]), settings, calibration)
+        model = model_from_description(metadata, tensors, cache=cache)
         chosen = metadata["chosen"]
         sides, named = chosen["short_side"], chosen["settings"]
         detector = cls(
             short_side=tuple(sides) if isinstance(sides, list) else sides,
-            layers=tuple(chosen["layers"]),
-            levels=head.levels,
-            proposals=proposals if chosen["proposals"] == GIVEN else chosen["proposals"],
-            settings=named if SETTINGS.get(named) == settings else settings,
-            encoder=encoder if chosen["encoder"] == GIVEN else None,
+            layers=None if chosen["layers"] is None else tuple(chosen["layers"]),
+            levels=model.head.levels,
+            proposals=model.proposals if chosen["proposals"] == GIVEN else chosen["proposals"],
+            settings=named if SETTINGS.get(named) == model.settings else model.settings,
+            encoder=model.encoder if chosen["encoder"] == GIVEN else None,
             cache=cache,
             seed=metadata["seed"],
         )
-        detector.backbone = choice_of(encoder.backbone)
+        detector.backbone = choice_of(model.encoder.backbone)
         detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
         return detector
 
@@ -435,7 +415,7 @@ class Detector(Parameters):
         """Return JSON of the arguments that what was learnt does not tell of."""
         return {
             "short_side": self.short_side if isinstance(self.short_side, int | None) else list(self.short_side),
-            "layers": list(self.layers),
+            "layers": None if self.layers is None else list(self.layers),
             "proposals": self.proposals if isinstance(self.proposals, str | None) else GIVEN,
             "settings": self.settings if isinstance(self.settings, str) else None,
             "encoder": None if self.encoder is None else GIVEN,

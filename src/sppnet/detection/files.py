@@ -1,0 +1,51 @@
+"""Detector models out of what a model file tells, and what a file is told of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from sppnet.detection.head import RegionHead
+from sppnet.detection.model import DetectorModel
+from sppnet.detection.settings import Settings
+from sppnet.features.files import describe_encoder, encoder_from_description
+from sppnet.learning.calibration import Calibration
+from sppnet.proposals.kinds import proposals_from_description
+from sppnet.storage import TensorCache
+
+HEAD: Final = ("weights", "bias", "delta_weights", "delta_bias")
+CALIBRATION: Final = ("slopes", "offsets", "thresholds")
+
+
+def describe_model(model: DetectorModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what ``model_from_description`` makes the same model of: JSON, and tensors by name."""
+    encoder, own = describe_encoder(model.encoder)
+    description = {
+        "classes": list(model.classes),
+        "levels": list(model.head.levels),
+        "encoder": encoder,
+        "proposals": model.proposals.describe(),
+        "settings": model.settings.describe(),
+    }
+    head = {name: getattr(model.head, name) for name in HEAD}
+    curves = {name: torch.from_numpy(getattr(model.calibration, name)) for name in CALIBRATION}
+    return description, head | curves | own | model.proposals.tensors()
+
+
+def model_from_description(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], *, cache: TensorCache | None = None
+) -> DetectorModel:
+    """Make the model that ``describe_model`` told of; maps are kept in ``cache``.
+
+    Raises:
+        CorruptFileError: it was learnt on other weights than those that are installed.
+    """
+    return DetectorModel(
+        encoder_from_description(description["encoder"], tensors, cache=cache),
+        proposals_from_description(description["proposals"], tensors),
+        RegionHead(tuple(description["levels"]), *(tensors[name] for name in HEAD)),
+        tuple(description["classes"]),
+        Settings.from_description(description["settings"]),
+        Calibration(*(tensors[name].numpy() for name in CALIBRATION)),
+    )
