@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,9 +19,11 @@ from urllib.parse import quote
 import pytest
 from benchmarks.service import mutated
 from PIL import Image
-from tests.web.service.calling import LIMITS, Reply, Served
+from tests.web.service.calling import LIMITS, Reply, Served, png
 
+from sppnet.web.service.costly import REMEMBERED, CostlyImages
 from sppnet.web.service.problems import RefusalError
+from sppnet.web.service.workers import Reply as WorkerReply
 from sppnet.web.service.workers import Workers
 
 HEAD = b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
@@ -98,30 +101,108 @@ def test_a_worker_that_dies_is_replaced(served: Served, image: bytes) -> None:
     assert reply.status == 503
     assert reply.headers["retry-after"]
     assert "The service failed on this request; its log tells why. Send it again after" in reply.detail
-    served.until("sppnet_workers", 1)
     assert served.post("/v1/detect", image).status == 200
-    assert served.measure("sppnet_worker_restarts") == restarts + 1
+    served.until("sppnet_worker_restarts", restarts + 1)
     assert served.measure("sppnet_faults") == faults + 1
 
 
-def test_a_image_that_takes_too_long_is_given_up(models: dict[str, Path], image: bytes) -> None:
-    limits = replace(LIMITS, answer_seconds=0.3)
+def test_a_image_that_takes_too_long_is_given_up_and_never_tried_again(models: dict[str, Path], image: bytes) -> None:
+    limits = replace(LIMITS, decode_seconds=0.3)
     question = {"verb": "classify", "model": "kinds", "top": 1, "explain": False, "before": {}}
 
-    async def ask() -> str:
+    async def refused(workers: Workers) -> str:
+        with pytest.raises(RefusalError) as refusal:
+            await workers.ask(question, image)
+        assert refusal.value.status == 422
+        return refusal.value.detail
+
+    async def ask() -> tuple[str, str, WorkerReply]:
         workers = Workers([models["kinds"]], count=1, limits=limits)
         await workers.start()
-        (pid,) = workers.pids
-        os.kill(pid, signal.SIGSTOP)
         try:
-            with pytest.raises(RefusalError) as refused:
-                await workers.ask(question, image)
-            assert refused.value.status == 503
-            return refused.value.detail
+            os.kill(workers.pids[0], signal.SIGSTOP)
+            first, restarts = await refused(workers), workers.restarts
+            again = await refused(workers)
+            assert workers.restarts - restarts <= 1  # the first worker's, and none more
+            while not workers.ready:
+                await asyncio.sleep(0.05)
+            object.__setattr__(limits, "decode_seconds", 30)
+            other = await workers.ask(question, png(40, 50))
+        finally:
+            await workers.stop()
+        return first, again, other
+
+    first, again, other = asyncio.run(ask())
+    expected = (
+        "image must be one that can be read within 0.3 s, got one that is not. Send a smaller one, or save it anew."
+    )
+    assert first == again == expected
+    assert other.status == 200
+
+
+def test_an_image_of_which_two_workers_ended_is_refused() -> None:
+    async def died() -> str:
+        costly = CostlyImages()
+        await costly.count_death(b"image")
+        await costly.check(b"image")
+        await costly.count_death(b"image")
+        await costly.check(b"another")
+        with pytest.raises(RefusalError) as refusal:
+            await costly.check(b"image")
+        return refusal.value.detail
+
+    assert "image must be one that can be answered, got one of which 2 workers ended" in asyncio.run(died())
+
+
+def test_of_costly_images_a_bounded_number_is_remembered() -> None:
+    async def remembered() -> None:
+        costly = CostlyImages()
+        for index in range(REMEMBERED + 1):
+            await costly.refuse(str(index).encode(), "read")
+        await costly.check(b"0")
+        with pytest.raises(RefusalError):
+            await costly.check(b"1")
+
+    asyncio.run(remembered())
+
+
+def test_a_dead_worker_is_seen_and_another_answers_at_once(models: dict[str, Path], image: bytes) -> None:
+    question = {"verb": "classify", "model": "kinds", "top": 1, "explain": False, "before": {}}
+
+    async def killed() -> None:
+        workers = Workers([models["kinds"]], count=1, limits=replace(LIMITS, waiting=4))
+        await workers.start()
+        try:
+            while len(workers.pids) < 2:  # the one that stands by
+                await asyncio.sleep(0.05)
+            first, second = workers.pids
+            os.kill(first, signal.SIGKILL)  # while idle: nobody is told but the server
+            while first in workers.pids:
+                await asyncio.sleep(0.01)
+            assert workers.pids == [second]
+            assert workers.ready == 1
+            assert (await workers.ask(question, image)).status == 200
+            os.kill(second, signal.SIGKILL)
+            while second in workers.pids:
+                await asyncio.sleep(0.01)
+            assert workers.ready == 0 or workers.pids[0] not in (first, second)
         finally:
             await workers.stop()
 
-    assert "the image took too long, and would again" in asyncio.run(ask())
+    asyncio.run(killed())
+
+
+def test_workers_end_with_a_server_that_is_killed_in_the_middle_of_an_answer(models: dict[str, Path]) -> None:
+    with _command(models["kinds"], "--port", "0", "--workers", "1") as process:
+        assert process.stdout is not None
+        served = Served(process, process.stdout.readline().split()[-1])
+        worker = served.worker
+        ended = os.pidfd_open(worker)
+        try:
+            process.kill()
+            assert select.select([ended], [], [], 60)[0], "the worker lives on"
+        finally:
+            os.close(ended)
 
 
 def test_an_answer_that_nobody_reads_is_dropped(served: Served, image: bytes) -> None:

@@ -6,7 +6,7 @@ bytes of another type. Refusals are answers too: only a fault of this package ra
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -76,10 +76,17 @@ def describe(name: str, model: Model) -> dict[str, Any]:
     }
 
 
-def answer(models: Mapping[str, Model], limits: Limits, question: Mapping[str, Any], image: bytes) -> Answer:
-    """Answer one question about one image (a file's bytes)."""
+def answer(
+    models: Mapping[str, Model],
+    limits: Limits,
+    question: Mapping[str, Any],
+    image: bytes,
+    *,
+    read: Callable[[], None] = lambda: None,
+) -> Answer:
+    """Answer one question about one image (a file's bytes); ``read`` is called once its pixels are."""
     try:
-        return _answered(models[question["model"]], limits, question, image)
+        return _answered(models[question["model"]], limits, question, image, read)
     except QuestionError as error:
         return _refused(error.status, str(error))
     except ImageDecodeError as error:
@@ -91,12 +98,15 @@ def answer(models: Mapping[str, Model], limits: Limits, question: Mapping[str, A
         return _refused(503, "The image needs more memory than there is now. Send a smaller one.")
 
 
-def _answered(model: Model, limits: Limits, question: Mapping[str, Any], image: bytes) -> Answer:
+def _answered(
+    model: Model, limits: Limits, question: Mapping[str, Any], image: bytes, read: Callable[[], None]
+) -> Answer:
     done: dict[str, Any] = {}
 
     def work() -> None:
         with stage("reading"):
             pixels = _pixels(image, limits)
+        read()
         done["size"] = {"height": pixels.shape[0], "width": pixels.shape[1]}
         if question["verb"] == "detect" and model.kind == "detector":
             done["rest"] = _detect(model, question, pixels)
@@ -215,7 +225,3 @@ def _boxes(text: str | None, size: tuple[int, int], limits: Limits) -> Boxes:
     most = f"at most {limits.boxes}"
     check_that(len(boxes) <= limits.boxes, "features", "boxes", most, len(boxes), advice="Send several requests")
     return boxes
-
-
-def _four_numbers(row: Any) -> bool:
-    return isinstance(row, list) and len(row) == 4 and all(type(value) in (int, float) for value in row)

@@ -177,9 +177,9 @@ def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measure
 
     @app.get("/healthz", responses=REFUSALS | {503: IMAGE_REFUSALS[503]}, summary="Whether images are answered.")
     async def healthz() -> Health:
-        if not workers.pids:
+        if not workers.ready:
             raise overloaded("its workers are starting", 1)
-        return Health(status="ok", workers=len(workers.pids), busy=workers.busy, waiting=workers.waiting)
+        return Health(status="ok", workers=workers.ready, busy=workers.busy, waiting=workers.waiting)
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 

@@ -18,7 +18,8 @@ class Limits:
         held_bytes: of uploads and answers in memory together.
         head_seconds: until the head of a request must be there. body_seconds: until all of its body must be.
         grace_seconds: before a body must have arrived at ``bytes_per_second`` on average.
-        answer_seconds: of computing; a worker that takes longer is replaced.
+        decode_seconds: of reading an image's pixels. answer_seconds: of computing on them. A worker that takes
+            longer is replaced, and the image refused for good.
         unread_seconds: that a client may leave an answer unread.
     """
 
@@ -35,5 +36,6 @@ class Limits:
     body_seconds: float = 60.0
     grace_seconds: float = 5.0
     bytes_per_second: int = 20_000
-    answer_seconds: float = 60.0
+    decode_seconds: float = 5.0
+    answer_seconds: float = 20.0
     unread_seconds: float = 60.0

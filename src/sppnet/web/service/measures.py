@@ -28,7 +28,7 @@ class Measures:
             registry=self._registry,
             buckets=SECONDS,
         )
-        self._gauge("sppnet_workers", "Worker processes.", lambda: len(workers.pids))
+        self._gauge("sppnet_workers", "Worker processes that can answer.", lambda: workers.ready)
         self._gauge("sppnet_workers_busy", "Worker processes at work.", lambda: workers.busy)
         self._gauge("sppnet_requests_waiting", "Requests that wait for a worker.", lambda: workers.waiting)
         self._gauge("sppnet_worker_restarts", "Workers that had to be replaced.", lambda: workers.restarts)

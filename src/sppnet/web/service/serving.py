@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,10 @@ from sppnet.errors import DataError
 from sppnet.web.service.app import make_app
 from sppnet.web.service.connections import GuardedProtocol
 from sppnet.web.service.limits import Limits
+from sppnet.web.service.machine import usable_workers
 from sppnet.web.service.workers import Workers
 
 GRACE_SECONDS: Final = 20  # for requests in work when the service is told to end
-MAX_HEAD: Final = 1 << 15  # bytes of a request's head
 IDLE_SECONDS: Final = 5
 
 
@@ -38,7 +37,7 @@ def serve(
     Args:
         paths: model files.
         host: address to listen on. port: 0 takes a free one.
-        workers: processes, one thread each; by default one for each core.
+        workers: processes that compute, one thread each; by default one for each core, see ``usable_workers``.
         limits: of requests.
         started: told the address once images can be answered.
     Raises:
@@ -46,7 +45,7 @@ def serve(
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
-    count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = workers or usable_workers()
     with contextlib.closing(_listening(host, port)) as listener:
         asyncio.run(_serve(Workers(paths, count=count, limits=limits or Limits()), listener, host, started))
 
@@ -64,7 +63,6 @@ async def _serve(workers: Workers, listener: socket.socket, host: str, started: 
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            h11_max_incomplete_event_size=MAX_HEAD,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )

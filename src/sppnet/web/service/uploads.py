@@ -131,7 +131,7 @@ def _content_type(request: Request) -> tuple[str, bytes]:
 
 def _check_length(request: Request, limits: Limits) -> None:
     given = request.headers.get("content-length", "")
-    # Digits are all that h11 lets through; compared as text first, because whole numbers can be of any length.
+    # Digits are all that llhttp lets through; compared as text first, because whole numbers can be of any length.
     if len(given) > 18 or (given.isdecimal() and int(given) > limits.upload_bytes):
         raise _too_long(limits, given[:30])
 

@@ -1,13 +1,16 @@
 """A process that computes: ``python -m sppnet.web.service.worker LIMITS MODEL...``, questions in, answers out.
 
 Images from strangers are decoded here and not in the server: whatever a decoder does, it takes one worker with it
-at most. It ends when the server closes the pipe, or is gone.
+at most. That the pixels are read is said before the answer, so that the server can give each its own time. A worker
+ends when the server closes the pipe, or is gone, whatever it is doing.
 """
 
 import dataclasses
 import json
 import os
+import select
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -26,11 +29,21 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not end up among the answers
     if hasattr(os, "nice"):
         os.nice(NICER)
+    if hasattr(select, "poll"):
+        threading.Thread(target=_end_with_the_server, daemon=True).start()
     limits = Limits(**json.loads(sys.argv[1]))
     try:
         _work([Path(name) for name in sys.argv[2:]], limits, questions, answers)
     except BrokenPipeError:
         os._exit(0)  # the server is gone, and nothing here needs closing
+
+
+def _end_with_the_server() -> None:
+    """End this process once nobody holds the other end of the pipe, in the middle of an answer too."""
+    ended = select.poll()
+    ended.register(sys.stdin.fileno(), 0)  # that it is hung up is told unasked
+    ended.poll()
+    os._exit(0)
 
 
 def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
@@ -50,7 +63,9 @@ def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: Binar
     while (frame := frames.read(questions)) is not None:
         question, image = frame
         try:
-            status, media_type, content = answer(models, limits, question, image)
+            status, media_type, content = answer(
+                models, limits, question, image, read=lambda: frames.write(answers, {"read": True}, b"")
+            )
         except Exception:  # a fault of ours: the server tells of it, and this worker goes on
             traceback.print_exc()
             frames.write(answers, {"fault": True}, b"")

@@ -2,7 +2,8 @@
 
 One image at a time and one thread a worker. Images of one size put through the network together take no less time
 each on one thread (49 ms alone, 73 in fours at 480 x 640 on an idle machine), and two threads make one faster by a
-third only: as many workers as cores answer more.
+third only: as many workers as cores answer more. One process more than that stands by, ready: when one ends, for
+whatever reason, another goes on at once.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from sppnet.errors import DataError
 from sppnet.web.service import frames
+from sppnet.web.service.costly import CostlyImages
 from sppnet.web.service.limits import Limits
 from sppnet.web.service.problems import RefusalError, failed, overloaded
 from sppnet.web.service.worker import arguments
@@ -27,7 +29,7 @@ from sppnet.web.service.worker import arguments
 LOG: Final = logging.getLogger("sppnet.serve")
 MODULE: Final = "sppnet.web.service.worker"
 SMOOTHING: Final = 0.1  # of the running mean of a job's seconds
-REST: Final = 1.0  # seconds between a worker's end and the next try
+REST: Final = 1.0  # seconds between tries to start a worker
 
 
 class Reply(NamedTuple):
@@ -46,12 +48,12 @@ class _Waiting(NamedTuple):
 
 
 class Workers:
-    """A fixed number of worker processes and a queue of bounded length before them.
+    """Worker processes of which a fixed number compute, and a queue of bounded length before them.
 
     Args:
         paths: model files, loaded by each worker.
-        count: how many.
-        limits: ``waiting`` and ``answer_seconds`` are kept here, the others by the workers.
+        count: how many compute at once; one more process stands by.
+        limits: ``waiting``, ``decode_seconds`` and ``answer_seconds`` are kept here, the others by the workers.
     """
 
     def __init__(self, paths: list[Path], *, count: int, limits: Limits) -> None:
@@ -64,7 +66,9 @@ class Workers:
         self._waiting: deque[_Waiting] = deque()
         self._some = asyncio.Event()
         self._mean = 0.1
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._costly = CostlyImages()
+        self._processes: list[asyncio.subprocess.Process] = []  # that can answer, the oldest first
+        self._idle: list[asyncio.subprocess.Process] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -74,8 +78,13 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run now."""
-        return [process.pid for process in self._processes.values()]
+        """Of the processes that can answer now, with the one that stands by."""
+        return [process.pid for process in self._processes]
+
+    @property
+    def ready(self) -> int:
+        """How many of ``count`` can answer now."""
+        return min(self.count, len(self._processes))
 
     async def start(self) -> None:
         """Start all workers and wait until they can answer.
@@ -83,12 +92,16 @@ class Workers:
         Raises:
             DataError: a model that cannot be loaded, with the reason.
         """
-        started = await asyncio.gather(*(self._started(index) for index in range(self.count)), return_exceptions=True)
-        for error in started:
-            if isinstance(error, BaseException):
-                await self.stop()
-                raise error
-        self._tasks = [asyncio.create_task(self._run(index)) for index in range(self.count)]
+        started = await asyncio.gather(*(self._started() for _ in range(self.count + 1)), return_exceptions=True)
+        alive = [each for each in started if not isinstance(each, BaseException)]
+        failure = next((each for each in started if isinstance(each, BaseException)), None)
+        for process in alive:
+            self._join(process)
+        if failure is not None:
+            await asyncio.gather(*(self._end(process) for process in alive))
+            raise failure
+        self._tasks = [asyncio.create_task(self._keep(process)) for process in alive]
+        self._tasks += [asyncio.create_task(self._run()) for _ in range(self.count)]
 
     async def stop(self) -> None:
         """End all workers; what waits is refused."""
@@ -98,8 +111,6 @@ class Workers:
         for waiting in self._waiting:
             if not waiting.reply.done():
                 waiting.reply.set_exception(overloaded("it is shutting down", 5))
-        for index in list(self._processes):
-            await self._end(index)
 
     # Asking
 
@@ -117,8 +128,10 @@ class Workers:
         """Answer a question about an image when its turn comes; cancelled while it waits, it is never asked.
 
         Raises:
-            RefusalError: 503, as ``check_room`` has it, or because the worker failed.
+            RefusalError: 503, as ``check_room`` has it, or because the worker failed; 422 of an image that takes too
+                long, now or before.
         """
+        await self._costly.check(image)
         self.check_room()
         waiting = _Waiting(question, image, time.perf_counter(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -131,43 +144,54 @@ class Workers:
 
     # Working
 
-    async def _run(self, index: int) -> None:
-        """Give one worker what waits, for as long as the service runs."""
+    async def _run(self) -> None:
+        """Give what waits to an idle worker, one after the other, for as long as the service runs."""
         while True:
-            while not self._waiting:
+            while not self._waiting or not self._idle:
                 self._some.clear()
                 await self._some.wait()
-            waiting = self._waiting.popleft()
-            if waiting.reply.done():
-                continue
-            self.busy += 1
-            try:
-                reply = await self._answered(index, waiting)
-            except RefusalError as refusal:
-                if not waiting.reply.done():
-                    waiting.reply.set_exception(refusal)
-            else:
-                if not waiting.reply.done():
-                    waiting.reply.set_result(reply)
-            finally:
-                self.busy -= 1
-            await self._restarted(index)
+            waiting, process = self._waiting.popleft(), self._idle.pop(0)
+            if not waiting.reply.done():
+                self.busy += 1
+                try:
+                    await self._reply(process, waiting)
+                finally:
+                    self.busy -= 1
+            if process in self._processes:  # or it has ended
+                self._idle = [each for each in self._processes if each is process or each in self._idle]
+                self._some.set()
 
-    async def _answered(self, index: int, waiting: _Waiting) -> Reply:
-        process = self._processes[index]
+    async def _reply(self, process: asyncio.subprocess.Process, waiting: _Waiting) -> None:
+        try:
+            reply = await self._answered(process, waiting)
+        except RefusalError as refusal:
+            if not waiting.reply.done():
+                waiting.reply.set_exception(refusal)
+        else:
+            if not waiting.reply.done():
+                waiting.reply.set_result(reply)
+
+    async def _answered(self, process: asyncio.subprocess.Process, waiting: _Waiting) -> Reply:
         start = time.perf_counter()
         before = waiting.question["before"] | {"waiting": start - waiting.since}
+        limit, verb = self.limits.decode_seconds, "read"
         try:
-            async with asyncio.timeout(self.limits.answer_seconds):
-                head, content = await _exchange(process, waiting.question | {"before": before}, waiting.image)
+            async with asyncio.timeout(limit):
+                await _send(process, waiting.question | {"before": before}, waiting.image)
+                head, content = await _read(process)
+            if head.get("read"):
+                limit, verb = self.limits.answer_seconds, "answered"
+                async with asyncio.timeout(limit):
+                    head, content = await _read(process)
         except TimeoutError:
-            LOG.warning("worker %d: no answer within %g s; it is replaced", process.pid, self.limits.answer_seconds)
-            await self._end(index)
-            raise overloaded("the image took too long, and would again", self._patience()) from None
+            LOG.warning("worker %d: an image was not %s within %g s; it is replaced", process.pid, verb, limit)
+            self._dismiss(process)
+            raise await self._costly.refuse(waiting.image, f"{verb} within {limit:g} s, got one that is not") from None
         except (EOFError, OSError) as error:
             self.faults += 1
             LOG.error("worker %d ended while it answered; it is replaced", process.pid)
-            await self._end(index)
+            self._dismiss(process)
+            await self._costly.count_death(waiting.image)
             raise failed(self._patience()) from error
         self._mean += SMOOTHING * (time.perf_counter() - start - self._mean)
         if head.get("fault"):
@@ -175,17 +199,54 @@ class Workers:
             raise failed(self._patience())
         return Reply(head["status"], head["media_type"], content)
 
-    async def _restarted(self, index: int) -> None:
-        """Start the worker again where it has ended."""
-        while index not in self._processes:
-            self.restarts += 1
+    # Processes
+
+    async def _keep(self, first: asyncio.subprocess.Process) -> None:
+        """Have one process more, whenever the one before ends, until the service does."""
+        process: asyncio.subprocess.Process | None = first
+        try:
+            while True:
+                process = process or await self._started_at_last()
+                await process.wait()
+                LOG.warning("worker %d is gone; another is started", process.pid)
+                self._leave(process)
+                self.restarts += 1
+                process = None
+        finally:
+            if process is not None:
+                await self._end(process)
+
+    async def _started_at_last(self) -> asyncio.subprocess.Process:
+        while True:
             try:
-                await self._started(index)
+                process = await self._started()
             except (DataError, EOFError, OSError) as error:
                 LOG.error("a worker cannot be started: %s", error)
                 await asyncio.sleep(REST)
+            else:
+                self._join(process)
+                return process
 
-    async def _started(self, index: int) -> None:
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        self._dismiss(process)
+        await process.wait()
+
+    def _join(self, process: asyncio.subprocess.Process) -> None:
+        self._processes.append(process)
+        self._idle.append(process)
+        self._some.set()
+
+    def _leave(self, process: asyncio.subprocess.Process) -> None:
+        for places in (self._processes, self._idle):
+            if process in places:
+                places.remove(process)
+
+    def _dismiss(self, process: asyncio.subprocess.Process) -> None:
+        self._leave(process)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    async def _started(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", MODULE, *arguments(self.limits, self._paths)),
             stdin=asyncio.subprocess.PIPE,
@@ -200,31 +261,21 @@ class Workers:
             raise DataError("serve: a worker ended while it started. What it printed above tells why.") from None
         except BaseException:
             process.kill()
+            await process.wait()
             raise
         if "error" in head:
             await process.wait()
             raise DataError(head["error"])
         self.models = head["models"]
-        self._processes[index] = process
-
-    async def _end(self, index: int) -> None:
-        process = self._processes.pop(index, None)
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        return process
 
 
-async def _exchange(
-    process: asyncio.subprocess.Process, question: Mapping[str, Any], image: bytes
-) -> tuple[dict[str, Any], bytes]:
+async def _send(process: asyncio.subprocess.Process, question: Mapping[str, Any], image: bytes) -> None:
     if process.stdin is None:
         raise OSError("the worker has no pipe")
     for part in frames.packed(question, image):
         process.stdin.write(part)
     await process.stdin.drain()
-    return await _read(process)
 
 
 async def _read(process: asyncio.subprocess.Process) -> tuple[dict[str, Any], bytes]:
