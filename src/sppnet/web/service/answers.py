@@ -225,3 +225,7 @@ def _boxes(text: str | None, size: tuple[int, int], limits: Limits) -> Boxes:
     most = f"at most {limits.boxes}"
     check_that(len(boxes) <= limits.boxes, "features", "boxes", most, len(boxes), advice="Send several requests")
     return boxes
+
+
+def _four_numbers(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 4 and all(type(value) in (int, float) for value in row)
