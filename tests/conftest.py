@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see sppnet.cli
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -15,6 +15,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton, which compiling imports
@@ -63,6 +66,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("left out", sep="-")
     for reason, count in left_out.items():
         terminalreporter.line(f"{count} tests: {reason}")
+
+
+@pytest.fixture(scope="module")  # not the session: Playwright's event loop is in the way of other tests' loops
+def browser() -> "Iterator[Browser]":
+    """Run Chromium, or leave the test out and say how to get it."""
+    from benchmarks.driving import chromium
+
+    try:
+        with chromium() as started:
+            yield started
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

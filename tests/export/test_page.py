@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 from tests.export.conftest import CLASSES, LEVELS, drawn_model
-from tests.web.conftest import browser  # noqa: F401
 
 from sppnet import Classifier, Detector
 from sppnet.errors import DataError
