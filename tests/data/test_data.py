@@ -141,7 +141,7 @@ def test_voc_splits_are_the_set_files_without_the_class_lists(tmp_path: Path) ->
         text(tmp_path / "ImageSets" / "Main" / f"{name}.txt", content)
     assert splits(tmp_path) == ("train", "val")
     assert [sample.path.stem for sample in load_detection(tmp_path).samples] == ["a", "c"]
-    assert load_detection(tmp_path).split == "train"
+    assert load_detection(tmp_path).name == "train"
     assert [sample.path.stem for sample in load_detection(tmp_path, split="val").samples] == ["b"]
 
 
@@ -151,7 +151,7 @@ def test_no_split_means_every_image_where_there_is_no_train(tmp_path: Path) -> N
     assert splits(tmp_path) == ("all",)
     for split in (None, "all"):
         data = load_detection(tmp_path, split=split)
-        assert ([sample.path.stem for sample in data.samples], data.split) == (["a", "b"], "all")
+        assert ([sample.path.stem for sample in data.samples], data.name) == (["a", "b"], "all")
 
 
 def test_coco_splits_lose_their_year_and_find_their_images(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_yolo_without_data_yaml(tmp_path: Path, place: str) -> None:
     text(tmp_path / "labels" / "a.txt", "1 0.5 0.5 1 1\n")
     text(tmp_path / place, "zebra\nant\n")
     data = load_detection(tmp_path)
-    assert (data.classes, data.split, data.samples[0].labels.tolist()) == (("ant", "zebra"), "all", [0])
+    assert (data.classes, data.name, data.samples[0].labels.tolist()) == (("ant", "zebra"), "all", [0])
 
 
 @pytest.mark.parametrize("layout", BUILDERS)
@@ -760,7 +760,7 @@ def made(root: Path, place: str, drawn: list[tuple[list[list[float]], list[int],
 
 def assert_same(data: DetectionData, again: DetectionData, *, tolerance: float) -> None:
     assert {problem.code for problem in again.problems} <= {"labels-empty"}
-    assert (again.split, again.classes) == (data.split, data.classes)
+    assert (again.name, again.classes) == (data.name, data.classes)
     assert [sample.path for sample in again.samples] == [sample.path for sample in data.samples]
     for old, new in zip(data.samples, again.samples, strict=True):
         np.testing.assert_allclose(new.boxes, old.boxes, rtol=1e-6 * (tolerance > 0), atol=tolerance)
@@ -853,7 +853,7 @@ def read_voc_results(folder: Path, competition: str, data: DetectionData) -> lis
     """Read a development kit's files as its MATLAB does: words between spaces, corners from 1, both in the box."""
     rows: dict[str, list[tuple[list[float], int, float]]] = {sample.path.stem: [] for sample in data.samples}
     for label, name in enumerate(data.classes):
-        file = folder / f"{competition}_det_{data.split}_{name}.txt"
+        file = folder / f"{competition}_det_{data.name}_{name}.txt"
         for line in file.read_text(encoding="utf-8").splitlines():
             stem, score, *corners = line.split()
             left, top, right, bottom = map(float, corners)
@@ -1005,7 +1005,7 @@ def test_bccd(shared_data: Path) -> None:
     assert (len(train.samples), len(val.samples)) == (205, 87)
     assert train.classes == val.classes == ("Platelets", "RBC", "WBC")
     assert {sample.size for sample in train.samples} == {(480, 640)}
-    paths = {data.split: [sample.path for sample in data.samples] for data in (train, val)}
+    paths = {data.name: [sample.path for sample in data.samples] for data in (train, val)}
     assert duplicates(paths) == []
 
 

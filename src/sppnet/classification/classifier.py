@@ -18,7 +18,7 @@ from sppnet.features.contributions import Contributions, image_contributions
 from sppnet.features.encoder import Encoder
 from sppnet.features.whole_image import ImageEncoder
 from sppnet.geometry import Boxes, check_boxes
-from sppnet.images import Source
+from sppnet.images import Source, image_digest
 from sppnet.learning.parameters import Parameters
 from sppnet.learning.ridge import ridge
 from sppnet.learning.svm import one_vs_rest, train_svm
@@ -96,6 +96,8 @@ class Classifier(Parameters):
         layer: its feature map that is pooled; None is its own choice.
         levels: bins per side of each level of the pyramid.
         cache: where features are kept between runs; None keeps nothing.
+    Attributes:
+        learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
 
     >>> Classifier.imagenet().predict(np.zeros((60, 90, 3), np.uint8)).scores.shape
     (1000,)
@@ -116,6 +118,7 @@ class Classifier(Parameters):
         self.levels, self.cache = levels, cache
         self._encoder: ImageEncoder | None = None
         self._learnt: _Learnt | None = None
+        self.learnt_from_: tuple[str, ...] = ()
 
     @property
     def encoder_(self) -> ImageEncoder:
@@ -256,6 +259,7 @@ class Classifier(Parameters):
         features = torch.stack([self.encoder_(path) for path in progress("Computing features", data.paths)])
         weights, bias = _planes(features.numpy(), one_vs_rest(data.labels, len(data.classes)))
         self._learnt = _Learnt(tuple(data.classes), weights, bias, "margins")
+        self.learnt_from_ = tuple(map(image_digest, data.paths))
         return self
 
     # Files
@@ -270,6 +274,7 @@ class Classifier(Parameters):
             "encoder": self.encoder_.describe(),
             "scores": learnt.kind,
             "chosen": {"layer": self.layer},
+            "learnt_from": list(self.learnt_from_),
         }
         own = self.encoder_.tensors()
         write_tensors(Path(path), {"weights": learnt.weights, "bias": learnt.bias} | own, metadata=metadata)
@@ -296,6 +301,7 @@ class Classifier(Parameters):
         classifier = cls(short_side=below.short_side, backbone=network, layer=layer, levels=encoder.levels, cache=cache)
         classes = tuple(metadata["classes"])
         classifier._encoder = encoder
+        classifier.learnt_from_ = tuple(metadata["learnt_from"])
         classifier._learnt = _Learnt(classes, tensors["weights"], tensors["bias"], metadata["scores"])
         return classifier
 

@@ -1,7 +1,13 @@
-"""The command line: parses, calls, prints. Bad input is one line on what and where, and exit code 2."""
+"""The command line: parses, calls, prints.
+
+Exit codes: 0, done; 1, the data or a file cannot be used; 2, the command cannot be understood; 130, interrupted. An
+error is one message on what and where, in the words of the options.
+"""
 
 import os
+import re
 import sys
+from io import TextIOWrapper
 from typing import Final
 
 # Before torch is imported. Threads that spin while they wait make an image 25 times slower beside another busy
@@ -11,25 +17,64 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # Each adds its commands, in the order of --help.
-from sppnet.cli import bench, check, evaluate, export, predict, reproduce, serve, studio, train, train_network  # noqa: F401
-from sppnet.cli.printing import notes
+from sppnet.cli import (  # noqa: F401
+    bench,
+    check,
+    datasets,
+    evaluate,
+    export,
+    predict,
+    reproduce,
+    serve,
+    studio,
+    train,
+    train_network,
+)
+from sppnet.cli.printing import notes, said
 from sppnet.cli.program import app
-from sppnet.errors import SppnetError
+from sppnet.errors import ArgumentError, MissingExtraError, SppnetError
 
 __all__ = ["app", "main"]
 
 INTERRUPTED: Final = 130  # how typer ends after Ctrl-C
-BAD_INPUT: Final = 2
+BAD_DATA: Final = 1
+BAD_COMMAND: Final = 2
+ANYWHERE: Final = ("--quiet", "-q", "--verbose")  # taken before a command and after it
+# How messages of the library begin: "load_detection: split must be ...". A user knows options, not functions.
+_OF_LIBRARY: Final = re.compile(r"^[A-Za-z_]+(?:\.[a-z_]+)?: (\w+) must be ")
+_OPTIONS: Final = {"data": "DATA", "root": "DATA", "form": "--format", "model": "MODEL", "file": "--plot"}
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter gets its number
+            stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    first = [word for word in words if word in ANYWHERE]
+    rest = [word for word in sys.argv[1:] if word not in first]
     try:
-        app()
+        app([*first, *rest])
     except SystemExit as end:
         if end.code == INTERRUPTED:
             notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
         raise
     except (SppnetError, OSError, MemoryError) as error:
-        notes.print(f"Error: {str(error) or type(error).__name__}", markup=False, style="red")
-        sys.exit(BAD_INPUT)
+        if said.verbose:
+            notes.print_exception()
+        notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
+        sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
+
+
+def in_options(text: str) -> str:
+    """Return a message of the library in the words of the command line.
+
+    >>> in_options("load_detection: split must be one of train, val, got 'winter'. Name one.")
+    "--split must be one of train, val, got 'winter'. Name one."
+    """
+    found = _OF_LIBRARY.match(text)
+    if found is None:
+        return text
+    argument = found.group(1)
+    option = _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
+    return f"{option} must be {text[found.end() :]}"

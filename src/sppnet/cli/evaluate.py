@@ -2,19 +2,39 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
-from sppnet.cli.options import Bad, Cache, Data, Json, ModelFile, OnBad, cache_in, load_model
-from sppnet.cli.printing import bar, notes, show_report, show_rows, warn
+from sppnet.cli.options import (
+    Bad,
+    Cache,
+    Data,
+    Json,
+    LayoutName,
+    ModelFile,
+    OnBad,
+    cache_in,
+    check_out_file,
+    check_out_folder,
+    load_model,
+    refuse_given,
+)
+from sppnet.cli.printing import bar, notes, printable, show_report, show_rows, tell, warn
 from sppnet.cli.program import app
+from sppnet.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sppnet.classification.classifier import Classifier
     from sppnet.data import DetectionData
     from sppnet.detection.detector import Detector
     from sppnet.evaluation.matching import Matching
     from sppnet.evaluation.precision import Rule
+
+
+COCO_LIMIT: Final = 100  # detections of an image that COCO's rule counts
 
 
 class Metric(StrEnum):
@@ -28,6 +48,7 @@ class Metric(StrEnum):
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     model: ModelFile,
     data: Data,
     split: Annotated[str | None, typer.Option(help="Part of the data; by default 'val', 'test', or all.")] = None,
@@ -46,35 +67,71 @@ def evaluate(
             help="Write the detections into this folder, as COCO takes results, and of a VOC set as VOC does."
         ),
     ] = None,
+    layout: LayoutName = None,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Compare a model's answers with a data set's labels."""
-    from sppnet.data import load_detection, load_folders, splits
-    from sppnet.errors import check_that
+    from sppnet.data import load_detection, load_folders, open_dataset
+    from sppnet.data.inspection import readable
     from sppnet.evaluation.plotting import check_plot
 
+    if not 0 < iou <= 1:
+        raise ArgumentError(f"--iou must be above 0 and at most 1, got {iou}. Leave it out for 0.5.")
     if plot:
         check_plot(plot)
+        check_out_file(plot, "--plot")
+    if results:
+        check_out_folder(results, "--results")
     known = load_model(model, cache_in(cache))
-    chosen = split or next((name for name in ("val", "test") if name in splits(data)), "all")
+    dataset = open_dataset(data, "evaluate", layout=layout)
+    chosen = split or next((name for name in ("val", "test") if name in dataset.splits), "all")
     if known.kind == "classifier":
-        advice = "Leave out --plot and --results"
-        check_that(not (plot or results), "evaluate", "model", "a detector", "a classifier", advice=advice)
+        refuse_given(context, ("iou", "metric", "errors", "intervals", "plot", "results"), "a classifier")
         images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
+        images = readable(images, progress=bar) if on_bad is OnBad.SKIP else images
         warn(images.problems)
+        _warn_of_learnt(known, images.paths)
         named = known.evaluate(images, progress=bar)
         rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
         title = f"Mean accuracy a class on '{chosen}'"
         show_report(named.as_dict(), title, named.accuracy, ["accuracy"], rows, as_json)
         return
-    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes_, layout=layout)
+    samples = readable(samples, progress=bar) if on_bad is OnBad.SKIP else samples
     warn(samples.problems)
+    _warn_of_learnt(known, samples.paths)
+    if metric is Metric.COCO:
+        _tell_limit(samples)
     wanted = _Wanted(metric, iou, errors, intervals, plot, results)
     _show(_measured(known, samples, wanted), chosen, as_json)
     for written in filter(None, (plot, results)):
-        notes.print(f"Written to {written}", markup=False)
+        tell(f"Written to {printable(written)}")
+
+
+def _warn_of_learnt(known: "Detector | Classifier", paths: "Sequence[Path]") -> None:
+    """Warn where a model is judged on images that it learnt from: it looks better than it is."""
+    from sppnet.images import image_digest
+
+    learnt = set(known.learnt_from_)
+    both = sum(image_digest(path) in learnt for path in paths) if learnt else 0
+    if both:
+        notes.print(
+            f"Warning: the model learnt from {both} of these {len(paths)} images; on others it will be worse.",
+            style="yellow",
+        )
+
+
+def _tell_limit(data: "DetectionData") -> None:
+    """Tell where COCO's rule cannot count every object."""
+    crowded = [len(sample.boxes) for sample in data.samples if len(sample.boxes) > COCO_LIMIT]
+    if crowded:
+        notes.print(
+            f"Warning: COCO's rule looks at the {COCO_LIMIT} surest detections of an image, and {len(crowded)} images "
+            f"have more objects, up to {max(crowded)}: a perfect answer does not get 100 %. --metric voc has no limit.",
+            style="yellow",
+        )
 
 
 class _Wanted(NamedTuple):

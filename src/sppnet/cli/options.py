@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sppnet.cli.printing import bar, notes
-from sppnet.errors import DataError
+from sppnet.cli.printing import printable, warn
+from sppnet.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from sppnet.classification.classifier import Classifier
     from sppnet.detection.detector import Detector
     from sppnet.storage import TensorCache
+
+
+MODEL_SUFFIX: Final = ".safetensors"
 
 
 class OnBad(StrEnum):
@@ -32,11 +35,26 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-Data = Annotated[Path, typer.Argument(help="Folder with a data set: VOC, COCO, YOLO, or one folder a class.")]
+Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Folder with a data set: labels of a usual tool, or one folder a class."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write the model to.")]
 Split = Annotated[
-    str | None, typer.Option(help="Part of the data to use; by default 'train', or all if there is none.")
+    str | None,
+    typer.Option(help="Part of the data: 'train' (the default where there are splits), 'train+val', 'all'."),
 ]
+LayoutName = Annotated[
+    str | None, typer.Option("--layout", help="How the labels are laid out, where a folder holds several kinds.")
+]
+Groups = Annotated[
+    str | None,
+    typer.Option(help="Pattern whose first group, in an image's path, names what stays together, as 'video(\\d+)'."),
+]
+ValShare = Annotated[
+    float | None, typer.Option("--val", min=0, max=1, help="Keep this share of the images to validate on.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn at random.")]
 Regions = Annotated[
     str,
     typer.Option(
@@ -65,60 +83,87 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model that 'sppnet train' wrote.")]
 
 
-def each_image(name: str, paths: Sequence[Path], work: Any, on_bad: OnBad) -> list[tuple[Path, Any]]:
-    """Do work on every image; a bad one stops it all or is named, left out and counted."""
-    from sppnet.errors import ImageDecodeError
-
-    done, bad = [], 0
-    for path in bar(name, paths):
-        try:
-            done.append((path, work(path)))
-        except ImageDecodeError as error:
-            if on_bad is OnBad.FAIL:
-                raise
-            bad += 1
-            notes.print(f"Skipped: {error}", markup=False, style="yellow")
-    if bad:
-        notes.print(f"{bad} of {len(paths)} images could not be read.")
-    if not done:
-        raise DataError(f"{paths[0]}: none of {len(paths)} images could be read. Name other ones.")
-    return done
-
-
 def images_below(given: Sequence[Path]) -> list[Path]:
-    """Return the images named, and those in the folders named."""
-    from sppnet.images import is_image
+    """Return the images named, and those in the folders named, each once; what is left out is told once and counted."""
+    from sppnet.data import images_of
 
-    found: list[Path] = []
     for path in given:
         if not path.exists():
-            raise DataError(f"{path}: no such file or folder. Name images, or folders of images.")
-        found += sorted(each for each in path.rglob("*") if is_image(each)) if path.is_dir() else [path]
+            raise ArgumentError(f"{printable(path)}: no such file or folder. Name images, or folders of images.")
+        if path.suffix == MODEL_SUFFIX and path.is_file():
+            raise ArgumentError(f"{printable(path)}: is a model, not an image. Give the model first, then images.")
+    found, problems = images_of(given)
+    warn(problems)
     if not found:
-        raise DataError(f"{given[0]}: holds no images. Name images, or folders of images.")
+        raise DataError(f"{printable(given[0])}: holds no images that can be read. Name images, or folders of images.")
     return found
+
+
+def check_out_file(path: Path, option: str = "--out") -> None:
+    """Raise ArgumentError unless a file can be written there; asked before the work, not after it."""
+    if path.is_dir():
+        raise ArgumentError(f"{option} must be a file, got the folder {printable(path)}. Name a file in it.")
+    check_out_folder(path.parent, option)
+
+
+def check_out_folder(path: Path, option: str = "--out") -> None:
+    """Raise ArgumentError unless files can be written into a folder, which may not be there yet."""
+    from tempfile import TemporaryFile
+
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ArgumentError(f"{option} {printable(path)}: cannot be written: {reason}. Name another place.") from error
+
+
+def refuse_given(context: typer.Context, options: Sequence[str], kind: str) -> None:
+    """Raise ArgumentError if one of these options was given: they mean nothing to a model of that kind."""
+    given = [name for name in options if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-').removeprefix('as-')}" for name in given)
+        raise ArgumentError(f"{names}: the model is {kind}, which has no use for this. Leave it out.")
 
 
 def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifier":
     """Return the detector or the classifier that a file holds."""
+    from sppnet.images import is_image
     from sppnet.models import load
 
+    if path.is_dir() or is_image(path):
+        what = "the folder" if path.is_dir() else "the image"
+        advice = "Give the model first, then the data or the images"
+        raise ArgumentError(f"MODEL must be a file that 'sppnet train' wrote, got {what} {printable(path)}. {advice}.")
+    if not path.exists():
+        raise ArgumentError(f"{printable(path)}: no such model file. Give one that 'sppnet train' wrote.")
     model: Detector | Classifier = load(path, cache=cache)
     return model
 
 
 def named_proposals(name: str) -> Any:
-    """Return the way of proposing regions that was named, as ``Detector`` takes it."""
+    """Return the way of proposing regions that was named, as ``Detector`` takes it.
+
+    Raises:
+        ArgumentError: neither a way that is known nor a file.
+    """
+    from difflib import get_close_matches
+
     from sppnet.proposals.files import FileProposals
     from sppnet.proposals.learnt import METHOD
     from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch
 
-    if name == "grid":
-        return None
-    if name == METHOD:
-        return METHOD
-    methods = {"selective-search": SelectiveSearch, "edge-boxes": EdgeBoxes}
-    return methods[name]() if name in methods else FileProposals(Path(name))
+    methods: dict[str, Any] = {"grid": lambda: None, METHOD: lambda: METHOD}
+    methods |= {"selective-search": SelectiveSearch, "edge-boxes": EdgeBoxes}
+    if name in methods:
+        return methods[name]()
+    if not Path(name).is_file():
+        close = get_close_matches(name.lower().replace("_", "-"), methods, n=1)
+        advice = f"Did you mean '{close[0]}'?" if close else "Name one of these."
+        known = ", ".join(f"'{method}'" for method in methods)
+        raise ArgumentError(f"--proposals must be {known} or a file, got {printable(name)!r}. {advice}")
+    return FileProposals(Path(name))
 
 
 def cache_in(folder: Path | None) -> "TensorCache":

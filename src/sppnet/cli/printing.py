@@ -1,7 +1,10 @@
-"""What several commands print: bars, warnings, tables, JSON."""
+"""What several commands print: bars, problems, tables, JSON. Nothing that is printed can fail for want of a letter."""
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rich.console import Console
@@ -14,24 +17,63 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-SHOWN: Final = 10  # problems printed before the rest is counted
+SHOWN: Final = 10  # problems, or classes, that are named before the rest is counted
+MAX_NAME: Final = 40  # letters of a name in a table
+STYLES: Final = {"error": "red", "warning": "yellow", "note": ""}
 
-notes = Console(stderr=True, soft_wrap=True, highlight=False)
+
+@dataclass
+class _Said:
+    """How much is said beside the answer: --quiet, --verbose."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+said = _Said()
+notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def printable(text: object) -> str:
+    """Return a text that every terminal takes, see ``data.printable``."""
+    from sppnet.data import printable as made
+
+    return made(text)
 
 
 def bar(name: str, items: Sequence[Item], /) -> Iterable[Item]:
     """Show a bar while one goes through the items; a ``progress.Progress``."""
+    if said.quiet:
+        yield from items
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=notes) as bars:
         yield from bars.track(items, description=name)
 
 
+def tell(text: str) -> None:
+    """Print what is worth knowing beside the answer; nothing under --quiet."""
+    if not said.quiet:
+        notes.print(text)
+
+
 def warn(problems: Sequence["Problem"]) -> None:
-    """Print the first problems of a data set."""
-    for problem in problems[:SHOWN]:
-        notes.print(f"Warning: {problem}", markup=False, style="yellow")
-    if len(problems) > SHOWN:
-        notes.print(f"Warning: and {len(problems) - SHOWN} more. See them all with 'sppnet check'.")
+    """Print what is wrong with a data set: the first of each kind, and how many more; notes only under --verbose."""
+    told = [each for each in problems if each.level != "note" or said.verbose]
+    counts = Counter(each.code for each in told)
+    firsts = {each.code: each for each in reversed(told)}
+    for code in dict.fromkeys(each.code for each in told):
+        if said.verbose:
+            for each in told:
+                if each.code == code:
+                    _warn(each, 0)
+        else:
+            _warn(firsts[code], counts[code] - 1)
+
+
+def _warn(problem: "Problem", more: int) -> None:
+    rest = f" ({more} more like this: 'sppnet check' names them)" if more else ""
+    notes.print(f"{problem.level.capitalize()}: {problem}{rest}", style=STYLES[problem.level])
 
 
 def show_report(
@@ -41,20 +83,39 @@ def show_report(
     if as_json:
         print_json(content)
         return
-    print(f"{title}: {value:.1%}")
-    table = Table("class", *(column.replace("_", " ") for column in columns))
-    for name, numbers in rows.items():
-        table.add_row(name, *(_cell(number) for number in numbers))
-    Console().print(table)
+    print(f"{title}: {value:.1%}" if math.isfinite(value) else f"{title}: none")
+    cells = {name: [_cell(number) for number in numbers] for name, numbers in rows.items()}
+    show_table(("class", *(column.replace("_", " ") for column in columns)), cells)
 
 
 def show_rows(title: str, columns: Sequence[str], rows: dict[str, list[str]]) -> None:
     """Print a title and a table of texts, the first column their names."""
     print(title)
+    show_table(columns, rows)
+
+
+def show_table(columns: Sequence[str], rows: dict[str, list[str]]) -> None:
+    """Print a table of texts; where it does not fit the terminal, row by row, so that no number is cut."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    lines = [(shortened(name), *map(str, cells)) for name, cells in rows.items()]
+    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    needed = sum(widths) + 3 * len(widths) + 1
+    if needed > console.width and console.is_terminal | ("COLUMNS" in console._environ):
+        for name, *cells in lines:
+            print(name)
+            for column, cell in zip(columns[1:], cells, strict=True):
+                print(f"  {column}: {cell}")
+        return
     table = Table(*columns)
-    for name, cells in rows.items():
-        table.add_row(name, *cells)
-    Console().print(table)
+    for line in lines:
+        table.add_row(*line)
+    Console(highlight=False, markup=False, emoji=False, width=max(needed, console.width)).print(table)
+
+
+def shortened(name: str) -> str:
+    """Return a name as a table shows it."""
+    text = printable(name)
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
 
 
 def show_stages(title: str, stages: dict[str, float]) -> None:
@@ -65,14 +126,23 @@ def show_stages(title: str, stages: dict[str, float]) -> None:
 
 
 def _cell(value: float | int | None) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "none"
     return f"{value:.1%}" if isinstance(value, float) else str(value)
 
 
 def print_json(content: Any) -> None:
-    """Print one line of JSON."""
-    print(json.dumps(content, ensure_ascii=False))
+    """Print one line of JSON that every parser reads: what is no number is null."""
+    print(json.dumps(finite(content), ensure_ascii=True, allow_nan=False))
+
+
+def finite(content: Any) -> Any:
+    """Return content with None in place of numbers that JSON has no form for."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {str(key): finite(value) for key, value in content.items()}
+    return [finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def duration(seconds: float) -> str:

@@ -1,11 +1,16 @@
-"""The program that every command joins."""
+"""The program that every command joins, and what is said the same way in front of all of them."""
+
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
+from sppnet.cli.printing import said
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Detectors and classifiers from a few hundred labelled images, on a laptop, in minutes.",
 )
@@ -13,3 +18,23 @@ train = typer.Typer(no_args_is_help=True, help="Learn from a folder of labelled 
 app.add_typer(train, name="train")
 bench = typer.Typer(no_args_is_help=True, help="Compare with another way to the same end, on your own images.")
 app.add_typer(bench, name="bench")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sppnet {version('sppnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_all(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print answers, warnings and errors only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Name every problem, show where errors arose.")
+    ] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Set how much is said."""
+    said.quiet, said.verbose = quiet, verbose

@@ -1,8 +1,8 @@
 """``train``: from a folder of labelled images to a model file."""
 
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,18 +11,30 @@ from sppnet.cli.options import (
     Cache,
     Data,
     Download,
+    Groups,
     Json,
+    LayoutName,
     Network,
     OnBad,
     Out,
     Regions,
+    Seed,
     Split,
+    ValShare,
     Weights,
     cache_in,
+    check_out_file,
     named_proposals,
 )
-from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
+from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, printable, tell, warn
 from sppnet.cli.program import train
+
+if TYPE_CHECKING:
+    from sppnet.classification.classifier import Classifier
+    from sppnet.data import DetectionData, FolderData
+    from sppnet.detection.detector import Detector
+
+Part = TypeVar("Part", "DetectionData", "FolderData")
 
 
 @train.command("detector")
@@ -38,7 +50,10 @@ def train_detector(
     download: Download = False,
     settings: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
     proposals: Regions = "grid",
-    seed: Annotated[int, typer.Option(help="Of the choice among training regions.")] = 0,
+    seed: Seed = 0,
+    val: ValShare = None,
+    groups: Groups = None,
+    layout: LayoutName = None,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,
@@ -49,25 +64,30 @@ def train_detector(
     from sppnet.detection.detector import Detector
 
     start = time.perf_counter()
-    images = load_detection(data, split=split, on_bad=on_bad.value)
-    warn(images.problems)
+    check_out_file(out)
+    regions = named_proposals(proposals)
+    loaded = load_detection(data, split=split, on_bad=on_bad.value, layout=layout)
+    images, kept = _parted(loaded, val, seed, groups)
     detector = Detector(
         short_side=short_side or None,
         backbone=named_backbone(backbone, weights=weights, download=download),
-        proposals=named_proposals(proposals),
+        proposals=regions,
         settings=settings,
         cache=cache_in(cache),
         seed=seed,
     )
-    cost = detector.estimate(images)
-    notes.print(
-        f"{cost.images} images, {sum(len(sample.boxes) for sample in images.samples)} objects of "
-        f"{len(images.classes)} classes; {cost.missing} feature maps to compute. "
-        f"About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
-    )
-    detector.fit(images, progress=bar)
+
+    def learn(part: "DetectionData") -> None:
+        objects = sum(len(sample.boxes) for sample in part.samples)
+        _announce(detector, part, f"{objects} objects of {len(part.classes)} classes")
+        detector.fit(part, progress=bar)
+
+    images = _learn(images, on_bad, learn)
     detector.save(out)
-    summary = {"model": str(out), "images": cost.images, "classes": list(detector.classes_)}
+    summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(detector.classes_)}
+    if kept is not None:
+        report = detector.evaluate(_usable(kept, on_bad).relabelled(detector.classes_), progress=bar)
+        summary["validated_on"], summary["mean_average_precision"] = len(kept), report.mean_average_precision
     _trained(summary, detector.untrained_, start, as_json)
 
 
@@ -80,6 +100,9 @@ def train_classifier(
     backbone: Network = "efficientnet_lite0",
     weights: Weights = None,
     download: Download = False,
+    seed: Seed = 0,
+    val: ValShare = None,
+    groups: Groups = None,
     on_bad: Bad = OnBad.FAIL,
     cache: Cache = None,
     as_json: Json = False,
@@ -90,26 +113,79 @@ def train_classifier(
     from sppnet.data import load_folders
 
     start = time.perf_counter()
-    images = load_folders(data, split=split, on_bad=on_bad.value)
-    warn(images.problems)
+    check_out_file(out)
+    images, kept = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
     network = named_backbone(backbone, weights=weights, download=download)
     classifier = Classifier(short_side=short_side, backbone=network, cache=cache_in(cache))
-    cost = classifier.estimate(images)
-    notes.print(
-        f"{cost.images} images of {len(images.classes)} classes; {cost.missing} features to compute. "
+
+    def learn(part: "FolderData") -> None:
+        _announce(classifier, part, f"{len(part.classes)} classes")
+        classifier.fit(part, progress=bar)
+
+    images = _learn(images, on_bad, learn)
+    classifier.save(out)
+    summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(classifier.classes_)}
+    if kept is not None:
+        report = classifier.evaluate(_usable(kept, on_bad), progress=bar)
+        summary["validated_on"], summary["accuracy"] = len(kept), report.accuracy
+    _trained(summary, classifier.untrained_, start, as_json)
+
+
+def _parted(data: Part, val: float | None, seed: int, groups: str | None) -> tuple[Part, Part | None]:
+    """Warn of what is wrong, refuse what nothing can be learnt from, and keep a share to validate on."""
+    from sppnet.data.inspection import unusable
+    from sppnet.errors import DataError
+
+    warn(data.problems)
+    problem = unusable(data.name, data)
+    if problem is not None:
+        raise DataError(f"{problem}. See it with 'sppnet check'.")
+    return (data, None) if val is None else data.split(val, seed, groups=groups)
+
+
+def _usable(data: Part, on_bad: OnBad) -> Part:
+    """Return data without the images that cannot be decoded, if they are to be skipped."""
+    from sppnet.data.inspection import readable
+
+    return data if on_bad is OnBad.FAIL else readable(data, progress=bar)
+
+
+def _learn(data: Part, on_bad: OnBad, learn: Callable[[Part], None]) -> Part:
+    """Learn; where an image turns out to be bad that may be skipped, find all that are, and learn without them."""
+    from sppnet.errors import ImageDecodeError
+
+    try:
+        learn(data)
+    except ImageDecodeError:
+        if on_bad is OnBad.FAIL:
+            raise
+        usable = _usable(data, on_bad)
+        warn([problem for problem in usable.problems if problem not in data.problems])
+        tell(f"{len(data) - len(usable)} of {len(data)} images could not be read and are skipped.")
+        learn(usable)
+        return usable
+    return data
+
+
+def _announce(model: "Detector | Classifier", data: Any, what: str) -> None:
+    """Tell what learning will cost."""
+    cost = model.estimate(data)
+    tell(
+        f"{cost.images} images, {what}; features of {cost.missing} to compute. "
         f"About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
     )
-    classifier.fit(images, progress=bar)
-    classifier.save(out)
-    summary = {"model": str(out), "images": cost.images, "classes": list(classifier.classes_)}
-    _trained(summary, classifier.untrained_, start, as_json)
 
 
 def _trained(summary: dict[str, Any], untrained: Sequence[str], start: float, as_json: bool) -> None:
     for name in untrained:
-        notes.print(f"Warning: the class {name!r} has no training example and will never be found.", markup=False)
+        notes.print(f"Warning: the class {printable(name)!r} has no training example and will never be found.")
     seconds = time.perf_counter() - start
     if as_json:
         print_json(summary | {"untrained": list(untrained), "seconds": round(seconds, 2)})
         return
-    print(f"{summary['model']}: knows {', '.join(summary['classes'][:SHOWN])}; trained in {duration(seconds)}.")
+    names = ", ".join(map(printable, summary["classes"][:SHOWN]))
+    print(f"{printable(summary['model'])}: knows {names}; trained in {duration(seconds)}.")
+    for key in ("mean_average_precision", "accuracy"):
+        if key in summary:
+            value = "none" if summary[key] is None else f"{summary[key]:.1%}"
+            print(f"{key.replace('_', ' ').capitalize()} on the {summary['validated_on']} images kept: {value}")

@@ -4,7 +4,7 @@ Every layout tells how many images it has labels for. The one that has most is r
 folders are what is left where no labels lie. What is not sure is said, with what was seen and what to do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from sppnet.data.gathering import Listing, gather
 from sppnet.data.layouts import coco, cvat, folders, json_shapes, label_studio, tables, voc, yolo
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
+from sppnet.data.parting import read_splits
 from sppnet.data.problems import Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
 from sppnet.errors import DataError, message
@@ -47,11 +48,13 @@ class Dataset:
     Args:
         listed: the files that count. found: the layout that is read, and what lists each split.
         problems: of the folder as a whole.
+        told: the split of each image by its name, as ``splits.csv`` says; None where there is no such file.
     """
 
     listed: Contents
     found: Found
     problems: tuple[Problem, ...]
+    told: Mapping[str, str] | None = None
 
     @property
     def layout(self) -> str:
@@ -66,6 +69,13 @@ class Dataset:
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits, sorted; ("all",) if there are none."""
+        if self.told is not None:
+            return tuple(sorted(set(self.told.values())))
+        return self._own
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """The splits that the layout has, whatever ``splits.csv`` says."""
         return tuple(sorted(self.found.splits)) if "" not in self.found.splits else (ALL,)
 
     def chosen(self, function: str, split: str | None) -> list[str]:
@@ -106,12 +116,21 @@ class Dataset:
             raise DataError(_wrong_kind(function, self, "boxes", "load_folders", "sppnet train classifier"))
         chosen = self.chosen(function, split)
         read = partial(gather, self.listed.root, on_bad=on_bad, classes=classes)
-        parts = [read(self._listing(name), split=name) for name in chosen]
+        parts = [read(self._listing(name), split=name) for name in (chosen if self.told is None else self._own)]
         whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
         if classes is not None and len(parts) > 1:
             whole = whole.relabelled(tuple(dict.fromkeys(classes)))
+        if self.told is not None:
+            inside = self._in_splits([sample.path for sample in whole.samples], chosen)
+            whole = replace(whole.subset(inside), problems=whole.problems)
         problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
-        return replace(whole, split=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+        return replace(whole, name=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+
+    def _in_splits(self, paths: Sequence[Path], chosen: Sequence[str]) -> list[int]:
+        """Return which images ``splits.csv`` puts into the chosen splits."""
+        told = self.told or {}
+        names = [path.relative_to(self.listed.root).as_posix() for path in paths]
+        return [index for index, name in enumerate(names) if told.get(name) in chosen]
 
     def _listing(self, split: str) -> Listing:
         return self.found.splits["" if split == ALL else split]()
@@ -124,10 +143,13 @@ class Dataset:
             )
         chosen = self.chosen(function, split)
         kept = ClassFolders.of(self.listed)
-        parts = [kept.load("" if name == ALL else name, classes) for name in chosen]
+        names = chosen if self.told is None else self._own
+        parts = [kept.load("" if name == ALL else name, classes) for name in names]
         whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
+        if self.told is not None:
+            whole = replace(whole.subset(self._in_splits(whole.paths, chosen)), problems=whole.problems)
         problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
-        return replace(whole, split=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+        return replace(whole, name=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
 
 
 def _wrong_kind(function: str, dataset: Dataset, wanted: str, call: str, command: str) -> str:
@@ -162,7 +184,7 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         raise DataError(_unknown(function, contents(folder), layout))
     chosen, others = found
     notes = [Problem(folder, None, f"{other.saw}: not read", "other-labels") for other in others]
-    return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)))
+    return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)), read_splits(listed))
 
 
 def _best(function: str, listed: Contents, layout: str | None) -> tuple[Found, list[Found]] | None:

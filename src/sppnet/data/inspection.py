@@ -1,31 +1,25 @@
-"""What a data set holds, what is wrong with it."""
+"""What a data set holds, and what is wrong with it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from sppnet.data import (
-    DetectionData,
-    Duplicate,
-    FolderData,
-    Problem,
-    duplicates,
-    load_detection,
-    load_folders,
-    recognise,
-    splits,
-)
-from sppnet.errors import ImageDecodeError
+from sppnet.data import DetectionData, Duplicate, FolderData, Problem, duplicates
+from sppnet.data.dataset import Dataset, open_dataset
+from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import usual_short_side
 from sppnet.images import read_image
 from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.protocol import covered
 
-RECALL_IOUS: Final = (0.5, 0.7)  # from which a region covers an object
+RECALL_AT: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
+Part = DetectionData | FolderData
+P = TypeVar("P", DetectionData, FolderData)
 
 
 @dataclass(frozen=True)
@@ -33,81 +27,147 @@ class Inspection:
     """What ``inspect`` found.
 
     Args:
-        layout: "voc", "coco", "yolo" or "folders".
+        layout: its name. saw: what speaks for it.
         images: how many each split holds.
         objects: of each class, how many each split holds (images, where the layout is folders).
         sizes: the smallest, the median and the largest shorter side in pixels; None without images.
-        problems: bad images and bad boxes, in the order met.
+        problems: errors first, then warnings, then notes.
         twins: images that two splits share.
         proposal_recall: of each class, the share of objects that the default proposals overlap by 0.5 and 0.7 IoU.
+        parts: what each split holds, by its name.
     """
 
     layout: str
+    saw: str
     images: dict[str, int]
     objects: dict[str, dict[str, int]]
     sizes: tuple[int, int, int] | None
     problems: tuple[Problem, ...]
     twins: tuple[Duplicate, ...]
     proposal_recall: dict[str, tuple[float, float]]
+    parts: Mapping[str, Part]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many errors, warnings and notes there are."""
+        levels = Counter(problem.level for problem in self.problems)
+        return {"error": levels["error"], "warning": levels["warning"], "note": levels["note"]}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the inspection for JSON."""
         return {
             "layout": self.layout,
+            "saw": self.saw,
             "images": self.images,
             "objects": self.objects,
             "shorter_side": self.sizes,
-            "problems": [str(problem) for problem in self.problems],
+            "counts": self.counts,
+            "problems": [problem.as_dict() for problem in self.problems],
             "duplicates": [[twin.split, str(twin.path), twin.other_split, str(twin.other_path)] for twin in self.twins],
             "proposal_recall": {
-                name: {f"{iou}": share for iou, share in zip(RECALL_IOUS, shares, strict=True)}
+                name: {f"{iou}": share for iou, share in zip(RECALL_AT, shares, strict=True)}
                 for name, shares in self.proposal_recall.items()
             },
         }
 
 
-def inspect(root: Path | str, *, progress: Progress = silent) -> Inspection:
+def inspect(root: Path | str, *, layout: str | None = None, progress: Progress = silent) -> Inspection:
     """Read a whole data set as training would, decode every image, and tell what would go wrong.
 
     Args:
-        root: the folder. progress: wraps the pass over the images, given its name.
+        root: the folder. layout: to read where a folder holds labels of several; None: the one that fits.
+        progress: wraps the pass over the images, given its name.
     Raises:
-        DataError: a layout that is not known.
+        DataError: a layout that is not known, or two at once.
     """
-    layout = recognise(root)
-    names = splits(root)
-    if layout == "folders":
-        return _of_folders({name: load_folders(root, split=name, on_bad="skip") for name in names}, progress)
-    return _of_boxes(layout, {name: load_detection(root, split=name, on_bad="skip") for name in names}, progress)
-
-
-def _of_folders(data: dict[str, FolderData], progress: Progress) -> Inspection:
-    paths = {split: list(part.paths) for split, part in data.items()}
+    dataset = open_dataset(root, "check", layout=layout)
+    parts, unread = _parts(dataset)
+    paths = {split: list(part.paths) for split, part in parts.items()}
     bad, sizes = _decoded(paths, progress)
-    classes = sorted({name for part in data.values() for name in part.classes})
-    counts = {
-        name: {
-            split: int((part.labels == part.classes.index(name)).sum()) if name in part.classes else 0
-            for split, part in data.items()
-        }
-        for name in classes
-    }
-    problems = [problem for part in data.values() for problem in part.problems]
-    twins = duplicates(_readable(paths, bad))
-    images = {split: len(part) for split, part in paths.items()}
-    return Inspection("folders", images, counts, sizes, (*problems, *bad), tuple(twins), {})
-
-
-def _of_boxes(layout: str, data: dict[str, DetectionData], progress: Progress) -> Inspection:
-    paths = {split: [sample.path for sample in part.samples] for split, part in data.items()}
-    bad, sizes = _decoded(paths, progress)
-    classes = sorted({name for part in data.values() for name in part.classes})
-    counts = {name: {split: _objects(part, name) for split, part in data.items()} for name in classes}
-    problems = dict.fromkeys(problem for part in data.values() for problem in part.problems)  # splits share images
     twins = [twin for twin in duplicates(_readable(paths, bad)) if twin.path != twin.other_path]
-    images = {split: len(part) for split, part in paths.items()}
-    first = data.get("train") or next(iter(data.values()))
-    return Inspection(layout, images, counts, sizes, (*problems, *bad), tuple(twins), proposal_recall(first))
+    problems = [*unread, *_of_parts(parts), *bad, *_of_all(dataset, parts)]
+    problems += [_twin_problem(twin) for twin in twins]
+    order = ("error", "warning", "note")
+    ranked = sorted(dict.fromkeys(problems), key=lambda problem: order.index(problem.level))
+    first = parts.get("train") or next(iter(parts.values()), None)
+    return Inspection(
+        layout=dataset.layout,
+        saw=dataset.found.saw,
+        images={split: len(part) for split, part in parts.items()},
+        objects=_objects(parts),
+        sizes=sizes,
+        problems=tuple(ranked),
+        twins=tuple(twins),
+        proposal_recall=proposal_recall(first) if isinstance(first, DetectionData) else {},
+        parts=parts,
+    )
+
+
+def _parts(dataset: Dataset) -> tuple[dict[str, Part], list[Problem]]:
+    """Read every split; one that cannot be read at all becomes a problem."""
+    parts: dict[str, Part] = {}
+    problems = []
+    for name in dataset.splits:
+        try:
+            if dataset.has_boxes:
+                parts[name] = dataset.boxes("check", split=name, on_bad="skip")
+            else:
+                parts[name] = dataset.folders("check", split=name)
+        except DataError as error:
+            known: Problem | None = getattr(error, "problem", None)
+            problems.append(known or Problem(dataset.listed.root, None, str(error), "labels-unreadable"))
+    return parts, problems
+
+
+def _of_parts(parts: Mapping[str, Part]) -> list[Problem]:
+    """Return what is wrong with splits, and with their files."""
+    whole = [problem for name, part in parts.items() if (problem := unusable(name, part)) is not None]
+    return [*whole, *(problem for part in parts.values() for problem in part.problems)]
+
+
+def unusable(name: str, part: Part) -> Problem | None:
+    """Return why nothing can be learnt from a split as a whole; None where something can."""
+    if not len(part):
+        return Problem(part.root, None, f"the split '{name}' holds no images that can be used", "no-images")
+    if isinstance(part, FolderData):
+        what = f"the split '{name}' holds images of one class only"
+        return Problem(part.root, None, what, "one-class") if len(set(part.labels.tolist())) < 2 else None
+    number = sum(len(sample.boxes) for sample in part.samples)
+    if not number:
+        return Problem(part.root, None, f"the split '{name}' holds no box in {len(part)} images", "no-objects")
+    if all(sample.crowd.all() for sample in part.samples):
+        what = f"all {number} boxes of the split '{name}' are marked as crowds (iscrowd), which are not learnt from"
+        return Problem(part.root, None, what, "only-crowds")
+    return None
+
+
+def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
+    """Return a note on images that no split holds."""
+    listed = {dataset.listed.path(name) for name in dataset.listed.images}
+    held = {path for part in parts.values() for path in part.paths}
+    named = {problem.path for part in parts.values() for problem in part.problems}
+    left = sorted(listed - held - named)
+    if not left or not parts:
+        return []
+    what = f"and {len(left) - 1} more images are in none of the splits"
+    return [Problem(left[0], None, what, "in-no-split")]
+
+
+def _twin_problem(twin: Duplicate) -> Problem:
+    what = f"in '{twin.split}', is the same image as {twin.other_path} in '{twin.other_split}'"
+    return Problem(twin.path, None, what, "in-two-splits")
+
+
+def _objects(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
+    counts = {split: _counts(part) for split, part in parts.items()}
+    classes = sorted({name for part in parts.values() for name in part.classes})
+    return {name: {split: counted[name] for split, counted in counts.items()} for name in classes}
+
+
+def _counts(part: Part) -> Counter[str]:
+    if isinstance(part, FolderData):
+        return Counter(part.classes[label] for label in part.labels.tolist())
+    return Counter(part.classes[label] for sample in part.samples for label in sample.labels.tolist())
 
 
 def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
@@ -119,21 +179,22 @@ def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
     hits: dict[str, list[tuple[bool, ...]]] = {name: [] for name in data.classes}
     for sample in data.samples:
         regions = grid.of_size(sample.size)
-        found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in RECALL_IOUS), strict=True)
+        found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in RECALL_AT), strict=True)
         for label, pair in zip(sample.labels, found, strict=True):
             hits[data.classes[label]].append(pair)
     shares = {name: np.mean(pairs, axis=0).tolist() for name, pairs in hits.items() if pairs}
     return {name: (half, most) for name, (half, most) in shares.items()}
 
 
-def _objects(part: DetectionData, name: str) -> int:
-    if name not in part.classes:
-        return 0
-    label = part.classes.index(name)
-    return int(sum((sample.labels == label).sum() for sample in part.samples))
+def readable(part: P, *, progress: Progress = silent) -> P:
+    """Return a split without the images that cannot be decoded, which become problems of it."""
+    bad, _ = _decoded({part.name: list(part.paths)}, progress)
+    broken = {problem.path for problem in bad}
+    kept = part.subset([index for index, path in enumerate(part.paths) if path not in broken])
+    return replace(kept, problems=(*part.problems, *bad))
 
 
-def _decoded(paths: dict[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:
+def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:
     """Decode every image once; return those that fail, and the range of shorter sides."""
     problems, shorter = [], []
     for path in progress("Reading images", list(dict.fromkeys(path for part in paths.values() for path in part))):
@@ -145,6 +206,6 @@ def _decoded(paths: dict[str, list[Path]], progress: Progress) -> tuple[list[Pro
     return problems, sizes
 
 
-def _readable(paths: dict[str, list[Path]], bad: Sequence[Problem]) -> dict[str, list[Path]]:
+def _readable(paths: Mapping[str, list[Path]], bad: Sequence[Problem]) -> dict[str, list[Path]]:
     broken = {problem.path for problem in bad}
     return {split: [path for path in part if path not in broken] for split, part in paths.items()}

@@ -1,18 +1,20 @@
 """What every layout is read into: typed samples, which can be counted, indexed, cut and put together."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.data.parting import compiled, group_of, part
 from sppnet.data.problems import Problem
 from sppnet.errors import check_that
-from sppnet.geometry import Boxes, Size
-from sppnet.images import Source, image_digest
+from sppnet.geometry import Boxes, Size, check_boxes
+from sppnet.images import Source, as_source, image_digest, read_size
 
 OnBad = Literal["fail", "skip"]
 
@@ -76,7 +78,7 @@ class DetectionData:
     Args:
         root: the data set's folder. classes: names, in the order of the labels.
         samples: the usable images. problems: what was left out, and what is worth knowing.
-        split: its name, "all" when every image was asked for.
+        name: of the split, "all" when every image was asked for.
         numbers: of the classes that the data set's own file numbers (COCO), by name.
     """
 
@@ -84,8 +86,13 @@ class DetectionData:
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
-    split: str
+    name: str
     numbers: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths of the images."""
+        return tuple(sample.path for sample in self.samples)
 
     def __len__(self) -> int:
         """Return how many images there are."""
@@ -96,6 +103,63 @@ class DetectionData:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    @classmethod
+    def from_arrays(
+        cls, images: Sequence[Any], targets: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None
+    ) -> "DetectionData":
+        """Make data of images and boxes in memory, as torchvision's data sets have them.
+
+        Args:
+            images: paths, files' bytes, PIL images, arrays (H, W, 3) uint8 or tensors (3, H, W).
+            targets: for each image "boxes", (N, 4) left, top, right, bottom in pixels, ends excluded, and "labels",
+                (N,) indices into ``classes`` or names; "difficult" and "iscrowd", (N,) bool, if there are any.
+            classes: names; None: the names that are used, sorted.
+        Returns:
+            DetectionData, in the order given; boxes are cut to their image.
+        Raises:
+            ArgumentError: another number of targets, boxes of another shape, empty or outside, a label without name.
+        """
+        advice = "Give one target an image"
+        check_that(
+            len(images) == len(targets),
+            "from_arrays",
+            "targets",
+            f"{len(images)}, one an image",
+            len(targets),
+            advice=advice,
+        )
+        labels = [_list_of(target["labels"]) for target in targets]
+        used = sorted({label for mine in labels for label in mine if isinstance(label, str)})
+        names = tuple(used if classes is None else classes)
+        most = max((label for mine in labels for label in mine if isinstance(label, int)), default=-1)
+        if classes is None and not used:
+            names = tuple(map(str, range(most + 1)))
+        known = set(used) <= set(names) and most < len(names)
+        got = sorted({*used, str(most)})
+        check_that(known, "from_arrays", "labels", f"of {', '.join(names)}", got, advice="Name the classes")
+        numbers = [[names.index(each) if isinstance(each, str) else each for each in mine] for mine in labels]
+        rows = enumerate(zip(map(as_source, images), targets, numbers, strict=True))
+        samples = [_in_memory(place, source, target, mine) for place, (source, target, mine) in rows]
+        return cls(Path(), names, tuple(samples), (), "all")
+
+    def split(self, share: float, seed: int = 0, *, groups: str | None = None) -> "tuple[DetectionData, DetectionData]":
+        """Part the images at random: classes keep their shares, and frames of one video stay together.
+
+        Args:
+            share: of the images, for the second part. seed: of the choice.
+            groups: a pattern whose first group, in an image's path, names what must stay together.
+        Returns:
+            The larger part, named "train", and the smaller, "val".
+        Raises:
+            ArgumentError: a share that is not between 0 and 1, too few images.
+        """
+        pattern = compiled(groups)
+        counts = [Counter(sample.labels.tolist()) for sample in self.samples]
+        chosen = part(counts, [group_of(sample.path, pattern) for sample in self.samples], share, seed)
+        larger = self.subset([index for index, inside in enumerate(chosen) if not inside])
+        smaller = self.subset([index for index, inside in enumerate(chosen) if inside])
+        return replace(larger, name="train"), replace(smaller, name="val")
 
     def subset(self, indices: Sequence[int]) -> "DetectionData":
         """Return the images of these indices, in this order; the problems stay with the whole."""
@@ -110,15 +174,15 @@ class DetectionData:
     def merge(self, *others: "DetectionData") -> "DetectionData":
         """Put data sets together: an image that several hold counts once, the classes are those of all, sorted."""
         parts = (self, *others)
-        classes = sorted({name for part in parts for name in part.classes})
+        classes = sorted({name for each in parts for name in each.classes})
         unique: dict[tuple[Path, int], Sample] = {}
-        for sample in (sample for part in parts for sample in part.relabelled(classes).samples):
+        for sample in (sample for each in parts for sample in each.relabelled(classes).samples):
             unique.setdefault((sample.path, 0 if sample.pixels is None else id(sample.pixels)), sample)
-        numbered = all(part.numbers == self.numbers for part in parts) and len({part.split for part in parts}) == 1
+        numbered = all(each.numbers == self.numbers for each in parts) and len({each.name for each in parts}) == 1
         samples = tuple(unique.values()) if numbered else tuple(replace(each, number=None) for each in unique.values())
-        problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
-        split = "+".join(dict.fromkeys(part.split for part in parts))
-        return DetectionData(self.root, tuple(classes), samples, problems, split, self.numbers if numbered else {})
+        problems = tuple(dict.fromkeys(problem for each in parts for problem in each.problems))
+        name = "+".join(dict.fromkeys(each.name for each in parts))
+        return DetectionData(self.root, tuple(classes), samples, problems, name, self.numbers if numbered else {})
 
 
 @dataclass(frozen=True)
@@ -129,7 +193,7 @@ class FolderData:
         root: the data set's folder. classes: names, in the order of the labels.
         paths: of the N images. labels: (N,) int64, indices into ``classes``.
         problems: what was left out, and classes without images.
-        split: its name, "all" when every image was asked for.
+        name: of the split, "all" when every image was asked for.
     """
 
     root: Path
@@ -137,7 +201,7 @@ class FolderData:
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     problems: tuple[Problem, ...]
-    split: str = "all"
+    name: str = "all"
 
     def __len__(self) -> int:
         """Return how many images there are."""
@@ -149,6 +213,24 @@ class FolderData:
     def __iter__(self) -> Iterator[tuple[Path, int]]:
         return iter(zip(self.paths, self.labels.tolist(), strict=True))
 
+    def split(self, share: float, seed: int = 0, *, groups: str | None = None) -> tuple["FolderData", "FolderData"]:
+        """Part the images at random: classes keep their shares, and frames of one video stay together.
+
+        Args:
+            share: of the images, for the second part. seed: of the choice.
+            groups: a pattern whose first group, in an image's path, names what must stay together.
+        Returns:
+            The larger part, named "train", and the smaller, "val".
+        Raises:
+            ArgumentError: a share that is not between 0 and 1, too few images.
+        """
+        pattern = compiled(groups)
+        counts = [{label: 1} for label in self.labels.tolist()]
+        chosen = part(counts, [group_of(path, pattern) for path in self.paths], share, seed)
+        larger = self.subset([index for index, inside in enumerate(chosen) if not inside])
+        smaller = self.subset([index for index, inside in enumerate(chosen) if inside])
+        return replace(larger, name="train"), replace(smaller, name="val")
+
     def subset(self, indices: Sequence[int]) -> "FolderData":
         """Return the images of these indices, in this order; the problems stay with the whole."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -158,14 +240,39 @@ class FolderData:
     def merge(self, *others: "FolderData") -> "FolderData":
         """Put data sets together: an image that several hold counts once, the classes are those of all, sorted."""
         parts = (self, *others)
-        classes = tuple(sorted({name for part in parts for name in part.classes}))
+        classes = tuple(sorted({name for each in parts for name in each.classes}))
         place = {name: index for index, name in enumerate(classes)}
-        rows = {path: place[part.classes[label]] for part in reversed(parts) for path, label in part}
-        ordered = dict.fromkeys(path for part in parts for path in part.paths)
+        rows = {path: place[each.classes[label]] for each in reversed(parts) for path, label in each}
+        ordered = dict.fromkeys(path for each in parts for path in each.paths)
         labels = np.array([rows[path] for path in ordered], dtype=np.int64)
-        problems = tuple(dict.fromkeys(problem for part in parts for problem in part.problems))
-        split = "+".join(dict.fromkeys(part.split for part in parts))
-        return FolderData(self.root, classes, tuple(ordered), labels, problems, split)
+        problems = tuple(dict.fromkeys(problem for each in parts for problem in each.problems))
+        name = "+".join(dict.fromkeys(each.name for each in parts))
+        return FolderData(self.root, classes, tuple(ordered), labels, problems, name)
+
+
+def _list_of(values: Any) -> list[Any]:
+    return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def _in_memory(place: int, source: Source, target: Mapping[str, Any], labels: Sequence[int]) -> Sample:
+    boxes = np.asarray(_list_of(target["boxes"]), dtype=np.float64).reshape(-1, 4)
+    expected = f"one for each of {len(labels)} labels"
+    check_that(len(boxes) == len(labels), "from_arrays", "boxes", expected, len(boxes), advice="Pair them")
+    size = read_size(source)
+    nothing = [False] * len(labels)
+    difficult, crowd = (
+        np.asarray(_list_of(target.get(key, nothing)), dtype=np.bool_) for key in ("difficult", "iscrowd")
+    )
+    path = Path(source) if isinstance(source, str | Path) else Path(f"image {place}")
+    return Sample(
+        path=path,
+        boxes=check_boxes("from_arrays", boxes, size),
+        labels=np.asarray(labels, dtype=np.int64),
+        difficult=difficult,
+        crowd=crowd,
+        size=size,
+        pixels=None if isinstance(source, str | Path) else source,
+    )
 
 
 class Duplicate(NamedTuple):

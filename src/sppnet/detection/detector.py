@@ -228,12 +228,12 @@ class Detector(Parameters):
         with self._lock:
             learner = self._begin_anew(data)
             for sample in progress("Computing feature maps", data.samples):
-                if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.path):
-                    learner.encoder(sample.path)
+                if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.source):
+                    learner.encoder(sample.source)
             self.learn(data.classes, anew=True, progress=progress)
             if len(learner.images) > 1:
                 self.calibrate(progress=progress)
-            self.learnt_from_ = tuple(image_digest(sample.path) for sample in data.samples)
+            self.learnt_from_ = tuple(image_digest(sample.source) for sample in data.samples)
             return self
 
     def prepare(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
@@ -249,7 +249,7 @@ class Detector(Parameters):
         self._learner, self._model, self._behind = None, None, False
         learner = self._the_learner([sample.size for sample in data.samples])
         for sample in data.samples:
-            learner.update(sample.path, sample.path, labels_of(sample, data.classes))
+            learner.update(sample.path, sample.source, labels_of(sample, data.classes))
         return learner
 
     def update(self, image: Source, labels: ImageLabels | None, *, key: Hashable = None) -> "Detector":
@@ -338,13 +338,13 @@ class Detector(Parameters):
         grid = Detector(**self.get_params()).set_params(proposals=None if self.proposals == METHOD else self.proposals)
         encoder, proposals = grid.prepare(data)
         levels = tuple(self.levels)
-        missing = [sample for sample in data.samples if not encoder.is_cached(sample.path)]
+        missing = [sample for sample in data.samples if not encoder.is_cached(sample.source)]
         sample = (missing or data.samples)[len(missing or data.samples) // 2]
         features = encoder.length(levels)
         weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
-        map_seconds = timed(lambda: encoder.compute(sample.path)) if missing else 0.0
-        scene = Scene(sample.path, encoder)
-        scene.maps = encoder.compute(sample.path)  # before the clock starts, and not into the cache
+        map_seconds = timed(lambda: encoder.compute(sample.source)) if missing else 0.0
+        scene = Scene(sample.source, encoder)
+        scene.maps = encoder.compute(sample.source)  # before the clock starts, and not into the cache
         propose_seconds = timed(lambda: proposals.regions(scene))
         regions = scene.maps.unique(proposals.regions(scene))
         region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
@@ -361,7 +361,7 @@ class Detector(Parameters):
                 f"{data.root}: must hold the classes {', '.join(self.classes_)}, got {', '.join(data.classes)}. "
                 "Load it with classes=detector.classes_."
             )
-        found = [self.detect(sample.path, threshold=0) for sample in progress("Detecting", data.samples)]
+        found = [self.detect(sample.source, threshold=0) for sample in progress("Detecting", data.samples)]
         return detection_report(found, data.samples, self.classes_, iou=iou, thresholds=self.thresholds_)
 
     # Files

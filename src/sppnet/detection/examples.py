@@ -287,7 +287,7 @@ def labelled_images(data: DetectionData, encoder: MapsEncoder, proposals: Propos
     """Return a data set's images; maps and regions are loaded when asked for."""
 
     def load(sample: Sample) -> tuple[Maps, Boxes]:
-        scene = Scene(sample.path, encoder)
+        scene = Scene(sample.source, encoder)
         return scene.maps, scene.maps.unique(proposals.regions(scene))
 
     return [LabelledImage(partial(load, sample), labels_of(sample, data.classes)) for sample in data.samples]

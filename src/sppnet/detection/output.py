@@ -1,10 +1,15 @@
-"""What models found, into files that other programs read: JSON, COCO, VOC and CSV."""
+"""What models found, into files that other programs read: JSON, COCO, VOC and CSV.
+
+Answers are written as they come into a journal, a line an image; the files are made of it at the end. A run that is
+killed leaves the journal, and the same command goes on after it.
+"""
 
 import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,16 +20,21 @@ from sppnet.data import (
     DetectionData,
     Sample,
     coco_document,
+    printable,
     recognise,
     write_coco_results,
     write_voc,
     write_voc_results,
 )
+from sppnet.data.layouts.tables import spreadsheet_safe
 from sppnet.detection.detections import Detections
 from sppnet.errors import ArgumentError, message
 from sppnet.storage import write_file
 
 TOP: Final = 5  # classes of a classifier that are written for each image
+FORMS: Final = ("json", "coco", "voc", "csv")
+JOURNAL: Final = "predictions.partial.jsonl"
+COLUMNS: Final = ("image", "left", "top", "right", "bottom", "class", "confidence")
 
 
 class ImageDetections(NamedTuple):
@@ -40,13 +50,13 @@ def as_dict(found: ImageDetections) -> dict[str, Any]:
     detections = found.detections
     rows = zip(detections.boxes, detections.labels, detections.confidence, strict=True)
     return {
-        "image": str(found.path),
+        "image": printable(found.path),
         "height": found.size[0],
         "width": found.size[1],
         "counts": detections.counts(),
         "detections": [
-            {"class": detections.classes[label], "confidence": round(float(score), 4), "box": box.round(2).tolist()}
-            for box, label, score in rows
+            {"class": detections.classes[label], "confidence": round(float(sure), 4), "box": box.round(2).tolist()}
+            for box, label, sure in rows
         ],
     }
 
@@ -54,19 +64,83 @@ def as_dict(found: ImageDetections) -> dict[str, Any]:
 def classified(path: Path, prediction: Prediction) -> dict[str, Any]:
     """Return one image's classes for JSON, the best first."""
     best = [{"class": name, "score": round(score, 6)} for name, score in prediction.top(TOP)]
-    return {"image": str(path), "class": prediction.label, "best": best}
+    return {"image": printable(path), "class": prediction.label, "best": best}
+
+
+class Journal:
+    """The answers of a run, a line an image, kept on the disk as they come.
+
+    Args:
+        folder: to write into; made where it is missing. run: what the answers depend on: those of another run are
+            not taken over.
+    """
+
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / JOURNAL
+        self._run = json.loads(json.dumps(run))
+        self.done = self._read()
+        """What is known already, by the path of the image."""
+        if not self.done:
+            write_file(self.file, _line({"run": self._run}), durable=False)
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Keep the answer for an image, under "image"."""
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(_line(answer))
+
+    def remove(self) -> None:
+        """Remove it: the files that were asked for are there."""
+        self.file.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            lines = self.file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        rows = [row for line in lines if isinstance(row := _parsed(line), dict)]
+        if not rows or rows[0] != {"run": self._run}:
+            return {}
+        return {row["image"]: row for row in rows[1:] if isinstance(row.get("image"), str)}
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:  # the last line of a run that was killed
+        return None
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False) + "\n"
+
+
+def from_dict(path: Path, answer: Mapping[str, Any]) -> ImageDetections:
+    """Return the detections that ``as_dict`` made a record of."""
+    classes = tuple(answer["counts"])
+    rows = answer["detections"]
+    detections = Detections(
+        np.array([row["box"] for row in rows], dtype=np.float64).reshape(-1, 4),
+        np.array([classes.index(row["class"]) for row in rows], dtype=np.int64),
+        np.array([row["confidence"] for row in rows], dtype=np.float32),
+        classes,
+    )
+    return ImageDetections(path, (answer["height"], answer["width"]), detections)
 
 
 def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) -> Path:
     """Write detections into a folder and return the file, or for VOC the folder, that holds them.
 
+    ``counts.csv`` is written beside them: of each image, how many objects of each class.
+
     Args:
         folder: made where it is missing.
         form: "json": one list. "coco": a data set with the images, whose annotations have a score. "voc": one
-            XML file an image. "csv": one row a detection; a file of regions for ``FileProposals`` too.
+            XML file an image. "csv": one row a detection, and one without a box for an image that shows nothing; a
+            file of regions for ``FileProposals`` too.
         found: in the order to write.
     Raises:
-        ArgumentError: another form.
+        ArgumentError: another form. DataError: two images of one name, for VOC.
     """
     writers: Mapping[str, Callable[[Path, Sequence[ImageDetections]], Path]] = {
         "json": _write_json,
@@ -78,7 +152,53 @@ def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) 
         expected = f"one of {', '.join(writers)}"
         raise ArgumentError(message("write_detections", "form", expected, repr(form), "Name one of these"))
     folder.mkdir(parents=True, exist_ok=True)
+    _written(folder / "counts.csv", counts_table(found))
     return writers[form](folder, found)
+
+
+def check_names(paths: Sequence[Path], form: str) -> None:
+    """Raise ArgumentError where images go by names that a form cannot tell apart; asked before the work."""
+    times = Counter(path.stem for path in paths)
+    twice = next((stem for stem, number in times.items() if number > 1), None)
+    if form == "voc" and twice is not None:
+        actual = f"{times[twice]} images named {printable(twice)!r}"
+        advice = "Choose coco, json or csv, which name images by their paths, or rename them"
+        raise ArgumentError(message("predict", "form", "another than voc", actual, advice))
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return what images are called in tables: their paths from the folder that they all lie in."""
+    base = _base(paths)
+    return [printable(path.absolute().relative_to(base).as_posix()) for path in paths]
+
+
+def drawing_names(paths: Sequence[Path]) -> list[str]:
+    """Return a file name for the drawing of each image; no two are the same.
+
+    >>> drawing_names([Path("a/1.jpg"), Path("a/2.jpg")]), drawing_names([Path("a/1.jpg"), Path("a/1.png")])
+    (['1.detections.jpg', '2.detections.jpg'], ['1.jpg.detections.jpg', '1.png.detections.jpg'])
+    """
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [name.replace("/", "_") for name in short_names(paths)]
+    times: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        times[name] += 1
+        unique.append(f"{name}{'' if times[name] == 1 else f'_{times[name]}'}.detections.jpg")
+    return unique
+
+
+def counts_table(found: Sequence[ImageDetections]) -> str:
+    """Return CSV of how many objects of each class were found in each image, and in all."""
+    classes = found[0].detections.classes if found else ()
+    fixed = ("image", "total")
+    header = [fixed[0], *(f"{name} (class)" if name in fixed else name for name in classes), fixed[1]]
+    rows = [
+        (name, *each.detections.counts().values(), len(each.detections))
+        for name, each in zip(short_names([each.path for each in found]), found, strict=True)
+    ]
+    return _csv(header, rows)
 
 
 def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]) -> Path:
@@ -92,14 +212,14 @@ def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]
     Raises:
         ArgumentError, DataError: as those two do; DataError, too, where ``data.root`` holds no data set.
     """
-    write_coco_results(folder / f"detections_{data.split}_sppnet_results.json", data, found)
+    write_coco_results(folder / f"detections_{data.name}_sppnet_results.json", data, found)
     if recognise(data.root) == "voc":
         write_voc_results(folder, data, found)
     return folder
 
 
-def write_classes(folder: Path, form: str, found: Sequence[tuple[Path, Prediction]]) -> Path:
-    """Write classes of images into a folder, as "json" or "csv", and return the file.
+def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -> Path:
+    """Write what ``classified`` returned into a folder, as "json" or "csv", and return the file.
 
     Raises:
         ArgumentError: another form.
@@ -109,8 +229,8 @@ def write_classes(folder: Path, form: str, found: Sequence[tuple[Path, Predictio
         raise ArgumentError(message("write_classes", "form", "json or csv", repr(form), advice))
     folder.mkdir(parents=True, exist_ok=True)
     if form == "json":
-        return _written(folder / "classes.json", _json([classified(*pair) for pair in found]))
-    rows = [(path, name, score) for path, prediction in found for name, score in prediction.top(1)]
+        return _written(folder / "classes.json", _json(list(found)))
+    rows = [(answer["image"], answer["class"], answer["best"][0]["score"]) for answer in found]
     return _written(folder / "classes.csv", _csv(("image", "class", "confidence"), rows))
 
 
@@ -119,13 +239,14 @@ def _write_json(folder: Path, found: Sequence[ImageDetections]) -> Path:
 
 
 def _write_csv(folder: Path, found: Sequence[ImageDetections]) -> Path:
-    rows = [
-        (each.path.name, *one.boxes[0].round(2).tolist(), one.classes[one.labels[0]], f"{one.confidence[0]:.4f}")
-        for each in found
-        for one in each.detections
-    ]
-    header = ("image", "left", "top", "right", "bottom", "class", "confidence")
-    return _written(folder / "detections.csv", _csv(header, rows))
+    rows: list[Sequence[Any]] = []
+    for name, each in zip(short_names([each.path for each in found]), found, strict=True):
+        rows += [
+            (name, *one.boxes[0].round(2).tolist(), one.classes[one.labels[0]], f"{one.confidence[0]:.4f}")
+            for one in each.detections
+        ]
+        rows += [(name, *[""] * (len(COLUMNS) - 1))] if not len(each.detections) else []
+    return _written(folder / "detections.csv", _csv(COLUMNS, rows))
 
 
 def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
@@ -150,8 +271,12 @@ def _as_data(found: Sequence[ImageDetections]) -> DetectionData:
         return Sample(each.path.absolute(), each.detections.boxes, each.detections.labels, nothing, nothing, each.size)
 
     classes = found[0].detections.classes if found else ()
-    root = Path(os.path.commonpath([each.path.absolute().parent for each in found])) if found else Path()
-    return DetectionData(root, classes, tuple(map(sample, found)), (), "predictions")
+    return DetectionData(_base([each.path for each in found]), classes, tuple(map(sample, found)), (), "predictions")
+
+
+def _base(paths: Sequence[Path]) -> Path:
+    """Return the folder that all the images lie in."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
 
 
 def _written(path: Path, text: str) -> Path:
@@ -160,12 +285,12 @@ def _written(path: Path, text: str) -> Path:
 
 
 def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    for row in (header, *rows):
+        writer.writerow([spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()

@@ -56,7 +56,7 @@ def run(request: RecipeRequest) -> Report:
 
 def _part(data: DetectionData, quick: bool) -> DetectionData:
     samples = data.samples[:QUICK_IMAGES] if quick else data.samples
-    return DetectionData(data.root, data.classes, samples, data.problems, data.split)
+    return DetectionData(data.root, data.classes, samples, data.problems, data.name)
 
 
 def _paths(data: DetectionData) -> list[Path]:

@@ -75,7 +75,7 @@ def _on_voc(request: RecipeRequest) -> Row:
     def learnt(data: DetectionData) -> tuple[np.typing.NDArray[np.float16], np.typing.NDArray[np.int8]]:
         rows = slice(QUICK_IMAGES if request.quick else None)
         paths = [sample.path for sample in data.samples[rows]]
-        vectors = [encoder(path).half() for path in request.progress(f"Features of {data.split}", paths)]
+        vectors = [encoder(path).half() for path in request.progress(f"Features of {data.name}", paths)]
         return torch.stack(vectors).numpy(), voc_targets(data)[rows]
 
     return Row(OURS, None, 100 * mean_precision(voc_precisions(learnt(train), learnt(test))))

@@ -154,7 +154,7 @@ def write_voc(folder: Path | str, data: DetectionData) -> None:
         indent(document)
         write_file(folder / "Annotations" / f"{stem}.xml", tostring(document, encoding="utf-8"))
     names = "".join(f"{stem}\n" for stem in stems)
-    write_file(folder / "ImageSets" / "Main" / f"{data.split}.txt", names)
+    write_file(folder / "ImageSets" / "Main" / f"{data.name}.txt", names)
 
 
 def _document(sample: Sample, classes: tuple[str, ...]) -> Element:
@@ -212,4 +212,4 @@ def write_voc_results(
         for name, (left, top, right, bottom), score in answer_rows(answer, data.classes):
             lines[name].append(f"{stem} {score} {left + 1} {top + 1} {right} {bottom}\n")
     for name, mine in lines.items():
-        write_file(Path(folder) / f"{competition}_det_{data.split}_{name}.txt", "".join(mine))
+        write_file(Path(folder) / f"{competition}_det_{data.name}_{name}.txt", "".join(mine))

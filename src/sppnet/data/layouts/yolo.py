@@ -198,10 +198,10 @@ def write_yolo(folder: Path | str, data: DetectionData) -> None:
     document = read_yaml(file) if file.is_file() else {}
     if document and classes_in(file, document) != classes:
         raise DataError(f"{file}: names must be {', '.join(classes)}. Write to another folder.")
-    labels = folder / "labels" / data.split
+    labels = folder / "labels" / data.name
     for stem, sample in zip(unique_stems(data), data.samples, strict=True):
         write_file(labels / f"{stem}.txt", "".join(_lines(sample)))
-    document = {**document, "names": classes, data.split: f"images/{data.split}"}
+    document = {**document, "names": classes, data.name: f"images/{data.name}"}
     write_file(file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 

@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sppnet.data import DetectionData, Sample, write_coco, write_voc, write_yolo
+from sppnet.data import DetectionData, Sample, write_yolo
+from sppnet.data.converting import WRITTEN, WrittenLayout, flat_names
 from sppnet.detection.detections import Detections
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.images import encode
@@ -38,20 +39,6 @@ class Written(NamedTuple):
 
     name: str
     left_out: Sequence[str]
-
-
-class _Layout(NamedTuple):
-    """Where a layout has the images of a split below its root, and what writes its labels."""
-
-    images: str
-    write: Callable[[Path, DetectionData], None]
-
-
-_LAYOUTS: Final[Mapping[str, _Layout]] = {
-    "voc": _Layout("JPEGImages", write_voc),
-    "coco": _Layout("images", lambda root, data: write_coco(root / f"annotations/instances_{data.split}.json", data)),
-    "yolo": _Layout("images/{split}", write_yolo),
-}
 
 
 def remove_partial(session: Session) -> None:
@@ -75,8 +62,8 @@ def write_export(
         DataError: there is nothing to export yet.
     """
     left_out: Sequence[str] = ()
-    if name in _LAYOUTS:
-        left_out = _write_labels(session, _LAYOUTS[name], file, shares)
+    if name in WRITTEN:
+        left_out = _write_labels(session, WRITTEN[name], file, shares)
     elif name == "model":
         _write_model(session, file)
     elif name == "images":
@@ -90,6 +77,8 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "voc": "labels-voc.zip",
     "coco": "labels-coco.zip",
     "yolo": "labels-yolo.zip",
+    "csv": "labels-csv.zip",
+    "labelstudio": "labels-labelstudio.zip",
     "model": "detector.safetensors",
     "detections": "detections.csv",
     "counts": "counts.csv",
@@ -100,7 +89,7 @@ FILE_NAMES: Final[Mapping[str, str]] = {
 # Labels
 
 
-def _write_labels(session: Session, layout: _Layout, file: Path, shares: Mapping[str, float]) -> list[str]:
+def _write_labels(session: Session, layout: WrittenLayout, file: Path, shares: Mapping[str, float]) -> list[str]:
     """Write a data set of the images that can be read; return the others."""
     classes = session.store.classes()
     labelled = [(image, boxes) for image, boxes in _said(session) if boxes or image.complete]
@@ -173,22 +162,6 @@ def _sample(path: Path, image: StoredImage, boxes: Sequence[Box], ids: Sequence[
         np.array([box.crowd for box in boxes], dtype=np.bool_),
         (image.height, image.width),
     )
-
-
-def flat_names(names: Sequence[str]) -> list[str]:
-    """Return names for one folder, whose stems all differ, as annotation files are named after them.
-
-    >>> flat_names(["a/1.jpg", "2.png"]), flat_names(["a/1.jpg", "b/1.jpg"])
-    (['1.jpg', '2.png'], ['a_1.jpg', 'b_1.jpg'])
-    """
-    paths = [PurePosixPath(name) for name in names]
-    stems = [path.stem for path in paths]
-    if len(set(stems)) < len(stems):
-        stems = ["_".join(path.with_suffix("").parts) for path in paths]
-    times = Counter(stems)
-    taken = iter(range(1, len(stems) + 1))
-    unique = [stem if times[stem] == 1 else f"{stem}_{next(taken)}" for stem in stems]
-    return [f"{stem}{path.suffix}" for stem, path in zip(unique, paths, strict=True)]
 
 
 def _said(session: Session) -> Iterator[tuple[StoredImage, list[Box]]]:

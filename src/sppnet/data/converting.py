@@ -1,0 +1,114 @@
+"""Whole data sets written in a layout, images and labels, by the one table of how each layout lies on the disk."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from sppnet.data.gathering import name_fault
+from sppnet.data.layouts.coco import write_coco
+from sppnet.data.layouts.label_studio import write_labelstudio
+from sppnet.data.layouts.tables import write_csv
+from sppnet.data.layouts.voc import write_voc
+from sppnet.data.layouts.yolo import write_yolo
+from sppnet.data.problems import printable
+from sppnet.data.samples import DetectionData, Sample
+from sppnet.errors import DataError, check_that
+from sppnet.progress import Progress, silent
+
+
+class WrittenLayout(NamedTuple):
+    """Where a layout has the images of a split below its root, what writes the labels, and what it has no place for."""
+
+    images: str
+    write: Callable[[Path, DetectionData], None]
+    loses: tuple[str, ...] = ()
+
+
+WRITTEN: Final[Mapping[str, WrittenLayout]] = {
+    "voc": WrittenLayout("JPEGImages", write_voc),
+    "coco": WrittenLayout(
+        "images/{split}", lambda root, data: write_coco(root / "annotations" / f"instances_{data.name}.json", data)
+    ),
+    "yolo": WrittenLayout("images/{split}", write_yolo, ("difficult", "crowd")),
+    "csv": WrittenLayout("images/{split}", lambda root, data: write_csv(root / f"{data.name}.csv", data)),
+    "labelstudio": WrittenLayout(
+        "images/{split}", lambda root, data: write_labelstudio(root / f"{data.name}.json", data)
+    ),
+}
+
+
+class Converted(NamedTuple):
+    """What ``convert`` wrote, and how many flags the layout has no place for, by their name."""
+
+    images: int
+    boxes: int
+    lost: Mapping[str, int]
+
+
+def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress: Progress = silent) -> Converted:
+    """Write a data set, its images copied as they are, in another layout.
+
+    Args:
+        parts: the splits. layout: one of ``WRITTEN``. out: a folder that is empty or not there yet.
+        progress: wraps the pass over the images, given its name.
+    Raises:
+        ArgumentError: another layout. DataError: a folder that holds something, before anything is written.
+    """
+    advice = "Name one of these"
+    check_that(layout in WRITTEN, "convert", "layout", f"one of {', '.join(WRITTEN)}", repr(layout), advice=advice)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise DataError(f"{printable(out)}: the folder to write to must be empty. Name another one.")
+    known = WRITTEN[layout]
+    classes = tuple(sorted({name for part in parts for name in part.classes}))
+    wrong = next((name for name in classes if name_fault(name)), None)
+    if wrong is not None:
+        raise DataError(f"{printable(wrong)!r:.80}: the class {name_fault(wrong)}. Rename it.")
+    names = iter(flat_names([_below(sample.path, part.root) for part in parts for sample in part.samples]))
+    for part in parts:
+        folder = out / known.images.format(split=part.name)
+        places = [folder / next(names) for _ in part.samples]
+        folder.mkdir(parents=True, exist_ok=True)
+        for sample, place in progress(f"Copying {part.name}", list(zip(part.samples, places, strict=True))):
+            _copy(sample, place)
+        moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))
+        known.write(out, replace(part, root=out, samples=moved).relabelled(classes))
+    lost = Counter({flag: _flagged(parts, flag) for flag in known.loses})
+    return Converted(sum(map(len, parts)), sum(len(each.boxes) for part in parts for each in part.samples), +lost)
+
+
+def _flagged(parts: Sequence[DetectionData], flag: str) -> int:
+    return int(sum(getattr(sample, flag).sum() for part in parts for sample in part.samples))
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _copy(sample: Sample, place: Path) -> None:
+    if isinstance(sample.pixels, bytes):
+        place.write_bytes(sample.pixels)
+    else:
+        shutil.copyfile(sample.path, place)
+
+
+def flat_names(names: Sequence[str]) -> list[str]:
+    """Return printable names for one folder, whose stems all differ, as files of labels are named after them.
+
+    >>> flat_names(["a/1.jpg", "2.png"]), flat_names(["a/1.jpg", "b/1.jpg"])
+    (['1.jpg', '2.png'], ['a_1.jpg', 'b_1.jpg'])
+    """
+    paths = [PurePosixPath(printable(name).replace("\\", "_")) for name in names]
+    stems = [path.stem for path in paths]
+    if len({stem.casefold() for stem in stems}) < len(stems):
+        stems = ["_".join(path.with_suffix("").parts) for path in paths]
+    taken: set[str] = set()
+    flat = []
+    for stem, path in zip(stems, paths, strict=True):
+        tries = (stem if not k else f"{stem}_{k}" for k in range(len(stems) + 1))
+        free = next(name for name in tries if name.casefold() not in taken)
+        taken.add(free.casefold())
+        flat.append(f"{free}{path.suffix}")
+    return flat
