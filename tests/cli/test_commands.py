@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,10 +40,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-def _invoked(*arguments: str | Path) -> str:
+def _invoked(*arguments: str | Path, code: int = 0) -> str:
     """Run a command in this process, which is quicker, and return what it printed to stdout."""
     result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
     return result.stdout
 
 
@@ -132,43 +133,56 @@ def test_a_bad_image_is_named_skipped_and_counted(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["predict", "{model}", "nowhere.jpg"], "nowhere.jpg: no such file or folder. Name images"),
-        (["predict", "{model}", "{broken}", "--on-bad", "fail"], "broken.jpg: the image cannot be read"),
-        (["predict", "{model}", "{broken}"], "none of 1 images could be read"),
-        (["predict", "nowhere", "{good}"], "nowhere: No such file or directory"),
-        (["predict", "{good}", "{good}"], "00.png: the file is damaged"),
-        (["train", "detector", "{empty}", "--out", "x"], "must"),
-        (["evaluate", "{model}", "{shapes}", "--split", "winter"], "split must be one of"),
-        (["check", "nowhere"], "nowhere"),
-        (["features", "{good}", "--out", "x", "--layer", "conv5"], "layer must be one of stride8"),
-        (["features", "{good}", "--out", "x", "--regions", "nowhere.csv"], "regions cannot be read"),
-        (["train", "detector", "{shapes}", "--out", "{good}/model"], "00.png"),
+        (["predict", "{model}", "nowhere.jpg"], 2, "nowhere.jpg: no such file or folder. Name images"),
+        (["predict", "{model}", "{broken}", "--on-bad", "fail"], 1, "broken.jpg: the image cannot be read"),
+        (["predict", "{model}", "{broken}"], 1, "none of 1 images could be read"),
+        (["predict", "nowhere", "{good}"], 2, "nowhere: no such model file. Give one that 'sppnet train' wrote."),
+        (["predict", "{good}", "{model}"], 2, "MODEL must be a file that 'sppnet train' wrote, got the image"),
+        (["predict", "{model}", "{model}"], 2, "is a model, not an image. Give the model first, then images."),
+        (["evaluate", "{shapes}", "{model}"], 2, "MODEL must be a file that 'sppnet train' wrote, got the folder"),
+        (["train", "detector", "{empty}", "--out", "x"], 1, "DATA must be images with labels, got no files in"),
+        (["train", "classifier", "{shapes}", "--out", "x"], 1, "Use 'sppnet train detector', or in Python load_det"),
+        (["train", "detector", "{shapes}", "--out", "x", "--proposals", "selectve-serch"], 2, "you mean 'selective-"),
+        (["train", "detector", "{shapes}", "--out", "{empty}"], 2, "--out must be a file, got the folder"),
+        (["train", "detector", "{shapes}", "--out", "{good}/model"], 2, "cannot be written: not a directory. Name"),
+        (["evaluate", "{model}", "{shapes}", "--split", "winter"], 2, "--split must be one of train, val, all, got"),
+        (["check", "nowhere"], 2, "DATA must be a folder, got nowhere, which is not there"),
+        (["check", "{shapes}", "--layout", "vox"], 2, "--layout must be one of voc, coco"),
+        (["features", "{good}", "--out", "x.npy", "--layer", "conv5"], 2, "--layer must be one of stride8"),
+        (["features", "{good}", "--out", "x"], 2, "--out must be a file .safetensors, .npz, .npy, .csv, .parquet"),
+        (["features", "{good}", "--out", "x.npy", "--regions", "nowhere.csv"], 1, "regions cannot be read"),
+        (["predict", "{model}", "{good}", "--threshold", "nan"], 2, "--threshold must be a confidence from 0 to 1"),
+        (["predict", "{model}", "{good}", "{twin}", "--format", "voc"], 2, "--format must be another than voc"),
+        (["evaluate", "{model}", "{shapes}", "--iou", "nan"], 2, "--iou must be above 0 and at most 1, got nan"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(
+def test_bad_input_is_one_line_and_an_exit_code(
     run: Run,
     model: Path,
     shapes: Path,
     tmp_path: Path,
     arguments: list[str],
+    code: int,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
+    shutil.copy(shapes / "JPEGImages/00.png", tmp_path / "00.png")
     known = {
         "model": model,
         "shapes": shapes,
         "good": shapes / "JPEGImages/00.png",
         "broken": tmp_path / "broken.jpg",
         "empty": tmp_path / "empty",
+        "twin": tmp_path / "00.png",
     }
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     done = run(*(argument.format(**known) for argument in arguments))
-    assert done.returncode == 2
+    assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
@@ -211,17 +225,31 @@ def test_check_tells_what_is_there_and_what_is_wrong(shapes: Path, tmp_path: Pat
         .replace("</annotation>", f"\n<object><name>disc</name>{bad}</object></annotation>")
     )
     (copy / "Annotations/01.xml").write_text(text)
-    found = json.loads(_invoked("check", copy, "--json"))
+    found = json.loads(_invoked("check", copy, "--json", "--html", tmp_path / "page.html", code=1))
     assert found["layout"] == "voc"
     assert found["images"] == {"train": 8, "val": 4}
     assert found["objects"] == {"disc": {"train": 8, "val": 4}, "square": {"train": 8, "val": 4}}
     assert len(found["duplicates"]) == 1
-    assert any("01.xml:2:" in problem for problem in found["problems"])
-    assert any("09.png" in problem for problem in found["problems"])
+    problems = [(each["level"], each["code"], Path(each["file"]).name, each["line"]) for each in found["problems"]]
+    assert problems == [
+        ("error", "image-unreadable", "09.png", None),
+        ("warning", "box-dropped", "01.xml", 2),
+        ("warning", "in-two-splits", "08.png", None),
+    ]
+    assert found["counts"] == {"error": 1, "warning": 2, "note": 0}
     assert found["proposal_recall"]["disc"]["0.5"] == 1.0
-    printed = _invoked("check", copy)
-    assert "layout voc; images: 8 train, 4 val." in printed
-    assert "2 problems, 1 images in two splits." in printed
+    printed = _invoked("check", copy, code=1)
+    assert "layout voc (12 XML files of Pascal VOC in Annotations/); images: 8 train, 4 val." in printed
+    assert "1 x error (image-unreadable): an image cannot be decoded\n  " in printed
+    assert "1 error, 2 warnings, 0 notes." in printed
+    shown = (tmp_path / "page.html").read_text()
+    assert shown.count("<figure>") == 12
+    assert shown.count("<rect ") == 22  # the image that cannot be read is named, without boxes
+    assert "1 x warning: one image is in two splits" in shown
+    (copy / "JPEGImages" / "09.png").write_bytes((shapes / "JPEGImages" / "09.png").read_bytes())
+    _invoked("check", copy)
+    _invoked("check", copy, "--strict", code=1)
+    _invoked("check", shapes, "--strict")
 
 
 def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
@@ -238,10 +266,10 @@ def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
     done = run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
-    assert "form must be json or csv, got 'voc'" in done.stderr
+    assert "--format must be json or csv for a classifier, got 'voc'" in done.stderr
     done = run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
     assert done.returncode == 2
-    assert "evaluate: model must be a detector, got a classifier. Leave out --plot and --results." in done.stderr
+    assert "--results: the model is a classifier, which has no use for this. Leave it out." in done.stderr
 
 
 STORED = "sppnet.storage:TensorCache.put"

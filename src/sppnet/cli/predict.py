@@ -30,6 +30,7 @@ from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 
 if TYPE_CHECKING:
     from sppnet.detection.output import ImageDetections, Journal
+    from sppnet.proposals.files import FileProposals
 
 
 @app.command()
@@ -119,15 +120,16 @@ def _answers(
     name: str, paths: Sequence[Path], answer: Callable[[Path], dict[str, Any]], journal: "Journal", on_bad: OnBad
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Return the answer for each image: what the journal has, and the rest as it is made."""
-    known = sum(printable(path) in journal.done for path in paths)
-    if known:
-        tell(f"{known} of {len(paths)} images were answered by a run before; going on.")
+    before_now = sum(printable(path) in journal.done for path in paths)
+    if before_now:
+        tell(f"{before_now} of {len(paths)} images were answered by a run before; going on.")
 
     def answered(path: Path) -> dict[str, Any]:
         version = [path.stat().st_size, path.stat().st_mtime_ns]
         before = journal.done.get(printable(path))
         if before is not None and before["version"] == version:
-            return before["answer"]
+            known: dict[str, Any] = before["answer"]
+            return known
         made = answer(path)
         journal.add({"image": printable(path), "version": version, "answer": made})
         return made
@@ -202,9 +204,7 @@ def _draw(found: "Sequence[ImageDetections]", out: Path) -> None:
 @app.command()
 def features(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write: .safetensors, .npz, .npy, .csv, .parquet.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .safetensors, .npz, .npy, .csv, .parquet.")],
     regions: Annotated[
         Path | None, typer.Option(help="CSV of regions: image,left,top,right,bottom; by default whole images.")
     ] = None,
@@ -235,15 +235,30 @@ def features(
     layer = layer or ("head" if "head" in network.channels else network.classifier_layer)
     encoder = Encoder(layer, short_side, cache=cache_in(cache), backbone=network)
     proposed = FileProposals(regions) if regions else None
+    paths = images_below(images)
+    if proposed is not None:
+        _check_regions(proposed, paths)
 
     def pooled(path: Path) -> tuple[Any, torch.Tensor]:
         size = read_size(path)
         boxes = proposed.of(path.as_posix(), size) if proposed else np.array([[0.0, 0.0, size[1], size[0]]])
         return boxes, encoder(path).pool(boxes, levels)
 
-    rows = each_image("Computing features", images_below(images), pooled, on_bad)
+    rows = each_image("Computing features", paths, pooled, on_bad)
     boxes = [mine for _, (mine, _) in rows]
     vectors = torch.cat([values for _, (_, values) in rows]).numpy()
     settings = {"layer": layer, "short_side": short_side, "levels": levels}
     write_features(out, [printable(path) for path, _ in rows], boxes, vectors, settings)
     print(f"{printable(out)}: features {vectors.shape[0]} x {vectors.shape[1]} of {len(rows)} images")
+
+
+def _check_regions(proposed: "FileProposals", paths: Sequence[Path]) -> None:
+    """Raise ArgumentError where a name in the file of regions may mean two images."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        key = proposed.key(path.as_posix())
+        if key is not None and key in seen:
+            both = f"{printable(seen[key])} and {printable(path)}"
+            raise ArgumentError(f"--regions: {key!r} in {printable(proposed.path)} may mean {both}. Write their paths.")
+        if key is not None:
+            seen[key] = path

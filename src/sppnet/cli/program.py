@@ -29,9 +29,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def before_all(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print answers, warnings and errors only.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Name every problem, show where errors arose.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Name every problem, show where errors arose.")] = False,
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
     ] = False,

@@ -87,7 +87,10 @@ def train_detector(
     summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(detector.classes_)}
     if kept is not None:
         report = detector.evaluate(_usable(kept, on_bad).relabelled(detector.classes_), progress=bar)
-        summary["validated_on"], summary["mean_average_precision"] = len(kept), report.mean_average_precision
+        summary["validated_on"], summary["mean_average_precision"] = (
+            len(kept),
+            report.as_dict()["mean_average_precision"],
+        )
     _trained(summary, detector.untrained_, start, as_json)
 
 

@@ -82,7 +82,7 @@ def load_detection(
     split: str | None = None,
     on_bad: OnBad = "fail",
     classes: Sequence[str] | None = None,
-    layout: Layout | None = None,
+    layout: str | None = None,
 ) -> DetectionData:
     """Read a data set with boxes, in any layout of docs/data.md.
 
@@ -96,7 +96,7 @@ def load_detection(
         on_bad: what to do about an image or a row of labels that cannot be read: "fail" raises, "skip" leaves it out
             and names it in ``problems``.
         classes: the names in the order wanted; otherwise sorted.
-        layout: to read where a folder holds labels of several; None: the one that fits.
+        layout: one of ``Layout``, to read where a folder holds labels of several; None: the one that fits.
     Returns:
         DetectionData, by the names of the images.
     Raises:

@@ -16,7 +16,7 @@ from sppnet.data.layouts import coco, cvat, folders, json_shapes, label_studio, 
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
 from sppnet.data.parting import read_splits
-from sppnet.data.problems import Problem, printable
+from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
 from sppnet.errors import DataError, message
 
@@ -86,7 +86,7 @@ class Dataset:
         """
         names = self.splits
         if split is None and "train" not in names and len(names) > 1:
-            raise DataError(self._no_split(function, "named, for there is no 'train'", "none"))
+            raise NotThereError(self._no_split(function, "named, for there is no 'train'", "none"))
         if split is None:
             return ["train"] if "train" in names else self._only(function, names[0])
         if split == ALL:
@@ -95,12 +95,12 @@ class Dataset:
         unknown = [part for part in wanted if part not in names]
         if unknown:
             expected = f"one of {', '.join(dict.fromkeys((*names, ALL)))}"
-            raise DataError(self._no_split(function, expected, repr(split)))
+            raise NotThereError(self._no_split(function, expected, repr(split)))
         return wanted
 
     def _only(self, function: str, name: str) -> list[str]:
         if name in ("val", "test"):
-            raise DataError(self._no_split(function, f"named, for there is only '{name}'", "none"))
+            raise NotThereError(self._no_split(function, f"named, for there is only '{name}'", "none"))
         return [name]
 
     def _no_split(self, function: str, expected: str, actual: str) -> str:
@@ -171,10 +171,14 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
     """
     folder = Path(root)
     if layout is not None and layout not in get_args(Layout):
-        raise DataError(message(function, "layout", f"one of {', '.join(get_args(Layout))}", repr(layout), "Name one"))
+        raise NotThereError(
+            message(function, "layout", f"one of {', '.join(get_args(Layout))}", repr(layout), "Name one")
+        )
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
-        raise DataError(message(function, "data", "a folder", f"{printable(root)}, which is {what}", "Name a folder"))
+        raise NotThereError(
+            message(function, "data", "a folder", f"{printable(root)}, which is {what}", "Name a folder")
+        )
     listed = contents(folder)
     found = _best(function, listed, layout)
     while (found is None or _is_wrapped(found[0], listed)) and (inner := _wrapper(listed)) is not None:

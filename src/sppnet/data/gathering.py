@@ -196,11 +196,15 @@ def _checked(raw: RawImage, classes: Sequence[str]) -> tuple[Sample, list[Proble
     kept = np.array([not fault for fault in faults], dtype=np.bool_)
     good = [box for box, fault in zip(raw.boxes, faults, strict=True) if not fault]
     problems = [
-        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", box.code)
+        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", _code(box))
         for box, fault in zip(raw.boxes, faults, strict=True)
         if fault
     ]
     return _sample(raw, good, clipped[kept], classes), problems
+
+
+def _code(box: RawBox) -> str:
+    return "class-name" if not box.fault and name_fault(box.name) else box.code
 
 
 def _sample(raw: RawImage, good: Sequence[RawBox], boxes: Boxes, classes: Sequence[str]) -> Sample:

@@ -154,8 +154,8 @@ def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
 
 
 def _twin_problem(twin: Duplicate) -> Problem:
-    what = f"in '{twin.split}', is the same image as {twin.other_path} in '{twin.other_split}'"
-    return Problem(twin.path, None, what, "in-two-splits")
+    what = f"in '{twin.other_split}', is the same image as {twin.path} in '{twin.split}'"
+    return Problem(twin.other_path, None, what, "in-two-splits")
 
 
 def _objects(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
@@ -188,7 +188,7 @@ def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
 
 def readable(part: P, *, progress: Progress = silent) -> P:
     """Return a split without the images that cannot be decoded, which become problems of it."""
-    bad, _ = _decoded({part.name: list(part.paths)}, progress)
+    bad: list[Problem] = _decoded({part.name: list(part.paths)}, progress)[0]
     broken = {problem.path for problem in bad}
     kept = part.subset([index for index, path in enumerate(part.paths) if path not in broken])
     return replace(kept, problems=(*part.problems, *bad))
@@ -196,7 +196,8 @@ def readable(part: P, *, progress: Progress = silent) -> P:
 
 def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:
     """Decode every image once; return those that fail, and the range of shorter sides."""
-    problems, shorter = [], []
+    problems: list[Problem] = []
+    shorter: list[int] = []
     for path in progress("Reading images", list(dict.fromkeys(path for part in paths.values() for path in part))):
         try:
             shorter.append(min(read_image(path).shape[:2]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, NoReturn
 
-from sppnet.errors import DataError
+from sppnet.errors import ArgumentError, DataError
 
 Level = Literal["error", "warning", "note"]
 LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note")
@@ -29,6 +29,7 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
         "one-class": ("error", "images of one class only: there is nothing to tell apart"),
         "box-dropped": ("warning", "a box that is empty, inverted, not finite or outside its image is left out"),
         "row-without-box": ("warning", "a row of labels without a box or class is left out"),
+        "class-name": ("warning", "a box whose class has no name, or one that files cannot hold, is left out"),
         "class-number": ("warning", "a box of a class number without a name is left out"),
         "class-unnamed": ("warning", "no file names the classes: they are called by their numbers"),
         "class-empty": ("warning", "a class has no images"),
@@ -116,6 +117,10 @@ class BrokenSampleError(DataError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
+
+
+class NotThereError(DataError, ArgumentError):
+    """A folder, layout or split that was named and is not there."""
 
 
 def broken(path: Path, what: str, *, line: int | None = None, code: str = "labels-unreadable") -> NoReturn:

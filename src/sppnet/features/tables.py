@@ -58,7 +58,7 @@ def write_features(
         write_tensors(file, tensors, metadata={"images": list(images), **settings})
         return
     writers = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".parquet": _parquet}
-    write_file(file, writers[kind]([images[place] for place in index], regions, vectors))
+    write_file(file, writers[kind]([images[place] for place in index.tolist()], regions, vectors))
 
 
 def _npz(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:

@@ -32,16 +32,22 @@ class FileProposals:
         return self.of(scene.name, scene.size)
 
     def of(self, name: str, size: tuple[int, int]) -> Boxes:
-        """Return the regions of the image of that name and ``size`` (height, width).
+        """Return the regions of the image of that name, or path, and ``size`` (height, width).
 
         Raises:
             DataError: the file holds none for it. BoxError: one lies wholly outside the image.
         """
-        stem = Path(name).stem
-        known = next((key for key in (name, stem, stem.lstrip("0")) if key in self._regions), None)
+        known = self.key(name)
         if known is None:
             raise DataError(f"{self.path}: holds no regions for the image {name!r}. Add rows for it.")
         return check_boxes(str(self.path), self._regions[known], size)
+
+    def key(self, name: str) -> str | None:
+        """Return what the file calls an image: the longest end of its path, or its stem; None if nothing."""
+        parts = Path(name).parts
+        ends = ["/".join(parts[k:]) for k in range(len(parts))]
+        stem = Path(name).stem
+        return next((key for key in (name, *ends, stem, stem.lstrip("0")) if key in self._regions), None)
 
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
@@ -128,11 +134,14 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
             if missing:
                 raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
             for row in reader:
+                if row["image"] and not any(row[column] for column in columns):
+                    rows.setdefault(row["image"], [])  # as predict writes an image that shows nothing
+                    continue
                 numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["image"])
                 rows.setdefault(row["image"], []).append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
-    return {name: np.array(boxes, dtype=np.float64) for name, boxes in rows.items()}
+    return {name: np.array(boxes, dtype=np.float64).reshape(-1, 4) for name, boxes in rows.items()}
 
 
 def _numbers(path: Path, line: int, texts: Sequence[str | None], name: str | None) -> list[float]:
