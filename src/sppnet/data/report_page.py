@@ -114,7 +114,7 @@ def _figure(path: Path, boxes: Sequence[tuple[str, Boxes]]) -> str:
         f'stroke-width="{max(height, width) / 160:g}"><title>{_text(name)}</title></rect>'
         for name, (left, top, right, bottom) in boxes
     )
-    picture = f'<image href="data:image/jpeg;base64,{data}" width="{width}" height="{height}"/>'
+    shown = f'<image href="data:image/jpeg;base64,{data}" width="{width}" height="{height}"/>'
     label = _text(f"{path.name}: {len(boxes)} boxes" if boxes else path.name)
-    drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{picture}{rects}</svg>'
+    drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{shown}{rects}</svg>'
     return f"<figure>{drawing}<figcaption>{label}</figcaption></figure>"
