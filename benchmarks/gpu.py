@@ -1,0 +1,275 @@
+"""``python -m benchmarks gpu``: what a GPU makes of it all, in minutes, with torch and Triton alone and no network.
+
+Every part is timed by the device's own clock, medians of many runs, and written as soon as it is known. Without a GPU
+``--tiny`` runs the same code under Triton's interpreter on small sizes: it proves that the command works, and its
+times say nothing.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import roi_pool
+
+from sppnet.backbones import PublishedNet
+from sppnet.geometry import AxisGrid, CellGrid, windows_from_regions
+from sppnet.ops import bins, pool_windows
+
+LEVELS = (6, 3, 2, 1)
+CHANNELS = 256
+IMAGE = (600, 800)  # pixels of the paper's scaled images, about
+SCALES = (480, 576, 688, 864, 1200)
+VIEW = 227
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    device: torch.device
+    rounds: int
+    windows: tuple[int, ...]
+    maps: Mapping[int, tuple[int, int]]
+    regions: int
+    crops: int
+    width: float
+    scales: tuple[int, ...]
+    steps: int
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def full(cls) -> "Sizes":
+        maps = {600: (38, 50), 1200: (75, 100)}
+        return cls(torch.device("cuda"), 30, (500, 2000, 20_000), maps, 2000, 256, 1.0, SCALES, 20)
+
+    @classmethod
+    def tiny(cls) -> "Sizes":
+        return cls(torch.device("cpu"), 1, (3,), {64: (5, 7)}, 6, 2, 0.05, (240,), 1)
+
+
+def measure(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure all parts, print them and write them to a file; return them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results/gpu.json"), help="file to write")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, on the processor where there is no GPU")
+    parser.add_argument("--parts", default=",".join(PARTS), help="of these, with commas between them")
+    options = parser.parse_args(arguments)
+    if not options.tiny and not torch.cuda.is_available():
+        raise SystemExit("benchmarks gpu: no GPU is here. Give --tiny to try the command on the processor.")
+    sizes = Sizes.tiny() if options.tiny else Sizes.full()
+    record: dict[str, Any] = {
+        "command": "python -m benchmarks gpu",
+        "device": torch.cuda.get_device_name() if sizes.device.type == "cuda" else "processor, Triton's interpreter",
+        "tiny": options.tiny,
+        "versions": {"torch": torch.__version__},
+        "figures": {},
+    }
+    start = time.perf_counter()
+    for name in options.parts.split(","):
+        began = time.perf_counter()
+        try:
+            record["figures"][name] = PARTS[name](sizes)
+        except Exception as error:  # one part that fails must not cost the others
+            record["figures"][name] = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        record["figures"][name]["seconds"] = round(time.perf_counter() - began, 1)
+        record["seconds"] = round(time.perf_counter() - start, 1)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(name, json.dumps(record["figures"][name]), flush=True)
+    return record
+
+
+# Kernels against the specification
+
+
+def _windows(count: int, height: int, width: int, seed: int) -> Tensor:
+    """Return windows (R, 4) of all sizes and places of a map."""
+    rng = np.random.default_rng(seed)
+    left, top = rng.integers(0, width, count), rng.integers(0, height, count)
+    right, bottom = rng.integers(left + 1, width + 1), rng.integers(top + 1, height + 1)
+    return torch.from_numpy(np.stack([left, top, right, bottom], axis=1))
+
+
+def kernels(sizes: Sizes) -> dict[str, Any]:
+    """Compare forward and backward of both kernels with the reference: odd sizes, ties, NaN, no windows, four types."""
+    worst: dict[str, float] = {}
+    cases, equal = 0, 0
+    shapes = [(1, 1, 1, 1), (2, 5, 7, 9), (1, 129, 13, 11)] if sizes.width == 1.0 else [(2, 5, 4, 3)]
+    for number, shape in enumerate(shapes):
+        draw = torch.Generator().manual_seed(number)
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            for special in (None, float("nan"), float("inf")):
+                features = torch.randint(-4, 5, shape, generator=draw).to(dtype)
+                if special is not None:
+                    features[:, ::2, shape[2] // 2, shape[3] // 2] = special
+                for mode in ("max", "average") if special is None else ("max",):
+                    for count in (0, 17):
+                        places = _windows(count, shape[2], shape[3], number)
+                        indices = torch.arange(count)[:, None] % shape[0]
+                        error = _difference(features, torch.cat([indices, places], dim=1), mode, sizes.device)
+                        cases, equal = cases + 1, equal + (error == 0)
+                        worst[f"{mode}, {dtype}"] = max(worst.get(f"{mode}, {dtype}", 0.0), error)
+    return {"cases": cases, "equal bits": equal, "largest relative difference": worst}
+
+
+def _difference(features: Tensor, windows: Tensor, mode: Any, device: torch.device) -> float:
+    answers = []
+    for backend in ("triton", "reference"):
+        leaf = features.to(device).requires_grad_()
+        pooled = pool_windows(leaf, windows.to(device), levels=LEVELS, mode=mode, backend=backend)
+        weights = (torch.arange(pooled.numel(), device=device) % 7).reshape(pooled.shape).to(pooled.dtype)
+        (gradient,) = torch.autograd.grad(pooled, leaf, weights)
+        answers.append((pooled.detach().double(), gradient.double()))
+    errors = [0.0]
+    for ours, expected in zip(*answers, strict=True):
+        same = (ours == expected) | (ours.isnan() & expected.isnan())
+        differing = torch.where(same, 0.0, (ours - expected).abs() / expected.abs().clamp(min=1.0))
+        errors.append(float(differing.max()) if differing.numel() else 0.0)
+    return max(errors)
+
+
+# Pooling against its peers
+
+
+def pooling(sizes: Sizes) -> dict[str, Any]:
+    """Time pooling windows beside four ``roi_pool`` and one write of the result, forward and with gradient."""
+    figures: dict[str, Any] = {}
+    for side, (height, width) in sizes.maps.items():
+        for count in sizes.windows:
+            windows = _windows(count, height, width, 0).to(sizes.device)
+            boxes = torch.cat([torch.zeros(count, 1, device=sizes.device), windows.float()], dim=1)
+            boxes[:, 3:] -= 1
+            features = torch.rand(1, CHANNELS, height, width, device=sizes.device)
+            last = features.contiguous(memory_format=torch.channels_last)[0]
+            out = torch.empty(count, bins(LEVELS), CHANNELS, device=sizes.device)
+            half, half_out = last.bfloat16(), out.bfloat16()
+            works: dict[str, Callable[[], object]] = {
+                "sppnet": _pooled(last, windows, out),
+                "sppnet, bfloat16": _pooled(half, windows, half_out),
+                "one write": lambda out=out: out.fill_(1.0),
+                "one write, bfloat16": lambda half_out=half_out: half_out.fill_(1.0),
+                "roi_pool x 4": _peer(features, boxes),
+            }
+            if count <= 2000:
+                leaf, plain = last.clone().requires_grad_(), features.clone().requires_grad_()
+                works["sppnet, with gradient"] = _with_gradient(_pooled(leaf, windows, None), leaf)
+                works["roi_pool x 4, with gradient"] = _with_gradient(_peer(plain, boxes), plain)
+            times = {name: _milliseconds(work, sizes) for name, work in works.items()}
+            ratios = {
+                "over one write": times["sppnet"] / times["one write"],
+                "bfloat16 over one write": times["sppnet, bfloat16"] / times["one write, bfloat16"],
+                "times roi_pool x 4": times["roi_pool x 4"] / times["sppnet"],
+            }
+            figures[f"{count} windows, short side {side}"] = {"ms": _rounded(times), "ratios": _rounded(ratios)}
+    return figures
+
+
+def _pooled(features: Tensor, windows: Tensor, out: Tensor | None) -> Callable[[], Tensor]:
+    return lambda: pool_windows(features, windows, levels=LEVELS, backend="triton", out=out)
+
+
+def _peer(features: Tensor, boxes: Tensor) -> Callable[[], Tensor]:
+    return lambda: torch.cat([roi_pool(features, boxes, level).flatten(2) for level in LEVELS], dim=2)
+
+
+def _with_gradient(pool: Callable[[], Tensor], leaf: Tensor) -> Callable[[], object]:
+    weights = torch.rand_like(pool())
+    return lambda: torch.autograd.grad(pool(), leaf, weights)
+
+
+# SPP-net against R-CNN
+
+
+@torch.inference_mode()
+def rcnn(sizes: Sizes) -> dict[str, Any]:
+    """Time ZF-5 on one image and 2,000 regions, once and for all regions (SPP-net), and on each region (R-CNN).
+
+    As in Table 10, without proposals: convolutions, pooling, fc6 and fc7, and the scores of 20 classes.
+    """
+    network = PublishedNet("zf5", levels=LEVELS, width=sizes.width).to(sizes.device).eval()
+    network = network.to(memory_format=torch.channels_last)
+    figures: dict[str, Any] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.autocast(sizes.device.type, dtype, enabled=dtype != torch.float32):
+            figures[str(dtype).removeprefix("torch.")] = _compared(network, sizes)
+    return figures
+
+
+def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
+    weights = torch.rand(20, network.fc[network.fc_names[1]].out_features, device=sizes.device)
+
+    def scored(rows: Tensor) -> Tensor:
+        return F.linear(network.head_activations(rows, [network.fc_names[1]])[network.fc_names[1]], weights)
+
+    def at_scales(scales: tuple[int, ...]) -> Callable[[], Tensor]:
+        inputs = [
+            torch.rand(1, 3, side, side * 4 // 3, device=sizes.device).to(memory_format=torch.channels_last)
+            for side in scales
+        ]
+        share = -(-sizes.regions // len(scales))
+        windows = []
+        for pixels in inputs:
+            height, width = network.map_size((pixels.shape[2], pixels.shape[3]))
+            windows.append(_windows(share, height, width, 1).to(sizes.device))
+
+        def work() -> Tensor:
+            rows = [network.pool_windows(network.features(x)[0].float(), w) for x, w in zip(inputs, windows, strict=True)]
+            return scored(torch.cat(rows)[: sizes.regions])
+
+        return work
+
+    crops = torch.rand(sizes.crops, 3, VIEW, VIEW, device=sizes.device).to(memory_format=torch.channels_last)
+
+    def one_by_one() -> Tensor:
+        return scored(network.pool(network.features(crops).float()))
+
+    times = {
+        "one scale": _milliseconds(at_scales((688,) if sizes.width == 1.0 else sizes.scales[:1]), sizes),
+        "five scales": _milliseconds(at_scales(sizes.scales), sizes),
+        "R-CNN": _milliseconds(one_by_one, sizes) * sizes.regions / sizes.crops,
+    }
+    ratios = {f"times faster, {name}": times["R-CNN"] / times[name] for name in ("one scale", "five scales")}
+    return _rounded(times | ratios)
+
+
+# The clock
+
+
+def _milliseconds(work: Callable[[], object], sizes: Sizes) -> float:
+    """Return the median time of many runs by the device's own clock."""
+    for _ in range(3 if sizes.rounds > 1 else 1):
+        work()
+    times = []
+    for _ in range(sizes.rounds):
+        if sizes.device.type == "cuda":
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            work()
+            end.record()
+            torch.cuda.synchronize()
+            times.append(start.elapsed_time(end))
+        else:
+            began = time.perf_counter()
+            work()
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
+
+
+PARTS: dict[str, Callable[[Sizes], dict[str, Any]]] = {"kernels": kernels, "pooling": pooling, "rcnn": rcnn}
+
+
+if __name__ == "__main__":
+    measure()
