@@ -222,7 +222,9 @@ def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
             windows.append(_windows(share, height, width, 1).to(sizes.device))
 
         def work() -> Tensor:
-            rows = [network.pool_windows(network.features(x)[0].float(), w) for x, w in zip(inputs, windows, strict=True)]
+            rows = [
+                network.pool_windows(network.features(x)[0].float(), w) for x, w in zip(inputs, windows, strict=True)
+            ]
             return scored(torch.cat(rows)[: sizes.regions])
 
         return work

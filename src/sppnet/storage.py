@@ -256,6 +256,11 @@ def default_cache_folder() -> Path:
     return (named if named.is_absolute() else Path.home() / ".cache") / "sppnet"
 
 
+def run_folder(out: Path) -> Path:
+    """Return the folder of the run that makes a model file: beside it, named alike."""
+    return out.with_name(f"{out.stem}.run")
+
+
 # Files that are read: regular ones only, since a pipe, a socket or a device may never give an end
 
 

@@ -207,6 +207,10 @@ class EfficientNetLite(nn.Module):
         """Return JSON that names the network."""
         return {"kind": self.name}
 
+    def trainable(self) -> nn.Module:
+        """Return what learns when the network is tuned."""
+        return self
+
     def tensors(self) -> dict[str, Tensor]:
         """Return what a model file must hold: nothing where the weights come with a package."""
         return stored_state(self.state_dict()) if self.own_weights else {}

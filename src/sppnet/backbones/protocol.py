@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sppnet.geometry import CellGrid
 from sppnet.images import Channels
@@ -54,3 +54,6 @@ class Backbone(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights that a model file must hold: none where an installed package brings them."""
+
+    def trainable(self) -> nn.Module:
+        """Return what learns when the network is tuned: its weights are, by name, those of ``tensors``."""

@@ -356,6 +356,10 @@ class PublishedNet(nn.Module):
         own = {"kind": "published", "name": self.name, "levels": levels, "classes": self.classes}
         return own | {"width": self.width, "padding": self.padding}
 
+    def trainable(self) -> nn.Module:
+        """Return what learns when the network is tuned."""
+        return self.trunk
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights of the trunk, which maps are computed by."""
         return dict(self.trunk.state_dict())

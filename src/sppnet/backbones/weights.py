@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sppnet.errors import CorruptFileError, DataError
+from sppnet.storage import read_file
 
 SHOWN: Final = 3  # names in a message
 _WRAPPINGS: Final = ("model_ema", "state_dict_ema", "state_dict", "model", "teacher", "module")
@@ -27,12 +29,12 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Name a file of weights, .safetensors or .pth.") from error
     advice = "Save the state_dict of the network alone, best as .safetensors"
     try:
-        state = safetensors.torch.load(content) if path.suffix == ".safetensors" else _unpickled(path)
+        state = safetensors.torch.load(content) if path.suffix == ".safetensors" else _unpickled(content)
     except (SafetensorError, ValueError) as error:
         raise CorruptFileError(f"{path}: the weights cannot be read: {error}. {advice}.") from error
     except Exception as error:  # torch.load raises half a dozen types on bad bytes, and on more than weights
@@ -44,8 +46,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
-def _unpickled(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+def _unpickled(content: bytes) -> Any:
+    return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _unwrapped(state: Any) -> Mapping[str, Any]:

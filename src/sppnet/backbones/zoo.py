@@ -114,6 +114,10 @@ class ZooBackbone(nn.Module):
         library, name = self.name.split("/")
         return {"kind": library, "name": name, "mean": list(self.mean), "std": list(self.std)}
 
+    def trainable(self) -> nn.Module:
+        """Return what learns when the network is tuned."""
+        return cast(Maps, self.trunk).model
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the network's weights: no package holds them."""
         return stored_state(cast(Maps, self.trunk).model.state_dict())

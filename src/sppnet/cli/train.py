@@ -50,6 +50,13 @@ def train_detector(
     download: Download = False,
     settings: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
     proposals: Regions = "grid",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Have the network's convolutions learn too, if that is better.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(help="That --deep may take, beside the linear detectors.")] = 15.0,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes of --deep over the images, instead of the minutes: the same bits twice.")
+    ] = None,
     seed: Seed = 0,
     val: ValShare = None,
     groups: Groups = None,
@@ -61,7 +68,9 @@ def train_detector(
     """Learn to find objects from images with boxes."""
     from sppnet.backbones import backbone as named_backbone
     from sppnet.data import load_detection
+    from sppnet.detection.deep import DeepPlan, remove_state
     from sppnet.detection.detector import Detector
+    from sppnet.storage import run_folder
 
     start = time.perf_counter()
     check_out_file(out)
@@ -76,11 +85,15 @@ def train_detector(
         cache=cache_in(cache),
         seed=seed,
     )
+    plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else False
 
     def learn(part: "DetectionData") -> None:
         objects = sum(len(sample.boxes) for sample in part.samples)
         _announce(detector, part, f"{objects} objects of {len(part.classes)} classes")
-        detector.fit(part, progress=bar)
+        if plan:
+            long = f"{epochs} epochs" if epochs else f"about {duration(60 * minutes)}"
+            notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
+        detector.fit(part, deep=plan, progress=bar)
 
     images = _learn(images, on_bad, learn)
     detector.save(out)
@@ -91,6 +104,10 @@ def train_detector(
             len(kept),
             report.as_dict()["mean_average_precision"],
         )
+    if detector.deep_ is not None:
+        notes.print(str(detector.deep_), markup=False)
+        summary |= {"deep": detector.deep_.as_dict()}
+        remove_state(run_folder(out))
     _trained(summary, detector.untrained_, start, as_json)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone
 from sppnet.data import DetectionData
+from sppnet.detection.deep import DeepPlan, DeepReport, deepen
 from sppnet.detection.detections import Detections
 from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
 from sppnet.detection.files import describe_model, model_from_description
@@ -68,6 +69,7 @@ class Detector(Parameters):
         classes_: names, in the order of the scores' columns. thresholds_: (K,) the least confidence shown of each.
         untrained_: classes that had no object, and are never found.
         learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
+        deep_: what tuning the convolutions came to; None where it was not asked for.
 
     Example:
         >>> from sppnet import Detector
@@ -76,6 +78,8 @@ class Detector(Parameters):
     """
 
     kind: Final[Literal["detector"]] = "detector"
+    learnt_from_: tuple[str, ...]
+    deep_: DeepReport | None
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class Detector(Parameters):
     ) -> None:
         self.short_side, self.backbone, self.layers, self.levels = short_side, backbone, layers, levels
         self.proposals, self.settings, self.encoder, self.cache, self.seed = proposals, settings, encoder, cache, seed
-        self.learnt_from_: tuple[str, ...] = ()
+        self.learnt_from_, self.deep_ = (), None
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
         self._encoders: dict[Hashable, MapsEncoder] = {}
@@ -213,12 +217,14 @@ class Detector(Parameters):
 
     # Learning
 
-    def fit(self, data: DetectionData, *, progress: Progress = silent) -> "Detector":
+    def fit(self, data: DetectionData, *, deep: bool | DeepPlan = False, progress: Progress = silent) -> "Detector":
         """Learn from labelled images, and how sure to be; what was learnt before is dropped.
 
         Args:
             data: from ``load_detection`` or ``DetectionData.from_arrays``; images without objects teach what is
                 background.
+            deep: have the network's convolutions learn too, see ``sppnet.detection.deep``; ``deep_`` tells what came of
+                it. They stay as they are where images held back are no better found.
             progress: wraps each pass over the images, given its name.
         Returns:
             The detector itself. The same seed, data and machine give the same bits.
@@ -234,6 +240,10 @@ class Detector(Parameters):
             if len(learner.images) > 1:
                 self.calibrate(progress=progress)
             self.learnt_from_ = tuple(image_digest(sample.source) for sample in data.samples)
+            if deep:
+                tuned, self.deep_ = deepen(self, data, DeepPlan() if deep is True else deep, progress=progress)
+                if tuned is not None:
+                    self._model, self._learner = tuned._model, tuned._learner
             return self
 
     def prepare(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:

@@ -111,6 +111,13 @@ def _layered(
 KINDS: Final[dict[str, Make]] = {"map": _map, "joined": _joined, "multiscale": _multiscale, "layered": _layered}
 
 
+def encoder_with(encoder: MapsEncoder, backbone: Backbone, *, cached: bool = True) -> MapsEncoder:
+    """Return the same encoder on another network; layers on top stay. Not ``cached``, it keeps no maps."""
+    description = encoder.describe()
+    cache = encoder.cache if cached else None
+    return KINDS[description["kind"]](description, encoder.tensors(), cache, backbone)
+
+
 def describe_encoder(encoder: MapsEncoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return what ``encoder_from_description`` makes the same encoder of: JSON, and weights of its own."""
     network, weights = describe_backbone(encoder.backbone)

@@ -6,13 +6,11 @@ from pathlib import Path
 from sppnet.backbones import PublishedNet
 from sppnet.errors import DataError
 from sppnet.progress import Progress, silent
+from sppnet.storage import run_folder
 from sppnet.training.processes import rank
 from sppnet.training.trainer import STATE, Epoch, Trainer
 
-
-def run_folder(out: Path) -> Path:
-    """Return the folder of the run that trains the network of a file: beside it, named alike."""
-    return out.with_name(f"{out.stem}.run")
+__all__ = ["run_folder", "train_to_file"]
 
 
 def train_to_file(trainer: Trainer, out: Path, *, progress: Progress = silent) -> Iterator[Epoch]:

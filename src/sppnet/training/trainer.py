@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sppnet.errors import DataError, check_that
 from sppnet.evaluation.classes import top_k_error
+from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import read_tensors, write_tensors
 from sppnet.training.augmentation import epoch_order
@@ -274,8 +275,7 @@ class Trainer:
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         if self._averaged is not None:
             tensors |= {f"average.{name}": value for name, value in self._averaged.state_dict().items()}
-        for index, state in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if value is not None}
+        tensors |= {f"optimiser.{name}": value for name, value in optimiser_tensors(self._optimiser).items()}
         tensors["sums"] = sums
         metadata = self._identity() | {"step": self.step, "schedule": self._schedule.state()}
         write_tensors(self.folder / STATE, tensors, metadata=metadata)
@@ -299,12 +299,7 @@ class Trainer:
         self.network.load_state_dict(_below("network.", tensors))
         if self._averaged is not None:
             self._averaged.load_state_dict(_below("average.", tensors))
-        groups = self._optimiser.state_dict()["param_groups"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below("optimiser.", tensors).items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        restore_optimiser(self._optimiser, _below("optimiser.", tensors))
         if rank() == 0:  # of all processes
             self._sums.copy_(tensors["sums"])
         self._schedule.restore(metadata["schedule"])

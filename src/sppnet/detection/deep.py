@@ -1,0 +1,401 @@
+"""The convolutions learn too: end to end through the pooling, from the linear detector on.
+
+The paper leaves them as they are; Fast R-CNN (Girshick 2015) showed what that costs. Here a fold of the images is held
+back. The network is tuned on the others by the scores' logistic loss and the boxes' smooth L1, with mirrored and
+rescaled images and averaged weights; then the linear detector is learnt again on the tuned maps. It is kept if it is
+better in the fold, and otherwise nothing has changed.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sppnet.backbones import Backbone
+from sppnet.backbones.kinds import with_weights
+from sppnet.data import DetectionData, Sample
+from sppnet.detection.detections import Detections
+from sppnet.detection.examples import ImageLabels, labels_of
+from sppnet.detection.head import RegionHead
+from sppnet.detection.model import DetectorModel
+from sppnet.errors import check_that
+from sppnet.evaluation.precision import detection_report
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.files import encoder_with
+from sppnet.features.joined import JoinedMaps
+from sppnet.features.maps import FeatureMap
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
+from sppnet.images import read_image, resize, to_tensor
+from sppnet.learning.descent import optimiser_tensors, restore_optimiser
+from sppnet.progress import Progress, silent
+from sppnet.storage import cache_key, read_tensors, write_tensors
+
+HELD_OUT: Final = 5  # one image in so many is held back
+FEWEST: Final = 10  # images, from which on tuning is tried
+JUDGED: Final = 16  # held-back images at most that each epoch's figure is of
+MOST_EPOCHS: Final = 12
+OVERLAPS: Final = (0.5, 0.7)  # IoU, that quality is the mean over
+POSITIVES: Final = 64  # regions a step
+NEGATIVES: Final = 160
+HARD: Final = 400  # of the negatives, those of the highest scores that half are drawn from
+BOX_IOU: Final = 0.5  # regions that overlap an object by this are moved onto it
+RESCALED: Final = 1.3  # images are scaled by up to this, up or down
+RATE: Final = 2e-4  # of the convolutions; at 1e-3 the start is lost
+HEAD_RATE: Final = 2e-5
+SHARPNESS: Final = 2.0  # logits a unit of the SVM's score: its margin is where the logistic loss is nearly flat
+BOX_LOSS: Final = 1.0
+BOX_BETA: Final = 0.1  # deltas from which the smooth L1 loss is linear
+AVERAGED: Final = 0.99  # of the averaged weights are kept a step
+STATE: Final = "deep.safetensors"
+TIMED: Final = 3  # steps that an estimate is made from
+
+
+@dataclass(frozen=True)
+class DeepPlan:
+    """How the convolutions are tuned.
+
+    Args:
+        epochs: passes over the images; None makes as many as fit into ``minutes``. The same number gives, on a
+            processor, the same bits.
+        minutes: that tuning may take, without the linear detectors before and after it.
+        folder: where the state is kept after each epoch, so that an interrupted run goes on; None keeps none.
+    """
+
+    epochs: int | None = None
+    minutes: float = 15.0
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ArgumentError for what is no number of epochs or minutes."""
+        fits = self.epochs is None or self.epochs >= 1
+        check_that(fits, "DeepPlan", "epochs", "1 or more", self.epochs, advice="Leave it out to go by the clock")
+        check_that(self.minutes > 0, "DeepPlan", "minutes", "above 0", self.minutes, advice="Try 15")
+
+
+@dataclass(frozen=True)
+class DeepReport:
+    """What came of tuning.
+
+    Args:
+        kept: whether the tuned network is in use. held_out: images that decided.
+        before, after: mean average precision in them, the mean over IoU 0.5 and 0.7: of the linear detector on the
+            network as it was, and on the tuned one; NaN where nothing was tried.
+        epochs: that were run. curve: the figure after each, of some held-back images, before the linear part is learnt.
+    """
+
+    kept: bool
+    held_out: int
+    before: float
+    after: float
+    epochs: int
+    curve: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold: null where nothing was tried."""
+        known = None if math.isnan(self.before) else (self.before, self.after)
+        figures = dict(zip(("before", "after"), known or (None, None), strict=True))
+        own = {"kept": self.kept, "held_out": self.held_out, "epochs": self.epochs, "curve": list(self.curve)}
+        return own | figures
+
+    def __str__(self) -> str:
+        """Tell it in a sentence."""
+        if not self.held_out:
+            return f"The convolutions stay as they are: fewer than {FEWEST} images with objects are too few to tell."
+        verdict = "kept" if self.kept else "not better, so the network stays as it was"
+        figures = f"{self.before:.1%} before, {self.after:.1%} after {self.epochs} epochs"
+        return f"Tuned convolutions in {self.held_out} images held back: {figures}: {verdict}."
+
+
+class Learnable(Protocol):
+    """A detector, as far as it is needed here."""
+
+    seed: int
+    encoder: MapsEncoder | None
+
+    @property
+    def model_(self) -> DetectorModel:
+        """What answers."""
+
+    def get_params(self) -> dict[str, Any]:
+        """Return what it was made with."""
+
+    def fit(self, data: DetectionData, /, *, progress: Progress) -> Any:
+        """Learn from images."""
+
+
+Kind = TypeVar("Kind", bound=Learnable)
+
+
+def deepen(
+    detector: Kind, data: DetectionData, plan: DeepPlan, *, progress: Progress = silent
+) -> tuple[Kind | None, DeepReport]:
+    """Tune the convolutions of a detector, and tell whether it is better for it.
+
+    Args:
+        detector: is not changed; others of its kind are made of its parameters.
+        data: all images.
+        progress: wraps each pass; the name of a pass over the images has the last held-out figure.
+    Returns:
+        A detector on the tuned network that has learnt from all images, None where it is no better; what was measured.
+    Raises:
+        ArgumentError: layers stand on the maps. KeyboardInterrupt: the next call with the same folder goes on.
+    """
+
+    def fit(encoder: MapsEncoder | None, part: DetectionData) -> Kind:
+        made = type(detector)(**detector.get_params() | {"encoder": encoder or detector.encoder})
+        made.fit(part, progress=progress)
+        return made
+
+    held = [index for index in range(len(data)) if index % HELD_OUT == HELD_OUT // 2]
+    train = data.subset([index for index in range(len(data)) if index not in set(held)])
+    judged = data.subset(held)
+    objects = [sum(len(sample.boxes) > 0 for sample in part) for part in (train, judged)]
+    if sum(objects) < FEWEST or min(objects) < 1:
+        return None, DeepReport(False, 0, math.nan, math.nan, 0, ())
+    linear = fit(None, train).model_
+    before = quality(linear, judged)
+    backbone, curve = tune(linear, train, judged, plan, seed=detector.seed, progress=progress)
+    encoder = encoder_with(linear.encoder, backbone)
+    after = quality(fit(encoder, train).model_, judged)
+    report = DeepReport(after > before, len(judged), before, after, len(curve), curve)
+    return (fit(encoder, data) if report.kept else None), report
+
+
+def quality(model: DetectorModel, data: DetectionData) -> float:
+    """Return the mean average precision of a model in labelled images, the mean over two overlaps."""
+    found: list[Detections] = [model.detect(Scene(sample.source, model.encoder), threshold=0) for sample in data]
+    return float(np.mean([detection_report(found, data.samples, data.classes, iou=at).mean for at in OVERLAPS]))
+
+
+def tune(
+    model: DetectorModel,
+    train: DetectionData,
+    judged: DetectionData,
+    plan: DeepPlan,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Backbone, tuple[float, ...]]:
+    """Tune a model's network on labelled images.
+
+    Returns:
+        The network with averaged weights, rounded to half precision as files hold them; the figure of each epoch.
+    Raises:
+        ArgumentError: layers stand on the maps.
+    """
+    tuning = _Tuning(model, train, seed)
+    images = [_Prepared.of(sample, model, train.classes) for sample in progress("Looking at regions", train.samples)]
+    epochs = plan.epochs or tuning.begun(plan.folder, len(images)) or tuning.epochs_within(60 * plan.minutes, images)
+    tuning.begin(epochs * len(images))
+    curve = tuning.resume(plan.folder)
+    some = judged.subset(np.linspace(0, len(judged) - 1, min(JUDGED, len(judged))).round().astype(int).tolist())
+    for epoch in range(len(curve), epochs):
+        told = f", {curve[-1]:.1%} in held-out images" if curve else ""
+        order = np.random.default_rng((seed, epoch)).permutation(len(images))
+        for place in progress(f"Tuning, epoch {epoch + 1} of {epochs}{told}", order.tolist()):
+            tuning.step(images[place], np.random.default_rng((seed, epoch, place)))
+        curve = (*curve, quality(tuning.model(), some))
+        tuning.save(plan.folder, curve)
+    return tuning.backbone(), curve
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One image: its labels, its regions (R, 4), and which negatives among them the linear detector finds hard."""
+
+    sample: Sample
+    labels: ImageLabels
+    regions: Boxes
+    targets: NDArray[np.int8]
+    owners: NDArray[np.int64]
+    overlaps: NDArray[np.float64]
+    hard: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sample: Sample, model: DetectorModel, names: Sequence[str]) -> "_Prepared":
+        scene, labels = Scene(sample.source, model.encoder, name=sample.path.name), labels_of(sample, names)
+        objects = labels.boxes[labels.counted]
+        regions = np.concatenate([objects, model.propose(scene)])
+        _, targets = labels.overlaps(regions, names, model.settings)
+        if len(objects):
+            targets[np.arange(len(objects)), labels.indices(names)[labels.counted]] = 1
+        overlap = iou(regions, objects)
+        owners = overlap.argmax(axis=1) if len(objects) else np.zeros(len(regions), dtype=np.int64)
+        scores = np.where(targets == -1, model.head.scores(scene.maps, regions), -np.inf).max(axis=1)
+        negative = np.flatnonzero((targets == -1).all(axis=1))
+        hard = negative[np.argsort(-scores[negative], kind="stable")[:HARD]]
+        return cls(sample, labels, regions, targets, owners, overlap.max(axis=1, initial=0.0), hard)
+
+    def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the regions of one step: on objects, hard negatives, and any negatives."""
+        on, off = np.flatnonzero(self.overlaps >= BOX_IOU), np.flatnonzero((self.targets == -1).all(axis=1))
+        parts = [(on, POSITIVES), (self.hard, NEGATIVES // 2), (off, NEGATIVES - NEGATIVES // 2)]
+        return np.concatenate([rng.permutation(among)[:count] for among, count in parts])
+
+
+class _Tuning:
+    """The network and the head as they learn, and their averages."""
+
+    def __init__(self, model: DetectorModel, data: DetectionData, seed: int) -> None:
+        self._model, self._seed, encoder = model, seed, model.encoder
+        pooled = encoder.split()[1] is None
+        expected, advice = "maps without layers on top", "Leave the layers out, or use fine_tuned for them"
+        check_that(pooled, "Detector.fit", "encoder", expected, "one with layers", advice=advice)
+        self._network = cast(nn.Module, copy.deepcopy(encoder.backbone)).requires_grad_(True)
+        head = model.head
+        self._known = torch.isfinite(head.bias)  # a class without objects has nothing to learn from
+        tensors = (head.weights, head.bias.masked_fill(~self._known, 0.0), head.delta_weights, head.delta_bias)
+        self._head = nn.ParameterList(nn.Parameter(tensor.clone()) for tensor in tensors)
+        self._module = nn.ModuleDict({"network": self._network, "head": self._head})
+        names = [str(sample.path.name) for sample in data.samples]
+        boxes = [sample.boxes.tobytes() for sample in data.samples]
+        self._identity = cache_key(encoder.fingerprint, seed, *data.classes, *names, *boxes)
+
+    def begin(self, steps: int) -> None:
+        """Make ready for so many steps."""
+        self._steps = steps
+        rates = {"network": RATE, "head": HEAD_RATE}
+        groups = [{"params": list(self._module[name].parameters()), "lr": rate} for name, rate in rates.items()]
+        self._optimiser = torch.optim.AdamW(groups)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
+        average = get_ema_multi_avg_fn(AVERAGED)  # type: ignore[no-untyped-call]
+        self._averaged = AveragedModel(self._module, multi_avg_fn=average)
+
+    def epochs_within(self, seconds: float, images: Sequence[_Prepared]) -> int:
+        """Return how many epochs fit into a time, by that of a few steps on a copy; one at least."""
+        trial = copy.deepcopy(self)
+        trial.begin(TIMED + 1)
+        start = time.perf_counter()
+        for place in np.linspace(0, len(images) - 1, TIMED + 1).round().astype(int).tolist():
+            trial.step(images[place], np.random.default_rng(0))
+            if place == 0:
+                start = time.perf_counter()  # the first step pays for compiling
+        step = (time.perf_counter() - start) / TIMED
+        return int(np.clip(seconds // (step * len(images)), 1, MOST_EPOCHS))
+
+    def step(self, image: _Prepared, rng: np.random.Generator) -> None:
+        """Learn from one image, mirrored and rescaled by chance."""
+        chosen = image.drawn(rng)
+        mirrored, factor = bool(rng.integers(2)), RESCALED ** rng.uniform(-1, 1)
+        encoder = self._model.encoder
+        side = max(1, round(int(rng.choice(encoder.scales)) * factor))
+        pixels = read_image(image.sample.source)
+        regions, objects = image.regions[chosen], image.labels.boxes[image.labels.counted]
+        if mirrored:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            regions, objects = (flip_boxes(boxes, pixels.shape[1]) for boxes in (regions, objects))
+        maps = _maps(cast(Any, self._network), encoder.layers, pixels, side, self._model.settings.rule)
+        rows = maps.pool(regions, self._model.head.levels)
+        targets = torch.from_numpy(image.targets[chosen])[:, self._known]
+        loss = self._score_loss(rows, targets)
+        moved = np.flatnonzero(image.overlaps[chosen] >= BOX_IOU)
+        if len(moved):
+            owners = image.owners[chosen[moved]]
+            deltas = box_deltas(maps.align_to_cells(regions[moved]), objects[owners])
+            names = image.labels.indices(self._model.classes)[image.labels.counted]
+            loss = loss + BOX_LOSS * self._box_loss(rows[moved], names[owners], deltas)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self._optimiser.step()
+        self._schedule.step()
+        self._averaged.update_parameters(self._module)
+
+    def _score_loss(self, rows: Tensor, targets: Tensor) -> Tensor:
+        weights, bias = self._head[0][self._known], self._head[1][self._known]
+        logits = SHARPNESS * torch.addmm(bias, rows, weights.T)
+        counted = targets != 0
+        losses = F.binary_cross_entropy_with_logits(logits, (targets > 0).float(), reduction="none")
+        return losses[counted].sum() / len(rows)
+
+    def _box_loss(self, rows: Tensor, labels: NDArray[np.int64], deltas: NDArray[np.float64]) -> Tensor:
+        of = torch.from_numpy(labels)
+        every = torch.einsum("nd,kcd->nkc", rows, self._head[2]) + self._head[3]
+        found = every[torch.arange(len(of)), of]
+        return F.smooth_l1_loss(found, torch.from_numpy(deltas).float(), beta=BOX_BETA, reduction="sum") / len(of)
+
+    # What has been learnt
+
+    def backbone(self) -> Backbone:
+        """Return the network with averaged weights, rounded to half precision."""
+        averaged = cast(Any, self._averaged.module)["network"]
+        state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in averaged.trainable().state_dict().items()
+        }
+        return with_weights(self._model.encoder.backbone, state)
+
+    def model(self) -> DetectorModel:
+        """Return a model of the averaged network and head, to be judged."""
+        weights, bias, moves, offsets = (each.detach() for each in cast(Any, self._averaged.module)["head"])
+        head = RegionHead(self._model.head.levels, weights, bias.masked_fill(~self._known, -math.inf), moves, offsets)
+        encoder = encoder_with(self._model.encoder, self.backbone(), cached=False)
+        return replace(self._model, encoder=encoder, head=head)
+
+    # State
+
+    def save(self, folder: Path | None, curve: Sequence[float]) -> None:
+        """Write all that goes on after this epoch, whole or not at all."""
+        if folder is None:
+            return
+        tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
+        tensors |= {f"averaged.{name}": value for name, value in self._averaged.state_dict().items()}
+        tensors |= {f"optimiser.{name}": value for name, value in optimiser_tensors(self._optimiser).items()}
+        rates = [group["lr"] for group in self._optimiser.param_groups]
+        done = {"identity": self._identity, "steps": self._steps, "curve": list(curve), "rates": rates}
+        write_tensors(folder / STATE, tensors, metadata=done | {"step": self._schedule.last_epoch})
+
+    def begun(self, folder: Path | None, images: int) -> int:
+        """Return how many epochs an interrupted run of the same network and images was to have; 0: there is none."""
+        if folder is None or not (folder / STATE).exists():
+            return 0
+        _, done = read_tensors(folder / STATE)
+        return int(done["steps"]) // images if done["identity"] == self._identity else 0
+
+    def resume(self, folder: Path | None) -> tuple[float, ...]:
+        """Go on from a state of the same network, images, seed and number of steps; return the figures so far."""
+        if folder is None or not (folder / STATE).exists():
+            return ()
+        tensors, done = read_tensors(folder / STATE)
+        if (done["identity"], done["steps"]) != (self._identity, self._steps):
+            return ()
+        self._module.load_state_dict(_below("module.", tensors))
+        self._averaged.load_state_dict(_below("averaged.", tensors))
+        restore_optimiser(self._optimiser, _below("optimiser.", tensors))
+        for group, rate in zip(self._optimiser.param_groups, done["rates"], strict=True):
+            group["lr"] = rate
+        self._schedule.last_epoch = done["step"]
+        return tuple(done["curve"])
+
+
+def remove_state(folder: Path) -> None:
+    """Remove the state of a run that has ended, and its folder if nothing else lies in it."""
+    (folder / STATE).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _maps(
+    network: Backbone, layers: Sequence[str], pixels: NDArray[np.uint8], side: int, rule: WindowRule
+) -> FeatureMap | JoinedMaps:
+    """Return the maps of an image at a shorter side, which gradients go through."""
+    size = (pixels.shape[0], pixels.shape[1])
+    scaled = shorter_side_size(size, side)
+    inputs = to_tensor(resize(pixels, scaled), mean=network.mean, std=network.std)
+    values = network.activations(inputs[None], layers)
+    maps = tuple(FeatureMap(values[layer][0], network.grid(layer, scaled), size, scaled, rule) for layer in layers)
+    return maps[0] if len(maps) == 1 else JoinedMaps(maps)

@@ -1,0 +1,137 @@
+"""Tuned convolutions: better or as before, the same bits twice, interrupted or not, and whole in the model file."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sppnet import Detector, load_detection
+from sppnet.data import DetectionData
+from sppnet.detection import deep
+from sppnet.detection.deep import DeepPlan, DeepReport
+from sppnet.errors import ArgumentError
+
+SMALL = {"short_side": 128, "layers": ("stride16",), "levels": (2, 1)}
+
+
+@pytest.fixture(scope="module")
+def data(shapes: Path) -> DetectionData:
+    """The eight images to learn from and the four to test on: few, so that all of them may be learnt from."""
+    whole = load_detection(shapes, split="all")
+    return whole.subset(range(len(whole)))
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "FEWEST", 6)
+
+
+def _better(monkeypatch: pytest.MonkeyPatch, *, by: float) -> None:
+    """Have each later judgement differ from the one before, whatever is found."""
+    figures = iter(0.5 + by * number for number in range(100))
+    monkeypatch.setattr(deep, "quality", lambda model, judged: next(figures))
+
+
+def test_tuned_weights_are_kept_where_they_are_better_and_lie_in_the_file(
+    data: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _better(monkeypatch, by=0.01)
+    detector = Detector(**SMALL).fit(data, deep=DeepPlan(epochs=1))
+    report = detector.deep_
+    assert report is not None
+    assert report.kept
+    assert report.epochs == len(report.curve) == 1
+    assert str(report).endswith("after 1 epochs: kept.")
+    network = detector.model_.encoder.backbone
+    assert network.fingerprint != Detector(**SMALL).fit(data).model_.encoder.backbone.fingerprint
+    assert {value.dtype for value in network.tensors().values()} == {torch.float16}
+    path = tmp_path / "tuned.safetensors"
+    detector.save(path)
+    again = Detector.load(path)
+    for sample in data.samples[:2]:
+        first, second = (each.detect(sample.path, threshold=0) for each in (detector, again))
+        assert np.array_equal(first.boxes, second.boxes)
+        assert np.array_equal(first.confidence, second.confidence)
+
+
+def test_what_is_not_better_changes_nothing(data: DetectionData, monkeypatch: pytest.MonkeyPatch) -> None:
+    _better(monkeypatch, by=-0.01)
+    linear, tuned = Detector(**SMALL).fit(data), Detector(**SMALL).fit(data, deep=DeepPlan(epochs=1))
+    assert tuned.deep_ is not None
+    assert not tuned.deep_.kept
+    assert "not better, so the network stays as it was" in str(tuned.deep_)
+    assert torch.equal(tuned.model_.head.weights, linear.model_.head.weights)
+    assert tuned.model_.encoder.backbone.fingerprint == linear.model_.encoder.backbone.fingerprint
+
+
+def _tuned(detector: Detector, data: DetectionData, plan: DeepPlan, **more: Any) -> tuple[str, tuple[float, ...]]:
+    network, curve = deep.tune(detector.model_, data, data.subset([0, 1]), plan, **more)
+    return network.fingerprint, curve
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_the_same_bits_twice_interrupted_or_not(data: DetectionData, tmp_path: Path) -> None:
+    detector = Detector(**SMALL).fit(data)
+    plan = DeepPlan(epochs=2)
+    assert _tuned(detector, data, plan) == _tuned(detector, data, plan)
+    passes = []
+
+    def stops(name: str, items: Sequence[Any], /) -> Iterable[Any]:
+        passes.append(name)
+        for number, item in enumerate(items):
+            if name.startswith("Tuning, epoch 2") and number == 1:
+                raise _Stop
+            yield item
+
+    stored = DeepPlan(epochs=2, folder=tmp_path)
+    with pytest.raises(_Stop):
+        _tuned(detector, data, stored, progress=stops)
+    assert "in held-out images" in passes[-1]
+    resumed = []
+
+    def notes(name: str, items: Sequence[Any], /) -> Iterable[Any]:
+        resumed.append(name)
+        return items
+
+    assert _tuned(detector, data, stored, progress=notes) == _tuned(detector, data, plan)
+    assert [name for name in resumed if name.startswith("Tuning, epoch 1")] == []
+
+
+def test_the_loss_falls(data: DetectionData) -> None:
+    detector = Detector(**SMALL).fit(data)
+    tuning = deep._Tuning(detector.model_, data, 0)
+    image = deep._Prepared.of(data.samples[0], detector.model_, data.classes)
+    tuning.begin(40)
+    losses = []
+    score = tuning._score_loss
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        losses.append(float(score(*arguments).detach()))
+        return score(*arguments)
+
+    tuning._score_loss = watched  # type: ignore[method-assign]
+    for number in range(40):
+        tuning.step(image, np.random.default_rng(number))
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_by_the_clock_there_is_one_epoch_at_least(data: DetectionData) -> None:
+    detector = Detector(**SMALL).fit(data)
+    assert len(_tuned(detector, data, DeepPlan(minutes=1e-9))[1]) == 1
+
+
+def test_few_images_and_messages(data: DetectionData) -> None:
+    few = Detector(**SMALL).fit(data.subset([0, 1]), deep=True)
+    assert few.deep_ is not None
+    assert "too few to tell" in str(few.deep_)
+    with pytest.raises(ArgumentError, match="DeepPlan: epochs must be 1 or more, got 0"):
+        DeepPlan(epochs=0)
+    with pytest.raises(ArgumentError, match="DeepPlan: minutes must be above 0, got -1"):
+        DeepPlan(minutes=-1)
+    assert DeepReport(True, 3, 0.5, 0.6, 2, ()).kept
