@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 from typer.testing import CliRunner
 
 from sppnet import cli
@@ -35,6 +37,22 @@ def test_a_detector_is_trained_as_published_at_several_scales(model: Path, shape
     assert detector.model_.settings == PAPER
     assert detector.model_.encoder.scales == (96, 144)
     assert "Mean average precision" in _invoked("evaluate", model, shapes)
+
+
+@pytest.mark.slow
+def test_deep_says_what_came_of_it_and_other_networks_are_taken_by_name(shapes: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    safetensors.torch.save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), own)
+    options = ("--backbone", "timm/resnet10t", "--weights", own, "--short-side", "96", "--cache", tmp_path / "cache")
+    told = json.loads(
+        _invoked("train", "detector", shapes, "--out", tmp_path / "model", "--deep", "--epochs", 1, "--json", *options)
+    )
+    assert told["deep"] == {"kept": False, "held_out": 0, "epochs": 0, "curve": [], "before": None, "after": None}
+    assert not (tmp_path / "model.run").exists()
+    assert Detector.load(tmp_path / "model").model_.encoder.backbone.name == "timm/resnet10t"
+    assert "features 1 x" in _invoked(
+        "features", shapes / "JPEGImages" / "10.png", "--out", tmp_path / "rows", *options[:4]
+    )
 
 
 def test_a_profile_names_the_stages_of_a_image(model: Path, shapes: Path) -> None:

@@ -56,8 +56,10 @@ HEAD_RATE: Final = 2e-5
 SHARPNESS: Final = 2.0  # logits a unit of the SVM's score: its margin is where the logistic loss is nearly flat
 BOX_LOSS: Final = 1.0
 BOX_BETA: Final = 0.1  # deltas from which the smooth L1 loss is linear
+FINEST: Final = 4  # pixels: layers of finer cells stay: edges look the same everywhere, and they take longest
 AVERAGED: Final = 0.99  # of the averaged weights are kept a step
 STATE: Final = "deep.safetensors"
+PROBE: Final = torch.zeros(1, 3, 64, 64)  # pixels that tell each layer's cells
 TIMED: Final = 3  # steps that an estimate is made from
 
 
@@ -253,6 +255,7 @@ class _Tuning:
         expected, advice = "maps without layers on top", "Leave the layers out, or use fine_tuned for them"
         check_that(pooled, "Detector.fit", "encoder", expected, "one with layers", advice=advice)
         self._network = cast(nn.Module, copy.deepcopy(encoder.backbone)).requires_grad_(True)
+        _freeze_finest(self._network)
         head = model.head
         self._known = torch.isfinite(head.bias)  # a class without objects has nothing to learn from
         tensors = (head.weights, head.bias.masked_fill(~self._known, 0.0), head.delta_weights, head.delta_bias)
@@ -266,8 +269,11 @@ class _Tuning:
         """Make ready for so many steps."""
         self._steps = steps
         rates = {"network": RATE, "head": HEAD_RATE}
-        groups = [{"params": list(self._module[name].parameters()), "lr": rate} for name, rate in rates.items()]
-        self._optimiser = torch.optim.AdamW(groups)
+        groups = [
+            {"params": [each for each in self._module[name].parameters() if each.requires_grad], "lr": rate}
+            for name, rate in rates.items()
+        ]
+        self._optimiser = torch.optim.AdamW(groups, foreach=True)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps)
         average = get_ema_multi_avg_fn(AVERAGED)  # type: ignore[no-untyped-call]
         self._averaged = AveragedModel(self._module, multi_avg_fn=average)
@@ -376,6 +382,21 @@ class _Tuning:
             group["lr"] = rate
         self._schedule.last_epoch = done["step"]
         return tuple(done["curve"])
+
+
+def _freeze_finest(network: nn.Module) -> None:
+    """Leave as they are the weights of layers whose cells are finer than ``FINEST`` pixels (as Girshick 2015 does)."""
+
+    def freeze(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
+        if isinstance(output, Tensor) and output.ndim == PROBE.ndim and output.shape[-1] * FINEST > PROBE.shape[-1]:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+
+    hooks = [module.register_forward_hook(freeze) for module in network.modules()]
+    with torch.no_grad():
+        cast(Backbone, network).activations(PROBE, cast(Backbone, network).channels)
+    for hook in hooks:
+        hook.remove()
 
 
 def remove_state(folder: Path) -> None:
