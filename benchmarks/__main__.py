@@ -1,53 +1,44 @@
 """``python -m benchmarks [NAME...]``: run the named measurements, or all, and render README's table."""
 
 import argparse
-
-from benchmarks import (
-    bccd,
-    bccd_parts,
-    caltech101,
-    effect,
-    pooling,
-    proposals,
-    rcnn,
-    render,
-    service,
-    studio,
-    studio_order,
-    svm,
-    training,
-    update,
-    views,
-)
+import sys
+from importlib import import_module
 
 MEASUREMENTS = {
-    "bccd": bccd.measure,
-    "bccd_parts": bccd_parts.measure,
-    "caltech101": caltech101.measure,
-    "caltech101_views": caltech101.measure_views,
-    "effect": effect.measure,
-    "pooling": pooling.measure,
-    "proposals": proposals.measure,
-    "rcnn": rcnn.measure,
-    "service": service.measure,
-    "studio": studio.measure,
-    "studio_order": studio_order.measure,
-    "svm": svm.measure,
-    "update": update.measure,
-    "training": training.measure,
-    "views": views.measure,
+    "bccd": "bccd.measure",
+    "bccd_parts": "bccd_parts.measure",
+    "caltech101": "caltech101.measure",
+    "caltech101_views": "caltech101.measure_views",
+    "effect": "effect.measure",
+    "pooling": "pooling.measure",
+    "proposals": "proposals.measure",
+    "rcnn": "rcnn.measure",
+    "service": "service.measure",
+    "studio": "studio.measure",
+    "studio_order": "studio_order.measure",
+    "svm": "svm.measure",
+    "update": "update.measure",
+    "training": "training.measure",
+    "views": "views.measure",
 }
+GPU = "gpu"  # alone and with options of its own: where it runs, most that the others need is not installed
 
 
 def main() -> None:
+    if sys.argv[1:2] == [GPU]:
+        import_module(f"benchmarks.{GPU}").measure(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{GPU}, or of {', '.join(MEASUREMENTS)}; all by default"
+    )
     names = parser.parse_args().names or list(MEASUREMENTS)
     for name in names:
         if name not in MEASUREMENTS:
             parser.error(f"NAME must be one of {', '.join(MEASUREMENTS)}, got {name!r}")
-        MEASUREMENTS[name]()
-    render.update_pages()
+        module, function = MEASUREMENTS[name].split(".")
+        getattr(import_module(f"benchmarks.{module}"), function)()
+    import_module("benchmarks.render").update_pages()
 
 
 if __name__ == "__main__":

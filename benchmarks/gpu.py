@@ -10,23 +10,21 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torchvision.ops import roi_pool
+from torch import Tensor, nn
+from torchvision.ops import nms, roi_pool
 
-from sppnet.backbones import PublishedNet
-from sppnet.geometry import AxisGrid, CellGrid, windows_from_regions
+from sppnet.backbones import EfficientNetLite0, PublishedNet
+from sppnet.errors import MissingExtraError
 from sppnet.ops import bins, pool_windows
 
 LEVELS = (6, 3, 2, 1)
-CHANNELS = 256
-IMAGE = (600, 800)  # pixels of the paper's scaled images, about
 SCALES = (480, 576, 688, 864, 1200)
 VIEW = 227
 
@@ -44,16 +42,19 @@ class Sizes:
     width: float
     scales: tuple[int, ...]
     steps: int
-    figures: dict[str, Any] = field(default_factory=dict)
+    levels: tuple[int, ...] = LEVELS
+    channels: int = 256
 
     @classmethod
     def full(cls) -> "Sizes":
+        """Return what a GPU is given: the paper's sizes."""
         maps = {600: (38, 50), 1200: (75, 100)}
         return cls(torch.device("cuda"), 30, (500, 2000, 20_000), maps, 2000, 256, 1.0, SCALES, 20)
 
     @classmethod
     def tiny(cls) -> "Sizes":
-        return cls(torch.device("cpu"), 1, (3,), {64: (5, 7)}, 6, 2, 0.05, (240,), 1)
+        """Return what Triton's interpreter can run in seconds."""
+        return cls(torch.device("cpu"), 1, (2,), {32: (3, 4)}, 6, 2, 0.05, (240,), 1, (2, 1), 4)
 
 
 def measure(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -103,7 +104,9 @@ def kernels(sizes: Sizes) -> dict[str, Any]:
     """Compare forward and backward of both kernels with the reference: odd sizes, ties, NaN, no windows, four types."""
     worst: dict[str, float] = {}
     cases, equal = 0, 0
-    shapes = [(1, 1, 1, 1), (2, 5, 7, 9), (1, 129, 13, 11)] if sizes.width == 1.0 else [(2, 5, 4, 3)]
+    full = sizes.width == 1.0
+    shapes = [(1, 1, 1, 1), (2, 5, 7, 9), (1, 129, 13, 11)] if full else [(2, 2, 3, 2)]
+    counts = (0, 17) if full else (0, 2)
     for number, shape in enumerate(shapes):
         draw = torch.Generator().manual_seed(number)
         for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
@@ -112,20 +115,20 @@ def kernels(sizes: Sizes) -> dict[str, Any]:
                 if special is not None:
                     features[:, ::2, shape[2] // 2, shape[3] // 2] = special
                 for mode in ("max", "average") if special is None else ("max",):
-                    for count in (0, 17):
+                    for count in counts:
                         places = _windows(count, shape[2], shape[3], number)
                         indices = torch.arange(count)[:, None] % shape[0]
-                        error = _difference(features, torch.cat([indices, places], dim=1), mode, sizes.device)
+                        error = _difference(features, torch.cat([indices, places], dim=1), mode, sizes)
                         cases, equal = cases + 1, equal + (error == 0)
                         worst[f"{mode}, {dtype}"] = max(worst.get(f"{mode}, {dtype}", 0.0), error)
     return {"cases": cases, "equal bits": equal, "largest relative difference": worst}
 
 
-def _difference(features: Tensor, windows: Tensor, mode: Any, device: torch.device) -> float:
-    answers = []
+def _difference(features: Tensor, windows: Tensor, mode: Any, sizes: Sizes) -> float:
+    answers, device = [], sizes.device
     for backend in ("triton", "reference"):
         leaf = features.to(device).requires_grad_()
-        pooled = pool_windows(leaf, windows.to(device), levels=LEVELS, mode=mode, backend=backend)
+        pooled = pool_windows(leaf, windows.to(device), levels=sizes.levels, mode=mode, backend=backend)
         weights = (torch.arange(pooled.numel(), device=device) % 7).reshape(pooled.shape).to(pooled.dtype)
         (gradient,) = torch.autograd.grad(pooled, leaf, weights)
         answers.append((pooled.detach().double(), gradient.double()))
@@ -148,21 +151,21 @@ def pooling(sizes: Sizes) -> dict[str, Any]:
             windows = _windows(count, height, width, 0).to(sizes.device)
             boxes = torch.cat([torch.zeros(count, 1, device=sizes.device), windows.float()], dim=1)
             boxes[:, 3:] -= 1
-            features = torch.rand(1, CHANNELS, height, width, device=sizes.device)
+            features = torch.rand(1, sizes.channels, height, width, device=sizes.device)
             last = features.contiguous(memory_format=torch.channels_last)[0]
-            out = torch.empty(count, bins(LEVELS), CHANNELS, device=sizes.device)
+            out = torch.empty(count, bins(sizes.levels), sizes.channels, device=sizes.device)
             half, half_out = last.bfloat16(), out.bfloat16()
             works: dict[str, Callable[[], object]] = {
-                "sppnet": _pooled(last, windows, out),
-                "sppnet, bfloat16": _pooled(half, windows, half_out),
+                "sppnet": _pooled(last, windows, sizes, out),
+                "sppnet, bfloat16": _pooled(half, windows, sizes, half_out),
                 "one write": lambda out=out: out.fill_(1.0),
                 "one write, bfloat16": lambda half_out=half_out: half_out.fill_(1.0),
-                "roi_pool x 4": _peer(features, boxes),
+                "roi_pool x 4": _peer(features, boxes, sizes),
             }
             if count <= 2000:
                 leaf, plain = last.clone().requires_grad_(), features.clone().requires_grad_()
-                works["sppnet, with gradient"] = _with_gradient(_pooled(leaf, windows, None), leaf)
-                works["roi_pool x 4, with gradient"] = _with_gradient(_peer(plain, boxes), plain)
+                works["sppnet, with gradient"] = _with_gradient(_pooled(leaf, windows, sizes, None), leaf)
+                works["roi_pool x 4, with gradient"] = _with_gradient(_peer(plain, boxes, sizes), plain)
             times = {name: _milliseconds(work, sizes) for name, work in works.items()}
             ratios = {
                 "over one write": times["sppnet"] / times["one write"],
@@ -173,12 +176,12 @@ def pooling(sizes: Sizes) -> dict[str, Any]:
     return figures
 
 
-def _pooled(features: Tensor, windows: Tensor, out: Tensor | None) -> Callable[[], Tensor]:
-    return lambda: pool_windows(features, windows, levels=LEVELS, backend="triton", out=out)
+def _pooled(features: Tensor, windows: Tensor, sizes: Sizes, out: Tensor | None) -> Callable[[], Tensor]:
+    return lambda: pool_windows(features, windows, levels=sizes.levels, backend="triton", out=out)
 
 
-def _peer(features: Tensor, boxes: Tensor) -> Callable[[], Tensor]:
-    return lambda: torch.cat([roi_pool(features, boxes, level).flatten(2) for level in LEVELS], dim=2)
+def _peer(features: Tensor, boxes: Tensor, sizes: Sizes) -> Callable[[], Tensor]:
+    return lambda: torch.cat([roi_pool(features, boxes, level).flatten(2) for level in sizes.levels], dim=2)
 
 
 def _with_gradient(pool: Callable[[], Tensor], leaf: Tensor) -> Callable[[], object]:
@@ -243,6 +246,79 @@ def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
     return _rounded(times | ratios)
 
 
+# Detection and tuning
+
+
+@torch.inference_mode()
+def detection(sizes: Sizes) -> dict[str, Any]:
+    """Time one image of a detector with random weights: two maps, 8,000 windows pooled, scored, suppressed."""
+    network = torch_network(sizes)
+    count, classes = (8000, 20) if sizes.width == 1.0 else (5, 2)
+    pixels = torch.rand(1, 3, *((480, 640) if sizes.width == 1.0 else (32, 48)), device=sizes.device)
+    rows = _rows(network, pixels, _places(network, pixels, count, sizes), sizes)
+    weights = torch.rand(classes * 5, rows().shape[1], device=sizes.device)
+    boxes = torch.rand(count, 4, device=sizes.device).cumsum(1)
+
+    def found() -> Tensor:
+        scores = rows() @ weights.T
+        return torch.stack([nms(boxes, scores[:, label], 0.3).sum() for label in range(classes)])
+
+    milliseconds = _milliseconds(found, sizes)
+    return _rounded({"ms an image": milliseconds, "images a second": 1000 / milliseconds})
+
+
+def tuning(sizes: Sizes) -> dict[str, Any]:
+    """Time a step of tuning the convolutions: forward, pooling of 224 windows, backward, AdamW."""
+    network = torch_network(sizes).requires_grad_(True)
+    pixels = torch.rand(1, 3, *((480, 640) if sizes.width == 1.0 else (32, 48)), device=sizes.device)
+    count = 224 if sizes.width == 1.0 else 2
+    rows = _rows(network, pixels, _places(network, pixels, count, sizes), sizes)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(rows().square().mean())
+        optimiser.step()
+
+    milliseconds = _milliseconds(step, sizes)
+    return _rounded({"ms a step": milliseconds, "steps a second": 1000 / milliseconds})
+
+
+def torch_network(sizes: Sizes) -> nn.Module:
+    """Return the default backbone's shape: its weights' package, or ZF-5 where that is not installed."""
+    try:
+        network: nn.Module = EfficientNetLite0()
+    except MissingExtraError:
+        network = PublishedNet("zf5", levels=LEVELS, width=sizes.width).eval()
+    return network.to(sizes.device)
+
+
+def _layers(network: Any) -> tuple[str, ...]:
+    return tuple(network.detector_layers)
+
+
+def _places(network: Any, pixels: Tensor, count: int, sizes: Sizes) -> list[Tensor]:
+    with torch.no_grad():
+        maps = network.activations(pixels, _layers(network))
+    return [_windows(count, *maps[layer].shape[2:], 2).to(sizes.device) for layer in _layers(network)]
+
+
+def _rows(network: Any, pixels: Tensor, places: list[Tensor], sizes: Sizes) -> Callable[[], Tensor]:
+    shares = [(3, 2, 1), *[(1,)] * (len(places) - 1)] if sizes.width == 1.0 else [(1,)] * len(places)
+
+    def rows() -> Tensor:
+        maps = network.activations(pixels, _layers(network))
+        return torch.cat(
+            [
+                pool_windows(maps[layer][0], windows, levels=share, backend="triton").flatten(1)
+                for layer, windows, share in zip(_layers(network), places, shares, strict=True)
+            ],
+            dim=1,
+        )
+
+    return rows
+
+
 # The clock
 
 
@@ -270,8 +346,10 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
 
-PARTS: dict[str, Callable[[Sizes], dict[str, Any]]] = {"kernels": kernels, "pooling": pooling, "rcnn": rcnn}
-
-
-if __name__ == "__main__":
-    measure()
+PARTS: dict[str, Callable[[Sizes], dict[str, Any]]] = {
+    "rcnn": rcnn,
+    "pooling": pooling,
+    "detection": detection,
+    "tuning": tuning,
+    "kernels": kernels,
+}
