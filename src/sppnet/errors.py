@@ -4,6 +4,7 @@ Every message reads ``<function>: <argument> must be <expected>, got <actual>. <
 The command line prints it as one line and exits with code 2.
 """
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,20 @@ class DataError(SppnetError):
 
 class CorruptFileError(SppnetError):
     """A model or cache file whose bytes are not what was written."""
+
+
+class WriteError(SppnetError, OSError):
+    """A file that cannot be written; the message names it, the reason and what to do. ``errno`` is the system's."""
+
+    def __init__(self, path: Path | str, error: OSError) -> None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "Free some space there, or name another disk" if full else "Name a place that can be written"
+        reason = error.strerror or str(error)
+        super().__init__(f"{path}: cannot be written: {reason}. {advice}.")
+        self.errno, self.strerror, self.filename = error.errno, reason, str(path)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class NotFittedError(SppnetError):

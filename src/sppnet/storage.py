@@ -8,13 +8,17 @@ reads safetensors reads these files too.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
+import shutil
 import stat
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sppnet.errors import ArgumentError, CorruptFileError, DataError, check_that, message
+from sppnet.errors import ArgumentError, CorruptFileError, DataError, WriteError, check_that, message
 
 METADATA_KEY: Final = "sppnet"  # the only one: safetensors writes several in random order
 CHECKSUM: Final = "checksum"  # sorts before "metadata", so that its digits always stand at the same place
@@ -49,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mappin
         metadata: JSON; tuples come back as lists.
     Raises:
         ArgumentError: metadata that JSON cannot hold, a reserved name, or a header of more than 16 MiB.
-        OSError: a full or read-only disk.
+        WriteError: a full or read-only disk.
     """
     write_file(path, _packed(tensors, metadata))
 
@@ -144,7 +148,8 @@ def _checksum(content: bytes) -> bytes:
 class TensorCache:
     """Tensors on disk that can be computed again, by key; processes may share a folder.
 
-    A broken entry counts as missing. Once the disk is full the cache goes on, for this object, read-only.
+    A broken entry counts as missing. Once the disk is full, or where nothing can be written, the cache says so and goes
+    on, for this object, read-only.
 
     Args:
         folder: made at the first ``put``; entries lie in 256 folders in it.
@@ -197,9 +202,9 @@ class TensorCache:
         try:
             # No fsync: what a crash of the machine breaks is found by its checksum and computed again.
             write_file(path, _packed(tensors, {"key": key}), durable=False)
-        except FileNotFoundError:
-            return  # another process cleared the cache between the file's writing and its renaming
-        except OSError as error:
+        except WriteError as error:
+            if error.errno == errno.ENOENT and self.folder.is_dir():
+                return  # another process cleared the cache between the file's writing and its renaming
             self._writable = False
             advice = "Nothing more is cached. Free some space, or name another folder."
             warnings.warn(f"{self.folder}: {error.strerror}. {advice}", RuntimeWarning, stacklevel=2)
@@ -304,7 +309,9 @@ def read_file(path: Path | str, *, most: int | None = None) -> bytes:
 
 # Files that hold all of what was written or what they held before, whatever happens meanwhile
 
-PARTIAL: Final = ".sppnet-*.tmp"  # a process that is killed can leave one behind
+PARTIAL: Final = ".sppnet-*.tmp"  # a process that is killed can leave one behind, which a later one removes
+HOST: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # folders may be shared between machines
+FOREIGN_SECONDS: Final = 86_400  # after which what another machine left is nobody's
 
 
 def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> None:
@@ -317,22 +324,61 @@ def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> Non
         content: its bytes; text is written as UTF-8.
         durable: bring it to the disk before it gets its name, so that not even a crash of the machine breaks it.
     Raises:
-        OSError: a full or read-only disk.
+        WriteError: a full or read-only disk, with the file's name and what to do; it is an OSError too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(PARTIAL.replace("*", f"{os.getpid()}-{secrets.token_hex(8)}"))
+    data = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(PARTIAL.replace("*", f"{HOST}-{os.getpid()}-{secrets.token_hex(8)}"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve())
+        _check_room(path.parent, len(data))
         with partial.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
+        if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+            _sync_folder(path.parent)
+    except OSError as error:
+        _forget(partial)
+        raise WriteError(path, error) from error
     except BaseException:
-        partial.unlink(missing_ok=True)
+        _forget(partial)
         raise
-    if durable and os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync_folder(path.parent)
+
+
+def _forget(partial: Path) -> None:
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
+
+
+def _check_room(folder: Path, count: int) -> None:
+    """Refuse what plainly does not fit before it is written."""
+    free = shutil.disk_usage(folder).free
+    if count > free:
+        raise OSError(errno.ENOSPC, f"it needs {count / 1e6:.1f} MB where {free / 1e6:.1f} MB are free")
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove, once a process, what writers that were killed left in a folder."""
+    for partial in folder.glob(PARTIAL):
+        with contextlib.suppress(OSError, ValueError):
+            host, process, _ = partial.name.removeprefix(".sppnet-").split("-")
+            mine = host == HOST and os.name == "posix"  # elsewhere signal 0 is none
+            if not _runs(int(process)) if mine else partial.stat().st_mtime < time.time() - FOREIGN_SECONDS:
+                partial.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

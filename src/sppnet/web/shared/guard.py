@@ -104,6 +104,8 @@ def _refused_body(headers: Headers, wanted: str, most: int) -> tuple[int, str] |
     kind = headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != wanted:
         return 415, f"content-type must be {wanted}, got {kind[:100]!r}."
+    if "transfer-encoding" in headers:  # of the two lengths the other one would hold
+        return 411, "content-length must be given, and no transfer-encoding."
     length = headers.get("content-length", "")
     if not length.isdecimal():  # the server holds the sender to the length that it gave
         return 411, "content-length must be given."

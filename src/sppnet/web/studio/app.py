@@ -1,5 +1,6 @@
 """The studio's requests: each is checked, handed to the session, and answered in JSON."""
 
+import errno
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
@@ -98,6 +99,7 @@ def _answer_errors(app: FastAPI) -> None:
         DataError: 409,
         ImageDecodeError: 422,
         MissingExtraError: 501,
+        WriteError: 507,
     }
 
     def answering(status: int) -> Callable[[Request, Exception], Response]:
@@ -154,8 +156,10 @@ def _add_reading(app: FastAPI, session: Session) -> None:
         file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
             written = write_export(session, name, file, shares={"val": val, "test": test})
-        except BaseException:
+        except BaseException as error:
             file.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise WriteError(file.parent, error) from error
             raise
         removed = BackgroundTask(file.unlink, missing_ok=True)
         headers = {"Cache-Control": "no-store", "X-Left-Out": str(len(written.left_out))}

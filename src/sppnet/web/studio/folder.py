@@ -1,11 +1,12 @@
 """A folder of images as the studio sees it: which files are there now, and how they are shown."""
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sppnet.errors import DataError, ImageDecodeError
+from sppnet.errors import DataError, ImageDecodeError, WriteError
 from sppnet.geometry import longer_side_size
 from sppnet.images import encode, is_image, read_image, resize
 from sppnet.storage import cache_key, write_file
@@ -75,9 +76,12 @@ class Folder:
         """
         path = self.path(name)
         stored = self.hidden / "thumbnails" / f"{self.version(name)}.webp"
-        if not stored.is_file():
-            write_file(stored, _encoded(path, THUMBNAIL, "WEBP", quality=80), durable=False)
-        return stored.read_bytes()
+        if stored.is_file():
+            return stored.read_bytes()
+        made = _encoded(path, THUMBNAIL, "WEBP", quality=80)
+        with contextlib.suppress(WriteError):  # where the disk is full it is made anew each time
+            write_file(stored, made, durable=False)
+        return made
 
     def shown(self, name: str) -> bytes:
         """Return a JPEG of an image, upright and in 8 bits, so that a browser shows what the detector sees.

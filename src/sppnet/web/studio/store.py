@@ -5,6 +5,7 @@ was there before, in the opposite order, unless somebody changed the same since;
 had undone. One process holds the file for as long as it is open.
 """
 
+import errno
 import json
 import sqlite3
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from sppnet.errors import DataError
+from sppnet.errors import DataError, WriteError
 from sppnet.web.studio.schema import COLUMNS, VERSION, Table, add_columns, make_tables
 
 Kind = Literal["object", "rejected"]
@@ -317,10 +318,14 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                    reason = f"{error}. This change is not stored, all before it are"
+                    raise WriteError(self.file, OSError(errno.ENOSPC, reason)) from error
                 raise
-            self._connection.execute("COMMIT")
 
 
 ALLOW: Final = "Allow writing there, or copy the images to where you may write"

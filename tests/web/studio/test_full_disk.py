@@ -1,0 +1,89 @@
+"""A full disk stops what needs room, with words, and nothing else; with room again it goes on."""
+
+import errno
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sppnet.errors import WriteError
+from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.session import Session
+from sppnet.web.studio.store import Store
+
+ADDRESS = "http://127.0.0.1:8000"
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _full(*_: object, **__: object) -> None:
+    raise FULL
+
+
+@pytest.fixture
+def page(shapes: Path, tmp_path: Path) -> Iterator[TestClient]:
+    for path in sorted((shapes / "JPEGImages").iterdir())[:2]:
+        shutil.copy(path, tmp_path)
+    with TestClient(studio_app(Session(tmp_path)), base_url=ADDRESS, headers={"Origin": ADDRESS}) as client:
+        yield client
+
+
+def _add_many(store: Store) -> None:
+    with store.step("Many") as step:
+        for index in range(2000):
+            step.add("class", {"name": f"{index:0500}", "colour": "red"})
+
+
+def test_a_change_that_finds_no_room_is_not_stored_and_the_ones_before_are(tmp_path: Path) -> None:
+    with Store(tmp_path / "studio.sqlite") as store:
+        with store.step("One") as step:
+            step.add("class", {"name": "one", "colour": "red"})
+        store._connection.execute("PRAGMA max_page_count = 1")  # no more than there are
+        with pytest.raises(WriteError) as caught:
+            _add_many(store)
+        assert str(caught.value) == (
+            f"{store.file}: cannot be written: database or disk is full. This change is not stored, all before it are. "
+            "Free some space there, or name another disk."
+        )
+        assert [each.name for each in store.classes()] == ["one"]
+        store._connection.execute("PRAGMA max_page_count = 100000")
+        with store.step("Another") as step:
+            step.add("class", {"name": "two", "colour": "red"})
+    with Store(tmp_path / "studio.sqlite") as store:
+        assert [each.name for each in store.classes()] == ["one", "two"]
+
+
+def test_thumbnails_are_shown_where_they_cannot_be_stored(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = page.get("/api/state").json()["images"][0]["id"]
+    monkeypatch.setattr(Path, "replace", _full)
+    answer = page.get(f"/api/images/{image}/thumbnail")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+
+
+def test_an_export_that_finds_no_room_says_so_and_leaves_nothing(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = page.get("/api/state").json()["images"][0]["id"]
+    changes = [{"do": "add class", "name": "disc"}]
+    (label,) = page.post("/api/changes", json={"what": "a", "image": None, "changes": changes}).json()["added"]
+    changes = [{"do": "add", "image": image, "label": label, "edges": [10, 10, 40, 40]}]
+    assert page.post("/api/changes", json={"what": "b", "image": image, "changes": changes}).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "write", _full)
+        answer = page.get("/api/export/voc")
+    assert answer.status_code == 507
+    assert "cannot be written: No space left on device. Free some space there" in answer.json()["detail"]
+    assert not list((tmp_path / ".sppnet").glob("*export*"))
+    assert page.get("/api/export/voc").status_code == 200
+
+
+def test_a_body_of_two_lengths_is_refused(page: TestClient) -> None:
+    headers = {"Transfer-Encoding": "chunked", "Content-Length": "2", "Content-Type": "application/json"}
+    answer = page.post("/api/undo", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        411,
+        "content-length must be given, and no transfer-encoding.",
+    )
