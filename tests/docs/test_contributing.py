@@ -1,6 +1,8 @@
 """What CONTRIBUTING sends people to is there: its files, its modules and their names, its commands."""
 
+import json
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -35,3 +37,13 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     named = {target for line in re.findall(r"make ([a-z -]+)", HOW_TO) for target in line.split()}
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
     assert {"quick", "test", "test-all", "check", "docs", "bench", "lowest"} <= named & targets
+
+
+def test_every_dependency_has_a_row_with_its_licence_and_its_reason() -> None:
+    rows = [row.split("|") for row in PAGE[PAGE.index("## Dependencies") :].splitlines() if row.startswith("|")]
+    listed = {name for row in rows for name in re.findall(r"[\w-]+", row[1])}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    used = {re.split(r"[\[<>=!~]", each)[0] for one in lists for each in one}
+    pages = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    assert (used | {name.rpartition("/")[2] for name in pages}) - listed == {"sppnet"}
