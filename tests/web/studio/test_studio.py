@@ -253,15 +253,16 @@ def _samples(root: Path, split: str) -> tuple[Any, ...]:
     return load_detection(root, split=split).samples
 
 
-def test_hidden_images_and_links_that_lead_out_are_left_alone(shapes: Path, tmp_path: Path) -> None:
+def test_hidden_images_and_litter_are_left_alone_and_links_followed(shapes: Path, tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside.png"
     (root / ".hidden").mkdir(parents=True)
+    (root / "__MACOSX").mkdir()
     (root / "deep").mkdir()
     shutil.copy(shapes / "JPEGImages/00.png", outside)
-    for place in ("deep/a.png", ".hidden/b.png", ".c.png"):
+    for place in ("deep/a.png", ".hidden/b.png", ".c.png", "__MACOSX/d.png"):
         shutil.copy(outside, root / place)
     (root / "link.png").symlink_to(outside)
-    assert Folder(root).names == ["deep/a.png"]
+    assert Folder(root).names == ["deep/a.png", "link.png"]
     with pytest.raises(DataError, match=r"holds no images\. Name a folder that holds images\."):
         Folder(_made(tmp_path / "empty"))
     with pytest.raises(DataError, match="is no folder"):

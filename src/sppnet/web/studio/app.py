@@ -33,7 +33,7 @@ PERSON: Final = "sppnet-person"  # the cookie that tells browsers apart
 YEAR: Final = 365 * 86_400  # seconds
 
 Share = Annotated[float, Query(ge=0, le=0.5)]
-Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "images"]
+Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "report", "images"]
 
 
 class Settings(BaseModel):
@@ -145,6 +145,18 @@ def _add_reading(app: FastAPI, session: Session) -> None:
     @app.get("/api/quality")
     def quality() -> dict[str, Any]:
         return session.quality()
+
+    @app.get("/api/review")
+    def review() -> list[dict[str, Any]]:
+        return session.review()
+
+    @app.get("/report")
+    def report_page() -> FileResponse:
+        return FileResponse(PAGE / "report.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/api/report")
+    def report() -> dict[str, Any]:
+        return session.report()
 
     @app.get("/api/events")
     async def events() -> StreamingResponse:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.review import Counted
 from sppnet.web.studio.store import Store, StoredImage
 from sppnet.web.studio.suggestions import NOTHING, Suggestions
 
@@ -82,6 +83,11 @@ class Board:
     def open_suggestions(self, image: int) -> Suggestions:
         """Return what the detector found in an image and nobody has answered."""
         return self._cards[image].open
+
+    def counted(self, image: int) -> Counted:
+        """Return what there is in an image: boxed, and found beside the boxes."""
+        card = self._cards[image]
+        return Counted(card.image.name, card.image.complete, card.objects, card.open)
 
     def summaries(self, thresholds: Mapping[int, float], only: Iterable[int] | None = None) -> list[dict[str, Any]]:
         """Return for each image, or for those named, what the gallery shows, for JSON."""

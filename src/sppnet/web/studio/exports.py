@@ -69,7 +69,8 @@ def write_export(
     elif name == "images":
         left_out = _write_images(session, file)
     else:
-        write_file(file, _csv(_detections(session) if name == "detections" else _counts(session)))
+        tables = {"detections": _detections, "counts": _counts, "report": _report}
+        write_file(file, _csv(tables[name](session)))
     return Written(FILE_NAMES[name], left_out)
 
 
@@ -82,6 +83,7 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "model": "detector.safetensors",
     "detections": "detections.csv",
     "counts": "counts.csv",
+    "report": "report.csv",
     "images": "annotated-images.zip",
 }
 
@@ -203,6 +205,16 @@ def _counts(session: Session) -> Iterator[tuple[Any, ...]]:
     for image, boxes in _said(session):
         numbers = Counter(box.label for box in boxes) + Counter(session.counted(image).labels.tolist())
         yield image.name, *(numbers[each.id] for each in classes), "yes" if image.complete else "no"
+
+
+def _report(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Yield one row a class and folder: how many objects, and the interval of 95 %."""
+    yield "group", "images", "class", "boxed", "expected", "low", "high"
+    report = session.report()
+    names = {each["id"]: each["name"] for each in report["classes"]}
+    for group in report["groups"]:
+        for label, counts in group["classes"].items():
+            yield group["group"], group["images"], names[label], *counts.values()
 
 
 def _csv(rows: Iterable[tuple[Any, ...]]) -> str:

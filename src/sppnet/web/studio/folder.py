@@ -1,14 +1,16 @@
 """A folder of images as the studio sees it: which files are there now, and how they are shown."""
 
-import contextlib
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sppnet.data.contents import contents
+from sppnet.data.problems import printable
 from sppnet.errors import DataError, ImageDecodeError, WriteError
 from sppnet.geometry import longer_side_size
-from sppnet.images import encode, is_image, read_image, resize
+from sppnet.images import encode, read_image, resize
 from sppnet.storage import cache_key, write_file
 
 HIDDEN: Final = ".sppnet"
@@ -17,10 +19,15 @@ SHOWN: Final = 4096  # pixels of the longer side: more, and browsers refuse or l
 
 
 class File(NamedTuple):
-    """An image file: ``version`` changes when it is written."""
+    """An image file: ``place`` is its path, ``version`` changes when it is written."""
 
-    path: Path
+    place: str
     version: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.place)
 
 
 class Folder:
@@ -36,7 +43,7 @@ class Folder:
         self.root = root.resolve()
         self.hidden = self.root / HIDDEN
         self.files = _files(self.root)
-        """The image files by their name: the path below the folder, as it can be shown. Never changed, only renewed."""
+        """The image files by their name, which is the path below the folder, as it can be shown."""
         if not self.files:
             what = "holds no images" if root.is_dir() else "is no folder"
             raise DataError(f"{root}: {what}. Name a folder that holds images.")
@@ -79,7 +86,7 @@ class Folder:
         if stored.is_file():
             return stored.read_bytes()
         made = _encoded(path, THUMBNAIL, "WEBP", quality=80)
-        with contextlib.suppress(WriteError):  # where the disk is full it is made anew each time
+        with suppress(WriteError):  # where the disk is full it is made anew each time
             write_file(stored, made, durable=False)
         return made
 
@@ -105,46 +112,19 @@ class Folder:
 
 
 def _files(root: Path) -> dict[str, File]:
-    """List images below a folder, neither hidden nor reached by a link that leads out of it."""
-    found: list[tuple[str, File]] = []
-    folders = [root]
-    while folders:
-        for entry in _entries(folders.pop()):
-            path = Path(entry.path)
-            if entry.name.startswith(".") or (entry.is_symlink() and not path.resolve().is_relative_to(root)):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif is_image(path) and entry.is_file():
-                found.append((path.relative_to(root).as_posix(), File(path, _version(entry.stat()))))
+    """List the images below a folder, by the rule that all of sppnet has for what counts."""
     files: dict[str, File] = {}
-    for relative, file in sorted(found):
-        name = shown_name(relative)
+    for relative in contents(root).images if root.is_dir() else ():
+        name, place = relative if relative.isprintable() else printable(relative), f"{root}/{relative}"
         while name in files:
             name += "_"
-        files[name] = file
+        with suppress(OSError):  # it went away meanwhile
+            files[name] = File(place, _version(os.stat(place)))  # noqa: PTH116 (thousands of files)
     return files
 
 
 def _version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}"
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:  # no right to look into it, or it went away
-        return []
-
-
-def shown_name(path: str) -> str:
-    r"""Return a path as text that can be written and shown: bytes that are no UTF-8 become ``\xe9``.
-
-    >>> shown_name("caf\udce9.png"), shown_name("café.png")
-    ('caf\\xe9.png', 'café.png')
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _encoded(path: Path, longer_side: int, form: str, *, quality: int) -> bytes:

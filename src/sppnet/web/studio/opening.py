@@ -44,19 +44,22 @@ def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> Tak
     if not stale and not fresh:
         return taken
     told = {image for image, *_ in store.counts()} | {image.id for image in known.values() if image.complete}
-    replaced = []
     looked = {name: _looked_at(folder, name) for name in progress("Looking at images", fresh)}
+    replaced: list[StoredImage] = []
     with store.step("Look at the folder", undoable=False) as step:
         for image in stale:
             values = _looked_at(folder, image.name)
-            if image.id in told and _is_another(image, values, digest := _digest(folder, image.name)):
+            digest = _digest(folder, image.name) if image.digest or image.id in told else ""
+            if _is_another(image, values, digest):
                 step.change("image", image.id, {"name": f"{image.name}#{image.id}"})
                 looked[image.name] = values | {"digest": digest}
                 replaced.append(image)
             else:
                 step.change("image", image.id, values)
                 taken.changed.add(image.id)
-        _place(folder, step, looked, [*gone, *replaced], taken)
+        spare = {image.name: image.id for image in replaced if image.id not in told}
+        _place(folder, step, looked, [*gone, *replaced], spare, taken)
+    replaced = [image for image in replaced if image.id in told and store.image(image.id).name not in folder.files]
     if replaced:
         names = ", ".join(image.name for image in replaced[:3]) + (", …" if len(replaced) > 3 else "")
         what = "was replaced by another image" if len(replaced) == 1 else "were replaced by other images"
@@ -75,18 +78,31 @@ def _is_another(image: StoredImage, values: Values, digest: str) -> bool:
     return (image.height, image.width) != (values["height"], values["width"])
 
 
-def _place(folder: Folder, step: Step, looked: dict[str, Values], away: list[StoredImage], taken: TakenIn) -> None:
-    """Give new files the rows of images that are away, where their bytes are the same; rows of their own otherwise."""
-    by_digest = {image.digest: image for image in away if image.digest}
+def _place(
+    folder: Folder,
+    step: Step,
+    looked: dict[str, Values],
+    away: list[StoredImage],
+    spare: dict[str, int],
+    taken: TakenIn,
+) -> None:
+    """Give new files the rows of images that are away, where their bytes are the same; rows of their own otherwise.
+
+    ``spare`` holds, by name, rows of replaced images that nobody said anything of: they serve for the new ones.
+    """
+    by_digest = {image.digest: image.id for image in away if image.digest}
+    digests = {
+        name: values.get("digest") or (_digest(folder, name) if by_digest else "") for name, values in looked.items()
+    }
+    same = {name: by_digest.pop(digest) for name, digest in digests.items() if digest in by_digest}
     for name, values in looked.items():
-        digest = values.get("digest") or (_digest(folder, name) if by_digest else "")
-        same = by_digest.pop(digest, None) if digest else None
-        row = values | {"digest": digest}
-        if same is None:
+        row = values | {"digest": digests[name]}
+        known = same.get(name) or (spare.get(name) if spare.get(name) not in same.values() else None)
+        if known is None:
             taken.fresh.add(step.add("image", row))
         else:
-            step.change("image", same.id, row)
-            taken.fresh.add(same.id)
+            step.change("image", known, row)
+            taken.changed.add(known)
 
 
 def _digest(folder: Folder, name: str) -> str:

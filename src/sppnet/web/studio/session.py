@@ -18,12 +18,14 @@ from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
 from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.people import People
+from sppnet.web.studio.review import count_groups, disagreements
 from sppnet.web.studio.store import Box, Missing, Store, StoredImage, Turned
 from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
 
 FILE: Final = "studio.sqlite"
 TOGETHER: Final = 100  # images that one event tells of
 FIRST: Final = 200  # images of the order that an event tells of
+REVIEWED: Final = 200  # disagreements that are listed
 LOOK_EVERY: Final = 2.0  # seconds between two looks at the folder
 LOOK_SHARE: Final = 0.03  # of the time is spent on them at most
 
@@ -281,6 +283,30 @@ class Session:
             "histogram": histogram(map(self.suggestions, list(self.learner.found)), ids),
             "measured": rows,
             "curve": self.learner.curve,
+        }
+
+    def review(self) -> list[dict[str, Any]]:
+        """Return where detector and labels of complete images disagree, the surest first, for JSON."""
+        thresholds = self.thresholds
+        rows = [
+            {"image": key, "name": image.name, **each}
+            for key, image in self.learner.images.items()
+            if self.known(key).complete and key in self.learner.found
+            for each in disagreements(self.store.boxes(key), self.suggestions(key), thresholds)
+        ]
+        return sorted(rows, key=lambda row: -float(row["sure"]))[:REVIEWED]
+
+    def report(self) -> dict[str, Any]:
+        """Return how many objects there are, with an interval, for JSON."""
+        images = [self.board.counted(key) for key in list(self.learner.images) if key not in self.learner.faults]
+        classes = self.store.classes()
+        return {
+            "folder": self.folder.root.name,
+            "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in classes],
+            "groups": count_groups(images, [each.id for each in classes]),
+            "complete": sum(image.complete for image in images),
+            "quality": self.quality()["measured"],
+            "thresholds": self.thresholds,
         }
 
     # Events

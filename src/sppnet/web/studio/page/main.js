@@ -9,6 +9,7 @@ import { tellLearnt, tellProblems } from "./head.js";
 import "./keys.js";
 import { model, takeIn } from "./model.js";
 import { measured, qualityChanged } from "./quality.js";
+import "./reviewing.js";
 import { reload } from "./stage.js";
 
 const lost = document.getElementById("lost");

@@ -14,6 +14,7 @@ export function drawScene(pen, view, state) {
   pen.fillRect(left, top, right - left, bottom - top);
   if (state.bitmap) pen.drawImage(state.bitmap, left, top, right - left, bottom - top);
   if (!model.hides.boxes) drawBoxes(pen, view, state);
+  if (state.marked) drawBox(pen, view, state.marked.edges, state.marked.label, { dashed: true, chosen: true });
   if (state.drawing) drawBox(pen, view, state.drawing, model.label, { chosen: true });
   if (state.cross) drawCross(pen, view, state.cross);
 }

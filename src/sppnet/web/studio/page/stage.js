@@ -17,6 +17,7 @@ const coarse = matchMedia("(pointer: coarse)");
 let shown = null; // what is loaded or on its way: the image's id and its size
 let act = null; // what the pointer is at: {kind, image, from, edges, ...}
 let hovered = null;
+let marked = null; // a place that a person is sent to
 let at = null; // where the pointer is, for the cross hair
 let waiting = false;
 let spaceHeld = false;
@@ -48,6 +49,7 @@ function draw() {
     hovered,
     cross,
     drawing: act?.kind === "draw" ? act.edges : null,
+    marked: marked?.image === model.open ? marked : null,
     handles: coarse.matches ? 14 : 9,
   });
 }
@@ -216,6 +218,7 @@ export function holdSpace(held) {
 
 export function cancel() {
   act = null;
+  marked = null;
   choose(null);
 }
 
@@ -264,6 +267,13 @@ export function zoomToBox() {
   if (!chosen) return say("Choose a box first.");
   view.show(chosen.edges);
   return redraw();
+}
+
+// Zooms to a place that is no box: it is marked until something else is shown.
+export function showPlace({ edges, label }) {
+  marked = { image: model.open, edges, label };
+  view.show(edges);
+  redraw();
 }
 
 // What is shown

@@ -1,0 +1,72 @@
+// The report: counts with their intervals, as a chart and a table, and how good the detector is.
+
+import { get } from "./api.js";
+import { element, percent, shape } from "./parts.js";
+
+const byId = (id) => document.getElementById(id);
+const [WIDTH, ROW, NAMES, NUMBERS] = [760, 28, 160, 120];
+
+const interval = ({ expected, low, high }) => (low === high ? `${expected}` : `${expected} (${low} to ${high})`);
+
+function draw({ classes, groups }) {
+  const counts = classes.map((each) => ({ ...each, ...groups[0].classes[each.id] }));
+  const most = Math.max(1, ...counts.map((each) => each.high));
+  const x = (value) => NAMES + (value / most) * (WIDTH - NAMES - NUMBERS);
+  byId("chart").setAttribute("viewBox", `0 0 ${WIDTH} ${Math.max(1, counts.length) * ROW}`);
+  byId("chart").replaceChildren(
+    ...counts.flatMap((each, row) => {
+      const [top, middle] = [row * ROW + 4, row * ROW + ROW / 2];
+      return [
+        shape("text", { x: 0, y: middle + 4 }, each.name.slice(0, 24)),
+        shape("rect", { x: NAMES, y: top, width: x(each.expected) - NAMES, height: ROW - 8, fill: each.colour }),
+        shape("path", { d: `M${x(each.low)} ${middle}H${x(each.high)}`, stroke: "currentColor", "stroke-width": 2 }),
+        shape("text", { x: x(each.high) + 8, y: middle + 4 }, interval(each)),
+      ];
+    }),
+  );
+}
+
+function fill({ classes, groups, quality, complete, folder }) {
+  byId("title").textContent = `Objects in ${folder}`;
+  byId("facts").textContent =
+    `${groups[0].images} images, ${complete} of them complete. ${new Date().toLocaleDateString()}`;
+  const cells = (texts) => texts.map((text) => element("td", { class: "number" }, text));
+  byId("counts").tHead.replaceChildren(
+    element(
+      "tr",
+      {},
+      element("th", {}, "Folder"),
+      element("th", { class: "number" }, "Images"),
+      ...classes.map((each) => element("th", { class: "number" }, each.name)),
+    ),
+  );
+  byId("counts").tBodies[0].replaceChildren(
+    ...groups.map((group) =>
+      element(
+        "tr",
+        {},
+        element("td", {}, group.group),
+        ...cells([`${group.images}`, ...classes.map((each) => interval(group.classes[each.id]))]),
+      ),
+    ),
+  );
+  byId("quality").hidden = !quality.length;
+  byId("quality-text").textContent = quality.length
+    ? "On images that the detector did not learn from."
+    : "Not measured yet: label two images, and press Measure in the studio.";
+  byId("quality").tBodies[0].replaceChildren(
+    ...quality.map((row) =>
+      element(
+        "tr",
+        {},
+        element("td", {}, row.name),
+        ...cells([percent(row.precision), percent(row.recall), `${row.objects}`]),
+      ),
+    ),
+  );
+}
+
+byId("print").addEventListener("click", () => print());
+const report = await get("api/report");
+draw(report);
+fill(report);

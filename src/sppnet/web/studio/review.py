@@ -1,0 +1,88 @@
+"""Where the detector and the labels disagree, and how many objects there are: what a person checks before the end."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from sppnet.geometry import iou
+from sppnet.web.studio.store import Box
+from sppnet.web.studio.suggestions import Suggestions
+
+Disagreement = Literal["missed", "false", "confused", "badly placed"]
+
+RIGHT_IOU: Final = 0.5  # from this overlap a suggestion is right
+NEAR_IOU: Final = 0.1  # below it a suggestion has nothing to do with a box
+TWO_SIDED: Final = 1.96  # deviations that hold 95 % of a normal distribution
+
+
+def disagreements(
+    boxes: Sequence[Box], found: Suggestions, thresholds: Mapping[int, float]
+) -> Iterator[dict[str, Any]]:
+    """Yield where what was found in a complete image differs from its boxes, for JSON.
+
+    Of each: its kind, class, edges, and ``sure`` in 0..1, how sure the detector is that the labels are wrong there.
+    """
+    objects = [box for box in boxes if box.kind == "object" and not box.crowd]
+    places = np.array([box.edges for box in objects]).reshape(-1, 4)
+    labels = np.array([box.label for box in objects], dtype=np.int64)
+    overlap = iou(found.boxes.astype(np.float64), places)
+    same = found.labels[:, None] == labels
+    counts = found.scores >= np.array([thresholds.get(label, 1.0) for label in found.labels.tolist()])
+    for row in np.flatnonzero(counts).tolist():
+        own = float((overlap[row] * same[row]).max(initial=0.0))
+        other = float((overlap[row] * ~same[row]).max(initial=0.0))
+        if own < RIGHT_IOU:
+            kind: Disagreement = "confused" if other >= RIGHT_IOU else "badly placed" if own >= NEAR_IOU else "false"
+            edges, label = found.boxes[row].astype(float).round(1).tolist(), int(found.labels[row])
+            yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)}
+    near = (overlap >= RIGHT_IOU) & same
+    for column, box in enumerate(objects):
+        best = float(found.scores[near[:, column]].max(initial=0.0))
+        if not (near[:, column] & counts).any() and not box.difficult:
+            yield {"kind": "missed", "label": box.label, "edges": box.edges, "sure": round(1 - best, 3)}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Objects of a class in one image: boxed by a person, and found beside them, each with its confidence."""
+
+    name: str
+    complete: bool
+    boxed: Mapping[int, int]
+    found: Suggestions
+
+
+def count_groups(images: Sequence[Counted], labels: Sequence[int]) -> list[dict[str, Any]]:
+    """Count objects, all together and folder by folder, for JSON.
+
+    What was found but not answered counts by its confidence: the expected number, and the interval that holds the true
+    one with 95 % if the confidence is right. Objects that the detector does not find at all are in neither.
+    """
+    groups = [("All", list(images))]
+    by_folder = sorted(images, key=_folder)
+    folders = [(folder, list(group)) for folder, group in groupby(by_folder, key=_folder)]
+    groups += folders if len(folders) > 1 else []
+    return [{"group": name, "images": len(group), "classes": _counts(group, labels)} for name, group in groups]
+
+
+def _folder(image: Counted) -> str:
+    return str(PurePosixPath(image.name).parent)
+
+
+def _counts(images: Sequence[Counted], labels: Sequence[int]) -> dict[int, dict[str, float]]:
+    counts: dict[int, dict[str, float]] = {}
+    for label in labels:
+        sure = np.concatenate([np.zeros(0), *(each.found.scores[each.found.labels == label] for each in images)])
+        boxed = sum(each.boxed.get(label, 0) for each in images)
+        expected, deviation = float(sure.sum()), float(np.sqrt((sure * (1 - sure)).sum()))
+        counts[label] = {
+            "boxed": boxed,
+            "expected": round(boxed + expected, 1),
+            "low": round(boxed + max(0.0, expected - TWO_SIDED * deviation), 1),
+            "high": round(boxed + expected + TWO_SIDED * deviation, 1),
+        }
+    return counts
