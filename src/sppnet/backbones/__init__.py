@@ -2,7 +2,7 @@
 
 from sppnet.backbones.adapters import PyramidNet, with_pyramid
 from sppnet.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0
-from sppnet.backbones.named import DEFAULT, backbone, choice_of, chosen_backbone
+from sppnet.backbones.named import DEFAULT, backbone, choice_of, chosen_backbone, placed
 from sppnet.backbones.protocol import Backbone
 from sppnet.backbones.published import NETWORKS, PublishedNet
 
@@ -17,5 +17,6 @@ __all__ = [
     "backbone",
     "choice_of",
     "chosen_backbone",
+    "placed",
     "with_pyramid",
 ]

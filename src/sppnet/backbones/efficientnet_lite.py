@@ -207,6 +207,11 @@ class EfficientNetLite(nn.Module):
         """Return JSON that names the network."""
         return {"kind": self.name}
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
     def trainable(self) -> nn.Module:
         """Return what learns when the network is tuned."""
         return self

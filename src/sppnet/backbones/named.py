@@ -4,7 +4,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,24 @@ def backbone(name: str = DEFAULT, *, weights: Path | str | None = None, download
     return LIBRARIES[library](known, state, download=download)
 
 
-def chosen_backbone(chosen: str | Backbone) -> Backbone:
-    """Return a user's choice: a backbone as it is, or the one of a name, whose weights come with a package."""
-    return backbone(chosen) if isinstance(chosen, str) else chosen
+def chosen_backbone(chosen: str | Backbone, device: str = "cpu") -> Backbone:
+    """Return a user's choice on a device: a backbone itself, or the one of a name whose weights a package brings."""
+    return placed(backbone(chosen) if isinstance(chosen, str) else chosen, device)
+
+
+def placed(network: Backbone, device: str) -> Backbone:
+    """Move a network to a device: "cpu", "cuda", "mps", or "auto", the first of "cuda" and "mps" that is there.
+
+    Raises:
+        ArgumentError: another name, or a device that is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(each for each, found in there.items() if found) if device == "auto" else device
+    expected = f"auto, {' or '.join(each for each, found in there.items() if found)} on this machine"
+    if not there.get(name.split(":")[0], False):
+        raise ArgumentError(message("backbone", "device", expected, repr(device), "Leave it out for the processor"))
+    cast(nn.Module, network).to(name)
+    return network
 
 
 def choice_of(network: Backbone) -> str | Backbone:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from sppnet.geometry import CellGrid
@@ -57,3 +58,7 @@ class Backbone(Protocol):
 
     def trainable(self) -> nn.Module:
         """Return what learns when the network is tuned: its weights are, by name, those of ``tensors``."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie, and where maps are computed."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -113,6 +114,11 @@ class ZooBackbone(nn.Module):
         """Return JSON from which ``backbones.kinds`` makes the same network again, with ``tensors``."""
         library, name = self.name.split("/")
         return {"kind": library, "name": name, "mean": list(self.mean), "std": list(self.std)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
 
     def trainable(self) -> nn.Module:
         """Return what learns when the network is tuned."""

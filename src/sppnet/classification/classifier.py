@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone
+from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone, placed
 from sppnet.data import FolderData
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
@@ -113,9 +113,10 @@ class Classifier(Parameters):
         layer: str | None = None,
         levels: Sequence[int] = LEVELS,
         cache: TensorCache | None = None,
+        device: str = "cpu",
     ) -> None:
         self.short_side, self.backbone, self.layer = short_side, backbone, layer
-        self.levels, self.cache = levels, cache
+        self.levels, self.cache, self.device = levels, cache, device
         self._encoder: ImageEncoder | None = None
         self._learnt: _Learnt | None = None
         self.learnt_from_: tuple[str, ...] = ()
@@ -124,11 +125,17 @@ class Classifier(Parameters):
     def encoder_(self) -> ImageEncoder:
         """What makes a vector of an image: by the arguments, until something is loaded."""
         if self._encoder is None:
-            network = chosen_backbone(self.backbone)
+            network = chosen_backbone(self.backbone, self.device)
             layer = self.layer or network.classifier_layer
             encoder = Encoder(layer, self.short_side, cache=self.cache, backbone=network, multiple=MULTIPLE)
             self._encoder = ImageEncoder(encoder, tuple(self.levels))
         return self._encoder
+
+    def to(self, device: str) -> "Classifier":
+        """Move the network to a device, as ``device`` has it; what was learnt stays, and so do answers, nearly."""
+        placed(self.encoder_.encoder.backbone, device)
+        self.device = device
+        return self
 
     @classmethod
     def imagenet(cls, *, short_side: int = SHORT_SIDE, cache: TensorCache | None = None) -> "Classifier":

@@ -10,6 +10,7 @@ from sppnet.cli.options import (
     Bad,
     Cache,
     Data,
+    Device,
     Json,
     LayoutName,
     ModelFile,
@@ -69,6 +70,7 @@ def evaluate(
     ] = None,
     layout: LayoutName = None,
     on_bad: Bad = OnBad.FAIL,
+    device: Device = "cpu",
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +86,7 @@ def evaluate(
         check_out_file(plot, "--plot")
     if results:
         check_out_folder(results, "--results")
-    known = load_model(model, cache_in(cache))
+    known = load_model(model, cache_in(cache), device)
     dataset = open_dataset(data, "evaluate", layout=layout)
     chosen = split or next((name for name in ("val", "test") if name in dataset.splits), "all")
     if known.kind == "classifier":

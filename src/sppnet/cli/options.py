@@ -75,6 +75,9 @@ Weights = Annotated[
 Download = Annotated[
     bool, typer.Option("--download", help="Have timm or torchvision fetch the network's weights from the internet.")
 ]
+Device = Annotated[
+    str, typer.Option(help="Where maps are computed, pooled and scored: cpu, cuda, mps, or auto for what is there.")
+]
 Bad = Annotated[OnBad, typer.Option(help="Stop at an image that cannot be read, or leave it out.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder where features are kept between runs; by default the user's cache folder.")
@@ -127,7 +130,7 @@ def refuse_given(context: typer.Context, options: Sequence[str], kind: str) -> N
         raise ArgumentError(f"{names}: the model is {kind}, which has no use for this. Leave it out.")
 
 
-def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifier":
+def load_model(path: Path, cache: "TensorCache | None", device: str = "cpu") -> "Detector | Classifier":
     """Return the detector or the classifier that a file holds."""
     from sppnet.images import is_image
     from sppnet.models import load
@@ -139,7 +142,8 @@ def load_model(path: Path, cache: "TensorCache | None") -> "Detector | Classifie
     if not path.exists():
         raise ArgumentError(f"{printable(path)}: no such model file. Give one that 'sppnet train' wrote.")
     model: Detector | Classifier = load(path, cache=cache)
-    return model
+    known = model
+    return known if device == "cpu" else known.to(device)
 
 
 def named_proposals(name: str) -> Any:

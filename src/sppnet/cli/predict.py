@@ -10,6 +10,7 @@ import typer
 from sppnet.cli.options import (
     Bad,
     Cache,
+    Device,
     Download,
     Format,
     Json,
@@ -46,6 +47,7 @@ def predict(
     ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Tell where the time goes instead; no cache.")] = False,
     on_bad: Bad = OnBad.SKIP,
+    device: Device = "cpu",
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +63,7 @@ def predict(
         )
     if not profile:
         check_out_folder(out)
-    known = load_model(model, None if profile else cache_in(cache))
+    known = load_model(model, None if profile else cache_in(cache), device)
     if known.kind == "classifier":
         refuse_given(context, ("draw", "threshold"), "a classifier")
         if form not in (Format.JSON, Format.CSV):

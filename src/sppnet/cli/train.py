@@ -10,6 +10,7 @@ from sppnet.cli.options import (
     Bad,
     Cache,
     Data,
+    Device,
     Download,
     Groups,
     Json,
@@ -48,6 +49,7 @@ def train_detector(
     backbone: Network = "efficientnet_lite0",
     weights: Weights = None,
     download: Download = False,
+    device: Device = "cpu",
     settings: Annotated[str, typer.Option(help="How to learn and answer: 'ours', 'paper' or 'released'.")] = "ours",
     proposals: Regions = "grid",
     deep: Annotated[
@@ -83,6 +85,7 @@ def train_detector(
         proposals=regions,
         settings=settings,
         cache=cache_in(cache),
+        device=device,
         seed=seed,
     )
     plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else False

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sppnet.backbones import Backbone
+from sppnet.backbones import Backbone, placed
 from sppnet.backbones.kinds import with_weights
 from sppnet.data import DetectionData, Sample
 from sppnet.detection.detections import Detections
@@ -339,7 +339,8 @@ class _Tuning:
             name: value.half() if value.is_floating_point() else value
             for name, value in averaged.trainable().state_dict().items()
         }
-        return with_weights(self._model.encoder.backbone, state)
+        before = self._model.encoder.backbone
+        return placed(with_weights(before, state), str(before.device))
 
     def model(self) -> DetectorModel:
         """Return a model of the averaged network and head, to be judged."""
@@ -394,7 +395,8 @@ def _freeze_finest(network: nn.Module) -> None:
 
     hooks = [module.register_forward_hook(freeze) for module in network.modules()]
     with torch.no_grad():
-        cast(Backbone, network).activations(PROBE, cast(Backbone, network).channels)
+        backbone = cast(Backbone, network)
+        backbone.activations(PROBE.to(backbone.device), backbone.channels)
     for hook in hooks:
         hook.remove()
 
@@ -417,6 +419,6 @@ def _maps(
     size = (pixels.shape[0], pixels.shape[1])
     scaled = shorter_side_size(size, side)
     inputs = to_tensor(resize(pixels, scaled), mean=network.mean, std=network.std)
-    values = network.activations(inputs[None], layers)
+    values = network.activations(inputs[None].to(network.device), layers)
     maps = tuple(FeatureMap(values[layer][0], network.grid(layer, scaled), size, scaled, rule) for layer in layers)
     return maps[0] if len(maps) == 1 else JoinedMaps(maps)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone
+from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone, placed
 from sppnet.data import DetectionData
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
 from sppnet.detection.detections import Detections
@@ -62,6 +62,7 @@ class Detector(Parameters):
         settings: how it learns and answers: "ours", "paper", "released" or ``Settings`` of your own.
         encoder: what makes the maps instead of the network alone: layers on top, R-CNN's crops.
         cache: where feature maps are kept between runs; None keeps nothing.
+        device: where maps are computed, pooled and scored: "cpu", "cuda", "mps" or "auto".
         seed: of the choice among training regions.
 
     Attributes:
@@ -71,10 +72,8 @@ class Detector(Parameters):
         learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
         deep_: what tuning the convolutions came to; None where it was not asked for.
 
-    Example:
-        >>> from sppnet import Detector
-        >>> Detector(levels=(2, 1))
-        Detector(levels=(2, 1))
+    >>> Detector(levels=(2, 1))
+    Detector(levels=(2, 1))
     """
 
     kind: Final[Literal["detector"]] = "detector"
@@ -92,10 +91,12 @@ class Detector(Parameters):
         settings: str | Settings = "ours",
         encoder: MapsEncoder | None = None,
         cache: TensorCache | None = None,
+        device: str = "cpu",
         seed: int = 0,
     ) -> None:
         self.short_side, self.backbone, self.layers, self.levels = short_side, backbone, layers, levels
-        self.proposals, self.settings, self.encoder, self.cache, self.seed = proposals, settings, encoder, cache, seed
+        self.proposals, self.settings, self.encoder, self.cache = proposals, settings, encoder, cache
+        self.device, self.seed = device, seed
         self.learnt_from_, self.deep_ = (), None
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
@@ -158,6 +159,12 @@ class Detector(Parameters):
         if is_one_image(images):
             return model.detect(Scene(as_source(images), model.encoder, name=name), threshold=threshold)
         return model.each((Scene(as_source(image), model.encoder) for image in images), threshold=threshold)
+
+    def to(self, device: str) -> "Detector":
+        """Move the network to a device, as ``device`` has it; what was learnt stays, and so do answers, nearly."""
+        placed(self.model_.encoder.backbone, device)
+        self.device = device
+        return self
 
     def encode(self, image: Source) -> Maps:
         """Compute the image's feature maps, once for any number of ``score`` calls."""
@@ -446,18 +453,15 @@ class Detector(Parameters):
         layers = None if self.layers is None else tuple(self.layers)
         wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
         if wanted not in self._encoders:
-            network = chosen_backbone(self.backbone)
+            network = chosen_backbone(self.backbone, self.device)
             taken = network.detector_layers if layers is None else layers
-            made = encoder_of(taken, scales, cache=self.cache, rule=wanted[3], backbone=network)
-            self._encoders = {wanted: made}
+            self._encoders = {wanted: encoder_of(taken, scales, cache=self.cache, rule=wanted[3], backbone=network)}
         return self._encoders[wanted]
 
     def _the_learner(self, sizes: Sequence[tuple[int, int]]) -> Learner:
         if self._learner is None:
-            encoder = self._encoder(sizes)
-            self._learner = Learner(
-                encoder, levels=self.levels, settings=chosen_settings(self.settings), seed=self.seed
-            )
+            settings = chosen_settings(self.settings)
+            self._learner = Learner(self._encoder(sizes), levels=self.levels, settings=settings, seed=self.seed)
         return self._learner
 
     def _known_names(self, learner: Learner) -> tuple[str, ...]:

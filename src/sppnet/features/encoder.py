@@ -164,7 +164,7 @@ class Encoder:
         if entry is None:
             return None
         height, width = entry["size"].tolist()
-        return self.make_map(entry["map"].permute(2, 0, 1), (height, width))
+        return self.make_map(entry["map"].to(self.backbone.device).permute(2, 0, 1), (height, width))
 
     def store(self, image: Source, feature_map: FeatureMap) -> FeatureMap:
         """Put an image's map into the cache, if there is one, and return it."""
@@ -186,7 +186,8 @@ class Encoder:
         """Return the feature map of an image without looking into the cache."""
         inputs, size = self.preprocess(image)
         with stage("network"), torch.inference_mode():
-            values = self.backbone.activations(inputs[None], [self.layer])[self.layer][0].half()
+            inputs = inputs[None].to(self.backbone.device)
+            values = self.backbone.activations(inputs, [self.layer])[self.layer][0].half()
         return self.make_map(values, size)
 
     def preprocess(self, image: Source) -> tuple[Tensor, tuple[int, int]]:

@@ -176,7 +176,8 @@ class JoinedEncoder:
         first = self.encoders[0]
         inputs, size = first.preprocess(image)
         with stage("network"), torch.inference_mode():
-            values = first.backbone.activations(inputs[None], [encoder.layer for encoder in self.encoders])
+            inputs = inputs[None].to(first.backbone.device)
+            values = first.backbone.activations(inputs, [encoder.layer for encoder in self.encoders])
         return JoinedMaps(tuple(encoder.make_map(values[encoder.layer][0].half(), size) for encoder in self.encoders))
 
     def is_cached(self, image: Source) -> bool:

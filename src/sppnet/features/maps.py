@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from sppnet.geometry import (
 )
 from sppnet.ops import bins, pool_chunks, pool_windows
 from sppnet.progress import stage
+
+CHUNK: Final = 4096  # windows at a time on a device: of 14 bins and 240 channels 55 MB
 
 # Rows of length D in chunks, (N, D) float32 each and overwritten by the next, and (R,) which row each region has.
 Rows = tuple[Iterator[Tensor], NDArray[np.int64]]
@@ -137,7 +139,7 @@ class FeatureMap:
         """
         with stage("pooling and scores"):
             pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
-            return pooled.transpose(1, 2).flatten(1)
+            return pooled.transpose(1, 2).flatten(1).cpu()
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
@@ -164,12 +166,29 @@ class FeatureMap:
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
         """Pool the windows that regions (R, 4) fall on, each once, a chunk at a time into one buffer."""
         windows, which = unique_windows(self.windows(regions))
-        pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
+        if self.values.device.type == "cpu":
+            pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
+        else:
+            pooled = device_chunks(self.values.float(), torch.from_numpy(windows), levels)
         return (rows.flatten(1) for rows in pooled), which
 
 
 def score_rows(chunks: Iterator[Tensor], which: NDArray[np.int64], weights: Tensor, bias: Tensor) -> Tensor:
     """Compute ``rows @ weights.T + bias`` of the rows of ``Maps.rows``, and return it region by region: (R, K)."""
     with stage("pooling and scores"):
-        parts = [torch.addmm(bias, rows, weights.T) for rows in chunks]
-        return torch.cat([*parts, bias.new_zeros(0, len(bias))])[torch.from_numpy(which)]
+        known: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        parts = []
+        for rows in chunks:
+            if rows.device not in known:
+                known[rows.device] = bias.to(rows.device), weights.to(rows.device)
+            offsets, factors = known[rows.device]
+            parts.append(torch.addmm(offsets, rows, factors.T))
+        scores = torch.cat(parts).cpu() if parts else bias.new_zeros(0, len(bias))
+        return scores[torch.from_numpy(which)]
+
+
+def device_chunks(features: Tensor, windows: Tensor, levels: Sequence[int], *, size: int = CHUNK) -> Iterator[Tensor]:
+    """Pool windows (R, 4) of a map (C, H, W) on its own device, a chunk at a time: (size, B, C) each."""
+    places = windows.to(features.device)
+    for start in range(0, len(windows), size):
+        yield pool_windows(features, places[start : start + size], levels=levels).transpose(1, 2)

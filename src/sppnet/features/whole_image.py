@@ -45,7 +45,7 @@ class ImageEncoder:
         return self._scaled(self._of_map(feature_map))
 
     def _of_map(self, feature_map: FeatureMap) -> Tensor:
-        return pool_image(feature_map.values, levels=self.levels, mode=self.mode).flatten().half()
+        return pool_image(feature_map.values, levels=self.levels, mode=self.mode).flatten().half().cpu()
 
     def describe(self) -> dict[str, Any]:
         """Return JSON from which ``from_description`` makes the same encoder again."""
