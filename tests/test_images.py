@@ -25,6 +25,7 @@ from sppnet.images import (
     FORMATS,
     MAX_PIXELS,
     ImageFacts,
+    accepted_formats,
     crop,
     is_image,
     read_bytes,
@@ -132,8 +133,19 @@ def test_a_format_that_is_not_accepted_is_refused_by_name(tmp_path: Path, form: 
         with pytest.raises(ImageDecodeError) as caught:
             read(path)
         assert str(caught.value) == (
-            f"{path}: the image cannot be read: its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"
+            f"{path}: the image cannot be read: its content is none of {', '.join(accepted_formats())}"
         )
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("AVIF", "avif"), ("HEIF", "heic"), ("JPEG", "jfif"), ("JPEG", "jpe")])
+def test_what_phones_and_browsers_write_is_read(tmp_path: Path, form: str, suffix: str) -> None:
+    if form not in accepted_formats():
+        pytest.skip(f"needs {form}: pip install 'sppnet[heic]'")
+    pixels = np.full((40, 60, 3), (200, 40, 40), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", form)
+    assert is_image(tmp_path / f"a.{suffix}")
+    assert read_size(tmp_path / f"a.{suffix}") == (40, 60)
+    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - pixels).max() < 12
 
 
 @pytest.mark.parametrize(

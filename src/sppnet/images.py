@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -20,7 +22,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
@@ -31,11 +33,18 @@ Source = Path | str | bytes | NDArray[np.uint8]
 Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+HAS_AVIF: Final = features.check("avif")  # built into Pillow's wheels since 11.3
+HAS_HEIF: Final = find_spec("pillow_heif") is not None  # the extra sppnet[heic]
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    | ({".avif"} if HAS_AVIF else set())
+    | ({".heic", ".heif"} if HAS_HEIF else set())
+)
 # Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
 MAX_PIXELS: Final = 100_000_000
-# WebP's decoder holds the whole image several times, 16 bytes a pixel; others go row by row.
+# These decoders hold the whole image several times, 16 bytes a pixel; others go row by row.
 MAX_WEBP_PIXELS: Final = 32_000_000
+HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
 # Scaled, 16 megapixels take 2.5 GB inside the default network.
 MAX_SCALED_PIXELS: Final = 16_000_000
 MAX_BYTES: Final = 500_000_000
@@ -52,6 +61,16 @@ FROM_RIGHT: Final = frozenset({2, 3, 7, 8})
 def is_image(path: Path) -> bool:
     """Tell by its name whether a file is an image of an accepted format; hidden files are none."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+@cache
+def accepted_formats() -> tuple[str, ...]:
+    """Return the formats that are read: ``FORMATS``, and what this Pillow and the extra ``heic`` add."""
+    if HAS_HEIF:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return (*FORMATS, *(("AVIF",) if HAS_AVIF else ()), *(("HEIF",) if HAS_HEIF else ()))
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -251,9 +270,9 @@ def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterato
     try:
         check_parts(name, file)
         # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=accepted_formats()) as image:
             width, height = image.size
-            most = min(most, MAX_WEBP_PIXELS) if image.format == "WEBP" else most
+            most = min(most, MAX_WEBP_PIXELS) if image.format in HELD_WHOLE else most
             if width * height > most:
                 raise ImageDecodeError(name, f"{height} x {width} pixels are more than {most:,}")
             yield image
@@ -261,7 +280,7 @@ def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterato
         raise
     except UnidentifiedImageError as error:
         layout = layout_of_tiff(file)
-        raise ImageDecodeError(name, layout or f"its content is none of {', '.join(FORMATS)}") from error
+        raise ImageDecodeError(name, layout or f"its content is none of {', '.join(accepted_formats())}") from error
     except Exception as error:  # Pillow raises eight types and more on bad bytes
         raise ImageDecodeError(name, str(error) or type(error).__name__) from error
 

@@ -27,7 +27,7 @@ UNREAD_SUFFIXES: Final = frozenset(
     (  # noqa: SIM905
         ".heic .heif .avif .jxl .jp2 .j2k .jpx .psd .svg .exr .hdr .dcm .dicom .nii .nrrd .fits .fit .raw "
         ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .czi .nd2 .lif .lsm .svs .ndpi .mrxs .vsi .oib .oif .tga "
-        ".ppm .pgm .pbm .pnm .pcx .ico .eps .xcf .mp4 .avi .mov .mkv .jfif .jpe"
+        ".ppm .pgm .pbm .pnm .pcx .ico .eps .xcf .mp4 .avi .mov .mkv"
     ).split()
 )
 

@@ -12,7 +12,7 @@ from sppnet.data import DetectionData, Duplicate, FolderData, Problem, duplicate
 from sppnet.data.dataset import Dataset, open_dataset
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import usual_short_side
-from sppnet.images import read_image
+from sppnet.images import ImageFacts, read_facts
 from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.protocol import covered
@@ -188,25 +188,53 @@ def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
 
 def readable(part: P, *, progress: Progress = silent) -> P:
     """Return a split without the images that cannot be decoded, which become problems of it."""
-    bad: list[Problem] = _decoded({part.name: list(part.paths)}, progress)[0]
-    broken = {problem.path for problem in bad}
-    kept = part.subset([index for index, path in enumerate(part.paths) if path not in broken])
-    return replace(kept, problems=(*part.problems, *bad))
+    bad: dict[Path, Problem] = _undecodable(part.name, part.paths, progress)
+    kept = part.subset([index for index, path in enumerate(part.paths) if path not in bad])
+    return replace(kept, problems=(*part.problems, *bad.values()))
+
+
+def _undecodable(name: str, paths: Sequence[Path], progress: Progress) -> dict[Path, Problem]:
+    problems, _ = _decoded({name: list(paths)}, progress)
+    return {problem.path: problem for problem in problems if problem.level == "error"}
 
 
 def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:
-    """Decode every image once; return those that fail, and the range of shorter sides."""
+    """Decode every image once; return what is wrong with them, and the range of shorter sides."""
     problems: list[Problem] = []
     shorter: list[int] = []
+    shown: dict[Path, dict[tuple[float, float], list[Path]]] = {}
     for path in progress("Reading images", list(dict.fromkeys(path for part in paths.values() for path in part))):
         try:
-            shorter.append(min(read_image(path).shape[:2]))
+            facts = read_facts(path)
         except ImageDecodeError as error:
             problems.append(Problem(path, None, error.reason, "image-unreadable"))
+            continue
+        shorter.append(min(facts.size))
+        problems += _unread(path, facts)
+        if facts.shown is not None:
+            shown.setdefault(path.parent, {}).setdefault(facts.shown, []).append(path)
     sizes = (min(shorter), int(np.median(shorter)), max(shorter)) if shorter else None
-    return problems, sizes
+    return [*problems, *(problem for ranges in shown.values() for problem in _of_ranges(ranges))], sizes
+
+
+def _unread(path: Path, facts: ImageFacts) -> list[Problem]:
+    """Return what of an image is not read."""
+    told = [(facts.pages > 1, f"of {facts.pages} pages or frames the first is read")]
+    told += [(facts.unread > 0, f"{facts.unread} of its channels are not read, the first ones are")]
+    return [Problem(path, None, what, "pages") for holds, what in told if holds]
+
+
+def _of_ranges(ranges: Mapping[tuple[float, float], list[Path]]) -> list[Problem]:
+    """Tell which values of deep images of one folder are black and white; a warning where they differ."""
+    ((usual, first), *others) = sorted(ranges.items(), key=lambda each: -len(each[1]))
+    what = f"and {len(first) - 1} more: values from {usual[0]:g} to {usual[1]:g} become 0 to 255"
+    problems = [Problem(first[0], None, what, "range")]
+    for (low, high), paths in others:
+        other = f"{len(paths)} images show {low:g} to {high:g}, others of the folder do not"
+        problems.append(Problem(paths[0], None, other, "range-differs"))
+    return problems
 
 
 def _readable(paths: Mapping[str, list[Path]], bad: Sequence[Problem]) -> dict[str, list[Path]]:
-    broken = {problem.path for problem in bad}
+    broken = {problem.path for problem in bad if problem.level == "error"}
     return {split: [path for path in part if path not in broken] for split, part in paths.items()}

@@ -130,6 +130,13 @@ class Finder:
         return {name.casefold(): kept for name, kept in self._known.items() if folded[name.casefold()] == 1}
 
     @cached_property
+    def _without_suffix(self) -> dict[str, list[str]]:
+        stems: dict[str, list[str]] = defaultdict(list)
+        for name, kept in self._known.items():
+            stems[posixpath.splitext(name)[0]].append(kept)
+        return stems
+
+    @cached_property
     def _by_base(self) -> dict[str, list[str]]:
         bases: dict[str, list[str]] = defaultdict(list)
         for name in self._images:
@@ -162,6 +169,7 @@ class Finder:
             names = [normal(f"{folder}/{tail}" if folder else tail) for folder in folders]
             found = [self._known[name] for name in names if name in self._known]
             found += [self._folded[name.casefold()] for name in names if name.casefold() in self._folded]
+            found += [only[0] for name in names if len(only := self._without_suffix.get(name, [])) == 1]
             if found:
                 return found[0]
         same = [] if meant or not parts else self._by_base.get(normal(parts[-1]), [])
