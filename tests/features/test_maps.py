@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from sppnet.backbones import EfficientNetLite0
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, CorruptFileError
 from sppnet.features.encoder import Encoder, MapsEncoder
-from sppnet.features.files import describe_encoder, encoder_from_description
+from sppnet.features.files import KINDS, describe_encoder, encoder_from_description
 from sppnet.features.joined import JoinedEncoder
 from sppnet.features.layers import FullyConnected, LayeredEncoder, LayeredMaps, RegionLayers
 from sppnet.features.maps import Maps
 from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.geometry import Boxes, area, nearest_scale
+from sppnet.ops import bins
+from sppnet.recipes._rcnn import CroppingEncoder
 from sppnet.storage import TensorCache
 
 LEVELS = (2, 1)
@@ -73,8 +75,21 @@ def _layered_joined(backbone: EfficientNetLite0, cache: TensorCache | None) -> M
     return LayeredEncoder(below, _layers(below.length(LEVELS)))
 
 
+def _cropped(backbone: EfficientNetLite0, cache: TensorCache | None) -> MapsEncoder:
+    return CroppingEncoder(_joined(backbone, cache), side=48)
+
+
 Make = Callable[[EfficientNetLite0, TensorCache | None], MapsEncoder]
-every_kind = pytest.mark.parametrize("make", [_single, _scaled, _joined, _layered, _layered_joined])
+STORED = [_single, _scaled, _joined, _layered, _layered_joined]
+stored_kind = pytest.mark.parametrize("make", STORED)
+every_kind = pytest.mark.parametrize("make", [*STORED, _cropped])
+
+
+# What all have in common
+
+
+def test_no_kind_is_left_out(backbone: EfficientNetLite0) -> None:
+    assert {make(backbone, None).describe()["kind"] for make in STORED} == set(KINDS)
 
 
 @every_kind
@@ -120,6 +135,54 @@ def test_distinct_regions_stand_for_all(
 
 
 @every_kind
+def test_the_layout_of_a_row_adds_up_to_its_length(
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
+) -> None:
+    encoder = make(backbone, None)
+    layout = encoder(image).layout(LEVELS)
+    assert sum(channels * bins(levels) for levels, channels in layout) == encoder.length(LEVELS)
+
+
+@every_kind
+def test_a_score_is_explained_exactly_or_not_at_all(
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
+) -> None:
+    encoder = make(backbone, None)
+    maps, draw = encoder(image), torch.Generator().manual_seed(0)
+    weights = torch.randn(len(regions), encoder.length(LEVELS), generator=draw)
+    bias = torch.randn(len(regions), generator=draw)
+    if make in (_layered, _layered_joined, _cropped):
+        with pytest.raises(ArgumentError, match=r"explain: maps must be .* Use a detector"):
+            maps.explain(regions, LEVELS, weights, bias)
+        return
+    explained = maps.explain(regions, LEVELS, weights, bias)
+    scores = (maps.pool(regions, LEVELS).double() * weights.double()).sum(1) + bias.double()
+    np.testing.assert_allclose([each.score for each in explained], scores.numpy(), rtol=1e-6, atol=1e-6)
+    for each in explained:
+        assert each.bins.shape == (len(each.boxes),) == (sum(bins(levels) for levels, _ in maps.layout(LEVELS)),)
+        assert (each.boxes[:, :2] < each.boxes[:, 2:]).all()
+    assert maps.explain(regions[:0], LEVELS, weights[:0], bias[:0]) == []
+
+
+@stored_kind
+def test_an_encoder_is_made_again_from_what_a_file_tells(
+    make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
+) -> None:
+    encoder = make(backbone, None)
+    description, tensors = describe_encoder(encoder)
+    again = encoder_from_description(json.loads(json.dumps(description)), tensors)
+    assert type(again) is type(encoder)
+    assert (again.describe(), again.fingerprint) == (encoder.describe(), encoder.fingerprint)
+    assert (again.layers, again.scales) == (encoder.layers, encoder.scales)
+    assert torch.equal(again(image).pool(regions, LEVELS), encoder(image).pool(regions, LEVELS))
+
+
+def test_a_baseline_is_not_read_from_a_file(backbone: EfficientNetLite0) -> None:
+    with pytest.raises(CorruptFileError, match=r"the model encodes images by 'crops', unknown here\. Install a newer"):
+        encoder_from_description(*describe_encoder(_cropped(backbone, None)))
+
+
+@every_kind
 def test_no_regions_give_nothing(make: Make, backbone: EfficientNetLite0, image: np.ndarray) -> None:
     encoder, none = make(backbone, None), np.zeros((0, 4))
     maps = encoder(image)
@@ -129,7 +192,7 @@ def test_no_regions_give_nothing(make: Make, backbone: EfficientNetLite0, image:
     assert maps.align_to_cells(none).shape == maps.unique(none).shape == (0, 4)
 
 
-@every_kind
+@stored_kind
 def test_what_is_cached_has_the_bits_of_what_is_computed(
     make: Make, backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes, tmp_path: Path
 ) -> None:
@@ -178,19 +241,6 @@ def test_the_released_rules_are_used_by_name(backbone: EfficientNetLite0, image:
     feature_map = released.maps[0]
     wide = regions[(regions[:, 2:] - regions[:, :2]).min(axis=1) > 30]
     np.testing.assert_array_equal(feature_map.windows(feature_map.align_to_cells(wide)), feature_map.windows(wide))
-
-
-def test_scaled_and_joined_encoders_are_made_again_from_their_descriptions(
-    backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes
-) -> None:
-    scaled, joined = _scaled(backbone, None), _joined(backbone, None)
-    for encoder in (scaled, joined):
-        description, tensors = describe_encoder(encoder)
-        again = encoder_from_description(json.loads(json.dumps(description)), tensors)
-        assert type(again) is type(encoder)
-        assert again.describe() == encoder.describe()
-        assert torch.equal(again(image).pool(regions, LEVELS), encoder(image).pool(regions, LEVELS))
-    assert scaled.scales == SCALES
 
 
 # Depths

@@ -157,4 +157,6 @@ def test_several_scales_are_refused(train: DetectionData) -> None:
         ArgumentError, match=r"compare: detector must be of single maps, got several scales, or layers on top\. "
     ):
         compare(Detector(short_side=(64, 96)), train, train)
+    with pytest.raises(ArgumentError, match=r"CroppingEncoder: side must be above 32, got 32\. Give more than the"):
+        CroppingEncoder(Encoder("stride8", 9), side=32)
     assert CroppingEncoder(Encoder("stride8", 9)).describe() == {"kind": "crops", "side": 224, "layers": ["stride8"]}

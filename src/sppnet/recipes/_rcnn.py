@@ -107,6 +107,8 @@ class CroppingEncoder:
     """
 
     def __init__(self, encoder: MapsEncoder, *, side: int = SIDE) -> None:
+        advice = "Give more than the context around a region"
+        check_that(side > 2 * CONTEXT, "CroppingEncoder", "side", f"above {2 * CONTEXT}", side, advice=advice)
         self.backbone, self.layers, self.scales, self.side = encoder.backbone, encoder.layers, encoder.scales, side
         self.cache: TensorCache | None = None
         self._known: dict[bytes, Crops] = {}
