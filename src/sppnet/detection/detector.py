@@ -424,7 +424,8 @@ class Detector(Parameters):
             cache=cache,
             seed=metadata["seed"],
         )
-        detector.backbone = choice_of(model.encoder.backbone)
+        if detector.encoder is None:
+            detector.backbone = choice_of(model.encoder.backbone)
         detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
         return detector
 
