@@ -1,0 +1,58 @@
+"""What is kept between two learnings: rows that are used again, and targets of classes that come later."""
+
+import numpy as np
+
+from sppnet.detection import kept as module
+from sppnet.detection.examples import Examples, ImageLabels
+from sppnet.detection.kept import KeptExamples, KeptImage, Matrix
+
+
+def _examples(*lengths: float) -> Examples:
+    count = len(lengths)
+    features = np.array([[length, 0.0] for length in lengths], dtype=np.float32).reshape(count, 2)
+    return Examples(features, np.ones((count, 1), np.int8), np.zeros((count, 4)))
+
+
+def test_rows_that_were_dropped_are_used_again() -> None:
+    matrix = Matrix(2)
+    first, second = matrix.store(_examples(3, 4), ("a",)), matrix.store(_examples(5), ("a",))
+    assert first.rows.tolist() == [0, 1]
+    assert second.rows.tolist() == [2]
+    matrix.drop(first.rows)
+    third = matrix.store(_examples(7, 8, 9), ("a",))
+    assert third.rows.tolist() == [0, 1, 3]
+    assert matrix.values[[0, 1, 2, 3], 0].tolist() == [7, 8, 5, 9]
+    assert matrix.lengths[[0, 1, 2, 3]].tolist() == [7, 8, 5, 9]
+
+
+def test_the_matrix_grows_and_keeps_what_it_has() -> None:
+    matrix = Matrix(2)
+    first = matrix.store(_examples(3), ("a",))
+    assert len(matrix.values) == module.ROWS
+    matrix.store(_examples(*range(module.ROWS)), ("a",))
+    assert len(matrix.values) == 2 * module.ROWS
+    assert matrix.values[first.rows, 0].tolist() == [3]
+
+
+def test_no_examples_take_no_rows() -> None:
+    matrix = Matrix(2)
+    assert len(matrix.store(_examples(), ("a",)).rows) == 0
+    assert len(matrix.values) == 0
+
+
+def test_a_class_that_comes_later_takes_the_target_of_all_others() -> None:
+    targets, other = np.array([[1], [-1]], np.int8), np.array([-1, 0], np.int8)
+    group = KeptExamples(np.array([4, 5]), np.zeros((2, 4)), ("a",), targets, other)
+    assert group.target("a").tolist() == [1, -1]
+    assert group.target("new").tolist() == [-1, 0]
+    half = group.only(np.array([False, True]))
+    assert (half.rows.tolist(), half.target("a").tolist(), half.target("new").tolist()) == ([5], [-1], [0])
+
+
+def test_an_image_has_all_of_its_examples() -> None:
+    labels = ImageLabels(np.zeros((0, 4)), ())
+    image = KeptImage("key", np.zeros((9, 9, 3), np.uint8), labels, (9, 9), 0)
+    assert image.groups == ()
+    group = Matrix(2).store(_examples(1), ("a",))
+    image.drawn, image.hard = group, (group, group)
+    assert image.groups == (group, group, group)
