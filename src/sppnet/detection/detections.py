@@ -190,7 +190,7 @@ def _library(name: str) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        advice = f"Install it with: pip install {name}"
+        advice = f"Install it with: pip install 'sppnet[{name}]'"
         raise MissingExtraError(message("Detections", name, "installed", str(error), advice)) from error
 
 
