@@ -1,6 +1,7 @@
 """An exported detector finds what the detector finds."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.features.files import encoder_of
 from sppnet.features.scene import Scene
 from sppnet.geometry import clip_boxes, shorter_side_size
-from sppnet.images import resize
+from sppnet.images import is_image, read_image, resize
 from sppnet.proposals.learnt import LearntProposals
 from sppnet.proposals.opencv import EdgeBoxes
 
@@ -117,3 +118,20 @@ def test_what_has_no_graph_is_refused() -> None:
     searched = replace(model, proposals=EdgeBoxes(100))
     with pytest.raises(ArgumentError, match=r"model must be one whose regions are a grid's, got edge-boxes\. Train it"):
         detector_graph(searched)
+
+
+@pytest.mark.slow
+def test_it_finds_what_the_detector_finds_in_real_images(shared_data: Path) -> None:
+    model = drawn_model(("stride8", "stride16"), short_side=160)
+    session, found_any = _session(detector_graph(model, scaled=True)), 0
+    for name in ("bccd", "caltech101", "pcb", "raccoon"):
+        paths = sorted(path for path in (shared_data / name).rglob("*") if is_image(path))
+        for path in paths[:: max(1, len(paths) // 12)][:12]:
+            image = read_image(path)
+            expected = model.detect(Scene(image, model.encoder))
+            boxes, labels, confidence = session.run(None, _scaled(model, image))
+            assert labels.tolist() == expected.labels.tolist(), path
+            np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
+            np.testing.assert_allclose(confidence, expected.confidence, atol=1e-3)
+            found_any += len(labels)
+    assert found_any > 100

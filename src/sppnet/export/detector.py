@@ -39,12 +39,15 @@ from sppnet.proposals.protocol import Proposals
 NONE: Final = np.array(-np.inf, dtype=np.float32)
 
 
-def detector_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProto:
+def detector_graph(
+    model: DetectorModel, *, scaled: bool = False, thresholds: NDArray[np.float64] | None = None
+) -> onnx.ModelProto:
     """Write a detector as a graph.
 
     Args:
         model: of one scale, with no layers between maps and scores, whose regions come from a grid.
         scaled: whether images come scaled, with their own size as a second input; otherwise the graph scales.
+        thresholds: (K,) the least confidence of each class; None is each one's own.
     Returns:
         ``image`` (height, width, 3) uint8 RGB [and ``size`` (2,) int64] -> ``boxes`` (N, 4) float32 in the pixels of
         the image, ``labels`` (N,) int64, ``confidence`` (N,) float32: as ``Detector.detect`` gives them.
@@ -57,11 +60,10 @@ def detector_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelP
     regions = _proposed(maps, model.proposals, pixels)
     boxes, labels, scores = _Answers(maps, model, pixels).detect(regions)
     curves = model.calibration
-    slopes, offsets, thresholds = (
-        graph.constant(each).take(labels) for each in (curves.slopes, curves.offsets, curves.thresholds)
-    )
+    limits = curves.thresholds if thresholds is None else thresholds
+    slopes, offsets, least = (graph.constant(each).take(labels) for each in (curves.slopes, curves.offsets, limits))
     sure = graph.op("Sigmoid", slopes * scores.to(np.float64) + offsets)
-    shown = graph.op("NonZero", sure >= thresholds).reshape(-1)
+    shown = graph.op("NonZero", sure >= least).reshape(-1)
     confidence, order = graph.best(sure.take(shown), shown.shape(0))
     graph.output("boxes", boxes.take(shown).take(order).to(np.float32), ["found", 4])
     graph.output("labels", labels.take(shown).take(order), ["found"])

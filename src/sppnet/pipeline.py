@@ -1,0 +1,79 @@
+"""Many items through several processes, each with its share of the cores: answers in order, few at a time in memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, Final, TypeVar
+
+from sppnet.errors import SppnetError, check_that
+
+IN_FLIGHT: Final = 3  # items a process that are worked on or wait: enough that none waits for the parent
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+_ANSWER: Callable[[Any], Any] | None = None  # of a worker process, made once
+
+
+class WorkerDiedError(SppnetError):
+    """A worker process was ended from outside, by the system for its memory perhaps."""
+
+
+def shard(items: Sequence[Item], part: int, parts: int) -> list[Item]:
+    """Return every item whose turn is ``part`` of ``parts``: the parts are alike in size and hold each item once.
+
+    Raises:
+        ArgumentError: a part that is not from 1 to ``parts``.
+
+    >>> shard("abcdefg", 2, 3)
+    ['b', 'e']
+    """
+    fits = 1 <= part <= parts
+    check_that(fits, "shard", "part", f"from 1 to {parts}", part, advice="Write the part first, as 3/10")
+    return list(items[part - 1 :: parts])
+
+
+def each_answer(
+    prepare: Callable[[], Callable[[Item], Answer]], items: Iterable[Item], *, workers: int
+) -> Iterator[Answer]:
+    """Answer items in worker processes, and yield the answers in the order of the items.
+
+    Args:
+        prepare: run once in each process; returns what answers an item there, such as a loaded model's method. It is
+            sent to the processes, and so are items and answers: all by pickle.
+        items: read a few ahead of what is yielded.
+        workers: processes; each has that part of the cores.
+    Raises:
+        WorkerDiedError: a process was killed. What an answer raises is raised here.
+    """
+    check_that(workers >= 1, "each_answer", "workers", "at least 1", workers, advice="Give the number of processes")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (prepare, threads))
+    waiting: deque[Future[Answer]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(_answered, item))
+            if len(waiting) >= workers * IN_FLIGHT:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        advice = "The same command goes on from there; give fewer --workers if memory ran out"
+        raise WorkerDiedError(f"each_answer: a worker process was ended from outside. {advice}.") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(prepare: Callable[[], Callable[[Any], Any]], threads: int) -> None:
+    global _ANSWER
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before numpy and torch are loaded
+    _ANSWER = prepare()
+
+
+def _answered(item: Any) -> Any:
+    if _ANSWER is None:
+        raise WorkerDiedError("each_answer: a worker process was not prepared. Run it again.")
+    return _ANSWER(item)
