@@ -11,6 +11,7 @@ from sppnet.detection.detector import Detector
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.graph import OPSET
+from sppnet.export.networks import check_maps
 from sppnet.storage import write_file
 
 Scaling = Literal["inside", "outside"]
@@ -43,6 +44,7 @@ def export_detector(detector: Detector, folder: Path, *, scaling: Scaling = "ins
         ArgumentError: a detector that has no graph of standard operators, and why.
     """
     model, scaled = detector.model_, scaling == "outside"
+    check_maps(model.encoder.backbone, model.encoder.layers)
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
     told = {"short_side": model.encoder.scales[0], "multiple": 1}
     _write(folder, graph, "boxes" if boxes else "detector", model.classes, scaling, told)
@@ -51,6 +53,7 @@ def export_detector(detector: Detector, folder: Path, *, scaling: Scaling = "ins
 def export_classifier(classifier: Classifier, folder: Path, *, scaling: Scaling = "inside") -> None:
     """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
     encoder = classifier.encoder_.encoder
+    check_maps(encoder.backbone, [encoder.layer])
     told = {"short_side": encoder.short_side, "multiple": encoder.multiple}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
     _write(folder, graph, "classifier", classifier.classes_, scaling, told)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from sppnet.backbones.protocol import Backbone
-from sppnet.errors import ArgumentError, message
+from sppnet.errors import ArgumentError, check_that, message
 from sppnet.export.graph import Graph, Value
+from sppnet.images import to_tensor
 
 SAMPLE: Final = 64  # pixels a side: a whole number of strides
+CHECKED: Final = ((97, 131), (160, 90))  # (height, width) on which a graph is compared with its network
 
 
 def network_maps(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequence[str]) -> dict[str, Value]:
@@ -38,6 +41,28 @@ def network_maps(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequen
         made = backbone.activations(sample, layers)
     maps = {layer: recorder.value_of(made[layer]).to(np.float16).to(np.float32) for layer in layers}
     return {layer: value.transpose(0, 2, 3, 1).drop(0) for layer, value in maps.items()}
+
+
+def check_maps(backbone: Backbone, layers: Sequence[str]) -> None:
+    """Run the graph of a network, and compare it with the network on an image of odd sides.
+
+    Raises:
+        ArgumentError: they differ: the network does something by the image's size that no call tells.
+    """
+    graph = Graph()
+    found = network_maps(graph, backbone, graph.input("image", np.uint8, ["height", "width", 3]), layers)
+    for number, layer in enumerate(layers):
+        graph.output(f"map{number}", found[layer], [f"{number}h", f"{number}w", f"{number}c"])
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in CHECKED:
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+        with torch.inference_mode():
+            expected = backbone.activations(to_tensor(image, mean=backbone.mean, std=backbone.std)[None], layers)
+        for layer, given in zip(layers, session.run(None, {"image": image}), strict=True):
+            wanted = expected[layer][0].permute(1, 2, 0).numpy()
+            alike = given.shape == wanted.shape and np.allclose(given, wanted, rtol=1e-2, atol=1e-2)
+            what, advice = "a network whose layers do the same at any size", "Export a model on EfficientNet-Lite"
+            check_that(alike, "export", "backbone", what, f"one whose {layer} differs", advice=advice)
 
 
 class _Recorder(TorchFunctionMode):
@@ -160,6 +185,13 @@ def _elementwise(kind: str) -> Callable[..., None]:
     return record
 
 
+def _global_average(recorder: _Recorder, made: Tensor, features: Tensor, *_: Any, **__: Any) -> None:
+    whole = made.shape[2:] == (1, 1)
+    expected, advice = "a network that averages whole maps", "Export a model on EfficientNet-Lite"
+    check_that(whole, "export", "backbone", expected, f"parts of {tuple(made.shape)}", advice=advice)
+    recorder.known(made, recorder.graph.op("GlobalAveragePool", recorder.value_of(features)))
+
+
 def _cat(recorder: _Recorder, made: Tensor, parts: Sequence[Tensor], dim: int = 0) -> None:
     recorder.known(made, recorder.graph.join(*(recorder.value_of(part) for part in parts), axis=dim))
 
@@ -167,6 +199,10 @@ def _cat(recorder: _Recorder, made: Tensor, parts: Sequence[Tensor], dim: int = 
 def _silu(recorder: _Recorder, made: Tensor, features: Tensor, *_: Any, **__: Any) -> None:
     value = recorder.value_of(features)
     recorder.known(made, value * recorder.graph.op("Sigmoid", value))
+
+
+def _hardsigmoid(recorder: _Recorder, made: Tensor, features: Tensor, *_: Any, **__: Any) -> None:
+    recorder.known(made, recorder.graph.op("HardSigmoid", recorder.value_of(features), alpha=1 / 6, beta=0.5))
 
 
 def _pair(sizes: Any) -> list[int]:
@@ -183,6 +219,8 @@ _OPERATORS: Final[dict[str, Callable[..., None]]] = {
     "hardswish": _elementwise("HardSwish"),
     "silu": _silu,
     "relu6": _between(0.0, 6.0),
+    "hardsigmoid": _hardsigmoid,
+    "adaptive_avg_pool2d": _global_average,
     "add": _elementwise("Add"),
     "iadd": _elementwise("Add"),
     "mul": _elementwise("Mul"),
