@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 from sppnet.errors import SppnetError, check_that
@@ -69,8 +70,17 @@ def each_answer(
 
 def _begin(prepare: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     global _ANSWER
+    Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before numpy and torch are loaded
     _ANSWER = prepare()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, killed perhaps: nobody else would tell it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _answered(item: Any) -> Any:

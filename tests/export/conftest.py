@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from tests.web.conftest import browser as browser  # a fixture of this room too
 
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel

@@ -84,10 +84,19 @@ class Journal:
         if not self.done:
             write_file(self.file, _line({"run": self._run}), durable=False)
 
-    def add(self, answer: Mapping[str, Any]) -> None:
-        """Keep the answer for an image, under "image"."""
+    def answer(self, path: Path) -> dict[str, Any] | None:
+        """Return the answer for an image; None where there is none, or the file is another now."""
+        before = self.done.get(printable(path))
+        if before is None or before["version"] != _version(path):
+            return None
+        known: dict[str, Any] = before["answer"]
+        return known
+
+    def add(self, path: Path, answer: dict[str, Any]) -> dict[str, Any]:
+        """Keep the answer for an image, and return it."""
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(_line(answer))
+            file.write(_line({"image": printable(path), "version": _version(path), "answer": answer}))
+        return answer
 
     def remove(self) -> None:
         """Remove it: the files that were asked for are there."""
@@ -102,6 +111,11 @@ class Journal:
         if not rows or rows[0] != {"run": self._run}:
             return {}
         return {row["image"]: row for row in rows[1:] if isinstance(row.get("image"), str)}
+
+
+def _version(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _parsed(line: str) -> object:

@@ -1,0 +1,132 @@
+"""Many images: by several processes, by part, by another engine, always the same answers in the same order."""
+
+import json
+import subprocess
+from pathlib import Path
+from signal import SIGKILL
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cli.stopping import stopping
+from tests.export.conftest import LEVELS, drawn_model
+from typer.testing import CliRunner
+
+from sppnet import Classifier, Detector
+from sppnet.cli import app
+from sppnet.detection.output import Journal
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a detector of drawn weights."""
+    drawn = drawn_model(("stride8",))
+    detector = Detector(levels=LEVELS, encoder=drawn.encoder)
+    detector._model = drawn
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    detector.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of seven images, of which one cannot be read."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(7):
+        rng = np.random.default_rng(number)
+        coarse = rng.integers(0, 256, (8, 6 + number, 3)).astype(np.uint8)
+        Image.fromarray(coarse).resize((110 + 9 * number, 100), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    content = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(content[: len(content) // 2])
+    return folder
+
+
+def _predict(model: Path, images: Path, out: Path, *options: str) -> list[dict]:
+    command = ["predict", str(model), str(images), "--out", str(out), "--cache", str(out.parent / "cache")]
+    done = CliRunner().invoke(app, [*command, "--json", *options], catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_bytes(model: Path, images: Path, tmp_path: Path) -> None:
+    alone = _predict(model, images, tmp_path / "alone", "--format", "csv")
+    several = _predict(model, images, tmp_path / "several", "--format", "csv", "--workers", "2")
+    assert several == alone
+    assert [Path(each["image"]).name for each in alone] == [f"{number}.png" for number in (0, 1, 2, 4, 5, 6)]
+    for name in ("detections.csv", "counts.csv"):
+        assert (tmp_path / "several" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_killed_again_and_again_it_ends_with_the_same_bytes(
+    model: Path, images: Path, tmp_path: Path, workers: str
+) -> None:
+    _predict(model, images, tmp_path / "whole", "--format", "coco")
+    command = ["predict", model, images, "--out", tmp_path / "killed", "--cache", tmp_path / "cache"]
+    command += ["--format", "coco", "--workers", workers]
+    for _ in range(2):
+        ended = stopping("sppnet.detection.output:Journal.add", 2, SIGKILL, *command)
+        # Returns when nothing holds its outputs any more: no process outlives the one that was killed.
+        assert subprocess.run(ended, capture_output=True).returncode == -SIGKILL
+    lines = (tmp_path / "killed" / "predictions.partial.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 4
+    _predict(model, images, tmp_path / "killed", "--format", "coco", "--workers", workers)
+    name = "detections.coco.json"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_bad_image_in_another_process_stops_it_all_where_that_is_asked(
+    model: Path, images: Path, tmp_path: Path
+) -> None:
+    command = ["predict", str(model), str(images), "--out", str(tmp_path / "out"), "--workers", "2", "--on-bad", "fail"]
+    done = CliRunner().invoke(app, command)
+    assert "3.png: the image cannot be read: " in str(done.exception)
+    assert (tmp_path / "out" / "predictions.partial.jsonl").is_file()
+    assert len(_predict(model, images, tmp_path / "out", "--workers", "2")) == 6
+
+
+def test_parts_lie_beside_each_other_and_hold_each_image_once(model: Path, images: Path, tmp_path: Path) -> None:
+    whole = _predict(model, images, tmp_path / "whole")
+    parts = [_predict(model, images, tmp_path / "parts", "--shard", f"{part}/3") for part in (1, 2, 3)]
+    found = sorted((each for part in parts for each in part), key=lambda each: each["image"])
+    assert found == whole
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {f"part-{part}-of-3" for part in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/"])
+def test_what_is_no_part_is_refused(model: Path, images: Path, tmp_path: Path, part: str) -> None:
+    command = ["predict", str(model), str(images), "--out", str(tmp_path), "--shard", part]
+    expected = f"--shard must be a part of all images such as 3/10, got '{part}'. Count parts from 1."
+    assert str(CliRunner().invoke(app, command).exception) == expected
+
+
+def test_the_engines_answer_alike(model: Path, images: Path, tmp_path: Path) -> None:
+    torch, onnx = (
+        _predict(model, images, tmp_path / engine, "--engine", engine) for engine in ("torch", "onnxruntime")
+    )
+    assert [each["counts"] for each in onnx] == [each["counts"] for each in torch]
+    for one, other in zip(onnx, torch, strict=True):
+        boxes = [np.array([each["box"] for each in answer["detections"]]) for answer in (one, other)]
+        np.testing.assert_allclose(*boxes, atol=0.06)  # written to a hundredth of a pixel
+
+
+def test_the_engines_name_alike(images: Path, tmp_path: Path) -> None:
+    Classifier.imagenet(short_side=64).save(tmp_path / "model.safetensors")
+    torch, onnx = (
+        _predict(tmp_path / "model.safetensors", images, tmp_path / engine, "--engine", engine)
+        for engine in ("torch", "onnxruntime")
+    )
+    assert [each["class"] for each in onnx] == [each["class"] for each in torch]
+
+
+def test_an_answer_is_of_a_file_as_it_was(tmp_path: Path) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(b"one")
+    journal = Journal(tmp_path / "out", {"model": "a"})
+    journal.add(image, {"class": "cell"})
+    assert Journal(tmp_path / "out", {"model": "a"}).answer(image) == {"class": "cell"}
+    assert Journal(tmp_path / "out", {"model": "a"}).answer(tmp_path / "other.png") is None
+    image.write_bytes(b"another")
+    assert Journal(tmp_path / "out", {"model": "a"}).answer(image) is None
