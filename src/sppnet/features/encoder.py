@@ -8,18 +8,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
 from sppnet.features.maps import FeatureMap, Maps
+from sppnet.features.tiles import activations, padded_size
 from sppnet.geometry import (
     WindowRule,
     shorter_side_size,
 )
-from sppnet.images import Source, image_digest, read_image, resize, to_tensor
+from sppnet.images import Source, image_digest, read_image, resize
 from sppnet.ops import bins
 from sppnet.progress import stage
 from sppnet.storage import TensorCache, cache_key
@@ -184,20 +187,16 @@ class Encoder:
 
     def compute(self, image: Source) -> FeatureMap:
         """Return the feature map of an image without looking into the cache."""
-        inputs, size = self.preprocess(image)
-        with stage("network"), torch.inference_mode():
-            inputs = inputs[None].to(self.backbone.device)
-            values = self.backbone.activations(inputs, [self.layer])[self.layer][0].half()
-        return self.make_map(values, size)
+        pixels, size = self.preprocess(image)
+        return self.make_map(activations(self.backbone, pixels, [self.layer])[self.layer], size)
 
-    def preprocess(self, image: Source) -> tuple[Tensor, tuple[int, int]]:
-        """Return an image as the network sees it, (3, h, w) float32, and its own (height, width)."""
+    def preprocess(self, image: Source) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """Return an image at the network's scale, (h, w, 3) uint8 RGB, and its own (height, width)."""
         with stage("reading"):
             pixels = read_image(image)
         size = (pixels.shape[0], pixels.shape[1])
         with stage("scaling"):
-            scaled = resize(pixels, self._scaled(size))
-            return to_tensor(scaled, mean=self.backbone.mean, std=self.backbone.std), size
+            return resize(pixels, self._scaled(size)), size
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
         return shorter_side_size(size, self.short_side, multiple=self.multiple)
@@ -205,4 +204,4 @@ class Encoder:
     def make_map(self, values: Tensor, size: tuple[int, int]) -> FeatureMap:
         """Make the feature map (C, H, W) that the network gave for an image of ``size`` (height, width)."""
         scaled = self._scaled(size)
-        return FeatureMap(values, self.backbone.grid(self.layer, scaled), size, scaled, self.rule)
+        return FeatureMap(values, self.backbone.grid(self.layer, padded_size(scaled)), size, scaled, self.rule)

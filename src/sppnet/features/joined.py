@@ -17,9 +17,9 @@ from sppnet.errors import check_that
 from sppnet.features.contributions import Contributions, join_contributions
 from sppnet.features.encoder import Encoder, fingerprint_of
 from sppnet.features.maps import FeatureMap, Rows
+from sppnet.features.tiles import activations
 from sppnet.geometry import Boxes, WindowRule, unique_windows
 from sppnet.images import Source
-from sppnet.progress import stage
 from sppnet.storage import TensorCache
 
 CHUNK: Final = 512  # rows at a time
@@ -173,12 +173,9 @@ class JoinedEncoder:
 
     def compute(self, image: Source) -> JoinedMaps:
         """Return the maps of an image without looking into the cache."""
-        first = self.encoders[0]
-        inputs, size = first.preprocess(image)
-        with stage("network"), torch.inference_mode():
-            inputs = inputs[None].to(first.backbone.device)
-            values = first.backbone.activations(inputs, [encoder.layer for encoder in self.encoders])
-        return JoinedMaps(tuple(encoder.make_map(values[encoder.layer][0].half(), size) for encoder in self.encoders))
+        pixels, size = self.encoders[0].preprocess(image)
+        values = activations(self.backbone, pixels, self.layers)
+        return JoinedMaps(tuple(encoder.make_map(values[encoder.layer], size) for encoder in self.encoders))
 
     def is_cached(self, image: Source) -> bool:
         """Tell whether none of the image's maps need be computed."""
