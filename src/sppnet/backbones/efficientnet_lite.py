@@ -162,7 +162,7 @@ class EfficientNetLite(nn.Module):
 
     mean: Final = 127.0
     std: Final = 128.0
-    detector_layers: Final = ("stride8", "stride16")
+    detector_layers: Final = ("stride8", "stride16", "head")
     classifier_layer: Final = "deep"
 
     def __init__(self, name: str = "efficientnet_lite0", *, weights: Mapping[str, Tensor] | None = None) -> None:

@@ -35,13 +35,16 @@ from sppnet.images import Source, as_source, image_digest, is_one_image, read_si
 from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
-from sppnet.proposals.grid import fitting_grid
-from sppnet.proposals.learnt import METHOD, BoxedImage, learn_proposals
+from sppnet.proposals.grid import GridProposals, fitting_grid
+from sppnet.proposals.kinds import proposals_from_description
+from sppnet.proposals.learnt import LIMIT, METHOD, BoxedImage, learn_proposals
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 2
 GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
+RANKED_FROM: Final = 5  # boxed images, from which on a large grid is ranked and cut
+RANKED_AGAIN: Final = 2  # times as many boxed images, and it is ranked anew
 LEVELS: Final = (3, 2, 1)
 
 
@@ -57,8 +60,9 @@ class Detector(Parameters):
         backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
         layers: the backbone's feature maps that regions are pooled from, the finest first; None are its own choice.
         levels: bins per side of each level of the pyramid.
-        proposals: where regions come from; None makes a dense grid of shapes that fit the labelled boxes, "learnt"
-            keeps of it the 2,000 regions of an image that look most like any object, see ``sppnet.proposals.learnt``.
+        proposals: where regions come from; None makes a dense grid of shapes that fit the labelled boxes and, where
+            that is large, keeps of it the 3,000 regions of an image that look most like an object, see
+            ``sppnet.proposals.learnt``; "learnt" does so from the first label on.
         settings: how it learns and answers: "ours", "paper", "released" or ``Settings`` of your own.
         encoder: what makes the maps instead of the network alone: layers on top, R-CNN's crops.
         cache: where feature maps are kept between runs; None keeps nothing.
@@ -101,6 +105,8 @@ class Detector(Parameters):
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
         self._encoders: dict[Hashable, MapsEncoder] = {}
+        self._ranked: tuple[tuple[str, ...], GridProposals] | None = None  # what regions are ranked for, and of what
+        self._ranked_for = 0  # how many boxed images there were then
         self._behind = False
         self._lock = threading.RLock()
 
@@ -470,7 +476,9 @@ class Detector(Parameters):
         coming = (name for kept in learner.images.values() for name in kept.labels.classes)
         return tuple(dict.fromkeys([*before, *coming]))
 
-    def _chosen_proposals(self, learner: Learner, names: Sequence[str], *, anew: bool, progress: Progress) -> Proposals:
+    def _chosen_proposals(
+        self, learner: Learner, names: tuple[str, ...], *, anew: bool, progress: Progress
+    ) -> Proposals:
         """Return where regions come from: the user's method, or a grid of the shapes that the boxes need by now."""
         known = isinstance(self.proposals, str) and self.proposals == METHOD
         fits = self.proposals is None or known or not isinstance(self.proposals, str)
@@ -478,8 +486,6 @@ class Detector(Parameters):
         check_that(fits, "Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice=advice)
         if self.proposals is not None and not isinstance(self.proposals, str):
             return self.proposals
-        if known and not anew and self._model is not None:
-            return self._model.proposals
         images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
         boxed = [(kept, labels) for kept, labels in images if len(labels.boxes)]
         if not boxed:
@@ -488,10 +494,17 @@ class Detector(Parameters):
             *((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed), strict=True
         )
         grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
-        if self.proposals is None:
+        ranked = known or (len(boxed) >= RANKED_FROM and len(grid.of_size(boxed[0][0].size)) > LIMIT)
+        if not ranked:
             return grid
-        examples = [BoxedImage(kept.image, labels.boxes, ~labels.counted) for kept, labels in images]
-        return learn_proposals(examples, learner.encoder, grid, seed=self.seed, progress=progress)
+        learnt = self._model.proposals if self._model is not None and self._ranked == (names, grid) else None
+        if learnt is not None and not anew and len(boxed) < RANKED_AGAIN * self._ranked_for:
+            return learnt
+        self._ranked, self._ranked_for = (names, grid), len(boxed)
+        examples = [
+            BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted) for kept, labels in images
+        ]
+        return learn_proposals(examples, learner.encoder, grid, len(names), seed=self.seed, progress=progress)
 
 
 def check_threshold(function: str, threshold: float | None) -> None:

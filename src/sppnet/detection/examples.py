@@ -132,9 +132,9 @@ class ImageLabels:
 
 @dataclass(frozen=True)
 class Examples:
-    """Regions (N, 4), pooled (N, D) float32, and their targets (N, K) int8: 1, -1, or 0: not used by that class."""
+    """Regions (N, 4), pooled (N, D), and their targets (N, K) int8: 1, -1, or 0: not used by that class."""
 
-    features: NDArray[np.float32]
+    features: NDArray[np.floating]
     targets: NDArray[np.int8]
     regions: Boxes
 
@@ -154,9 +154,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Moves:
-    """Pooled regions (N, D) float32 that hold an object, the object's class (N,), and how to move onto it (N, 4)."""
+    """Pooled regions (N, D) that hold an object, the object's class (N,), and how to move onto it (N, 4)."""
 
-    features: NDArray[np.float32]
+    features: NDArray[np.floating]
     labels: NDArray[np.int64]
     deltas: NDArray[np.float64]
 

@@ -33,7 +33,7 @@ class RegionHead:
         return feature_map.score(regions, self.levels, self.weights, self.bias).numpy()
 
     def refine(
-        self, feature_map: Maps, regions: Boxes, label: int, *, rounds: int
+        self, feature_map: Maps, regions: Boxes, label: int, *, rounds: int, damping: float = 1.0
     ) -> tuple[Boxes, NDArray[np.float32], Boxes]:
         """Move regions onto the object that they hold, and score them where they come to lie.
 
@@ -42,15 +42,17 @@ class RegionHead:
 
         Args:
             regions: (R, 4). label: the class. rounds: how often to move, at least once.
+            damping: how far after the first time, of what the regression says.
         Returns:
             (R, 4) boxes inside the image, (R,) scores, and the regions (R, 4) that these are the scores of: those
             from which the boxes were last moved.
         """
         scores, scored = np.zeros(len(regions), dtype=np.float32), regions
-        for _ in range(rounds):
+        for turn in range(rounds):
             scored = regions
             scores, deltas = self._answers(feature_map, regions, label)
-            moved = apply_deltas(feature_map.align_to_cells(regions), deltas.astype(np.float64))
+            share = damping if turn else 1.0
+            moved = apply_deltas(feature_map.align_to_cells(regions), share * deltas.astype(np.float64))
             regions = _inside(moved, feature_map.size)
         return regions, scores, scored
 

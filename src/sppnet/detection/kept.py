@@ -70,10 +70,10 @@ class KeptImage:
 
 
 class Matrix:
-    """Examples of all images in one matrix (N, D) float32, whose rows are used again when examples are dropped."""
+    """Examples of all images in one matrix (N, D), whose rows are used again when examples are dropped."""
 
-    def __init__(self, features: int) -> None:
-        self.values = np.zeros((0, features), dtype=np.float32)
+    def __init__(self, features: int, dtype: type[np.floating] = np.float32) -> None:
+        self.values = np.zeros((0, features), dtype=dtype)
         self.lengths = np.zeros(0)  # of the rows
         self._free: list[int] = []
 
@@ -91,7 +91,7 @@ class Matrix:
         count = len(examples.features)
         rows, self._free = np.array(self._free[:count], dtype=np.int64), self._free[count:]
         self.values[rows] = examples.features
-        self.lengths[rows] = np.sqrt(np.einsum("nd,nd->n", examples.features, examples.features))
+        self.lengths[rows] = np.linalg.norm(examples.features.astype(np.float32), axis=1)
         others = np.zeros(count, dtype=np.int8) if other is None else other
         return KeptExamples(rows, examples.regions, names, examples.targets, others)
 

@@ -11,6 +11,7 @@ lower than half of the image's regions. All else is left out, and looked at agai
 """
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -39,6 +40,7 @@ from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, iou
 from sppnet.images import Source, read_size
+from sppnet.learning.compression import Compression
 from sppnet.learning.ridge import RidgeSums, ridge
 from sppnet.learning.svm import LinearSvm, train_svm
 from sppnet.progress import Progress, silent
@@ -47,6 +49,8 @@ from sppnet.proposals.protocol import Proposals
 SURE: Final = -0.5  # below this score a region of an image with objects that nobody boxed is background
 OTHERS: Final = 2  # images that are mined again at each learning beside those that changed
 TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
+AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
+GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
 
 
@@ -67,6 +71,8 @@ class Learner:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
+        self._compression: Compression | None = None
+        self._compressed_for = 0  # how many images there were when the axes were chosen
         self._matrix = Matrix(self.encoder.length(self.levels))
         self._classes: tuple[str, ...] = ()
         self._head: RegionHead | None = None
@@ -131,11 +137,13 @@ class Learner:
         names = tuple(classes)
         if not any(name in kept.labels.classes for kept in self.images.values() for name in names):
             raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
-        if anew:
+        if anew or (self._compressed_for < AXES_IMAGES and len(self.images) >= GROWTH * self._compressed_for):
             self._begin_anew()
         if self._classes != names:
             self._head = None
         fresh = [kept for kept in self.images.values() if kept.drawn is None]
+        if self._compression is None and self.settings.sampled:
+            self._choose_axes(fresh, names, proposals)
         for kept in progress("Sampling regions", fresh):
             self._draw(kept, names, proposals)
         self._rescale()
@@ -195,12 +203,40 @@ class Learner:
         examples, moves = draw_examples(
             maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings
         )
-        self._keep_moves(kept, moves, names)
-        kept.drawn = self._matrix.store(examples, names, other=-_known_background(kept, examples.regions))
+        self._keep_moves(kept, replace(moves, features=self._short(moves.features)), names)
+        kept.drawn = self._store(examples, names, other=-_known_background(kept, examples.regions))
         if len(kept.labels.rejected):
             near = maps.unique(proposals.regions(Scene(kept.image, self.encoder, name=str(kept.key))))
             rejected = rejected_examples(maps, near, kept.labels, levels=self.levels)
-            kept.rejected = self._matrix.store(rejected, rejected_names(kept.labels))
+            kept.rejected = self._store(rejected, rejected_names(kept.labels))
+
+    def _choose_axes(self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals) -> None:
+        """Choose by some images how rows are shortened, as long as nothing is kept."""
+        places = np.linspace(0, len(fresh) - 1, min(AXES_IMAGES, len(fresh))).round().astype(int)
+        rows = []
+        for kept in [fresh[place] for place in places]:
+            maps, regions = self._scene(kept, proposals)
+            rng = np.random.default_rng((self.seed, kept.index))
+            labels = kept.labels.only(names)
+            drawn, _ = draw_examples(maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings)
+            rows.append(drawn.features)
+        self._compression = Compression.fit(np.concatenate(rows), maps.layout(self.levels))
+        self._compressed_for = len(self.images)
+        self._matrix = Matrix(self._compression.length, np.float16)
+
+    def _short(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return rows as they are kept; those of maps under layers, which only move boxes, in half precision."""
+        if self._compression is None or rows.shape[1] != self.encoder.length(self.levels):
+            return rows.astype(np.float16) if self.settings.sampled else rows
+        return self._compression.shorten(rows)
+
+    def _store(self, examples: Examples, names: tuple[str, ...], **known: NDArray[np.int8]) -> KeptExamples:
+        return self._matrix.store(replace(examples, features=self._short(examples.features)), names, **known)
+
+    def _lengthen(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return weights of kept rows as those of whole ones."""
+        same = self._compression is not None and weights.shape[-1] == self._compression.length
+        return self._compression.lengthen(weights) if self._compression is not None and same else weights
 
     def _due(self) -> list[KeptImage]:
         """Return the images to mine: those that changed, and some others in turn."""
@@ -224,7 +260,7 @@ class Learner:
         labels = kept.labels.only(names)
         found = hard_negatives(maps, far, labels, names, head, settings=self.settings)
         _, targets = labels.overlaps(found.regions, names, self.settings)
-        hard = self._matrix.store(found, names, other=-_known_background(kept, found.regions))
+        hard = self._store(found, names, other=-_known_background(kept, found.regions))
         hard = KeptExamples(hard.rows, hard.regions, names, np.minimum(targets, 0), hard.other)
         kept.hard, kept.changed = (*kept.hard, hard), False
 
@@ -249,8 +285,14 @@ class Learner:
         svm = self.svm(names, self.images.values())
         self._duals = {name: svm.duals[:, label].copy() for label, name in enumerate(names)}
         weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
-        self._classes, self._head = names, RegionHead(self.levels, svm.weights, svm.bias, weights, bias)
+        scoring, moving = self._lengthen(svm.weights), self._lengthen(weights)
+        self._classes, self._head = names, RegionHead(self.levels, scoring, svm.bias, moving, bias)
         return self._head
+
+    def without(self, names: Sequence[str], left_out: Sequence[KeptImage]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights (K, D) and biases (K,) of SVMs trained without some images, from the last solution."""
+        svm = self.svm(names, [kept for kept in self.images.values() if kept not in left_out])
+        return self._lengthen(svm.weights), svm.bias
 
     def svm(self, names: Sequence[str], images: Iterable[KeptImage]) -> LinearSvm:
         """Train SVMs on what is kept of some of the images, from their last solution."""
@@ -263,7 +305,8 @@ class Learner:
             known = self._duals.get(name, duals[:0, label])
             duals[: len(known), label] = known
         start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
-        return train_on(self._matrix.values, targets, scale=self._scale, settings=self.settings, start=start)
+        rows = self._matrix.values.astype(np.float32, copy=False)
+        return train_on(rows, targets, scale=self._scale, settings=self.settings, start=start)
 
     # Box regression
 
@@ -279,12 +322,10 @@ class Learner:
         for label, name in enumerate(names):
             mine = moves.labels == label
             if mine.any():
-                kept.moves[name] = Moves(
-                    moves.features[mine].astype(np.float16), moves.labels[mine], moves.deltas[mine]
-                )
+                kept.moves[name] = Moves(moves.features[mine], moves.labels[mine], moves.deltas[mine])
                 self._regressions.pop(name, None)
                 if name in self._sums:
-                    self._sums[name].add(moves.features[mine], moves.deltas[mine])
+                    self._sums[name].add(moves.features[mine].astype(np.float32), moves.deltas[mine])
 
     def _regression(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the class's box regression, (4, E) and (4,), learnt again if its examples changed.
@@ -295,7 +336,10 @@ class Learner:
             return self._regressions[name]
         parts = [kept.moves[name] for kept in self.images.values() if name in kept.moves]
         count, width = sum(len(part.deltas) for part in parts), self._width()
-        penalty = self.settings.ridge / self._moved_scale(parts) ** 2
+        objects = sum(int((kept.labels.of(name) & kept.labels.counted).sum()) for kept in self.images.values())
+        # Regions of one object say much the same: they count together as one.
+        repeated = count / max(objects, 1) if self.settings.sampled else 1.0
+        penalty = self.settings.ridge * max(repeated, 1.0) / self._moved_scale(parts) ** 2
         if name not in self._sums and count > width / 2:
             self._sums[name] = RidgeSums(width, 4)
             for part in parts:
@@ -312,12 +356,14 @@ class Learner:
 
     def _width(self) -> int:
         """Return how long the rows are that boxes are moved by: those of the pooled maps, under whatever layers."""
-        widths = (moves.features.shape[1] for kept in self.images.values() for moves in kept.moves.values())
-        return next(widths, self.encoder.length(self.levels))
+        for kept in self.images.values():
+            for moves in kept.moves.values():
+                return int(moves.features.shape[1])
+        return int(self._matrix.values.shape[1])
 
     def _moved_scale(self, parts: Sequence[Moves]) -> float:
         """Return the scale of the rows that boxes are moved by: the SVMs', or of layers' inputs their own."""
-        if not parts or parts[0].features.shape[1] == self.encoder.length(self.levels):
+        if not parts or parts[0].features.shape[1] == self._matrix.values.shape[1]:
             return self._scale
         rows = np.concatenate([part.features for part in parts]).astype(np.float32)
         return self.settings.mean_norm / max(float(np.linalg.norm(rows, axis=1).mean()), 1e-12)

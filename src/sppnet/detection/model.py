@@ -81,9 +81,10 @@ class DetectorModel:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
         best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
         boxes, moved, scored = regions[best], scores[best], regions[best]
-        if self.settings.rounds:
+        rounds, damping = self.settings.rounds, self.settings.damping
+        if rounds:
             with stage("moving boxes"):
-                boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=self.settings.rounds)
+                boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=rounds, damping=damping)
         kept = nms(boxes, moved, self.settings.nms_iou)
         kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
         voting = self.settings.voting_iou

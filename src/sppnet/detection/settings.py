@@ -50,8 +50,10 @@ class Settings:
         margin: negatives that score above are hard. evict_below: those that come to score below are let go.
         cost, positive_weight, bias: of the SVM, see ``svm.train_svm``.
         mean_norm: features are scaled to this mean length, so that one cost fits every map.
-        regression_iou: boxes are regressed from regions that overlap their object by this. ridge: its penalty.
+        regression_iou: boxes are regressed from regions that overlap their object by this. ridge: its
+            penalty; where regions are sampled, for each region that an object has on average.
         rounds: how often a region is moved, at least 1; with 0 boxes stay where they were proposed.
+        damping: how far a region is moved after the first time, of what the regression says.
         voting_iou: a kept box becomes the mean, weighted by score, of those that overlap it by this (Gidaris and
             Komodakis 2015); None keeps it.
         rule: which cells a region's window has, and how its scale is chosen, see ``geometry``.
@@ -71,8 +73,9 @@ class Settings:
     bias: float = 10.0
     mean_norm: float = 20.0
     regression_iou: float = 0.5
-    ridge: float = 300.0
+    ridge: float = 20.0
     rounds: int = 2
+    damping: float = 0.5
     voting_iou: float | None = 0.6
     rule: WindowRule = "paper"
     nms_iou: float = 0.3
@@ -101,6 +104,7 @@ PAPER: Final = Settings(
     cost=1e-3,
     ridge=1000.0,
     rounds=1,
+    damping=1.0,
     voting_iou=None,
     fitting=Fitting(),
 )

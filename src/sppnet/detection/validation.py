@@ -52,8 +52,8 @@ def hold_out(
     found: list[tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]] = []
     for fold in progress("Validating", range(folds)):
         left_out = chosen[fold::folds]
-        svm = learner.svm(names, [kept for kept in images if kept not in left_out])
-        without = replace(head, weights=svm.weights, bias=svm.bias)
+        weights, bias = learner.without(names, left_out)
+        without = replace(head, weights=weights, bias=bias)
         found += [(chosen.index(kept), *_judge(kept, answer(without, kept), names)) for kept in left_out]
     labels, scores, verdicts = (np.concatenate([each[part] for each in found]) for part in (1, 2, 3))
     owners = np.repeat([each[0] for each in found], [len(each[1]) for each in found])

@@ -29,8 +29,8 @@ CHUNK: Final = 512  # rows at a time
 class JoinedMaps:
     """The feature maps of one image at several depths, the finest first, which behave as one.
 
-    The first map is pooled by all levels of the pyramid and gives place; the others by the last level alone: what
-    they add is what lies around, and finer bins of them add length, no accuracy.
+    All but the last are pooled by all levels of the pyramid and give place; the last, the deepest, by the last level
+    alone: it adds what the region shows as a whole, and finer bins of it add length, no accuracy.
 
     Args:
         maps: of one image.
@@ -87,6 +87,19 @@ class JoinedMaps:
             start = end
         return scores
 
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Average the bins of every region, (R, D) float32, map by map."""
+        return torch.cat([feature_map.averages(regions, share) for feature_map, share in self.parts(levels)], dim=1)
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
+        """Compute ``averages(regions, levels) @ weights.T``, (R, K), map by map."""
+        scores, start = torch.zeros(len(regions), len(weights)), 0
+        for feature_map, share in self.parts(levels):
+            end = start + feature_map.length(share)
+            scores += feature_map.score_averages(regions, share, weights[:, start:end])
+            start = end
+        return scores
+
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of each map's part of a row."""
         return [part for feature_map, share in self.parts(levels) for part in feature_map.layout(share)]
@@ -108,10 +121,10 @@ class JoinedMaps:
 def shares(levels: Sequence[int], count: int) -> list[Sequence[int]]:
     """Return the levels that each of ``count`` maps is pooled by, the finest map first.
 
-    >>> shares((3, 2, 1), 2)
-    [(3, 2, 1), (1,)]
+    >>> shares((3, 2, 1), 3), shares((3, 2, 1), 1)
+    ([(3, 2, 1), (3, 2, 1), (1,)], [(3, 2, 1)])
     """
-    return [levels, *[levels[-1:]] * (count - 1)]
+    return [levels] if count == 1 else [*[levels] * (count - 1), levels[-1:]]
 
 
 class JoinedEncoder:

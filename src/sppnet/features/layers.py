@@ -160,6 +160,14 @@ class LayeredMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K); regions of one pooled row run once."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Return one row a region, (R, O) float32: what the layers make of averaged bins."""
+        return self.region_layers(self.maps.averages(regions, levels))
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
+        """Compute ``averages(regions, levels) @ weights.T``, (R, K)."""
+        return self.averages(regions, levels) @ weights.T
+
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:  # noqa: ARG002
         """Return the one part of a row: what the layers make of it."""
         return [((1,), self.region_layers.length)]

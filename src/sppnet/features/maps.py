@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.features.contributions import Contributions, window_contributions
+from sppnet.features.sums import bin_means, bins_of_windows, integral
 from sppnet.geometry import (
     Boxes,
     CellGrid,
@@ -58,6 +59,12 @@ class Maps(Protocol):
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32."""
+
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Return rows as ``pool`` does, (R, D) float32, of the means of the bins instead of their maxima."""
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
+        """Return ``averages(regions, levels) @ weights.T``, (R, K) float32, at a hundredth of the price of maxima."""
 
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return what a row is made of, in its order: levels and channels of each map; layers are one bin."""
@@ -154,6 +161,22 @@ class FeatureMap:
             (R, K) float32.
         """
         return score_rows(*self.rows(regions, levels), weights, bias)
+
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Average the bins of regions (R, 4) by sums over the map: (R, B * C) float32, bin by bin."""
+        sums = integral(self.values.permute(1, 2, 0))
+        means = [bin_means(sums, edges) for edges in bins_of_windows(self.windows(regions), levels)]
+        return torch.cat(means, dim=1)
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
+        """Compute ``averages(regions, levels) @ weights.T`` (R, K): the map is weighed first, then summed."""
+        channels, (height, width) = self.values.shape[0], self.values.shape[1:]
+        cells = self.values.permute(1, 2, 0).reshape(-1, channels).float()
+        scores = torch.zeros(len(regions), len(weights))
+        for bin_, edges in enumerate(bins_of_windows(self.windows(regions), levels)):
+            weighed = cells @ weights[:, bin_ * channels : (bin_ + 1) * channels].T
+            scores += bin_means(integral(weighed.reshape(height, width, len(weights))), edges)
+        return scores
 
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of a row."""

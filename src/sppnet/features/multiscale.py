@@ -98,6 +98,20 @@ class MultiscaleMaps:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), without holding all the pooled rows."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
+        """Average the bins of every region at its scale, (R, D) float32."""
+        rows = torch.empty(len(regions), self.maps[0].length(levels))
+        for feature_map, among in self._by_scale(regions):
+            rows[torch.from_numpy(among)] = feature_map.averages(regions[among], levels)
+        return rows
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
+        """Compute ``averages(regions, levels) @ weights.T``, (R, K), scale by scale."""
+        scores = torch.empty(len(regions), len(weights))
+        for feature_map, among in self._by_scale(regions):
+            scores[torch.from_numpy(among)] = feature_map.score_averages(regions[among], levels, weights)
+        return scores
+
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of a row, the same at all scales."""
         return self.maps[0].layout(levels)

@@ -88,6 +88,14 @@ class Crops:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K)."""
         return score_rows(*self.rows(regions, levels), weights, bias)
 
+    def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:  # noqa: ARG002
+        """Raise ArgumentError: crops have no map whose cells could be summed."""
+        raise ArgumentError(message("averages", "maps", "of the whole image", "crops", "Use a detector that pools"))
+
+    def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:  # noqa: ARG002
+        """Raise ArgumentError, as ``averages`` does."""
+        return self.averages(regions, levels)
+
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of each layer's part of a row."""
         parts = zip(self.encoder.layers, shares(levels, len(self.encoder.layers)), strict=True)

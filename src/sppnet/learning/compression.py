@@ -1,0 +1,81 @@
+"""Rows of pooled regions in fewer numbers while they are learnt from; what is learnt answers on whole rows.
+
+A row of three maps has some 14,000 numbers, and learning holds tens of thousands of rows. The channels of each map are
+turned onto their principal axes, the same in all bins, and those that hold the last hundredth of what there is are left
+out. A linear score of the short row is one of the whole row, so that answering knows nothing of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ENERGY: Final = 0.99  # of the squared length of rows that is kept, at least unless ``MOST`` is less
+MOST: Final = 256  # channels that are left of a map
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Short rows for whole ones, and back.
+
+    Args:
+        bases: of each part of a row, (C, c) float32 orthonormal columns. bins: of each part.
+    """
+
+    bases: tuple[Tensor, ...]
+    bins: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, rows: NDArray[np.float32], layout: Sequence[tuple[tuple[int, ...], int]]) -> "Compression":
+        """Choose the axes.
+
+        Args:
+            rows: (N, D) float32 to keep most of. layout: levels and channels of each part of a row.
+        """
+        bases, counts, start = [], [], 0
+        for levels, channels in layout:
+            count = sum(level * level for level in levels)
+            part = torch.from_numpy(rows[:, start : start + count * channels]).reshape(-1, channels)
+            bases.append(_principal_axes(part))
+            counts.append(count)
+            start += count * channels
+        return cls(tuple(bases), tuple(counts))
+
+    @property
+    def length(self) -> int:
+        """How long short rows are."""
+        return sum(basis.shape[1] * count for basis, count in zip(self.bases, self.bins, strict=True))
+
+    def shorten(self, rows: NDArray[np.float32]) -> NDArray[np.float16]:
+        """Return whole rows (N, D) as short ones (N, d)."""
+        parts, start = [], 0
+        for basis, count in zip(self.bases, self.bins, strict=True):
+            end = start + count * basis.shape[0]
+            part = torch.from_numpy(rows[:, start:end]).reshape(-1, basis.shape[0])
+            parts.append((part @ basis).half().reshape(len(rows), count * basis.shape[1]))
+            start = end
+        short: NDArray[np.float16] = torch.cat(parts, dim=1).numpy()
+        return short
+
+    def lengthen(self, weights: Tensor) -> Tensor:
+        """Return weights of short rows (..., d) as those of whole ones (..., D) that give the same scores."""
+        parts, start = [], 0
+        for basis, count in zip(self.bases, self.bins, strict=True):
+            end = start + count * basis.shape[1]
+            part = weights[..., start:end].reshape(*weights.shape[:-1], count, basis.shape[1])
+            parts.append((part @ basis.T).flatten(-2))
+            start = end
+        return torch.cat(parts, dim=-1)
+
+
+def _principal_axes(vectors: Tensor) -> Tensor:
+    """Return the (C, c) axes that hold ``ENERGY`` of the vectors (N, C), the most first, at most ``MOST``."""
+    values, axes = torch.linalg.eigh((vectors.T @ vectors).double())
+    falling = values.flip(0).clamp(min=0).cumsum(0)
+    enough = int((falling < ENERGY * falling[-1]).sum()) + 1
+    kept: Tensor = axes.flip(1)[:, : min(enough, MOST)].float().contiguous()
+    return kept
