@@ -36,7 +36,6 @@ from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.proposals.grid import GridProposals, fitting_grid
-from sppnet.proposals.kinds import proposals_from_description
 from sppnet.proposals.learnt import LIMIT, METHOD, BoxedImage, learn_proposals
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
