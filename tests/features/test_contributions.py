@@ -34,7 +34,7 @@ def test_the_bins_of_a_detection_sum_to_its_score(detector: Detector, shapes: Pa
     explained = detector.explain(feature_map, found)
     assert len(explained) == len(found) > 3
     np.testing.assert_allclose([each.score for each in explained], found.scores, rtol=1e-5, atol=1e-5)
-    assert {each.bins.shape for each in explained} == {(15,)}
+    assert {each.bins.shape for each in explained} == {(29,)}
     assert any(abs(each.bins).max() > 0.1 for each in explained)
     assert detector.explain(feature_map, found.above(1.1)) == []
     kept = found.above(0.5)

@@ -22,7 +22,8 @@ def ridge(
     check_that(penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20")
     check_shape("ridge", "targets", targets.shape, (len(features), "T"), advice="Give one row an example")
     check_that(len(features) > 0, "ridge", "features", "of one row at least", "none", advice="Give examples")
-    values, goals = torch.from_numpy(features), torch.from_numpy(targets.astype(np.float64))
+    # Copied: torch aligns memory, and sums over aligned memory have the same bits each time.
+    values, goals = torch.tensor(features), torch.tensor(targets.astype(np.float64))
     mean, goal = values.mean(0), goals.mean(0)
     centred = values - mean
     few = len(features) < features.shape[1]
@@ -55,7 +56,7 @@ class RidgeSums:
 
     def add(self, features: NDArray[np.float32], targets: NDArray[np.float64], *, sign: int = 1) -> None:
         """Take examples (N, D) and their targets (N, T) in, or with ``sign`` -1 out again."""
-        values, goals = torch.from_numpy(features), torch.from_numpy(targets)
+        values, goals = torch.tensor(features), torch.tensor(targets)
         self.count += sign * len(features)
         self._products.addmm_(values.T, values, alpha=sign)
         self._crossed.addmm_(values.T.double(), goals, alpha=sign)

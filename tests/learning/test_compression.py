@@ -1,0 +1,43 @@
+"""Short rows: their scores are those of whole rows, up to the hundredth that is left out."""
+
+import numpy as np
+import torch
+
+from sppnet.learning.compression import MOST, Compression
+
+LAYOUT = [((2, 1), 6), ((1,), 8)]
+
+
+def _rows(count: int, rank: int) -> np.ndarray:
+    """Return rows of two maps whose channels have few degrees of freedom."""
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(size=(count * bins, rank)) @ rng.normal(size=(rank, channels)) for bins, channels in ((5, 6), (1, 8))
+    ]
+    return np.concatenate([part.reshape(count, -1) for part in parts], axis=1).astype(np.float32)
+
+
+def test_weights_of_short_rows_score_whole_rows_alike() -> None:
+    rows = _rows(40, rank=2)
+    axes = Compression.fit(rows, LAYOUT)
+    short = axes.shorten(rows)
+    assert axes.length == short.shape[1] == 2 * 5 + 2
+    weights = torch.randn(3, axes.length, generator=torch.Generator().manual_seed(1))
+    whole = torch.from_numpy(rows) @ axes.lengthen(weights).T
+    torch.testing.assert_close(torch.from_numpy(short).float() @ weights.T, whole, atol=0.05, rtol=0.01)
+
+
+def test_a_hundredth_of_the_length_at_most_is_left_out() -> None:
+    rows = np.random.default_rng(2).normal(size=(200, 38)).astype(np.float32)
+    short = Compression.fit(rows, LAYOUT).shorten(rows).astype(np.float64)
+    assert 0.985 <= (short**2).sum() / (rows.astype(np.float64) ** 2).sum() <= 1.001
+
+
+def test_wide_maps_keep_a_bounded_number_of_channels() -> None:
+    rows = np.random.default_rng(3).normal(size=(900, 600)).astype(np.float32)
+    assert Compression.fit(rows, [((1,), 600)]).length == MOST
+
+
+def test_no_rows_are_short_too() -> None:
+    axes = Compression.fit(_rows(9, rank=3), LAYOUT)
+    assert axes.shorten(np.zeros((0, 38), np.float32)).shape == (0, axes.length)
