@@ -164,14 +164,14 @@ class FeatureMap:
 
     def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Average the bins of regions (R, 4) by sums over the map: (R, B * C) float32, bin by bin."""
-        sums = integral(self.values.permute(1, 2, 0))
+        sums = integral(self.values.cpu().permute(1, 2, 0))
         means = [bin_means(sums, edges) for edges in bins_of_windows(self.windows(regions), levels)]
         return torch.cat(means, dim=1)
 
     def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
         """Compute ``averages(regions, levels) @ weights.T`` (R, K): the map is weighed first, then summed."""
         channels, (height, width) = self.values.shape[0], self.values.shape[1:]
-        cells = self.values.permute(1, 2, 0).reshape(-1, channels).float()
+        cells = self.values.cpu().permute(1, 2, 0).reshape(-1, channels).float()
         scores = torch.zeros(len(regions), len(weights))
         for bin_, edges in enumerate(bins_of_windows(self.windows(regions), levels)):
             weighed = cells @ weights[:, bin_ * channels : (bin_ + 1) * channels].T
