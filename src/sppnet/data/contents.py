@@ -168,4 +168,7 @@ def images_of(given: Iterable[Path]) -> tuple[list[Path], list[Problem]]:
 
 def unique_files(paths: Sequence[Path]) -> list[Path]:
     """Return paths without those that name a file again, such as ``a/../b.jpg`` after ``b.jpg``."""
-    return list({path.absolute(): path for path in reversed(paths)}.values())[::-1]
+    unique: dict[str, Path] = {}
+    for path in paths:
+        unique.setdefault(os.path.normpath(path.absolute()), path)
+    return list(unique.values())

@@ -63,6 +63,8 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
         raise DataError(f"{printable(out)}: the folder to write to must be empty. Name another one.")
     known = WRITTEN[layout]
     classes = tuple(sorted({name for part in parts for name in part.classes}))
+    if not classes:
+        raise DataError(f"{printable(parts[0].root) if parts else out}: names no class. Label an object first.")
     wrong = next((name for name in classes if name_fault(name)), None)
     if wrong is not None:
         raise DataError(f"{printable(wrong)!r:.80}: the class {name_fault(wrong)}. Rename it.")

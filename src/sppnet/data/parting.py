@@ -97,22 +97,27 @@ class _Wants:
         self._rarest = sorted(total, key=lambda label: (total[label], label))
 
     def choose(self, order: Sequence[int]) -> list[int]:
-        """Take groups, the rarest class's first, as long as they bring the part nearer to what it wants."""
+        """Take groups, the rarest class's first, as long as they bring the part nearer to what it wants.
+
+        In a first round only those are taken that no class has had enough of.
+        """
         chosen: dict[int, None] = {}
-        for label in [*self._rarest, None]:
+        for strict, label in [(strict, label) for strict in (True, False) for label in (*self._rarest, None)]:
             for place in order:
-                wanted = self._room if label is None else self._left[label]
-                mine = place not in chosen and (label is None or label in self._classes[place])
-                if mine and len(chosen) < len(order) - 1 and self._fits(place, wanted):
-                    chosen[place] = None
-                    self._room -= self._sizes[place]
-                    for each in self._classes[place]:
-                        self._left[each] -= self._sizes[place]
+                if place in chosen or len(chosen) == len(order) - 1 or not self._wanted(place, label, strict=strict):
+                    continue
+                chosen[place] = None
+                self._room -= self._sizes[place]
+                for each in self._classes[place]:
+                    self._left[each] -= self._sizes[place]
         return list(chosen) or [min(order, key=lambda place: self._sizes[place])]
 
-    def _fits(self, place: int, wanted: float) -> bool:
-        size = self._sizes[place]
-        return size / 2 <= wanted and size / 2 <= self._room
+    def _wanted(self, place: int, label: int | None, *, strict: bool) -> bool:
+        """Tell whether a group fits, for the sake of one class, or of the number of images."""
+        mine, half = self._classes[place], self._sizes[place] / 2
+        if half > self._room or (label is not None and (label not in mine or half > self._left[label])):
+            return False
+        return not strict or all(half <= self._left[each] for each in mine)
 
 
 # On disk

@@ -1,0 +1,111 @@
+"""Data sets written in every layout, read back, and on: the same boxes to a thousandth of a pixel."""
+
+import itertools
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.data.drawing import image, text, voc
+
+from sppnet.data import DetectionData, Sample, load_detection, splits
+from sppnet.data.converting import WRITTEN, convert, flat_names
+from sppnet.errors import ArgumentError, DataError
+
+NAMES = ("a", '=1+"x"', "'quoted", "細胞 & <x>", "-1")
+HEIGHT, WIDTH = 120, 160
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> list[tuple[list[float], int, bool]]:
+    def interval(length: int) -> st.SearchStrategy[list[float]]:
+        ends = st.lists(st.floats(0, length), min_size=2, max_size=2).map(sorted)
+        return ends.filter(lambda pair: pair[1] - pair[0] > 0.01)
+
+    rows = st.tuples(interval(WIDTH), interval(HEIGHT), st.integers(0, len(NAMES) - 1), st.booleans())
+    made = draw(st.lists(rows, max_size=5))
+    return [([across[0], down[0], across[1], down[1]], label, flag) for across, down, label, flag in made]
+
+
+def made(root: Path, drawn: list[list[tuple[list[float], int, bool]]], name: str = "train") -> DetectionData:
+    samples = []
+    for place, rows in enumerate(drawn):
+        path = root / f"{name}{place}.jpg"
+        image(path, place)
+        edges = np.array([edges for edges, _, _ in rows]).reshape(-1, 4)
+        flags = np.array([flag for _, _, flag in rows], dtype=np.bool_)
+        labels = np.array([label for _, label, _ in rows], dtype=np.int64)
+        samples.append(Sample(path, edges, labels, flags, ~flags & False, (HEIGHT, WIDTH)))
+    return DetectionData(root, NAMES, tuple(samples), (), name)
+
+
+def assert_same(data: DetectionData, again: DetectionData) -> None:
+    assert {problem.level for problem in again.problems} <= {"note"}
+    for sample, other in zip(data, again, strict=True):
+        np.testing.assert_allclose(other.boxes, sample.boxes, atol=1e-3, rtol=0)
+        assert [again.classes[k] for k in other.labels] == [data.classes[k] for k in sample.labels]
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(WRITTEN, WRITTEN)))
+@given(drawn=st.lists(boxes(), min_size=2, max_size=2))
+@settings(max_examples=4, deadline=None)
+def test_boxes_stay_the_same_over_all_pairs_of_layouts(
+    first: str, second: str, drawn: list[list[tuple[list[float], int, bool]]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "in").mkdir()
+        certain = ([0.25, 1.0, 30.5, 40.125], 0, True)
+        data = made(root / "in", [[certain, *drawn[0]], drawn[1]])
+        convert([data], first, root / "one")
+        again = load_detection(root / "one", split="train")
+        assert_same(data, again)
+        convert([again], second, root / "two")
+        last = load_detection(root / "two", split="train")
+        assert_same(again, last)
+        for sample, other in zip(again, last, strict=True):
+            if "difficult" not in (*WRITTEN[first].loses, *WRITTEN[second].loses):
+                assert sample.difficult.tolist() == other.difficult.tolist()
+            assert sample.path.read_bytes() == other.path.read_bytes()
+
+
+@pytest.mark.parametrize("layout", WRITTEN)
+def test_splits_and_images_of_one_name_are_kept_apart(tmp_path: Path, layout: str) -> None:
+    for split in ("train", "val"):
+        for folder in ("x", "y"):
+            place = tmp_path / "in" / split / folder / "1.jpg"
+            text(place.with_suffix(".xml"), voc(image(place, len(split + folder)), "1.jpg"))
+    parts = [load_detection(tmp_path / "in", split=split) for split in ("train", "val")]
+    done = convert(parts, layout, tmp_path / "out")
+    assert (done.images, done.boxes, splits(tmp_path / "out")) == (4, 8, ("train", "val"))
+    for part in parts:
+        again = load_detection(tmp_path / "out", split=part.name)
+        kept = {sample.path.read_bytes(): sample.boxes.tolist() for sample in part}
+        assert {sample.path.read_bytes(): sample.boxes.tolist() for sample in again} == kept
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) -> None:
+    image(tmp_path / "none/0.jpg")
+    data = made(tmp_path, [[]])
+    with pytest.raises(DataError, match="the folder to write to must be empty"):
+        convert([data], "voc", tmp_path)
+    with pytest.raises(
+        ArgumentError, match="convert: layout must be one of voc, coco, yolo, csv, labelstudio, got 'x'"
+    ):
+        convert([data], "x", tmp_path / "out")
+    with pytest.raises(DataError, match=r"names no class\. Label an object first\."):
+        convert([load_detection(text(tmp_path / "none/0.xml", voc([], "0.jpg")).parent)], "voc", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_that_a_layout_has_no_place_for_are_counted(tmp_path: Path) -> None:
+    data = made(tmp_path / "in", [[([0.0, 0.0, 9.0, 9.0], 0, True)]])
+    assert dict(convert([data], "yolo", tmp_path / "out").lost) == {"difficult": 1}
+
+
+def test_flat_names_never_meet() -> None:
+    names = ["a/1.jpg", "a/1.png", "b/1.jpg", "a_1.jpg", "A_1.jpg"]
+    flat = flat_names(names)
+    assert len({Path(name).stem.casefold() for name in flat}) == len(names)
