@@ -5,6 +5,7 @@ import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.data.drawing import Box, coco, dump, image, text, voc, yolo
 
-from sppnet.data import DetectionData, images_of, load_detection, load_folders, printable
+from sppnet.data import CODES, DetectionData, Layout, images_of, load_detection, load_folders, printable
 from sppnet.data.inspection import Inspection, inspect, readable
 from sppnet.errors import DataError
 
@@ -278,3 +279,11 @@ def test_images_in_no_split_and_in_two_are_told(tmp_path: Path) -> None:
         text(tmp_path / f"ImageSets/Main/{split}.txt", f"{name}\n")
     found = inspect(tmp_path)
     assert codes(found) == {"in-two-splits": 1, "in-no-split": 1}
+
+
+def test_the_page_on_data_names_every_code_and_layout() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for code, (level, meaning) in CODES.items():
+        assert f"| `{code}` | {level} | {meaning} |" in page
+    for layout in get_args(Layout):
+        assert f"| `{layout}` |" in page
