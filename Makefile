@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test quick test-all test-page check check-page lowest bench docs clean
+.PHONY: demo test quick test-all test-page check check-page lowest bench torture torture-short docs clean
 
 demo: .venv/demo
 	$(BIN)/sppnet demo
@@ -39,6 +39,13 @@ lowest:
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
+
+# Everything that can go wrong, over and over: an hour; the short form takes three minutes and writes nothing down.
+torture: .venv/dev
+	$(BIN)/python -m benchmarks.torture --seconds 3600
+
+torture-short: .venv/dev
+	$(BIN)/python -m benchmarks.torture --seconds 150 --dry
 
 docs: .venv/dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from sppnet.errors import CorruptFileError
+from sppnet.errors import CorruptFileError, SppnetError
 from sppnet.storage import TensorCache, read_tensors
 
 KINDS: Final = {
@@ -29,4 +29,11 @@ def load(path: Path | str, *, cache: TensorCache | None = None) -> Any:
         raise CorruptFileError(f"{path}: must hold a model, got {kind!r}. Train one: sppnet train --help.")
     module, name = KINDS[kind]
     model = getattr(import_module(module), name)
-    return model.from_file(Path(path), tensors, metadata, cache=cache)
+    try:
+        return model.from_file(Path(path), tensors, metadata, cache=cache)
+    except SppnetError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # Its checksum is right: another program, or another version, wrote something else under this kind.
+        what = f"holds no {kind} that this version reads: {type(error).__name__}: {error}"
+        raise CorruptFileError(f"{path}: {what}. Train it again or update sppnet.") from error
