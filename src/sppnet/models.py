@@ -25,7 +25,7 @@ def load(path: Path | str, *, cache: TensorCache | None = None) -> Any:
     """
     tensors, metadata = read_tensors(Path(path))
     kind = metadata.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise CorruptFileError(f"{path}: must hold a model, got {kind!r}. Train one: sppnet train --help.")
     module, name = KINDS[kind]
     model = getattr(import_module(module), name)

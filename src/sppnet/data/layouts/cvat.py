@@ -13,6 +13,7 @@ from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles, around
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size
+from sppnet.storage import open_file
 
 SHAPE: Final = "CVAT (its XML for images, and images)"
 MAX_BYTES: Final = 500_000_000
@@ -21,7 +22,7 @@ NO_OBJECTS: Final = frozenset({"tag", "attribute"})
 
 def _fits(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return re.search(rb"<annotations[\s>]", file.read(4096)) is not None
     except OSError:
         return False

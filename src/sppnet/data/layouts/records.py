@@ -15,6 +15,7 @@ from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, r
 from sppnet.data.names import Finder, Pairing, leads_out, split_of, split_of_name
 from sppnet.data.problems import BrokenSampleError, Problem, broken
 from sppnet.geometry import Size
+from sppnet.storage import open_file, read_file
 
 MAX_JSON_BYTES: Final = 2_000_000_000
 GLANCE: Final = 200_000  # bytes at both ends of a file that its kind is told by
@@ -361,7 +362,7 @@ def _likely_folders(listed: Contents, file: str, split: str) -> list[str]:
 def glance(path: Path) -> str:
     """Return both ends of a file as text, to tell its kind by; empty if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(GLANCE)
             size = file.seek(0, 2)
             file.seek(max(len(head), size - GLANCE))
@@ -384,7 +385,7 @@ def read_text(path: Path, *, limit: int) -> str:
     try:
         if path.stat().st_size > limit:
             broken(path, f"is larger than {limit:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
+        return read_file(path, most=limit).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
     except UnicodeDecodeError as error:

@@ -19,7 +19,7 @@ from sppnet.data.layouts.records import GLANCE, Parsed, Reader, Record, SetFiles
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData
 from sppnet.geometry import Size
-from sppnet.storage import write_file
+from sppnet.storage import open_file, write_file
 
 SHAPE: Final = "CSV (a row a box: image, left, top, right, bottom, class, or columns like these)"
 MAX_BYTES: Final = 2_000_000_000
@@ -93,7 +93,7 @@ class _Columns(NamedTuple):
 
 def _fits(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             text = file.read(GLANCE).decode("utf-8-sig", errors="replace")
         return _columns(next(iter(_cells(text)), (0, []))[1]) is not None
     except (OSError, csv.Error):

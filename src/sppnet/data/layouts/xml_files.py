@@ -12,6 +12,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.sax import parseString
 
 from sppnet.data.problems import broken
+from sppnet.storage import read_file
 
 MAX_BYTES: Final = 10_000_000
 MAX_DEPTH: Final = 32
@@ -53,7 +54,7 @@ def read_xml(path: Path, *, limit: int = MAX_BYTES) -> Node:
     try:
         if path.stat().st_size > limit:
             broken(path, f"is larger than {limit:,} bytes")
-        parseString(path.read_bytes(), tree)
+        parseString(read_file(path, most=limit), tree)
     except OSError as error:
         broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
     except SAXParseException as error:
