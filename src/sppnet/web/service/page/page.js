@@ -1,12 +1,21 @@
 // The page: an image comes in, the service is asked, and what is chosen is explained.
 
-import { Refused, ask, served } from "./asking.js";
-import { drawBins, drawBoxes, listRows, rowsOf, showLevels, showSum, showTimes, signed, element } from "./showing.js";
+import { ask, Refused, served } from "./asking.js";
+import { drawBins, drawBoxes, element, listRows, rowsOf, showLevels, showSum, showTimes, signed } from "./showing.js";
 
 const FLOOR = 0; // least confidence that is asked for; the slider hides more
 const at = (id) => document.getElementById(id);
 
-const state = { models: [], limits: null, image: null, answer: null, chosen: null, level: 0, asked: null, threshold: null };
+const state = {
+  models: [],
+  limits: null,
+  image: null,
+  answer: null,
+  chosen: null,
+  level: 0,
+  asked: null,
+  threshold: null,
+};
 
 const model = () => state.models.find(({ name }) => name === at("model").value);
 
@@ -152,7 +161,8 @@ function summary(answer, rows) {
   for (const { name } of rows) {
     counts.set(name, (counts.get(name) || 0) + 1);
   }
-  const found = [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "Nothing above the least confidence";
+  const found =
+    [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "Nothing above the least confidence";
   return `${found}. ${size}`;
 }
 

@@ -121,9 +121,7 @@ export function showLevels(holder, contribution, chosen, onLevel) {
         const [x, y] = [(index % side) * size, Math.floor(index / side) * size];
         const strength = Math.abs(value) / most;
         const kind = value < 0 ? "minus" : "plus";
-        map.append(
-          shape("rect", { x, y, width: size, height: size, class: `cell ${kind}`, "fill-opacity": strength }),
-        );
+        map.append(shape("rect", { x, y, width: size, height: size, class: `cell ${kind}`, "fill-opacity": strength }));
         if (side <= 3) {
           const strong = strength > 0.55 ? " strong" : "";
           const text = Math.abs(value) < 10 ? signed(value).slice(0, 4) : signed(value).split(".")[0];
@@ -148,7 +146,11 @@ export function showSum(table, contribution) {
   });
   const bias = contribution.bias;
   const total = contribution.bins.reduce((sum, value) => sum + value, bias);
-  fill(table, [...rows.map(([name, value]) => [name, signed(value)]), ["constant", signed(bias)], ["sum", signed(total)]]);
+  fill(table, [
+    ...rows.map(([name, value]) => [name, signed(value)]),
+    ["constant", signed(bias)],
+    ["sum", signed(total)],
+  ]);
 }
 
 function fill(table, rows) {
