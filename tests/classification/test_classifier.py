@@ -12,7 +12,8 @@ from PIL import Image
 from sppnet.classification import classifier as module
 from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_folders
-from sppnet.errors import CorruptFileError, DataError, NotFittedError
+from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError
+from sppnet.images import read_image
 from sppnet.storage import TensorCache, write_tensors
 
 
@@ -120,11 +121,37 @@ def test_many_images_are_learnt_by_descent_instead(
     assert Classifier(short_side=96).fit(halves[0]).evaluate(halves[1]).accuracy == 1.0
 
 
+def test_images_in_memory_with_labels_teach_the_same(
+    classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path
+) -> None:
+    data = halves[0]
+    pixels = [read_image(path) for path in data.paths]
+    names = [data.classes[label] for label in data.labels]
+    fitted = Classifier(short_side=96).fit(pixels, names)
+    assert fitted.classes_ == classifier.classes_
+    tensors = [torch.from_numpy(each.copy()).permute(2, 0, 1) for each in pixels]
+    again = Classifier(short_side=96).fit(tensors, data.labels, classes=data.classes)
+    for path in halves[1].paths:
+        expected = classifier.predict(path).scores
+        np.testing.assert_array_equal(fitted.predict(path).scores, expected)
+        np.testing.assert_array_equal(again.predict(Image.fromarray(read_image(path))).scores, expected)
+    with pytest.raises(
+        ArgumentError, match=r"Classifier\.fit: labels must be 12, one an image, got 11\. Give one label"
+    ):
+        Classifier().fit(pixels, names[1:])
+    with pytest.raises(
+        ArgumentError, match=r"Classifier\.fit: data must be a data set, or images with their labels, got"
+    ):
+        Classifier().fit(pixels)
+
+
 def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match=r"Classifier: must be trained, got one that is not\. Call fit, or load"):
         Classifier().predict(np.zeros((9, 9, 3), np.uint8))
     one = dataclasses.replace(halves[0], labels=np.zeros_like(halves[0].labels))
-    with pytest.raises(DataError, match=r"must hold images of two classes at least\. Add a folder of images\."):
+    with pytest.raises(
+        DataError, match=r"Classifier\.fit: must be given images of two classes at least\. Add a folder"
+    ):
         Classifier().fit(one)
     with pytest.raises(DataError, match="must hold the classes that the model knows, got 1 other ones"):
         classifier.evaluate(dataclasses.replace(halves[1], classes=("else",)))

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection.detector import Detector
-from sppnet.errors import BoxError, CorruptFileError, DataError, NotFittedError
+from sppnet.errors import ArgumentError, BoxError, CorruptFileError, DataError, ImageDecodeError, NotFittedError
 from sppnet.geometry import iou
+from sppnet.images import read_image
 from sppnet.proposals.files import FileProposals
 from sppnet.storage import TensorCache, write_tensors
 
@@ -138,6 +140,57 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
     detector.save(tmp_path / "model")
     loaded = Detector.load(tmp_path / "model").detect(train.samples[0].path, threshold=0.5)
     np.testing.assert_array_equal(loaded.boxes, found.boxes)
+
+
+def test_images_in_memory_with_targets_teach_the_same(train: DetectionData, tmp_path: Path) -> None:
+    few = train.subset(range(4))
+    expected = Detector(short_side=96).fit(few)
+    images = [read_image(sample.path) for sample in few]
+    targets = [{"boxes": torch.from_numpy(each.boxes), "labels": torch.from_numpy(each.labels)} for each in few]
+    named = [{"boxes": each.boxes, "labels": [few.classes[label] for label in each.labels]} for each in few]
+    for given, classes in ((targets, few.classes), (named, None)):
+        fitted = Detector(short_side=96).fit(images, given, classes=classes)
+        assert fitted.classes_ == few.classes
+        one, other = (each.detect(train.samples[5].path, threshold=0) for each in (fitted, expected))
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.confidence, other.confidence)
+    with pytest.raises(
+        ArgumentError, match=r"Detector\.fit: data must be a data set, or images with their targets, got"
+    ):
+        Detector().fit(images)
+
+
+def test_one_image_in_any_form_and_many_are_found_in(detector: Detector, val: DetectionData) -> None:
+    paths = [sample.path for sample in val.samples]
+    expected = [detector.detect(path) for path in paths]
+    for one, other in zip(detector.detect(paths), expected, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+    pixels = read_image(paths[0])
+    forms = (
+        str(paths[0]),
+        paths[0].read_bytes(),
+        pixels,
+        Image.fromarray(pixels),
+        torch.from_numpy(pixels.copy()).permute(2, 0, 1),
+    )
+    for form in forms:
+        np.testing.assert_array_equal(detector.detect(form).boxes, expected[0].boxes)
+    assert list(detector.detect([])) == []
+    found = detector.detect(iter([paths[0], paths[0].with_name("none.png")]))
+    assert len(next(found)) == len(expected[0])
+    with pytest.raises(ImageDecodeError, match=r"none\.png"):
+        next(found)
+
+
+def test_a_threshold_is_a_probability_or_each_classs_own(detector: Detector, val: DetectionData) -> None:
+    every = detector.detect(val.samples[0].path, threshold=0)
+    own = detector.detect(val.samples[0].path)
+    assert own.confidence.tolist() == every.confidence[every.confidence >= detector.thresholds_[every.labels]].tolist()
+    assert len(detector.detect(val.samples[0].path, threshold=0.5)) == len(every.above(0.5))
+    with pytest.raises(
+        ArgumentError, match=r"Detector\.detect: threshold must be from 0 to 1, got 2\. Give a confidence"
+    ):
+        detector.detect(val.samples[0].path, threshold=2)
 
 
 def test_an_estimate_counts_what_is_missing(train: DetectionData, tmp_path: Path) -> None:

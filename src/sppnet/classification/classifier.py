@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone, placed
-from sppnet.data import FolderData
+from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
 from sppnet.features.contributions import Contributions, image_contributions
 from sppnet.features.encoder import Encoder
 from sppnet.features.whole_image import ImageEncoder
 from sppnet.geometry import Boxes, check_boxes
-from sppnet.images import Source, image_digest
+from sppnet.images import Source, as_source, image_digest
 from sppnet.learning.parameters import Parameters
 from sppnet.learning.ridge import ridge
 from sppnet.learning.svm import one_vs_rest, train_svm
@@ -183,12 +183,12 @@ class Classifier(Parameters):
         """Name what one image of any size shows.
 
         Args:
-            image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
+            image: a path, a file's bytes, a PIL image, (H, W, 3) uint8 RGB, or a torch tensor (3, H, W).
         Raises:
             NotFittedError: neither trained nor loaded. ImageDecodeError: an image that cannot be read.
         """
         learnt = self._fitted()
-        scores = learnt.scores(self.encoder_(image)[None])[0]
+        scores = learnt.scores(self.encoder_(as_source(image))[None])[0]
         return Prediction(learnt.classes, scores.numpy())
 
     def explain(self, image: Source, *, count: int = 1) -> tuple[Prediction, list[Contributions]]:
@@ -198,7 +198,7 @@ class Classifier(Parameters):
         probabilities, ``contributions.score`` is the logit.
         """
         learnt = self._fitted()
-        feature_map = self.encoder_.encoder(image)
+        feature_map = self.encoder_.encoder(as_source(image))
         vector = self.encoder_.of_map(feature_map)
         prediction = Prediction(learnt.classes, learnt.scores(vector[None])[0].numpy())
         best = [learnt.classes.index(name) for name, _ in prediction.top(count)]
@@ -249,24 +249,34 @@ class Classifier(Parameters):
         features = 4 * len(data.paths) * len(self.encoder_)
         return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features)
 
-    def fit(self, data: FolderData, *, progress: Progress = silent) -> "Classifier":
-        """Learn from labelled images.
+    def fit(
+        self,
+        data: FolderData | Sequence[Any],
+        labels: Sequence[int | str] | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        progress: Progress = silent,
+    ) -> "Classifier":
+        """Learn from labelled images; what was learnt before is dropped.
 
         Args:
-            data: from ``load_folders``.
+            data: from ``load_folders``; or images, as ``predict`` takes them, with their ``labels``.
+            labels: of images, (N,) indices into ``classes`` or names.
+            classes: names of the classes; None: those that are used, sorted.
             progress: wraps the pass over the images, given its name.
         Returns:
             The classifier itself. The same data and machine give the same bits.
         Raises:
-            DataError: fewer than two classes with images.
+            DataError: fewer than two classes with images. ArgumentError: another number of labels than of images.
         """
-        if len(np.unique(data.labels)) < 2:
-            raise DataError(f"{data.root}: must hold images of two classes at least. Add a folder of images.")
+        images, targets, names = as_labelled_images(data, labels, classes)
+        if len(np.unique(targets)) < 2:
+            raise DataError("Classifier.fit: must be given images of two classes at least. Add a folder of images.")
         self._encoder, self._learnt = None, None
-        features = torch.stack([self.encoder_(path) for path in progress("Computing features", data.paths)])
-        weights, bias = _planes(features.numpy(), one_vs_rest(data.labels, len(data.classes)))
-        self._learnt = _Learnt(tuple(data.classes), weights, bias, "margins")
-        self.learnt_from_ = tuple(map(image_digest, data.paths))
+        features = torch.stack([self.encoder_(image) for image in progress("Computing features", images)])
+        weights, bias = _planes(features.numpy(), one_vs_rest(targets, len(names)))
+        self._learnt = _Learnt(tuple(names), weights, bias, "margins")
+        self.learnt_from_ = tuple(map(image_digest, images))
         return self
 
     # Files

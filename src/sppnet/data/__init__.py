@@ -20,6 +20,8 @@ from sppnet.data.samples import (
     FolderData,
     OnBad,
     Sample,
+    as_detection_data,
+    as_labelled_images,
     check_on_bad,
     duplicates,
 )
@@ -38,6 +40,8 @@ __all__ = [
     "OnBad",
     "Problem",
     "Sample",
+    "as_detection_data",
+    "as_labelled_images",
     "check_on_bad",
     "coco_document",
     "duplicates",

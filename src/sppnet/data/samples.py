@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,16 +129,7 @@ class DetectionData:
             len(targets),
             advice=advice,
         )
-        labels = [_list_of(target["labels"]) for target in targets]
-        used = sorted({label for mine in labels for label in mine if isinstance(label, str)})
-        names = tuple(used if classes is None else classes)
-        most = max((label for mine in labels for label in mine if isinstance(label, int)), default=-1)
-        if classes is None and not used:
-            names = tuple(map(str, range(most + 1)))
-        known = set(used) <= set(names) and most < len(names)
-        got = sorted({*used, str(most)})
-        check_that(known, "from_arrays", "labels", f"of {', '.join(names)}", got, advice="Name the classes")
-        numbers = [[names.index(each) if isinstance(each, str) else each for each in mine] for mine in labels]
+        names, numbers = _numbered("from_arrays", [_list_of(target["labels"]) for target in targets], classes)
         rows = enumerate(zip(map(as_source, images), targets, numbers, strict=True))
         samples = [_in_memory(place, source, target, mine) for place, (source, target, mine) in rows]
         return cls(Path(), names, tuple(samples), (), "all")
@@ -183,6 +174,18 @@ class DetectionData:
         problems = tuple(dict.fromkeys(problem for each in parts for problem in each.problems))
         name = "+".join(dict.fromkeys(each.name for each in parts))
         return DetectionData(self.root, tuple(classes), samples, problems, name, self.numbers if numbered else {})
+
+
+def as_detection_data(
+    data: DetectionData | Sequence[Any], targets: Sequence[Mapping[str, Any]] | None, classes: Sequence[str] | None
+) -> DetectionData:
+    """Return data as it is, or what ``DetectionData.from_arrays`` makes of images and their targets."""
+    if targets is not None:
+        return DetectionData.from_arrays(cast(Sequence[Any], data), targets, classes)
+    expected, advice = "a data set, or images with their targets", "Give load_detection(folder), or targets too"
+    fits = hasattr(data, "samples") and classes is None
+    check_that(fits, "Detector.fit", "data", expected, type(data).__name__, advice=advice)
+    return cast(DetectionData, data)
 
 
 @dataclass(frozen=True)
@@ -250,8 +253,45 @@ class FolderData:
         return FolderData(self.root, classes, tuple(ordered), labels, problems, name)
 
 
+def as_labelled_images(
+    data: FolderData | Sequence[Any], labels: Sequence[int | str] | None, classes: Sequence[str] | None
+) -> tuple[list[Source], NDArray[np.int64], tuple[str, ...]]:
+    """Return images, their labels (N,) and the names of the classes, of a data set or of images in memory.
+
+    Args:
+        data: a data set; or images: paths, files' bytes, PIL images, arrays (H, W, 3) uint8 or tensors (3, H, W).
+        labels: of images, (N,) indices into ``classes`` or names. classes: names; None: those that are used, sorted.
+    """
+    if labels is None:
+        expected, advice = "a data set, or images with their labels", "Give load_folders(folder), or labels too"
+        fits = hasattr(data, "paths") and classes is None
+        check_that(fits, "Classifier.fit", "data", expected, type(data).__name__, advice=advice)
+        known = cast(FolderData, data)
+        return list(known.paths), known.labels, known.classes
+    images = [as_source(image) for image in cast(Sequence[Any], data)]
+    names, numbers = _numbered("Classifier.fit", [[label] for label in _list_of(labels)], classes)
+    expected, advice = f"{len(images)}, one an image", "Give one label an image"
+    check_that(len(numbers) == len(images), "Classifier.fit", "labels", expected, len(numbers), advice=advice)
+    return images, np.array(numbers, dtype=np.int64).reshape(-1), names
+
+
 def _list_of(values: Any) -> list[Any]:
     return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def _numbered(
+    function: str, labels: Sequence[Sequence[int | str]], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Return the names of the classes, and labels, which are names or numbers, as indices of them."""
+    used = sorted({label for mine in labels for label in mine if isinstance(label, str)})
+    names = tuple(used if classes is None else classes)
+    most = max((label for mine in labels for label in mine if isinstance(label, int)), default=-1)
+    if classes is None and not used:
+        names = tuple(map(str, range(most + 1)))
+    known = set(used) <= set(names) and most < len(names)
+    got = sorted({*used, str(most)})
+    check_that(known, function, "labels", f"of {', '.join(names)}", got, advice="Name the classes")
+    return names, [[names.index(each) if isinstance(each, str) else each for each in mine] for mine in labels]
 
 
 def _in_memory(place: int, source: Source, target: Mapping[str, Any], labels: Sequence[int]) -> Sample:

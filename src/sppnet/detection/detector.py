@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone, placed
-from sppnet.data import DetectionData
+from sppnet.data import DetectionData, as_detection_data
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
 from sppnet.detection.detections import Detections
 from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
@@ -20,6 +20,7 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
+from sppnet.detection.regions import FittingRegions
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
@@ -35,15 +36,12 @@ from sppnet.images import Source, as_source, image_digest, is_one_image, read_si
 from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
-from sppnet.proposals.grid import GridProposals, fitting_grid
-from sppnet.proposals.learnt import LIMIT, METHOD, BoxedImage, learn_proposals
+from sppnet.proposals.learnt import METHOD
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 2
 GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
-RANKED_FROM: Final = 5  # boxed images, from which on a large grid is ranked and cut
-RANKED_AGAIN: Final = 2  # times as many boxed images, and it is ranked anew
 LEVELS: Final = (3, 2, 1)
 
 
@@ -104,8 +102,7 @@ class Detector(Parameters):
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
         self._encoders: dict[Hashable, MapsEncoder] = {}
-        self._ranked: tuple[tuple[str, ...], GridProposals] | None = None  # what regions are ranked for, and of what
-        self._ranked_for = 0  # how many boxed images there were then
+        self._regions = FittingRegions()
         self._behind = False
         self._lock = threading.RLock()
 
@@ -229,20 +226,29 @@ class Detector(Parameters):
 
     # Learning
 
-    def fit(self, data: DetectionData, *, deep: bool | DeepPlan = False, progress: Progress = silent) -> "Detector":
+    def fit(
+        self,
+        data: DetectionData | Sequence[Any],
+        targets: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        deep: bool | DeepPlan = False,
+        progress: Progress = silent,
+    ) -> "Detector":
         """Learn from labelled images, and how sure to be; what was learnt before is dropped.
 
         Args:
-            data: from ``load_detection`` or ``DetectionData.from_arrays``; images without objects teach what is
-                background.
+            data: from ``load_detection``; or images, with their ``targets`` as torchvision has them and the names of
+                the ``classes``, see ``DetectionData.from_arrays``. Images without objects teach what is background.
             deep: have the network's convolutions learn too, see ``sppnet.detection.deep``; ``deep_`` tells what came of
                 it. They stay as they are where images held back are no better found.
             progress: wraps each pass over the images, given its name.
         Returns:
             The detector itself. The same seed, data and machine give the same bits.
         Raises:
-            DataError: no images, or no labelled object.
+            DataError: no images, or no labelled object. ArgumentError: images and targets that do not fit together.
         """
+        data = as_detection_data(data, targets, classes)
         with self._lock:
             learner = self._begin_anew(data)
             for sample in progress("Computing feature maps", data.samples):
@@ -312,9 +318,7 @@ class Detector(Parameters):
             DataError: no object of any of the classes. ArgumentError: a class named twice, or none.
         """
         with self._lock:
-            learner = self._learner
-            if learner is None:
-                raise NotFittedError("Detector.learn: must know labelled images, got none. Call update or fit first.")
+            learner = self._told("Detector.learn")
             names = tuple(classes) if classes is not None else self._known_names(learner)
             if not names or len(set(names)) < len(names):
                 advice = "Name each class once"
@@ -337,11 +341,7 @@ class Detector(Parameters):
             DataError: fewer than two labelled images.
         """
         with self._lock:
-            model, learner = self.model_, self._learner
-            if learner is None:
-                raise NotFittedError(
-                    "Detector.calibrate: must know labelled images, got none. Call update or fit first."
-                )
+            model, learner = self.model_, self._told("Detector.calibrate")
 
             def answer(head: RegionHead, kept: KeptImage) -> Detections:
                 return replace(model, head=head).detect(
@@ -470,6 +470,11 @@ class Detector(Parameters):
             self._learner = Learner(self._encoder(sizes), levels=self.levels, settings=settings, seed=self.seed)
         return self._learner
 
+    def _told(self, function: str) -> Learner:
+        if self._learner is None:
+            raise NotFittedError(f"{function}: must know labelled images, got none. Call update or fit first.")
+        return self._learner
+
     def _known_names(self, learner: Learner) -> tuple[str, ...]:
         before = self._model.classes if self._model is not None else ()
         coming = (name for kept in learner.images.values() for name in kept.labels.classes)
@@ -479,31 +484,15 @@ class Detector(Parameters):
         self, learner: Learner, names: tuple[str, ...], *, anew: bool, progress: Progress
     ) -> Proposals:
         """Return where regions come from: the user's method, or a grid of the shapes that the boxes need by now."""
-        known = isinstance(self.proposals, str) and self.proposals == METHOD
-        fits = self.proposals is None or known or not isinstance(self.proposals, str)
-        advice = "Name it, or give an object of sppnet.proposals"
-        check_that(fits, "Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice=advice)
-        if self.proposals is not None and not isinstance(self.proposals, str):
-            return self.proposals
-        images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
-        boxed = [(kept, labels) for kept, labels in images if len(labels.boxes)]
-        if not boxed:
-            raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
-        boxes, objects, sizes = zip(
-            *((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed), strict=True
-        )
-        grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
-        ranked = known or (len(boxed) >= RANKED_FROM and len(grid.of_size(boxed[0][0].size)) > LIMIT)
-        if not ranked:
-            return grid
-        learnt = self._model.proposals if self._model is not None and self._ranked == (names, grid) else None
-        if learnt is not None and not anew and len(boxed) < RANKED_AGAIN * self._ranked_for:
-            return learnt
-        self._ranked, self._ranked_for = (names, grid), len(boxed)
-        examples = [
-            BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted) for kept, labels in images
-        ]
-        return learn_proposals(examples, learner.encoder, grid, len(names), seed=self.seed, progress=progress)
+        if self.proposals is None or self.proposals == METHOD:
+            ranked, seed = self.proposals == METHOD, self.seed
+            return self._regions.fitted(learner, names, ranked=ranked, anew=anew, seed=seed, progress=progress)
+        if isinstance(self.proposals, str):
+            advice = "Name it, or give an object of sppnet.proposals"
+            raise ArgumentError(
+                message("Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice)
+            )
+        return self.proposals
 
 
 def check_threshold(function: str, threshold: float | None) -> None:

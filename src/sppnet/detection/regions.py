@@ -1,0 +1,62 @@
+"""Where a detector looks when it is not told: a grid of the shapes that its boxes need; of a large one the best."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sppnet.detection.learner import Learner
+from sppnet.errors import DataError
+from sppnet.progress import Progress, silent
+from sppnet.proposals.grid import GridProposals, fitting_grid
+from sppnet.proposals.learnt import LIMIT, BoxedImage, LearntProposals, learn_proposals
+from sppnet.proposals.protocol import Proposals
+
+RANKED_FROM: Final = 5  # boxed images, from which on a large grid is ranked and cut
+RANKED_AGAIN: Final = 2  # times as many boxed images, and it is ranked anew
+
+
+class FittingRegions:
+    """Fits a grid to all boxes that a learner knows, and ranks it: anew only where that may change much."""
+
+    def __init__(self) -> None:
+        self._learnt: LearntProposals | None = None
+        self._learnt_of: tuple[tuple[str, ...], GridProposals, str] | None = None
+        self._images = 0  # boxed ones, when it was learnt
+
+    def fitted(
+        self,
+        learner: Learner,
+        names: Sequence[str],
+        *,
+        ranked: bool,
+        anew: bool = False,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Proposals:
+        """Return the grid, or what was learnt to be the best of it.
+
+        Args:
+            learner: that was told of images. names: of the classes.
+            ranked: in any case; otherwise from ``RANKED_FROM`` images on, if it has more regions than are kept of it.
+            anew: whatever was learnt before. seed: of the choice among regions to learn from.
+            progress: wraps the pass over the images.
+        Raises:
+            DataError: no box of any of the classes.
+        """
+        images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
+        boxed = [(kept, labels) for kept, labels in images if len(labels.boxes)]
+        if not boxed:
+            raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
+        columns = ((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed)
+        boxes, objects, sizes = zip(*columns, strict=True)
+        grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
+        if not (ranked or (len(boxed) >= RANKED_FROM and len(grid.of_size(sizes[0])) > LIMIT)):
+            return grid
+        wanted = tuple(names), grid, learner.encoder.fingerprint
+        same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images
+        if self._learnt is None or anew or not same:
+            examples = [
+                BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted) for kept, labels in images
+            ]
+            self._learnt = learn_proposals(examples, learner.encoder, grid, len(names), seed=seed, progress=progress)
+            self._learnt_of, self._images = wanted, len(boxed)
+        return self._learnt
