@@ -207,3 +207,10 @@ def combine(found: Sequence[Detections], *, iou: float = NMS_IOU) -> Detections:
     rows = [np.flatnonzero(together.labels == label) for label in range(len(together.classes))]
     kept = [each[nms(together.boxes[each], together.confidence[each], iou)] for each in rows]
     return together[np.sort(np.concatenate(kept))]
+
+
+def check_threshold(function: str, threshold: float | None) -> None:
+    """Raise ArgumentError unless a threshold is a probability, or None: each class's own."""
+    fits = threshold is None or 0 <= threshold <= 1
+    advice = "Give a confidence such as 0.5, or leave it out for each class's own"
+    check_that(fits, function, "threshold", "from 0 to 1", threshold, advice=advice)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone, placed
 from sppnet.data import DetectionData, as_detection_data
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
-from sppnet.detection.detections import Detections
+from sppnet.detection.detections import Detections, check_threshold
 from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
 from sppnet.detection.files import describe_model, model_from_description
 from sppnet.detection.head import RegionHead
@@ -493,10 +493,3 @@ class Detector(Parameters):
                 message("Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice)
             )
         return self.proposals
-
-
-def check_threshold(function: str, threshold: float | None) -> None:
-    """Raise ArgumentError unless a threshold is a probability, or None: each class's own."""
-    fits = threshold is None or 0 <= threshold <= 1
-    advice = "Give a confidence such as 0.5, or leave it out for each class's own"
-    check_that(fits, function, "threshold", "from 0 to 1", threshold, advice=advice)
