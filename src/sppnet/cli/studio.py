@@ -13,9 +13,14 @@ from sppnet.cli.program import app
 def studio(
     folder: Annotated[Path, typer.Argument(help="Folder with images; labels that lie in it are read.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes any.")] = 8770,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. 0.0.0.0 lets other machines in; then a password is asked for.")
+    ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the page's address, do not open it.")] = False,
 ) -> None:
     """Open the page where you draw a few boxes and a detector learns to find the rest."""
+    import os
+    import sys
     import webbrowser
 
     from sppnet.web.studio import serve_studio
@@ -26,4 +31,7 @@ def studio(
         if not no_browser:
             webbrowser.open(address)
 
-    serve_studio(folder, port=port, ready=ready, progress=bar)
+    password = os.environ.get("SPPNET_STUDIO_PASSWORD")
+    if password is None and host != "127.0.0.1" and sys.stdin.isatty():
+        password = typer.prompt("Password for everybody who labels", hide_input=True, confirmation_prompt=True)
+    serve_studio(folder, host=host, port=port, password=password, ready=ready, progress=bar)

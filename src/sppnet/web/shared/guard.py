@@ -54,10 +54,11 @@ class OwnPagesOnly:
     Args:
         uploads: the one path that takes files, of type application/octet-stream, instead of JSON.
         most: bytes of such a file.
+        any_host: the server has names of its own on a network, see ``refused_sender``.
     """
 
-    def __init__(self, app: ASGIApp, *, uploads: str = "", most: int = MAX_BODY) -> None:
-        self.app, self._uploads, self._most = app, uploads, most
+    def __init__(self, app: ASGIApp, *, uploads: str = "", most: int = MAX_BODY, any_host: bool = False) -> None:
+        self.app, self._uploads, self._most, self._any_host = app, uploads, most, any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -73,7 +74,7 @@ class OwnPagesOnly:
 
     def _refused(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         """Return status and reason of a refusal, None for a request that may pass."""
-        refused = refused_sender(method, headers)
+        refused = refused_sender(method, headers, any_host=self._any_host)
         if refused or method in READING:
             return refused
         if path == self._uploads:

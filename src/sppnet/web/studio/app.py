@@ -5,7 +5,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -19,21 +18,21 @@ from starlette.middleware import Middleware
 
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
+from sppnet.web.studio.access import LASTS, SESSION, Access, SessionsOnly, TooManyGuesses, token_of
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
+from sppnet.web.studio.pages import PAGE, SHARED
+from sppnet.web.studio.people import BROWSER
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
 from sppnet.web.studio.uploads import MOST_BYTES, receive
-
-PAGE: Final = Path(__file__).parent / "page"
-SHARED: Final = Path(__file__).parents[1] / "shared" / "page"
 
 UPLOADS: Final = "/api/uploads"
 PERSON: Final = "sppnet-person"  # the cookie that tells browsers apart
 YEAR: Final = 365 * 86_400  # seconds
 
 Share = Annotated[float, Query(ge=0, le=0.5)]
-Export = Literal["voc", "coco", "yolo", "model", "detections", "counts", "report", "images"]
+Export = Literal["voc", "coco", "yolo", "csv", "labelstudio", "model", "detections", "counts", "report", "images"]
 
 
 class Settings(BaseModel):
@@ -58,15 +57,30 @@ class Nothing(BaseModel):
 
 
 def person_of(request: Request) -> str:
-    """Return who asks: what this browser was given with its first page, "" for a program without a page."""
+    """Return who asks: the name that was given with the password, or what this browser was given with its first page.
+
+    It is "" for a program without a page.
+    """
+    if named := getattr(request.state, "person", ""):
+        return str(named)
     return request.cookies.get(PERSON, "")[:64]
 
 
 Person = Annotated[str, Depends(person_of)]
 
 
-def studio_app(session: Session) -> FastAPI:
-    """Make the application that serves one opened folder, to pages of this machine only."""
+def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
+    """Make the application that serves one opened folder.
+
+    Args:
+        access: without it, pages of this machine are served only; with it, whoever gives the password.
+    """
+    guards = [
+        Middleware(PageHeaders),
+        Middleware(OwnPagesOnly, uploads=UPLOADS, most=MOST_BYTES, any_host=access is not None),
+    ]
+    if access is not None:
+        guards.append(Middleware(SessionsOnly, access=access))
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +92,7 @@ def studio_app(session: Session) -> FastAPI:
     app = FastAPI(
         title="sppnet studio",
         lifespan=running,
-        middleware=[Middleware(PageHeaders), Middleware(OwnPagesOnly, uploads=UPLOADS, most=MOST_BYTES)],
+        middleware=guards,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -87,6 +101,8 @@ def studio_app(session: Session) -> FastAPI:
     _add_reading(app, session)
     _add_images(app, session)
     _add_writing(app, session)
+    if access is not None:
+        _add_login(app, access)
     app.mount("/static", StaticFiles(directory=PAGE), name="page")
     app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
     return app
@@ -135,7 +151,9 @@ def _add_reading(app: FastAPI, session: Session) -> None:
     def page(person: Person) -> FileResponse:
         answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
         if not person:
-            answer.set_cookie(PERSON, secrets.token_hex(16), max_age=YEAR, httponly=True, samesite="strict")
+            answer.set_cookie(
+                PERSON, f"{BROWSER}{secrets.token_hex(16)}", max_age=YEAR, httponly=True, samesite="strict"
+            )
         return answer
 
     @app.get("/api/state")
@@ -234,3 +252,35 @@ def _add_writing(app: FastAPI, session: Session) -> None:
     @app.post("/api/settings")
     def settings(asked: Settings) -> dict[str, Any]:
         return session.keep(asked.model_dump(exclude_unset=True))
+
+
+class Login(BaseModel):
+    """What a person gives to come in."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    password: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _add_login(app: FastAPI, access: Access) -> None:
+    @app.post("/api/login")
+    def login(asked: Login, request: Request) -> Response:
+        address = request.client.host if request.client else ""
+        try:
+            token = access.enter(asked.name.strip(), asked.password, address)
+        except TooManyGuesses:
+            return JSONResponse(
+                {"detail": "Too many wrong passwords. Wait a minute."}, 429, headers={"Retry-After": "60"}
+            )
+        if token is None:
+            return JSONResponse({"detail": "This is not the password."}, 403)
+        answer = JSONResponse({})
+        answer.set_cookie(SESSION, token, max_age=int(LASTS), httponly=True, samesite="strict")
+        return answer
+
+    @app.post("/api/logout")
+    def logout(_: Nothing, request: Request) -> Response:
+        access.leave(token_of(request.headers))
+        answer = JSONResponse({})
+        answer.delete_cookie(SESSION)
+        return answer

@@ -9,6 +9,7 @@ import uvicorn
 
 from sppnet.errors import ArgumentError, message
 from sppnet.progress import Progress, silent
+from sppnet.web.studio.access import Access
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.session import Session
 
@@ -17,23 +18,35 @@ SHUTDOWN: Final = 1  # seconds that pages have to let go of their events
 
 
 def serve_studio(
-    folder: Path, *, port: int = 0, ready: Callable[[str], None] = lambda _: None, progress: Progress = silent
+    folder: Path,
+    *,
+    host: str = HOST,
+    port: int = 0,
+    password: str | None = None,
+    ready: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> None:
     """Open a folder and serve its page, until the process is interrupted.
 
     Args:
         folder: with images.
+        host: address to listen on; other machines reach only another one than ``HOST``, and need a password.
+        password: that everybody has to give; None asks for none.
         port: to listen on; 0 takes one that is free.
         ready: called with the page's address once it can be asked for.
         progress: wraps the pass over images that are new.
     Raises:
         DataError: a folder that cannot be opened. ArgumentError: a port that cannot be taken.
     """
+    if host != HOST and password is None:
+        expected, advice = "given where other machines reach the studio", "Set SPPNET_STUDIO_PASSWORD"
+        raise ArgumentError(message("studio", "password", expected, "none", advice))
+    access = None if password is None else Access(password)
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((HOST, port))
+            listening.bind((host, port))
         except OSError as error:
             advice = "Name another one, or none to take any"
             raise ArgumentError(
@@ -41,6 +54,8 @@ def serve_studio(
             ) from error
         listening.listen()
         session = Session(folder, progress=progress)
-        ready(f"http://{HOST}:{listening.getsockname()[1]}")
-        config = uvicorn.Config(studio_app(session), log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
+        ready(f"http://{host}:{listening.getsockname()[1]}")
+        config = uvicorn.Config(
+            studio_app(session, access=access), log_level="warning", timeout_graceful_shutdown=SHUTDOWN
+        )
         uvicorn.Server(config).run(sockets=[listening])

@@ -49,7 +49,7 @@ class Session:
         self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
         self.board = Board(self.store, self.learner)
         self._images = Batches(self._tell_images)
-        self._closing, self._looking = threading.Event(), threading.Lock()
+        self._closing, self._looking, self._handing_out = threading.Event(), threading.Lock(), threading.Lock()
         self._watching = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
@@ -173,6 +173,7 @@ class Session:
         return {
             "folder": str(self.folder.root),
             "problems": list(self.problems),
+            "people": self.people.at_work(),
             "images": self.summaries(),
             "order": self.learner.order,
             "quality": self.quality(),
@@ -238,6 +239,7 @@ class Session:
         self.known(image)
         if self.people.opens(person, image):
             self.learner.look_at(image)
+            self.events.tell("people", {"people": self.people.at_work()})
         found = self.learner.found.get(image)
         (summary,) = self.board.summaries(self.thresholds, [image])
         return {
@@ -254,17 +256,21 @@ class Session:
         Images that are complete, cannot be read or are open at somebody else's are passed over; those without any
         box come before those that have some.
         """
-        names = [key for key, _ in sorted(self.learner.images.items(), key=lambda each: each[1].name)]
-        here = names.index(current) + 1 if current in names else 0
-        taken = self.people.open_images(but=person)
-        candidates = [
-            key
-            for key in dict.fromkeys([*self.learner.order, *names[here:], *names[:here]])
-            if key != current and key not in taken and key not in self.learner.faults and not self.known(key).complete
-        ]
-        best = next((key for key in candidates if not self.board.is_labelled(key)), next(iter(candidates), None))
-        if best is not None:
-            self.people.opens(person, best)
+        with self._handing_out:  # one after the other: two never get the same
+            names = [key for key, _ in sorted(self.learner.images.items(), key=lambda each: each[1].name)]
+            here = names.index(current) + 1 if current in names else 0
+            taken = self.people.open_images(but=person)
+            candidates = [
+                key
+                for key in dict.fromkeys([*self.learner.order, *names[here:], *names[:here]])
+                if key != current
+                and key not in taken
+                and key not in self.learner.faults
+                and not self.known(key).complete
+            ]
+            best = next((key for key in candidates if not self.board.is_labelled(key)), next(iter(candidates), None))
+            if best is not None:
+                self.people.opens(person, best)
         return best
 
     def quality(self) -> dict[str, Any]:
