@@ -80,8 +80,6 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "yolo": "labels-yolo.zip",
     "csv": "labels-csv.zip",
     "labelstudio": "labels-labelstudio.zip",
-    "csv": "labels-csv.zip",
-    "labelstudio": "labels-labelstudio.zip",
     "model": "detector.safetensors",
     "detections": "detections.csv",
     "counts": "counts.csv",

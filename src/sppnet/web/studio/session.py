@@ -237,9 +237,7 @@ class Session:
     def opened(self, image: int, *, person: str = "") -> dict[str, Any]:
         """Return the boxes and the suggestions of an image, which from now on comes first."""
         self.known(image)
-        if self.people.opens(person, image):
-            self.learner.look_at(image)
-            self.events.tell("people", {"people": self.people.at_work()})
+        self._opens(person, image)
         found = self.learner.found.get(image)
         (summary,) = self.board.summaries(self.thresholds, [image])
         return {
@@ -256,22 +254,24 @@ class Session:
         Images that are complete, cannot be read or are open at somebody else's are passed over; those without any
         box come before those that have some.
         """
+        names = [key for key, _ in sorted(self.learner.images.items(), key=lambda each: each[1].name)]
+        here = names.index(current) + 1 if current in names else 0
         with self._handing_out:  # one after the other: two never get the same
-            names = [key for key, _ in sorted(self.learner.images.items(), key=lambda each: each[1].name)]
-            here = names.index(current) + 1 if current in names else 0
-            taken = self.people.open_images(but=person)
+            passed_over = {current, *self.people.open_images(but=person), *self.learner.faults}
             candidates = [
                 key
                 for key in dict.fromkeys([*self.learner.order, *names[here:], *names[:here]])
-                if key != current
-                and key not in taken
-                and key not in self.learner.faults
-                and not self.known(key).complete
+                if key not in passed_over and not self.known(key).complete
             ]
             best = next((key for key in candidates if not self.board.is_labelled(key)), next(iter(candidates), None))
             if best is not None:
-                self.people.opens(person, best)
+                self._opens(person, best)
         return best
+
+    def _opens(self, person: str, image: int) -> None:
+        if self.people.opens(person, image):
+            self.learner.look_at(image)
+            self.events.tell("people", {"people": self.people.at_work()})
 
     def quality(self) -> dict[str, Any]:
         """Return the spread of all scores, and precision and recall at the threshold where they were measured."""

@@ -156,15 +156,17 @@ function renderClasses() {
   if (!state.value) state.value = "all";
 }
 
-let waiting = false;
+const due = new Set(); // what is to be done before the next frame
 
 function soon(work) {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => {
-    waiting = false;
-    work();
-  });
+  if (!due.size) {
+    requestAnimationFrame(() => {
+      const works = [...due];
+      due.clear();
+      for (const each of works) each();
+    });
+  }
+  due.add(work);
 }
 
 list.addEventListener("scroll", () => soon(draw), { passive: true });
