@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "rcnn": "rcnn.measure",
     "service": "service.measure",
     "studio": "studio.measure",
+    "studio_actions": "studio_actions.measure",
     "studio_order": "studio_order.measure",
     "svm": "svm.measure",
     "update": "update.measure",

@@ -205,7 +205,7 @@ class Learner:
                 work = self._next()
                 if work is not None:
                     return work
-                self._now.wait(PAUSE if self._measuring_waits() else None)
+                self._now.wait(PAUSE if self.measuring else None)
         return None
 
     def _next(self) -> Callable[[], None] | None:
@@ -217,12 +217,13 @@ class Learner:
         stale = [key for key in self.ready if key not in self.found or self.found[key].round < self.round]
         if self._focus in stale:
             return partial(self._look, self._focus)
-        if (self._measure and not self._asked) or (self._measuring_waits() and self._is_pause()):
+        if (self._measure and not self._asked) or (self.measuring and self._is_pause()):
             return self._validate
         return partial(self._look, min(stale, key=self._age)) if stale else None
 
-    def _measuring_waits(self) -> bool:
-        """Tell whether so much was labelled since the last measuring that it is due."""
+    @property
+    def measuring(self) -> bool:
+        """Whether so much was labelled since the last measuring that it is due, or under way."""
         return self.detector is not None and len(self._told) >= max(2, GROWTH * self._measured_of)
 
     def _is_pause(self) -> bool:
@@ -315,16 +316,16 @@ class Learner:
 
     def _validate(self) -> None:
         with self._now:
-            self._measure = False
+            asked, self._measure = self._measure, False
         if self.detector is None:
             return
+        before, self._measured_of = self._measured_of, len(self._told)  # once for so many images, also if it fails
         try:
             judged = self.detector.calibrate(progress=self._while_current)
         except _Superseded:
             with self._now:
-                self._measure = True
+                self._measure, self._measured_of = asked, before
             return
-        self._measured_of = len(self._told)
         self._take_thresholds()
         self.judged, self.round = judged, self.round + 1  # confidence is another one from now on
         self._take_judged(judged)

@@ -206,6 +206,7 @@ class Session:
             "ready": len(learner.ready) + len(learner.faults),
             "total": len(learner.images),
             "learning": learner.learning,
+            "measuring": learner.measuring,
             "behind": learner.behind,
             "round": learner.round,
             "taught": learner.detector is not None,

@@ -1,0 +1,139 @@
+"""How many actions the studio saves: sets are labelled from their true boxes as a person would label them.
+
+Of each set 120 images lie in the folder without labels. The person opens what the studio hands out. Where every sure
+suggestion is right, one key accepts them all; otherwise each right one is accepted by a key and a wrong one is left.
+What is missing is drawn, each box by one drag, and one more key where the class changes. Then the image is done: one
+key, and one more where something sure is still open, which is then wrong. By hand it is one drag a box, the keys for
+classes, and the key for the next image. Counted over the first 30 images; a box counts once it is there.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import records
+from sppnet.data import Sample, load_detection
+from sppnet.geometry import iou
+from sppnet.web.studio.changes import Changes
+from sppnet.web.studio.session import Session
+
+SETS = ("raccoon", "cards", "bccd")
+IMAGES, LABELLED = 120, 30
+GUESSES = 2  # of a class in an image, as the page shows them
+RIGHT_IOU = 0.5
+PATIENCE = 120.0  # seconds
+
+
+def measure() -> None:
+    """Label all sets and write the actions."""
+    figures = {name: _label(name) for name in SETS}
+    records.write("studio_actions", seed=0, figures=figures)
+    print(json.dumps(figures, indent=1))
+
+
+def _label(name: str) -> dict[str, Any]:
+    data = load_detection(records.data_folder(name), split="train")
+    chosen = np.random.default_rng(0).permutation(len(data.samples))[:IMAGES]
+    truth = {data.samples[place].path.name: data.samples[place] for place in chosen}
+    with tempfile.TemporaryDirectory() as folder:
+        for sample in truth.values():
+            shutil.copy(sample.path, folder)
+        session = Session(Path(folder))
+        session.start()
+        labels = session.change(_asked(*({"do": "add class", "name": each} for each in data.classes)))["added"]
+        person, hand, boxes, silent = 0, 0, 0, 0
+        image: int | None = None
+        for _ in range(LABELLED):
+            image = session.next_image("", image)
+            assert image is not None
+            opened = _looked_at(session, image)
+            sample = truth[opened["name"]]
+            actions, said = _answer(session, opened, sample, labels)
+            person, hand, boxes = person + actions, hand + _by_hand(sample.labels), boxes + len(sample.boxes)
+            silent += said == 0
+        session.close()
+    return {
+        "images": LABELLED,
+        "boxes": boxes,
+        "actions": person,
+        "actions_by_hand": hand,
+        "actions_per_box": round(person / boxes, 3),
+        "share_of_by_hand": round(person / hand, 3),
+        "images_without_suggestions": silent,
+    }
+
+
+def _looked_at(session: Session, image: int) -> dict[str, Any]:
+    """Wait until the detector has learnt all, knows how sure it may be, and has looked at an image.
+
+    A person gives it the time for that: it takes a pause of two seconds, less than it takes to look at an image.
+
+    Returns:
+        What the page shows of the image.
+    """
+    session.learner.look_at(image)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        status, opened = session.status(), session.opened(image)
+        settled = opened["ready"] and not (status["behind"] or status["learning"] or status["measuring"])
+        if settled and (not status["taught"] or opened["round"] == status["round"]):
+            return opened
+        time.sleep(0.02)
+    raise TimeoutError("the studio did not come to rest")
+
+
+def _answer(session: Session, opened: dict[str, Any], sample: Sample, labels: Sequence[int]) -> tuple[int, int]:
+    """Answer and draw as a person would; return the actions, and how many suggestions there were."""
+    sure, guesses = _shown(session, opened)
+    missing = set(range(len(sample.boxes)))
+    right = [each for each in (*sure, *guesses) if _takes(each, sample, labels, missing)]
+    right_sure = [each for each in sure if each in right]
+    all_right = len(right_sure) == len(sure)
+    accepting = min(1, len(sure)) if all_right else len(right_sure)
+    actions = accepting + len(right) - len(right_sure)
+    drawn = [{"label": labels[sample.labels[row]], "edges": sample.boxes[row].tolist()} for row in sorted(missing)]
+    actions += _by_hand(np.array([each["label"] for each in drawn])) + (0 if all_right else 1)
+    added = [
+        {"do": "add", "image": opened["id"], "label": each["label"], "edges": each["edges"]}
+        for each in (*right, *drawn)
+    ]
+    session.change(_asked(*added, {"do": "complete", "image": opened["id"], "complete": True}, image=opened["id"]))
+    return actions, len(sure) + len(guesses)
+
+
+def _shown(session: Session, opened: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what the page shows: sure suggestions, and guesses of classes that are not trusted yet."""
+    thresholds, trusted = session.thresholds, session.learner.trusted
+    sure = [each for each in opened["suggestions"] if each["score"] >= thresholds[each["label"]]]
+    room = {label: 0 if label in trusted else GUESSES for label in thresholds}
+    guesses = []
+    for each in opened["suggestions"]:
+        if each not in sure and room[each["label"]] > 0:
+            room[each["label"]] -= 1
+            guesses.append(each)
+    return sure, guesses
+
+
+def _takes(each: dict[str, Any], sample: Sample, labels: Sequence[int], missing: set[int]) -> bool:
+    """Tell whether a suggestion is right, and take its object from those that are missing."""
+    overlap = iou(np.array([each["edges"]]), sample.boxes)[0]
+    fits = [row for row in missing if overlap[row] >= RIGHT_IOU and labels[sample.labels[row]] == each["label"]]
+    if fits:
+        missing.discard(max(fits, key=lambda row: float(overlap[row])))
+    return bool(fits)
+
+
+def _by_hand(labels: np.typing.NDArray[np.int64]) -> int:
+    """Return the actions of drawing boxes and going on: drags, a key where the class changes, one at the end."""
+    ordered = np.sort(labels)
+    return len(labels) + int((ordered[1:] != ordered[:-1]).sum()) + 1
+
+
+def _asked(*changes: dict[str, Any], image: int | None = None) -> Changes:
+    return Changes.model_validate({"what": "Label", "image": image, "changes": list(changes)})
