@@ -1,10 +1,10 @@
 """How many actions the studio saves: sets are labelled from their true boxes as a person would label them.
 
-Of each set 120 images lie in the folder without labels. The person opens what the studio hands out. Where every sure
-suggestion is right, one key accepts them all; otherwise each right one is accepted by a key and a wrong one is left.
-What is missing is drawn, each box by one drag, and one more key where the class changes. Then the image is done: one
-key, and one more where something sure is still open, which is then wrong. By hand it is one drag a box, the keys for
-classes, and the key for the next image. Counted over the first 30 images; a box counts once it is there.
+Of each set 120 images lie in the folder without labels. The person opens what the studio hands out, and has told it
+once to accept what is sure when an image is done. So a sure suggestion that is wrong is rejected, by one click or key;
+a guess that is right is accepted, by one; what is missing is drawn, each box by one drag, with one more key where the
+class changes; then the image is done, by one key. By hand it is one drag a box, the keys for classes, and the key for
+the next image. Counted over the first 30 images, from none.
 """
 
 import json
@@ -92,13 +92,12 @@ def _answer(session: Session, opened: dict[str, Any], sample: Sample, labels: Se
     """Answer and draw as a person would; return the actions, and how many suggestions there were."""
     sure, guesses = _shown(session, opened)
     missing = set(range(len(sample.boxes)))
-    right = [each for each in (*sure, *guesses) if _takes(each, sample, labels, missing)]
-    right_sure = [each for each in sure if each in right]
-    all_right = len(right_sure) == len(sure)
-    accepting = min(1, len(sure)) if all_right else len(right_sure)
-    actions = accepting + len(right) - len(right_sure)
+    right_sure = [each for each in sure if _takes(each, sample, labels, missing)]
+    right_guesses = [each for each in guesses if _takes(each, sample, labels, missing)]
+    right = [*right_sure, *right_guesses]
     drawn = [{"label": labels[sample.labels[row]], "edges": sample.boxes[row].tolist()} for row in sorted(missing)]
-    actions += _by_hand(np.array([each["label"] for each in drawn])) + (0 if all_right else 1)
+    drawing = _by_hand(np.array([each["label"] for each in drawn]))  # with the key for the next image
+    actions = len(sure) - len(right_sure) + len(right_guesses) + drawing
     added = [
         {"do": "add", "image": opened["id"], "label": each["label"], "edges": each["edges"]}
         for each in (*right, *drawn)
