@@ -115,7 +115,7 @@ def test_rejected_guesses_are_not_replaced_by_worse_ones(page: Page) -> None:
     expect(page.locator("#boxes .suggested")).to_have_count(2)
     page.keyboard.press("j")
     page.keyboard.press("r")
-    expect(page.locator("#boxes .rejected")).to_have_count(1)
+    expect(page.locator("#undo")).to_have_attribute("title", "Undo: Reject a disc")
     suggest(page, *(_suggestion(0.4 - place / 100, 5 + 33 * place, label) for place in range(1, 5)))
     expect(page.locator("#boxes .suggested")).to_have_count(1)
 
