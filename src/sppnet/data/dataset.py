@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+import numpy as np
+
 from sppnet.data.contents import Contents, contents
 from sppnet.data.gathering import Listing, gather
-from sppnet.data.layouts import coco, cvat, folders, json_shapes, label_studio, tables, voc, yolo
+from sppnet.data.layouts import coco, cvat, folders, ilsvrc, json_shapes, label_studio, tables, voc, yolo
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
 from sppnet.data.parting import read_splits
@@ -21,7 +23,18 @@ from sppnet.data.samples import DetectionData, FolderData, OnBad
 from sppnet.errors import DataError, message
 
 Layout = Literal[
-    "voc", "coco", "yolo", "labelme", "createml", "labelstudio", "cvat", "csv", "supervisely", "via", "folders"
+    "voc",
+    "coco",
+    "yolo",
+    "labelme",
+    "createml",
+    "labelstudio",
+    "cvat",
+    "csv",
+    "supervisely",
+    "via",
+    "ilsvrc",
+    "folders",
 ]
 ALL: Final = "all"
 NEAR: Final = 0.9  # of two layouts, the share of images from which the second is as likely as the first
@@ -137,12 +150,12 @@ class Dataset:
 
     def folders(self, function: str, *, split: str | None = None, classes: Sequence[str] | None = None) -> FolderData:
         """List the images of a split and their classes; see ``data.load_folders``."""
-        if self.has_boxes:
+        if self.has_boxes and self.layout != "ilsvrc":
             raise DataError(
                 _wrong_kind(function, self, "one folder a class", "load_detection", "sppnet train detector")
             )
         chosen = self.chosen(function, split)
-        kept = ClassFolders.of(self.listed)
+        kept = _kit_classes(self.listed) if self.layout == "ilsvrc" else ClassFolders.of(self.listed)
         names = chosen if self.told is None else self._own
         parts = [kept.load("" if name == ALL else name, classes) for name in names]
         whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
@@ -150,6 +163,34 @@ class Dataset:
             whole = replace(whole.subset(self._in_splits(whole.paths, chosen)), problems=whole.problems)
         problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
         return replace(whole, name=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+
+
+class _KitClasses:
+    """ILSVRC's images with one class each, as class folders are loaded."""
+
+    def __init__(self, kit: ilsvrc.Kit) -> None:
+        self._kit = kit
+        self._splits = kit.splits()
+
+    def load(self, split: str, classes: Sequence[str] | None) -> FolderData:
+        """List the images of a split by class and name."""
+        rows, problems = self._kit.classes(self._splits[split])
+        names = tuple(dict.fromkeys(classes)) if classes else tuple(sorted({name for _, name in rows}))
+        place = {name: index for index, name in enumerate(names)}
+        unknown = next((name for _, name in rows if name not in place), None)
+        if unknown is not None:
+            raise DataError(f"{self._kit.listed.root}: holds the class {unknown!r}, which is not asked for. Name it.")
+        rows.sort(key=lambda row: (place[row[1]], row[0]))
+        labels = np.array([place[name] for _, name in rows], dtype=np.int64)
+        paths = tuple(self._kit.listed.path(image) for image, _ in rows)
+        return FolderData(self._kit.listed.root, names, paths, labels, tuple(problems), split)
+
+
+def _kit_classes(listed: Contents) -> _KitClasses:
+    kit = ilsvrc.kit_of(listed)
+    if kit is None:
+        raise DataError(f"{listed.root}: the development kit is gone. Name its folder again.")
+    return _KitClasses(kit)
 
 
 def _wrong_kind(function: str, dataset: Dataset, wanted: str, call: str, command: str) -> str:
@@ -192,6 +233,9 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
 
 
 def _best(function: str, listed: Contents, layout: str | None) -> tuple[Found, list[Found]] | None:
+    kit = ilsvrc.look(listed) if layout in (None, "ilsvrc") else None
+    if kit is not None:
+        return kit, []
     fits = [found for look in _LOOKS if (found := look(listed)) is not None]
     fits.sort(key=lambda found: -found.images)
     named = [found for found in fits if layout in (None, found.layout)]
