@@ -9,6 +9,7 @@ MEASUREMENTS = {
     "bccd_parts": "bccd_parts.measure",
     "caltech101": "caltech101.measure",
     "caltech101_views": "caltech101.measure_views",
+    "deep": "deep.measure",
     "effect": "effect.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.data import load_detection as load_detection
     from sppnet.data import load_folders as load_folders
     from sppnet.data import write_coco as write_coco
+    from sppnet.detection.deep import DeepPlan as DeepPlan
     from sppnet.detection.detections import Detections as Detections
     from sppnet.detection.detections import combine as combine
     from sppnet.detection.detector import Detector as Detector
@@ -64,6 +65,7 @@ __version__ = "0.1.0"
 # Every public name, and the module that it lives in.
 _HOMES = {
     "Classifier": "classification.classifier",
+    "DeepPlan": "detection.deep",
     "Detections": "detection.detections",
     "Detector": "detection.detector",
     "EdgeBoxes": "proposals.opencv",
