@@ -197,3 +197,10 @@ def test_importing_the_package_does_no_work() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "sppnet" in done.stdout.split()
     assert not HEAVY & set(done.stdout.split())
+
+
+def test_the_files_on_an_images_way_exist() -> None:
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_/]+\.py)`", page)
+    assert len(named) > 6
+    assert [name for name in named if not (SOURCE / name).is_file()] == []

@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.features.maps import FeatureMap as FeatureMap
     from sppnet.features.scene import Scene as Scene
     from sppnet.images import read_image as read_image
+    from sppnet.images import value_range as value_range
     from sppnet.models import load as load
     from sppnet.ops import SpatialPyramidPool as SpatialPyramidPool
     from sppnet.ops import pool_image as pool_image
@@ -112,6 +113,7 @@ _HOMES = {
     "published_encoder": "features.files",
     "read_image": "images",
     "resampled_precision": "evaluation.intervals",
+    "value_range": "images",
     "view_scores": "classification.views",
     "with_pyramid": "backbones",
     "write_coco": "data",
