@@ -1,12 +1,13 @@
 """Where a detector looks when it is not told: a grid of the shapes that its boxes need; of a large one the best."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from sppnet.detection.learner import Learner
 from sppnet.errors import DataError
 from sppnet.progress import Progress, silent
-from sppnet.proposals.grid import GridProposals, fitting_grid
+from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.learnt import LIMIT, BoxedImage, LearntProposals, learn_proposals
 from sppnet.proposals.protocol import Proposals
 
@@ -19,7 +20,7 @@ class FittingRegions:
 
     def __init__(self) -> None:
         self._learnt: LearntProposals | None = None
-        self._learnt_of: tuple[tuple[str, ...], GridProposals, str] | None = None
+        self._learnt_of: tuple[tuple[str, ...], str] | None = None
         self._images = 0  # boxed ones, when it was learnt
 
     def fitted(
@@ -51,7 +52,7 @@ class FittingRegions:
         grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
         if not (ranked or (len(boxed) >= RANKED_FROM and len(grid.of_size(sizes[0])) > LIMIT)):
             return grid
-        wanted = tuple(names), grid, learner.encoder.fingerprint
+        wanted = tuple(names), learner.encoder.fingerprint
         same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images
         if self._learnt is None or anew or not same:
             examples = [
@@ -59,4 +60,4 @@ class FittingRegions:
             ]
             self._learnt = learn_proposals(examples, learner.encoder, grid, len(names), seed=seed, progress=progress)
             self._learnt_of, self._images = wanted, len(boxed)
-        return self._learnt
+        return replace(self._learnt, grid=grid)  # what looks like an object does so in any shape
