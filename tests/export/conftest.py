@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from sppnet.detection.detections import Detections
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import OURS, Settings
@@ -36,3 +37,22 @@ def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, short_side:
     )
     calibration = Calibration(np.array([2.0, 1.5, 2.0]), np.array([-0.5, -0.3, -0.5]), np.array([0.3, 0.5, 0.5]))
     return DetectorModel(encoder, GRID, head, CLASSES, settings, calibration)
+
+
+def assert_same(
+    boxes: np.ndarray, labels: np.ndarray, confidence: np.ndarray, expected: Detections, *, where: object = ""
+) -> None:
+    """Compare one to one, whatever the order of detections that are as certain as each other but for rounding."""
+    assert len(boxes) == len(labels) == len(confidence) == len(expected), where
+    assert (np.diff(confidence) <= 1e-6).all(), where
+    left = list(range(len(labels)))
+    for one in expected:
+        near = [
+            row
+            for row in left
+            if labels[row] == one.labels[0]
+            and np.abs(boxes[row] - one.boxes[0]).max() <= 0.05
+            and abs(confidence[row] - one.confidence[0]) <= 1e-3
+        ]
+        assert near, (where, one)
+        left.remove(near[0])

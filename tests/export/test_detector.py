@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from tests.export.conftest import CLASSES, GRID, LEVELS, drawn_model
+from tests.export.conftest import CLASSES, GRID, LEVELS, assert_same, drawn_model
 
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import PAPER, RELEASED, Settings
@@ -51,9 +51,7 @@ def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Set
         image = _image(*size)
         expected = model.detect(Scene(image, model.encoder))
         boxes, labels, confidence = session.run(None, _scaled(model, image))
-        assert labels.tolist() == expected.labels.tolist()
-        np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
-        np.testing.assert_allclose(confidence, expected.confidence, atol=1e-3)
+        assert_same(boxes, labels, confidence, expected, where=size)
         found_any += len(labels)
     assert found_any > 30
 
@@ -66,9 +64,7 @@ def test_learnt_proposals_rank_the_same_regions() -> None:
     model = replace(plain, proposals=learnt)
     session, image = _session(detector_graph(model, scaled=True)), _image(200, 300)
     expected = model.detect(Scene(image, model.encoder))
-    boxes, labels, _ = session.run(None, _scaled(model, image))
-    assert labels.tolist() == expected.labels.tolist()
-    np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
+    assert_same(*session.run(None, _scaled(model, image)), expected)
 
 
 def test_scaled_within_it_finds_almost_the_same() -> None:
@@ -130,8 +126,6 @@ def test_it_finds_what_the_detector_finds_in_real_images(shared_data: Path) -> N
             image = read_image(path)
             expected = model.detect(Scene(image, model.encoder))
             boxes, labels, confidence = session.run(None, _scaled(model, image))
-            assert labels.tolist() == expected.labels.tolist(), path
-            np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
-            np.testing.assert_allclose(confidence, expected.confidence, atol=1e-3)
+            assert_same(boxes, labels, confidence, expected, where=path)
             found_any += len(labels)
     assert found_any > 100

@@ -2,7 +2,7 @@
 
 import numpy as np
 from PIL import Image
-from tests.export.conftest import LEVELS, drawn_model
+from tests.export.conftest import LEVELS, assert_same, drawn_model
 
 from sppnet import Classifier, Detector
 from sppnet.export.engine import OnnxClassifier, OnnxDetector
@@ -22,10 +22,8 @@ def test_detectors_find_the_same() -> None:
         engine = OnnxDetector(detector, threshold=threshold, threads=1)
         for size in ((1, 1), (97, 140), (300, 200)):
             found, expected = engine.detect(_image(*size)), detector.detect(_image(*size), threshold=threshold)
-            assert found.labels.tolist() == expected.labels.tolist()
             assert found.classes == expected.classes
-            np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
-            np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-3)
+            assert_same(found.boxes, found.labels, found.confidence, expected, where=size)
 
 
 def test_classifiers_name_the_same() -> None:

@@ -18,7 +18,7 @@ from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.images import image_input
 from sppnet.export.networks import network_maps
-from sppnet.export.pooling import pooled_windows, window_scores
+from sppnet.export.pooling import averaged_scores, pooled_windows, window_scores
 from sppnet.export.regions import (
     MapCells,
     apply_deltas,
@@ -133,6 +133,18 @@ class Maps:
             start = end
         return total
 
+    def score_averages(
+        self, regions: Value, levels: Sequence[int], weights: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> Value:
+        """(R, 4) -> (R, K), of averaged bins."""
+        total, start = regions.graph.constant(np.zeros_like(bias)), 0
+        for place, share, channels in zip(self.places, shares(levels, len(self.places)), self.channels, strict=True):
+            end = start + bins(share) * channels
+            windows = windows_of(regions, place)
+            total = total + averaged_scores(regions.graph, place.cells, windows, share, weights[:, start:end])
+            start = end
+        return total + bias
+
 
 def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
     """Return the regions (R, 4) of an image of ``size`` (2,) float64, one for each window."""
@@ -144,8 +156,13 @@ def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
     regions = grid_regions(graph, size, grid["shapes"], grid["short_side"], grid["step"])
     regions = regions_of(unique_windows(windows_of(regions, first))[0], first)
     if weights:
-        scores = maps.score(regions, told["levels"], *weights).reshape(-1)
-        regions = regions.take(graph.best(scores, scores.shape(0).smaller(told["limit"]))[1])
+        scores = maps.score_averages(regions, told["levels"], *weights).transpose(1, 0)
+        count, (classes, _) = regions.shape(0), weights[0].shape
+        order = graph.best(scores, count)[1]  # (K, R)
+        places = graph.op("Expand", graph.range(count), graph.stack(graph.constant(np.array(classes)), count))
+        ranks = graph.op("ScatterElements", order, order, places, axis=1).over("ReduceMin", 0)
+        best = graph.best(0 - ranks, count.smaller(told["limit"]))[1]
+        regions = regions.take(graph.unique(best)[0])
     return regions_of(unique_windows(windows_of(regions, first))[0], first)
 
 
@@ -169,8 +186,8 @@ class _Answers:
         first = likely.transpose(1, 0)
         boxes = regions.take(graph.op("GatherND", places, first))
         moved = graph.op("GatherND", best, first)
-        for _ in range(settings.rounds):
-            moved, boxes = self._refined(boxes, labels)
+        for turn in range(settings.rounds):
+            moved, boxes = self._refined(boxes, labels, share=settings.damping if turn else 1.0)
         of_class, of_score = self._by_class(graph, first, boxes, moved, count, classes)
         kept = graph.op(
             "NonMaxSuppression",
@@ -189,14 +206,14 @@ class _Answers:
             own = vote(own, *voters, itself, settings.voting_iou)
         return own, label, found
 
-    def _refined(self, boxes: Value, labels: Value) -> tuple[Value, Value]:
-        """Score boxes (V, 4) for their own class and move them: ``RegionHead.refine``."""
+    def _refined(self, boxes: Value, labels: Value, *, share: float) -> tuple[Value, Value]:
+        """Score boxes (V, 4) for their own class and move them by a share: one turn of ``RegionHead.refine``."""
         graph = boxes.graph
         answers = self.maps.score(boxes, self.model.head.levels, *_answering(self.model.head))
         own = answers.reshape(0, len(self.model.classes), 5)
         own = graph.op("GatherND", own, labels.insert(1), batch_dims=1)
         aligned = regions_of(windows_of(boxes, self.maps.places[0]), self.maps.places[0])
-        moved = apply_deltas(aligned, own.part(1, 5, 1).to(np.float64))
+        moved = apply_deltas(aligned, own.part(1, 5, 1).to(np.float64) * share)
         return own.take(0, axis=1), inside(moved, self.size)
 
     @staticmethod

@@ -67,6 +67,43 @@ def window_scores(
     return scores
 
 
+def averaged_scores(
+    graph: Graph, cells: Value, windows: Value, levels: Sequence[int], weights: NDArray[np.float32]
+) -> Value:
+    """Compute rows of averaged bins times ``weights.T``, (R, K) float32, as ``FeatureMap.score_averages`` does.
+
+    Args:
+        cells, windows, levels: as in ``pooled_windows``. weights: as in ``window_scores``.
+    """
+    count = bins(levels)
+    parts = iter(weights.reshape(len(weights), count, weights.shape[1] // count).transpose(1, 2, 0))
+    left, top, right, bottom = windows.columns()
+    scores: list[Value] = []
+    for level in levels:
+        rows, columns = _edges(graph, top, bottom, level), _edges(graph, left, right, level)
+        for row in range(level):
+            for column in range(level):
+                ends = [side.take(row) for side in rows] + [side.take(column) for side in columns]
+                scores.append(_bin_means(graph, cells, next(parts), *ends))
+    total: Value = reduce(add, scores)
+    return total
+
+
+def _bin_means(
+    graph: Graph, cells: Value, weights: NDArray[np.float32], top: Value, bottom: Value, left: Value, right: Value
+) -> Value:
+    """Weigh cells (H, W, C) by (C, K) and average one bin of R windows: (R, K), by sums over the map."""
+    size = graph.stack(cells.shape(0), cells.shape(1), graph.constant(np.array(weights.shape[1])))
+    weighed = graph.op("Reshape", _flat(graph, cells) @ weights, size, allowzero=1).to(np.float64)
+    for axis in (0, 1):
+        weighed = graph.op("CumSum", weighed, graph.constant(np.array(axis)))
+    sums = _flat(graph, graph.op("Pad", weighed, graph.constant(np.array([1, 1, 0, 0, 0, 0]))))
+    wide = cells.shape(1) + 1
+    below = sums.take(bottom * wide + right) - sums.take(bottom * wide + left)
+    total = below - sums.take(top * wide + right) + sums.take(top * wide + left)
+    return (total / ((bottom - top) * (right - left)).to(np.float64).insert(1)).to(np.float32)
+
+
 def _bins(graph: Graph, cells: Value, windows: Value, levels: tuple[int, ...]) -> Iterator[tuple[int, Value]]:
     """Yield each bin's number and its maxima (R, C), in the order of ``nested_plan``: coarse ones from finer ones."""
     left, top, right, bottom = windows.columns()
