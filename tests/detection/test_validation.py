@@ -15,7 +15,6 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.errors import DataError
 from sppnet.evaluation.matching import Judged
-from sppnet.learning.svm import LinearSvm
 
 NAMES = ("cat", "dog")
 CAT, DOG, FAR = [0.0, 0, 10, 10], [20.0, 0, 30, 10], [50.0, 50, 60, 60]
@@ -29,9 +28,9 @@ class _Learner:
     images: dict[int, KeptImage]
     given: list[set[Any]] = field(default_factory=list)
 
-    def svm(self, names: Sequence[str], images: Sequence[KeptImage]) -> LinearSvm:
-        self.given.append({kept.key for kept in images})
-        return LinearSvm(torch.full((2, 1), float(len(self.given) - 1)), torch.zeros(2), np.zeros((0, 2), np.float32))
+    def without(self, names: Sequence[str], left_out: Sequence[KeptImage]) -> tuple[torch.Tensor, torch.Tensor]:
+        self.given.append(set(self.images) - {kept.key for kept in left_out})
+        return torch.full((2, 1), float(len(self.given) - 1)), torch.zeros(2)
 
 
 def _learner(count: int, *, complete: int | None = None, **labels: Any) -> _Learner:
