@@ -73,7 +73,7 @@ class Learner:
     def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
         self._estimator = Detector(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
-        self.images = {each.id: each for each in store.images() if each.name in set(folder.names)}
+        self.images = {each.id: each for each in store.images() if each.name in folder.files}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
         self.ready: set[int] = set()
         self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)  # in their order
