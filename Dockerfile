@@ -1,0 +1,12 @@
+# Runs an exported model (sppnet export MODEL --out model) without PyTorch: docker build -t finder . ; then
+# docker run --rm -v "$PWD/images:/images:ro" finder /images/new.jpg
+FROM python:3.13-slim
+
+RUN pip install --no-cache-dir "numpy>=2,<3" "onnxruntime>=1.20,<2" "pillow>=11,<14" \
+    && useradd --create-home --uid 10001 finder
+
+COPY --chown=finder:finder model /home/finder/model
+
+USER finder
+WORKDIR /home/finder
+ENTRYPOINT ["python", "model/run.py"]
