@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "proposals": "proposals.measure",
     "rcnn": "rcnn.measure",
     "service": "service.measure",
+    "sets": "sets.measure",
     "studio": "studio.measure",
     "studio_actions": "studio_actions.measure",
     "studio_order": "studio_order.measure",
