@@ -94,7 +94,9 @@ def train_svm(
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken image")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
     solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
+    threads = torch.get_num_threads()
     weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, bias, tolerance))
+    torch.set_num_threads(threads)  # numba's start undoes it, and networks on more threads have other bits
     if not converged.all():
         advice = "Lower the cost, or scale the features to a smaller length."
         warnings.warn(f"train_svm: stopped after {MAX_PASSES} passes, short of the optimum. {advice}", stacklevel=2)
