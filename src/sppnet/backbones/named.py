@@ -39,7 +39,7 @@ def backbone(name: str = DEFAULT, *, weights: Path | str | None = None, download
         MissingExtraError: the package that the network or its weights are in is not installed.
 
     >>> backbone().detector_layers
-    ('stride8', 'stride16')
+    ('stride8', 'stride16', 'head')
     """
     advice = "Give one of them"
     if weights is not None and download:

@@ -51,6 +51,7 @@ OTHERS: Final = 2  # images that are mined again at each learning beside those t
 TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
+ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
 
 
@@ -289,10 +290,19 @@ class Learner:
         self._classes, self._head = names, RegionHead(self.levels, scoring, svm.bias, moving, bias)
         return self._head
 
-    def without(self, names: Sequence[str], left_out: Sequence[KeptImage]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weights (K, D) and biases (K,) of SVMs trained without some images, from the last solution."""
-        svm = self.svm(names, [kept for kept in self.images.values() if kept not in left_out])
-        return self._lengthen(svm.weights), svm.bias
+    def without(self, head: RegionHead, names: Sequence[str], left_out: Sequence[KeptImage]) -> RegionHead:
+        """Return a head that is learnt without some images, from the last solution.
+
+        Box regressions are learnt without them too where images are few; of many, one more changes next to nothing.
+        """
+        others = [kept for kept in self.images.values() if kept not in left_out]
+        svm = self.svm(names, others)
+        head = replace(head, weights=self._lengthen(svm.weights), bias=svm.bias)
+        if len(self.images) > ALONE:
+            return head
+        moves = [self._solved(*self._examples_of(name, others)) for name in names]
+        weights, constants = (torch.stack(part) for part in zip(*moves, strict=True))
+        return replace(head, delta_weights=self._lengthen(weights), delta_bias=constants)
 
     def svm(self, names: Sequence[str], images: Iterable[KeptImage]) -> LinearSvm:
         """Train SVMs on what is kept of some of the images, from their last solution."""
@@ -334,25 +344,35 @@ class Learner:
         """
         if name in self._regressions:
             return self._regressions[name]
-        parts = [kept.moves[name] for kept in self.images.values() if name in kept.moves]
+        parts, penalty = self._examples_of(name, self.images.values())
         count, width = sum(len(part.deltas) for part in parts), self._width()
-        objects = sum(int((kept.labels.of(name) & kept.labels.counted).sum()) for kept in self.images.values())
-        # Regions of one object say much the same: they count together as one.
-        repeated = count / max(objects, 1) if self.settings.sampled else 1.0
-        penalty = self.settings.ridge * max(repeated, 1.0) / self._moved_scale(parts) ** 2
         if name not in self._sums and count > width / 2:
             self._sums[name] = RidgeSums(width, 4)
             for part in parts:
                 self._sums[name].add(part.features.astype(np.float32), part.deltas)
-        if count == 0:
-            weights, constant = np.zeros((4, width), np.float32), np.zeros(4, np.float32)
-        elif name in self._sums:
+        if count and name in self._sums:
             weights, constant = self._sums[name].solve(penalty=penalty)
+            self._regressions[name] = torch.from_numpy(weights), torch.from_numpy(constant)
         else:
-            features = np.concatenate([part.features for part in parts]).astype(np.float32)
-            weights, constant = ridge(features, np.concatenate([part.deltas for part in parts]), penalty=penalty)
-        self._regressions[name] = torch.from_numpy(weights), torch.from_numpy(constant)
+            self._regressions[name] = self._solved(parts, penalty)
         return self._regressions[name]
+
+    def _examples_of(self, name: str, images: Iterable[KeptImage]) -> tuple[list[Moves], float]:
+        """Return what a class's box regression learns from in some images, and its penalty."""
+        among = list(images)
+        parts = [kept.moves[name] for kept in among if name in kept.moves]
+        objects = sum(int((kept.labels.of(name) & kept.labels.counted).sum()) for kept in among)
+        # Regions of one object say much the same: they count together as one.
+        repeated = sum(len(part.deltas) for part in parts) / max(objects, 1) if self.settings.sampled else 1.0
+        return parts, self.settings.ridge * max(repeated, 1.0) / self._moved_scale(parts) ** 2
+
+    def _solved(self, parts: Sequence[Moves], penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Solve for a regression (4, E) and (4,) among the examples themselves; without any, boxes stay."""
+        if not parts:
+            return torch.zeros(4, self._width()), torch.zeros(4)
+        features = np.concatenate([part.features for part in parts]).astype(np.float32)
+        weights, constant = ridge(features, np.concatenate([part.deltas for part in parts]), penalty=penalty)
+        return torch.from_numpy(weights), torch.from_numpy(constant)
 
     def _width(self) -> int:
         """Return how long the rows are that boxes are moved by: those of the pooled maps, under whatever layers."""

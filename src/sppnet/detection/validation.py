@@ -1,7 +1,6 @@
 """How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -28,9 +27,9 @@ def hold_out(
 ) -> Judged:
     """Detect in images by heads that were learnt without them, and judge what is found.
 
-    The SVMs are learnt again without each fold's images, from the last solution, and detect in these. Box
-    regressions are those of all images, and each image's hard negatives those found before: learning it
-    all again would take minutes, and makes the figures no more than a little better than they are.
+    The SVMs are learnt again without each fold's images, from the last solution, and detect in these; so are box
+    regressions where images are few. Each image's hard negatives are those found before: learning it all again would
+    take minutes, and makes the figures no more than a little better than they are.
 
     Args:
         learner: that has learnt ``head`` of classes ``names``.
@@ -52,8 +51,7 @@ def hold_out(
     found: list[tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]] = []
     for fold in progress("Validating", range(folds)):
         left_out = chosen[fold::folds]
-        weights, bias = learner.without(names, left_out)
-        without = replace(head, weights=weights, bias=bias)
+        without = learner.without(head, names, left_out)
         found += [(chosen.index(kept), *_judge(kept, answer(without, kept), names)) for kept in left_out]
     labels, scores, verdicts = (np.concatenate([each[part] for each in found]) for part in (1, 2, 3))
     owners = np.repeat([each[0] for each in found], [len(each[1]) for each in found])

@@ -134,7 +134,7 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
             if missing:
                 raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
             for row in reader:
-                if row["image"] and not any(row[column] for column in columns):
+                if row["image"] and all(row[column] == "" for column in columns):
                     rows.setdefault(row["image"], [])  # as predict writes an image that shows nothing
                     continue
                 numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["image"])

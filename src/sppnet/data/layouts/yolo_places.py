@@ -16,6 +16,7 @@ MAX_BYTES: Final = 10_000_000
 MAX_LIST_BYTES: Final = 500_000_000
 MAX_YAML_BYTES: Final = 1_000_000
 MAX_YAML_DEPTH: Final = 16
+DEEP: Final = f"uses aliases or tags, or lies more than {MAX_YAML_DEPTH} deep, which is refused"
 # libyaml, where PyYAML was built with it, is ten times as fast; either makes nothing but texts, lists and dicts.
 LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 NAME_LISTS: Final = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
@@ -84,7 +85,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         document = yaml.load(text, Loader=LOADER)  # makes nothing but texts, lists and dicts
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        broken(path, f"is not YAML: {getattr(error, 'problem', error)}", line=mark.line + 1 if mark else None)
+        problem = str(getattr(error, "problem", error))
+        told = DEEP if "nesting depth" in problem else f"is not YAML: {problem}"  # libyaml has a limit of its own
+        broken(path, told, line=mark.line + 1 if mark else None)
     if not isinstance(document, dict):
         broken(path, "must hold names")
     return {key: value for key, value in document.items() if isinstance(key, str)}
@@ -98,7 +101,7 @@ def _check_tokens(path: Path, text: str) -> None:
         refused = isinstance(token, yaml.AliasToken | yaml.TagToken)
         if refused or depth > MAX_YAML_DEPTH:
             line = token.start_mark.line + 1
-            broken(path, f"uses aliases or tags, or lies more than {MAX_YAML_DEPTH} deep, which is refused", line=line)
+            broken(path, DEEP, line=line)
 
 
 def classes_in(path: Path, document: Mapping[str, Any]) -> list[str]:

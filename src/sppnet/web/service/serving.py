@@ -12,7 +12,7 @@ from typing import Final
 
 import uvicorn
 
-from sppnet.errors import DataError
+from sppnet.errors import ArgumentError
 from sppnet.web.service.app import make_app
 from sppnet.web.service.connections import GuardedProtocol
 from sppnet.web.service.limits import Limits
@@ -99,7 +99,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         detail = f"serve: {host}:{port} must be a free address of this machine: {reason}. Name another."
-        raise DataError(detail) from error
+        raise ArgumentError(detail) from error
     return listener
 
 
