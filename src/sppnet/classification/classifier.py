@@ -96,8 +96,8 @@ class Classifier(Parameters):
         layer: its feature map that is pooled; None is its own choice.
         levels: bins per side of each level of the pyramid.
         cache: where features are kept between runs; None keeps nothing.
-    Attributes:
-        learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
+    What was learnt ends in an underscore. ``learnt_from_`` are digests of the images that it learnt from
+    (``images.image_digest``).
 
     >>> Classifier.imagenet().predict(np.zeros((60, 90, 3), np.uint8)).scores.shape
     (1000,)

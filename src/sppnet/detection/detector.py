@@ -66,12 +66,9 @@ class Detector(Parameters):
         device: where maps are computed, pooled and scored: "cpu", "cuda", "mps" or "auto".
         seed: of the choice among training regions.
 
-    Attributes:
-        model_: what answers, a ``DetectorModel`` that never changes; learning puts another in its place.
-        classes_: names, in the order of the scores' columns. thresholds_: (K,) the least confidence shown of each.
-        untrained_: classes that had no object, and are never found.
-        learnt_from_: digests of the images that it learnt from, see ``images.image_digest``.
-        deep_: what tuning the convolutions came to; None where it was not asked for.
+    What was learnt ends in an underscore. ``model_`` is what answers, and never changes: learning puts another in its
+    place. ``learnt_from_`` are digests of the images that it learnt from (``images.image_digest``); ``deep_`` is what
+    tuning the convolutions came to, None where it was not asked for.
 
     >>> Detector(levels=(2, 1))
     Detector(levels=(2, 1))
