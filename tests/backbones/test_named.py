@@ -208,5 +208,5 @@ def test_a_detector_stands_on_any_of_them(name: str, shapes: Path, tmp_path: Pat
     second = again.detect(data.samples[0].path, threshold=0)
     assert np.array_equal(found.boxes, second.boxes)
     assert np.array_equal(found.confidence, second.confidence)
-    assert again.layers == network.detector_layers
+    assert again.model_.encoder.layers == network.detector_layers
     assert len(found) > 0

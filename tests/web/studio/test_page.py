@@ -64,6 +64,7 @@ def test_thirty_images_taught_killed_and_exported(browser: Browser, shared_data:
         _draw_cells(page, sample, data.classes.index("RBC"))
         if number < 2:
             page.keyboard.press("PageDown")
+            expect(page.locator("#image-name")).not_to_have_text(sample.path.name)
     _taught(page)
 
     # Accept one suggestion, reject another, each by one key.

@@ -116,8 +116,12 @@ def test_rejected_guesses_are_not_replaced_by_worse_ones(page: Page) -> None:
     page.keyboard.press("j")
     page.keyboard.press("r")
     expect(page.locator("#undo")).to_have_attribute("title", "Undo: Reject a disc")
-    suggest(page, *(_suggestion(0.4 - place / 100, 5 + 33 * place, label) for place in range(1, 5)))
-    expect(page.locator("#boxes .suggested")).to_have_count(1)
+
+    def one_is_left() -> bool:  # asked again where the studio's own answer came in between
+        suggest(page, *(_suggestion(0.4 - place / 100, 5 + 33 * place, label) for place in range(1, 5)))
+        return page.locator("#boxes .suggested").count() == 1
+
+    until(one_is_left)
 
 
 def test_the_rest_is_rejected_by_one_key(page: Page) -> None:
