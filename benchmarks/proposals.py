@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import plots, records, render
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.demo.demo import COINS, HALF
 from sppnet.detection.detector import Detector
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes
-from sppnet.images import read_image
 from sppnet.proposals.learnt import LearntProposals
 from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch
 from sppnet.proposals.protocol import covered
@@ -68,22 +68,22 @@ def _coins(folder: Path) -> tuple[DetectionData, DetectionData]:
 
 
 def _compared(train: DetectionData, test: DetectionData, cache: TensorCache) -> dict[str, Any]:
-    encoder, learnt = Detector(proposals="learnt", cache=cache).prepared(train)
+    encoder, learnt = Detector(proposals="learnt", cache=cache).prepare(train)
     if not isinstance(learnt, LearntProposals):
         raise TypeError("the detector learnt no proposals")
 
     def gridded(sample: Sample, count: int) -> Boxes:
         """Make the grid coarser until it has no more than so many regions."""
         feature_map, grid = encoder(sample.path), learnt.grid
-        while len(regions := feature_map.unique(grid.regions(feature_map.size))) > count:
+        while len(regions := feature_map.unique(grid.of_size(feature_map.size))) > count:
             grid = replace(grid, step=COARSER * grid.step)
         return regions
 
     methods: dict[str, Method] = {
         "grid": gridded,
-        "learnt": lambda sample, count: replace(learnt, limit=count).regions(encoder(sample.path)),
-        "selective search": _once(lambda pixels: SelectiveSearch(limit=ALL)(pixels, ""), _evenly),
-        "edge boxes": _once(lambda pixels: EdgeBoxes(limit=10_000)(pixels, ""), lambda regions, count: regions[:count]),
+        "learnt": lambda sample, count: replace(learnt, limit=count).regions(Scene(sample.path, encoder)),
+        "selective search": _once(SelectiveSearch(limit=ALL).regions, encoder, _evenly),
+        "edge boxes": _once(EdgeBoxes(limit=10_000).regions, encoder, lambda regions, count: regions[:count]),
     }
     return {
         "learnt from": len(train.samples),
@@ -110,13 +110,13 @@ def _evenly(regions: Boxes, count: int) -> Boxes:
     return chosen
 
 
-def _once(search: Callable[[NDArray[np.uint8]], Boxes], choose: Callable[[Boxes, int], Boxes]) -> Method:
+def _once(search: Callable[[Scene], Boxes], encoder: MapsEncoder, choose: Callable[[Boxes, int], Boxes]) -> Method:
     """Search each image once, whatever the number of regions that are then chosen."""
     known: dict[Path, Boxes] = {}
 
     def method(sample: Sample, count: int) -> Boxes:
         if sample.path not in known:
-            known[sample.path] = search(read_image(sample.path))
+            known[sample.path] = search(Scene(sample.path, encoder))
         return choose(known[sample.path], count)
 
     return method

@@ -51,7 +51,7 @@ def test_a_class_that_comes_later_takes_the_target_of_all_others() -> None:
 
 def test_an_image_has_all_of_its_examples() -> None:
     labels = ImageLabels(np.zeros((0, 4)), ())
-    image = KeptImage("key", np.zeros((9, 9, 3), np.uint8), labels, (9, 9), 0)
+    image = KeptImage("key", np.zeros((9, 9, 3), np.uint8), labels, (9, 9), "", 0)
     assert image.groups == ()
     group = Matrix(2).store(_examples(1), ("a",))
     image.drawn, image.hard = group, (group, group)

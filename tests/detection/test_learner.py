@@ -58,10 +58,8 @@ def test_learning_image_by_image_gives_the_bits_of_learning_at_once(
     other = Detector(cache=cache, short_side=SHORT_SIDE)
     for index, sample in enumerate(train.samples):
         other.update(sample.path, _labels(train, index)).learn()
-    other.learn(train.classes, anew=True)
-    other.calibrate()
-    other.learnt_from_ = one.learnt_from_
-    assert _saved(other, tmp_path / "other") == _saved(one, tmp_path / "one")
+    other.learn(train.classes)
+    assert _saved(other.relearnt(), tmp_path / "other") == _saved(one, tmp_path / "one")
 
 
 def test_learning_image_by_image_finds_as_much(cache: TensorCache, train: DetectionData, val: DetectionData) -> None:

@@ -38,7 +38,7 @@ def _learner(count: int, *, complete: int | None = None, **labels: Any) -> _Lear
     for key in range(count):
         told = {"boxes": np.array([CAT, DOG]), "classes": NAMES} | labels
         known = ImageLabels(**told, complete=complete is None or key < complete).checked((90, 90))
-        images[key] = KeptImage(key, np.zeros((90, 90, 3), np.uint8), known, (90, 90), key)
+        images[key] = KeptImage(key, np.zeros((90, 90, 3), np.uint8), known, (90, 90), "", key)
     return _Learner(images)
 
 

@@ -1,7 +1,7 @@
 """Images of any size -> detections: learnt from a few labelled images, changed by every correction (paper, Sec. 4)."""
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, overload
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone, placed
 from sppnet.data import DetectionData, as_detection_data
+from sppnet.detection.cost import fit_estimate
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
 from sppnet.detection.detections import Detections, check_threshold
-from sppnet.detection.examples import ImageLabels, examples_per_image, labels_of
-from sppnet.detection.files import describe_model, model_from_description
+from sppnet.detection.examples import ImageLabels, labels_of
+from sppnet.detection.files import GIVEN, describe_choices, describe_model, model_from_description
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
@@ -32,16 +33,15 @@ from sppnet.features.files import encoder_of
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes, usual_short_side
-from sppnet.images import Source, as_source, image_digest, is_one_image, read_size
+from sppnet.images import Source, as_source, is_one_image, read_size
 from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
-from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
+from sppnet.progress import Estimate, Progress, silent
 from sppnet.proposals.learnt import METHOD
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 2
-GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
 LEVELS: Final = (3, 2, 1)
 
 
@@ -67,15 +67,13 @@ class Detector(Parameters):
         seed: of the choice among training regions.
 
     What was learnt ends in an underscore. ``model_`` is what answers, and never changes: learning puts another in its
-    place. ``learnt_from_`` are digests of the images that it learnt from (``images.image_digest``); ``deep_`` is what
-    tuning the convolutions came to, None where it was not asked for.
+    place. ``deep_`` is what tuning the convolutions came to, None where it was not asked for.
 
     >>> Detector(levels=(2, 1))
     Detector(levels=(2, 1))
     """
 
     kind: Final[Literal["detector"]] = "detector"
-    learnt_from_: tuple[str, ...]
     deep_: DeepReport | None
 
     def __init__(
@@ -95,7 +93,8 @@ class Detector(Parameters):
         self.short_side, self.backbone, self.layers, self.levels = short_side, backbone, layers, levels
         self.proposals, self.settings, self.encoder, self.cache = proposals, settings, encoder, cache
         self.device, self.seed = device, seed
-        self.learnt_from_, self.deep_ = (), None
+        self.deep_ = None
+        self._learnt_from: tuple[str, ...] = ()  # as a file has it
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
         self._encoders: dict[Hashable, MapsEncoder] = {}
@@ -125,6 +124,13 @@ class Detector(Parameters):
     def thresholds_(self) -> NDArray[np.float64]:
         """The least confidence (K,) that a detection of each class is shown with."""
         return self.model_.calibration.thresholds
+
+    @property
+    def learnt_from_(self) -> tuple[str, ...]:
+        """Digests of the images that it learnt from, see ``images.image_digest``."""
+        if self._learner is None:
+            return self._learnt_from
+        return tuple(kept.digest for kept in self._learner.images.values())
 
     @property
     def untrained_(self) -> tuple[str, ...]:
@@ -251,15 +257,36 @@ class Detector(Parameters):
             for sample in progress("Computing feature maps", data.samples):
                 if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.source):
                     learner.encoder(sample.source)
-            self.learn(data.classes, anew=True, progress=progress)
-            if len(learner.images) > 1:
-                self.calibrate(progress=progress)
-            self.learnt_from_ = tuple(image_digest(sample.source) for sample in data.samples)
+            self._learn_at_once(data.classes, progress)
             if deep:
                 tuned, self.deep_ = deepen(self, data, DeepPlan() if deep is True else deep, progress=progress)
                 if tuned is not None:
                     self._model, self._learner = tuned._model, tuned._learner
             return self
+
+    def _learn_at_once(self, classes: Sequence[str], progress: Progress) -> None:
+        learner = self._told("Detector.fit")
+        self.learn(classes, anew=True, progress=progress)
+        if len(learner.images) > 1:
+            self.calibrate(progress=progress)
+
+    def relearnt(self, *, without: Collection[Hashable] = (), progress: Progress = silent) -> "Detector":
+        """Return a detector that learns at once, as ``fit`` does, what this one was told bit by bit.
+
+        This one goes on as it is. From the same complete labels both ways give the same bits.
+
+        Args:
+            without: keys of images to leave out, such as those that are gone.
+            progress: wraps each pass over the images, given its name.
+        """
+        with self._lock:
+            classes, images = self.classes_, list(self._told("Detector.relearnt").images.values())
+        fresh = Detector(**self.get_params())
+        for kept in images:
+            if kept.key not in without:
+                fresh.update(kept.image, kept.labels, key=kept.key)
+        fresh._learn_at_once(classes, progress)
+        return fresh
 
     def prepare(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
         """Return what ``fit`` would encode and propose with: as chosen, or fitted to the data, or learnt from it."""
@@ -355,24 +382,7 @@ class Detector(Parameters):
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
         grid = Detector(**self.get_params()).set_params(proposals=None if self.proposals == METHOD else self.proposals)
-        encoder, proposals = grid.prepare(data)
-        levels = tuple(self.levels)
-        missing = [sample for sample in data.samples if not encoder.is_cached(sample.source)]
-        sample = (missing or data.samples)[len(missing or data.samples) // 2]
-        features = encoder.length(levels)
-        weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
-        map_seconds = timed(lambda: encoder.compute(sample.source)) if missing else 0.0
-        scene = Scene(sample.source, encoder)
-        scene.maps = encoder.compute(sample.source)  # before the clock starts, and not into the cache
-        propose_seconds = timed(lambda: proposals.regions(scene))
-        regions = scene.maps.unique(proposals.regions(scene))
-        region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
-        # Sampling, mining and holding out pool every region once each, and the SVMs take about as long.
-        images = len(data.samples)
-        seconds = len(missing) * map_seconds + images * (4 * region_seconds + 3 * propose_seconds)
-        # Rows are kept at about a third of their length, in half precision and, to be solved, in single.
-        memory = BASE_MEMORY + images * examples_per_image(len(data.classes)) * features * 2
-        return Estimate(images, len(missing), seconds, memory)
+        return fit_estimate(*grid.prepare(data), tuple(self.levels), data)
 
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
         """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""
@@ -389,7 +399,7 @@ class Detector(Parameters):
     def save(self, path: Path | str) -> None:
         """Write the detector to one safetensors file, whole or not at all."""
         description, tensors = describe_model(self.model_)
-        own = {"chosen": self._describe_choices(), "seed": self.seed, "learnt_from": list(self.learnt_from_)}
+        own = {"chosen": describe_choices(self.get_params()), "seed": self.seed, "learnt_from": list(self.learnt_from_)}
         metadata = {"kind": self.kind, "version": VERSION, **description, **own}
         write_tensors(Path(path), tensors, metadata=metadata)
 
@@ -429,18 +439,8 @@ class Detector(Parameters):
         )
         if detector.encoder is None:
             detector.backbone = choice_of(model.encoder.backbone)
-        detector._model, detector.learnt_from_ = model, tuple(metadata["learnt_from"])
+        detector._model, detector._learnt_from = model, tuple(metadata["learnt_from"])
         return detector
-
-    def _describe_choices(self) -> dict[str, Any]:
-        """Return JSON of the arguments that what was learnt does not tell of."""
-        return {
-            "short_side": self.short_side if isinstance(self.short_side, int | None) else list(self.short_side),
-            "layers": None if self.layers is None else list(self.layers),
-            "proposals": self.proposals if isinstance(self.proposals, str | None) else GIVEN,
-            "settings": self.settings if isinstance(self.settings, str) else None,
-            "encoder": None if self.encoder is None else GIVEN,
-        }
 
     # What is chosen
 

@@ -16,6 +16,19 @@ from sppnet.storage import TensorCache
 
 HEAD: Final = ("weights", "bias", "delta_weights", "delta_bias")
 CALIBRATION: Final = ("slopes", "offsets", "thresholds")
+GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
+
+
+def describe_choices(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON of a detector's arguments that what was learnt does not tell of."""
+    sides, layers, proposals, settings = (given[name] for name in ("short_side", "layers", "proposals", "settings"))
+    return {
+        "short_side": sides if isinstance(sides, int | None) else list(sides),
+        "layers": None if layers is None else list(layers),
+        "proposals": proposals if isinstance(proposals, str | None) else GIVEN,
+        "settings": settings if isinstance(settings, str) else None,
+        "encoder": None if given["encoder"] is None else GIVEN,
+    }
 
 
 def describe_model(model: DetectorModel) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -46,6 +46,7 @@ class KeptImage:
 
     Args:
         key: what the caller calls it. image: where it is read from. labels: checked. size: (height, width).
+        digest: stands for its content.
         index: how many came before it: with the seed it decides which of its regions are drawn.
         drawn, rejected, hard: examples of the SVMs: drawn from labels and background, rejected by a person, and each
             mining's hard negatives. moves: examples of the box regressions, by class.
@@ -56,6 +57,7 @@ class KeptImage:
     image: Source
     labels: ImageLabels
     size: tuple[int, int]
+    digest: str
     index: int
     drawn: KeptExamples | None = None
     rejected: KeptExamples | None = None

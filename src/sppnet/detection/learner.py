@@ -39,7 +39,7 @@ from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, iou
-from sppnet.images import Source, read_size
+from sppnet.images import Source, image_digest, read_size
 from sppnet.learning.compression import Compression
 from sppnet.learning.ridge import RidgeSums, ridge
 from sppnet.learning.svm import LinearSvm, train_svm
@@ -99,7 +99,7 @@ class Learner:
         if before is not None:
             self._drop(before)
         index, self._told = (self._told, self._told + 1) if before is None else (before.index, self._told)
-        self.images[key] = KeptImage(key, image, checked, size, index)
+        self.images[key] = KeptImage(key, image, checked, size, image_digest(image), index)
 
     def forget(self, key: Hashable) -> None:
         """Drop all that was known of an image; nothing happens if nothing was."""
@@ -138,7 +138,8 @@ class Learner:
         names = tuple(classes)
         if not any(name in kept.labels.classes for kept in self.images.values() for name in names):
             raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
-        if anew or (self._compressed_for < AXES_IMAGES and len(self.images) >= GROWTH * self._compressed_for):
+        grown = self._compressed_for < AXES_IMAGES and len(self.images) >= GROWTH * self._compressed_for
+        if anew or (self._compression is not None and grown):
             self._begin_anew()
         if self._classes != names:
             self._head = None
@@ -163,7 +164,7 @@ class Learner:
         rows = np.concatenate([group.rows for group in groups])
         positives = Examples(self._matrix.values[rows], targets, np.concatenate([group.regions for group in groups]))
         images = [
-            LabelledImage(partial(self._scene, kept, proposals), kept.labels.only(names))
+            LabelledImage(partial(self._usable, kept, proposals), kept.labels.only(names))
             for kept in self.images.values()
         ]
 
@@ -186,29 +187,35 @@ class Learner:
         return self._head
 
     def _scene(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:
-        """Return an image's maps, and the regions of it that may serve as examples."""
+        """Return an image's maps and its regions."""
         scene = Scene(kept.image, self.encoder, name=str(kept.key))
-        regions = scene.maps.unique(proposals.regions(scene))
+        return scene.maps, scene.maps.unique(proposals.regions(scene))
+
+    def _usable(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:
+        """Return an image's maps, and the regions of it that may serve as examples."""
+        maps, regions = self._scene(kept, proposals)
+        return maps, self._known(kept, maps, regions)
+
+    def _known(self, kept: KeptImage, maps: Maps, regions: Boxes) -> Boxes:
+        """Return the regions of which it is known what they show: all of an image that is complete."""
         if kept.labels.complete:
-            return scene.maps, regions
+            return regions
         known = kept.labels.shown(regions)
         if self._head is not None:
-            best = self._head.scores(scene.maps, regions).max(axis=1)
+            best = self._head.scores(maps, regions).max(axis=1)
             known |= (best < SURE) & (best <= np.median(best))
-        return scene.maps, regions[known]
+        return regions[known]
 
     def _draw(self, kept: KeptImage, names: tuple[str, ...], proposals: Proposals) -> None:
         """Choose and pool an image's examples, all but the hard negatives."""
         maps, regions = self._scene(kept, proposals)
         labels, rng = kept.labels.only(names), np.random.default_rng((self.seed, kept.index))
-        examples, moves = draw_examples(
-            maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings
-        )
+        known = self._known(kept, maps, regions)
+        examples, moves = draw_examples(maps, known, labels, names, levels=self.levels, rng=rng, settings=self.settings)
         self._keep_moves(kept, replace(moves, features=self._short(moves.features)), names)
         kept.drawn = self._store(examples, names, other=-_known_background(kept, examples.regions))
         if len(kept.labels.rejected):
-            near = maps.unique(proposals.regions(Scene(kept.image, self.encoder, name=str(kept.key))))
-            rejected = rejected_examples(maps, near, kept.labels, levels=self.levels)
+            rejected = rejected_examples(maps, regions, kept.labels, levels=self.levels)
             kept.rejected = self._store(rejected, rejected_names(kept.labels))
 
     def _choose_axes(self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals) -> None:
@@ -216,7 +223,7 @@ class Learner:
         places = np.linspace(0, len(fresh) - 1, min(AXES_IMAGES, len(fresh))).round().astype(int)
         rows = []
         for kept in [fresh[place] for place in places]:
-            maps, regions = self._scene(kept, proposals)
+            maps, regions = self._usable(kept, proposals)
             rng = np.random.default_rng((self.seed, kept.index))
             labels = kept.labels.only(names)
             drawn, _ = draw_examples(maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings)
@@ -256,7 +263,7 @@ class Learner:
             self._draw(kept, names, proposals)
         kept.hard = tuple(self._mattering(group) for group in kept.hard)
         known = np.concatenate([no_boxes(), *(group.regions for group in kept.hard)])
-        maps, regions = self._scene(kept, proposals)
+        maps, regions = self._usable(kept, proposals)
         far = regions[iou(regions, known).max(axis=1, initial=0.0) < self.settings.duplicate_iou]
         labels = kept.labels.only(names)
         found = hard_negatives(maps, far, labels, names, head, settings=self.settings)

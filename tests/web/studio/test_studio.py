@@ -430,6 +430,23 @@ def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Pat
     assert len(model.detect(root / images[0]["name"])) >= 2
 
 
+def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, tmp_path: Path) -> None:
+    """From the same complete labels: the same objects, the same settings, and it knows what it learnt from."""
+    root = tmp_path / "shapes"
+    shutil.copytree(shapes, root)
+    session = Session(root)
+    with TestClient(studio_app(session), base_url=ADDRESS) as page:
+        _until(lambda: page.get("/api/state").json()["status"]["taught"])
+        (tmp_path / "studio").write_bytes(page.get("/api/export/model").content)
+    data = load_detection(root, split="all")
+    saved = Detector.load(tmp_path / "studio")
+    trained = Detector(short_side=saved.short_side).fit(data)
+    assert set(saved.learnt_from_) == set(trained.learnt_from_)
+    assert saved.model_.settings == trained.model_.settings
+    for iou in (0.5, 0.7):
+        assert abs(saved.evaluate(data, iou=iou).mean - trained.evaluate(data, iou=iou).mean) <= 0.005
+
+
 @pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
 def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(io.BytesIO(page.get(f"/api/export/{name}").content)) as archive:

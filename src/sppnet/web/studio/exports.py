@@ -65,7 +65,7 @@ def write_export(
     if name in WRITTEN:
         left_out = _write_labels(session, WRITTEN[name], file, shares)
     elif name == "model":
-        _write_model(session, file)
+        left_out = _write_model(session, file)
     elif name == "images":
         left_out = _write_images(session, file)
     else:
@@ -180,11 +180,15 @@ def _said(session: Session) -> Iterator[tuple[StoredImage, list[Box]]]:
 # Detections
 
 
-def _write_model(session: Session, file: Path) -> None:
+def _write_model(session: Session, file: Path) -> Sequence[str]:
+    """Write what ``sppnet train detector`` would write of these labels; return the images that are gone."""
     detector = session.learner.detector
     if detector is None:
         raise DataError("studio: there must be a detector, got none. Draw a box and teach first.")
-    detector.save(file)
+    paths = {session.folder.path(image.name): image.name for image in session.learner.images.values()}
+    gone = {path: name for path, name in paths.items() if not path.is_file()}
+    detector.relearnt(without=gone).save(file)
+    return sorted(gone.values())
 
 
 def _detections(session: Session) -> Iterator[tuple[Any, ...]]:

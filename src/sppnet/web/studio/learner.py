@@ -87,7 +87,8 @@ class Learner:
         self.curve: list[tuple[int, float]] = store.setting("curve", [])  # labelled images and F1, at each measuring
         self._ids: tuple[int, ...] = ()  # of the detector's classes
         self._told: set[int] = set()  # images that the detector knows something of
-        self._dirty = {box.image for box in store.boxes()} & set(self.images)
+        told = {box.image for box in store.boxes()} | {each.id for each in store.images() if each.complete}
+        self._dirty = told & set(self.images)
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
