@@ -6,7 +6,7 @@ are ``left .. right - 1``. Sizes are ``(height, width)``. Windows are the same i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,23 @@ from sppnet.errors import BoxError, check_shape, check_that, message
 Boxes = NDArray[np.float64]
 Size = tuple[int, int]
 WindowRule = Literal["paper", "released"]
+
+
+class ScoredBoxes(Protocol):
+    """What was found in one image: N objects, in any order."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """(N, 4) float64 in the image's pixels, ends excluded."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64 indices of classes."""
+
+    @property
+    def confidence(self) -> NDArray[np.floating]:
+        """(N,) float, higher for the more certain: 0..1, or any score where only the order is asked for."""
+
 
 VIEW_SIDE: Final = 224  # the side of the view that the paper's networks were trained on
 RELEASED_SHRINK: Final = 6.5  # the released code's second constant, the same for both of its networks

@@ -17,7 +17,7 @@ from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from sppnet import cli
-from sppnet.data import load_detection
+from sppnet.data import load_detection, load_folders
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-m", "sppnet.cli"]
@@ -270,6 +270,24 @@ def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     done = run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
     assert done.returncode == 2
     assert "--results: the model is a classifier, which has no use for this. Leave it out." in done.stderr
+
+
+def test_bad_images_among_those_kept_to_validate_on_are_named_and_not_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, value in (("dark", 30), ("light", 190)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(5):
+            pixels = rng.integers(value, value + 60, (64, 64, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    _, kept = load_folders(tmp_path / "data").split(0.4)
+    kept.paths[0].write_bytes(kept.paths[0].read_bytes()[:3000])
+    command = ["train", "classifier", tmp_path / "data", "--out", tmp_path / "model", "--val", "0.4", "--json"]
+    command += ["--on-bad", "skip", "--cache", tmp_path / "cache"]
+    result = CliRunner().invoke(cli.app, [str(part) for part in command], catch_exceptions=False)
+    summary = json.loads(result.stdout)
+    assert (summary["images"], summary["validated_on"], summary["accuracy"]) == (6, 3, 1.0)
+    assert f"{kept.paths[0].name}: " in result.stderr
+    assert "1 of 4 images could not be read and are skipped." in result.stderr
 
 
 STORED = "sppnet.storage:TensorCache.put"

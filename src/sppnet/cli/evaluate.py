@@ -15,11 +15,13 @@ from sppnet.cli.options import (
     LayoutName,
     ModelFile,
     OnBad,
+    Part,
     cache_in,
     check_out_file,
     check_out_folder,
     load_model,
     refuse_given,
+    usable,
 )
 from sppnet.cli.printing import bar, notes, printable, show_report, show_rows, tell, warn
 from sppnet.cli.program import app
@@ -76,7 +78,6 @@ def evaluate(
 ) -> None:
     """Compare a model's answers with a data set's labels."""
     from sppnet.data import load_detection, load_folders, open_dataset
-    from sppnet.data.inspection import readable
     from sppnet.evaluation.plotting import check_plot
 
     if not 0 < iou <= 1:
@@ -92,24 +93,27 @@ def evaluate(
     if known.kind == "classifier":
         refuse_given(context, ("iou", "metric", "errors", "intervals", "plot", "results"), "a classifier")
         images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
-        images = readable(images, progress=bar) if on_bad is OnBad.SKIP else images
-        warn(images.problems)
-        _warn_of_learnt(known, images.paths)
-        named = known.evaluate(images, progress=bar)
-        rows = {name: [share] for name, share in named.as_dict()["classes"].items()}
+        report = known.evaluate(_judgeable(known, images, on_bad), progress=bar)
+        rows = {name: [share] for name, share in report.as_dict()["classes"].items()}
         title = f"Mean accuracy a class on '{chosen}'"
-        show_report(named.as_dict(), title, named.accuracy, ["accuracy"], rows, as_json)
+        show_report(report.as_dict(), title, report.accuracy, ["accuracy"], rows, as_json)
         return
     samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes_, layout=layout)
-    samples = readable(samples, progress=bar) if on_bad is OnBad.SKIP else samples
-    warn(samples.problems)
-    _warn_of_learnt(known, samples.paths)
+    samples = _judgeable(known, samples, on_bad)
     if metric is Metric.COCO:
         _tell_limit(samples)
     wanted = _Wanted(metric, iou, errors, intervals, plot, results)
     _show(_measured(known, samples, wanted), chosen, as_json)
     for written in filter(None, (plot, results)):
         tell(f"Written to {printable(written)}")
+
+
+def _judgeable(known: "Detector | Classifier", data: Part, on_bad: OnBad) -> Part:
+    """Return the images to judge by, and warn of what is wrong with them or was learnt from."""
+    judged = usable(data, on_bad)
+    warn(judged.problems)
+    _warn_of_learnt(known, judged.paths)
+    return judged
 
 
 def _warn_of_learnt(known: "Detector | Classifier", paths: "Sequence[Path]") -> None:

@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from sppnet.cli.printing import printable, warn
+from sppnet.cli.printing import bar, printable, warn
 from sppnet.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from sppnet.classification.classifier import Classifier
+    from sppnet.data import DetectionData, FolderData
     from sppnet.detection.detector import Detector
     from sppnet.storage import TensorCache
 
 
 MODEL_SUFFIX: Final = ".safetensors"
+
+Part = TypeVar("Part", "DetectionData", "FolderData")
 
 
 class OnBad(StrEnum):
@@ -100,6 +103,13 @@ def images_below(given: Sequence[Path]) -> list[Path]:
     if not found:
         raise DataError(f"{printable(given[0])}: holds no images that can be read. Name images, or folders of images.")
     return found
+
+
+def usable(data: Part, on_bad: OnBad) -> Part:
+    """Return data without the images that cannot be decoded, if they are to be skipped."""
+    from sppnet.data.inspection import readable
+
+    return data if on_bad is OnBad.FAIL else readable(data, progress=bar)
 
 
 def check_out_file(path: Path, option: str = "--out") -> None:

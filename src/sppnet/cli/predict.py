@@ -88,21 +88,25 @@ def predict(
         _profile(known.predict if known.kind == "classifier" else known.detect, paths, on_bad, as_json)
         return
     check_names(paths, form.value)
-    status = model.stat()
-    made_by = {
-        "model": str(model.resolve()),
-        "size": status.st_size,
-        "time": status.st_mtime_ns,
-        "threshold": threshold,
-        "engine": engine.value,
-    }
-    journal = Journal(out, made_by)
     asked = Asked(model, cache, engine, threshold)
+    journal = Journal(out, _made_by(asked))
     found = _answers(paths, lambda pending: answerer(asked, known, pending, workers), journal, on_bad)
     if known.kind == "classifier":
         _write_classes(found, journal, form, as_json)
     else:
         _write_boxes(found, journal, form, as_json, draw)
+
+
+def _made_by(asked: Asked) -> dict[str, Any]:
+    """Return what the answers depend on: answers of another model, threshold or engine are not gone on with."""
+    status = asked.model.stat()
+    return {
+        "model": str(asked.model.resolve()),
+        "size": status.st_size,
+        "time": status.st_mtime_ns,
+        "threshold": asked.threshold,
+        "engine": asked.engine.value,
+    }
 
 
 def _profile(work: Callable[[Path], object], paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:

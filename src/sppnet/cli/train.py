@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,6 +19,7 @@ from sppnet.cli.options import (
     Network,
     OnBad,
     Out,
+    Part,
     Regions,
     Seed,
     Split,
@@ -26,6 +28,7 @@ from sppnet.cli.options import (
     cache_in,
     check_out_file,
     named_proposals,
+    usable,
 )
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, printable, tell, warn
 from sppnet.cli.program import train
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from sppnet.data import DetectionData, FolderData
     from sppnet.detection.detector import Detector
 
-Part = TypeVar("Part", "DetectionData", "FolderData")
+FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a classifier
 
 
 @train.command("detector")
@@ -78,7 +81,7 @@ def train_detector(
     check_out_file(out)
     regions = named_proposals(proposals)
     loaded = load_detection(data, split=split, on_bad=on_bad.value, layout=layout)
-    images, kept = _parted(loaded, val, seed, groups)
+    parts = _parted(loaded, val, seed, groups)
     detector = Detector(
         short_side=short_side or None,
         backbone=named_backbone(backbone, weights=weights, download=download),
@@ -98,15 +101,7 @@ def train_detector(
             notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
         detector.fit(part, deep=plan, progress=bar)
 
-    images = _learn(images, on_bad, learn)
-    detector.save(out)
-    summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(detector.classes_)}
-    if kept is not None:
-        report = detector.evaluate(_usable(kept, on_bad).relabelled(detector.classes_), progress=bar)
-        summary["validated_on"], summary["mean_average_precision"] = (
-            len(kept),
-            report.as_dict()["mean_average_precision"],
-        )
+    summary = _train(detector, parts, learn, on_bad, out)
     if detector.deep_ is not None:
         notes.print(str(detector.deep_), markup=False)
         summary |= {"deep": detector.deep_.as_dict()}
@@ -137,7 +132,7 @@ def train_classifier(
 
     start = time.perf_counter()
     check_out_file(out)
-    images, kept = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
+    parts = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
     network = named_backbone(backbone, weights=weights, download=download)
     classifier = Classifier(short_side=short_side, backbone=network, cache=cache_in(cache))
 
@@ -145,12 +140,7 @@ def train_classifier(
         _announce(classifier, part, f"{len(part.classes)} classes")
         classifier.fit(part, progress=bar)
 
-    images = _learn(images, on_bad, learn)
-    classifier.save(out)
-    summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(classifier.classes_)}
-    if kept is not None:
-        report = classifier.evaluate(_usable(kept, on_bad), progress=bar)
-        summary["validated_on"], summary["accuracy"] = len(kept), report.accuracy
+    summary = _train(classifier, parts, learn, on_bad, out)
     _trained(summary, classifier.untrained_, start, as_json)
 
 
@@ -166,11 +156,23 @@ def _parted(data: Part, val: float | None, seed: int, groups: str | None) -> tup
     return (data, None) if val is None else data.split(val, seed, groups=groups)
 
 
-def _usable(data: Part, on_bad: OnBad) -> Part:
-    """Return data without the images that cannot be decoded, if they are to be skipped."""
-    from sppnet.data.inspection import readable
-
-    return data if on_bad is OnBad.FAIL else readable(data, progress=bar)
+def _train(
+    model: "Detector | Classifier",
+    parts: tuple[Part, Part | None],
+    learn: Callable[[Part], None],
+    on_bad: OnBad,
+    out: Path,
+) -> dict[str, Any]:
+    """Learn from the first part, save, and judge by the second, if there is one; return what there is to tell."""
+    images, kept = _learn(parts[0], on_bad, learn), parts[1]
+    model.save(out)
+    summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(model.classes_)}
+    if kept is not None:
+        judged: Any = _without_bad(kept, on_bad)
+        report = model.evaluate(judged, progress=bar).as_dict()
+        figure = next(name for name in FIGURES if name in report)
+        summary |= {"validated_on": len(judged), figure: report[figure]}
+    return summary
 
 
 def _learn(data: Part, on_bad: OnBad, learn: Callable[[Part], None]) -> Part:
@@ -182,12 +184,19 @@ def _learn(data: Part, on_bad: OnBad, learn: Callable[[Part], None]) -> Part:
     except ImageDecodeError:
         if on_bad is OnBad.FAIL:
             raise
-        usable = _usable(data, on_bad)
-        warn([problem for problem in usable.problems if problem not in data.problems])
-        tell(f"{len(data) - len(usable)} of {len(data)} images could not be read and are skipped.")
-        learn(usable)
-        return usable
+        good = _without_bad(data, on_bad)
+        learn(good)
+        return good
     return data
+
+
+def _without_bad(data: Part, on_bad: OnBad) -> Part:
+    """Return data without the images that cannot be decoded, if they are to be skipped, and tell which these are."""
+    good = usable(data, on_bad)
+    if len(good) < len(data):
+        warn([problem for problem in good.problems if problem not in data.problems])
+        tell(f"{len(data) - len(good)} of {len(data)} images could not be read and are skipped.")
+    return good
 
 
 def _announce(model: "Detector | Classifier", data: Any, what: str) -> None:
@@ -208,7 +217,7 @@ def _trained(summary: dict[str, Any], untrained: Sequence[str], start: float, as
         return
     names = ", ".join(map(printable, summary["classes"][:SHOWN]))
     print(f"{printable(summary['model'])}: knows {names}; trained in {duration(seconds)}.")
-    for key in ("mean_average_precision", "accuracy"):
+    for key in FIGURES:
         if key in summary:
             value = "none" if summary[key] is None else f"{summary[key]:.1%}"
             print(f"{key.replace('_', ' ').capitalize()} on the {summary['validated_on']} images kept: {value}")

@@ -10,9 +10,9 @@ import numpy as np
 
 from sppnet.data.contents import normal
 from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
-from sppnet.data.samples import DetectionData, OnBad, Sample, ScoredBoxes
+from sppnet.data.samples import DetectionData, OnBad, Sample
 from sppnet.errors import DataError, ImageDecodeError, check_that
-from sppnet.geometry import Boxes, Size, clip_boxes
+from sppnet.geometry import Boxes, ScoredBoxes, Size, clip_boxes
 from sppnet.images import read_size
 
 DECIMALS: Final = 4  # of a pixel that boxes keep: so the same boxes have the same bits in every layout

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,22 +53,6 @@ class Sample:
     def source(self) -> Source:
         """What ``images.read_image`` reads: the pixels in memory, or the path."""
         return self.path if self.pixels is None else self.pixels
-
-
-class ScoredBoxes(Protocol):
-    """What was found in one image: N objects, in any order."""
-
-    @property
-    def boxes(self) -> Boxes:
-        """(N, 4) float64 in the image's pixels, ends excluded."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,) int64 indices of classes."""
-
-    @property
-    def confidence(self) -> NDArray[np.floating]:
-        """(N,) float, higher for the more certain."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +129,7 @@ class DetectionData:
         Raises:
             ArgumentError: a share that is not between 0 and 1, too few images.
         """
-        pattern = compiled(groups)
-        counts = [Counter(sample.labels.tolist()) for sample in self.samples]
-        chosen = part(counts, [group_of(sample.path, pattern) for sample in self.samples], share, seed)
-        larger = self.subset([index for index, inside in enumerate(chosen) if not inside])
-        smaller = self.subset([index for index, inside in enumerate(chosen) if inside])
-        return replace(larger, name="train"), replace(smaller, name="val")
+        return _split(self, [Counter(sample.labels.tolist()) for sample in self.samples], share, seed, groups)
 
     def subset(self, indices: Sequence[int]) -> "DetectionData":
         """Return the images of these indices, in this order; the problems stay with the whole."""
@@ -227,12 +206,7 @@ class FolderData:
         Raises:
             ArgumentError: a share that is not between 0 and 1, too few images.
         """
-        pattern = compiled(groups)
-        counts = [{label: 1} for label in self.labels.tolist()]
-        chosen = part(counts, [group_of(path, pattern) for path in self.paths], share, seed)
-        larger = self.subset([index for index, inside in enumerate(chosen) if not inside])
-        smaller = self.subset([index for index, inside in enumerate(chosen) if inside])
-        return replace(larger, name="train"), replace(smaller, name="val")
+        return _split(self, [{label: 1} for label in self.labels.tolist()], share, seed, groups)
 
     def subset(self, indices: Sequence[int]) -> "FolderData":
         """Return the images of these indices, in this order; the problems stay with the whole."""
@@ -251,6 +225,20 @@ class FolderData:
         problems = tuple(dict.fromkeys(problem for each in parts for problem in each.problems))
         name = "+".join(dict.fromkeys(each.name for each in parts))
         return FolderData(self.root, classes, tuple(ordered), labels, problems, name)
+
+
+_Data = TypeVar("_Data", DetectionData, FolderData)
+
+
+def _split(
+    data: _Data, counts: Sequence[Mapping[int, int]], share: float, seed: int, groups: str | None
+) -> tuple[_Data, _Data]:
+    """Part data whose images show so many objects of each class, ``counts``; see ``DetectionData.split``."""
+    pattern = compiled(groups)
+    chosen = part(counts, [group_of(path, pattern) for path in data.paths], share, seed)
+    larger = data.subset([index for index, inside in enumerate(chosen) if not inside])
+    smaller = data.subset([index for index, inside in enumerate(chosen) if inside])
+    return replace(larger, name="train"), replace(smaller, name="val")
 
 
 def as_labelled_images(

@@ -6,14 +6,14 @@ from typing import Any, Final
 import numpy as np
 
 from sppnet.errors import MissingExtraError, message
-from sppnet.evaluation.matching import FoundObjects, TrueObjects, judge
-from sppnet.geometry import Boxes
+from sppnet.evaluation.matching import TrueObjects, judge
+from sppnet.geometry import Boxes, ScoredBoxes
 
 # COCO
 
 
 def coco_precision(
-    found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: Sequence[str]
+    found: Sequence[ScoredBoxes], samples: Sequence[TrueObjects], classes: Sequence[str]
 ) -> dict[str, float]:
     """Measure as COCO does, by faster-coco-eval: ``pip install 'sppnet[coco]'``.
 

@@ -10,29 +10,13 @@ from numpy.typing import NDArray
 from sppnet import geometry
 from sppnet.errors import check_that
 from sppnet.evaluation.classes import check_labels, shares
-from sppnet.geometry import Boxes
+from sppnet.geometry import Boxes, ScoredBoxes
 
 Matching = Literal["voc", "ilsvrc"]
 
 Thresholds = float | NDArray[np.float64]  # one for all classes, or (K,)
 
 TOLERANCE: Final = 10  # pixels by which ILSVRC lets a small object's box be off
-
-
-class FoundObjects(Protocol):
-    """What was found in one image: N objects, in any order."""
-
-    @property
-    def boxes(self) -> Boxes:
-        """(N, 4) float64 in the image's pixels, ends excluded."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,) int64 indices of classes."""
-
-    @property
-    def confidence(self) -> NDArray[np.floating]:
-        """(N,) float, higher for the more certain: 0..1, or any score where only the order is asked for."""
 
 
 class TrueObjects(Protocol):
@@ -128,7 +112,7 @@ class Judged:
 
 
 def judge(
-    found: Sequence[FoundObjects],
+    found: Sequence[ScoredBoxes],
     samples: Sequence[TrueObjects],
     classes: Sequence[str],
     *,
@@ -211,7 +195,7 @@ def match_ilsvrc(boxes: Boxes, ground_truth: Boxes, *, ignored: NDArray[np.bool_
     return verdicts
 
 
-def _check_images(found: Sequence[FoundObjects], samples: Sequence[TrueObjects], classes: int) -> None:
+def _check_images(found: Sequence[ScoredBoxes], samples: Sequence[TrueObjects], classes: int) -> None:
     check_that(
         len(found) == len(samples),
         "detection_report",
@@ -224,7 +208,7 @@ def _check_images(found: Sequence[FoundObjects], samples: Sequence[TrueObjects],
         check_labels("detection_report", argument, _joined([image.labels for image in images], np.int64), classes)
 
 
-def _verdicts(found: FoundObjects, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
+def _verdicts(found: ScoredBoxes, sample: TrueObjects, iou: float, matching: Matching) -> NDArray[np.int8]:
     verdicts = np.zeros(len(found.confidence), dtype=np.int8)
     order, ignored = np.argsort(-found.confidence, kind="stable"), _ignored(sample)
     judged_by = match if matching == "voc" else match_ilsvrc

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sppnet import geometry
 from sppnet.errors import check_that
-from sppnet.evaluation.matching import FoundObjects, Thresholds, TrueObjects, judge
-from sppnet.geometry import Boxes
+from sppnet.evaluation.matching import Thresholds, TrueObjects, judge
+from sppnet.geometry import Boxes, ScoredBoxes
 from sppnet.proposals.protocol import covered
 
 NEAR_IOU: Final = 0.1  # below it a detection has nothing to do with an object
@@ -54,7 +54,7 @@ MISTAKES: Final = ("duplicate", "confused", "badly_placed", "background", "misse
 
 
 def mistakes(
-    found: Sequence[FoundObjects],
+    found: Sequence[ScoredBoxes],
     samples: Sequence[TrueObjects],
     classes: Sequence[str],
     *,

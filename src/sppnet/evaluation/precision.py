@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.errors import check_shape, check_that
-from sppnet.evaluation.matching import FoundObjects, Matching, Thresholds, TrueObjects, falling_precision, judge
+from sppnet.evaluation.matching import Matching, Thresholds, TrueObjects, falling_precision, judge
+from sppnet.geometry import ScoredBoxes
 
 Rule = Literal["area", "eleven"]
 
@@ -69,7 +70,7 @@ class DetectionReport:
 
 
 def detection_report(
-    found: Sequence[FoundObjects],
+    found: Sequence[ScoredBoxes],
     samples: Sequence[TrueObjects],
     classes: Sequence[str],
     *,

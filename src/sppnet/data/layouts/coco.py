@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 from sppnet.data.gathering import BadRowError, RawBox, Row, answer_rows, check_found
 from sppnet.data.layouts.records import Parsed, Record, SetFiles, glance, has_keys, number_in, read_json, size_in
 from sppnet.data.problems import Problem, broken
-from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
+from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
-from sppnet.geometry import Size
+from sppnet.geometry import ScoredBoxes, Size
 from sppnet.storage import write_file
 
 SHAPE: Final = "COCO (a JSON file with images, annotations and categories: annotations/instances_<split>.json)"

@@ -25,9 +25,9 @@ from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, l
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.names import stem_of
 from sppnet.data.problems import broken
-from sppnet.data.samples import DetectionData, Sample, ScoredBoxes
+from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
-from sppnet.geometry import Size
+from sppnet.geometry import ScoredBoxes, Size
 from sppnet.storage import write_file
 
 SHAPE: Final = "Pascal VOC (an XML file an image: Annotations/ and JPEGImages/, or beside the images)"
