@@ -73,6 +73,31 @@ def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
     return np.minimum(np.maximum(boxes, 0.0), limits)
 
 
+def clip_polygon(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Cut off what hangs out of an image (Sutherland and Hodgman 1974).
+
+    Args:
+        points: (K, 2) float64 [x, y] in pixels, finite; the last is joined to the first. size: (height, width).
+    Returns:
+        (L, 2) float64, empty where nothing lies inside.
+    """
+    height, width = size
+    for axis, limit, side in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
+        depth = side * (points[:, axis] - limit)
+        if (depth >= 0).all():
+            continue
+        kept = []
+        for place, before in enumerate(range(-1, len(points) - 1)):
+            if (depth[place] >= 0) != (depth[before] >= 0):  # the edge that leads here crosses the border
+                share = depth[before] / (depth[before] - depth[place])
+                crossing = points[before] + share * (points[place] - points[before])
+                crossing[axis] = limit
+                kept.append(crossing)
+            kept += [points[place]] if depth[place] >= 0 else []
+        points = np.array(kept, dtype=np.float64).reshape(-1, 2)
+    return points
+
+
 def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
     """Multiply rows by ``factors[0]`` and columns by ``factors[1]``."""
     down, across = factors

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.torture import PAGE, REACHED, Tally, _at_write, _disturbed, _ending, _forked, _kill, rendered
 
-from benchmarks import records, torture
+from benchmarks import mutations, records, torture
 from sppnet.errors import DataError
 from sppnet.storage import write_file
 
@@ -86,3 +86,10 @@ def test_reading_is_no_write(tmp_path: Path) -> None:
         os._exit(9 if reached else 0)
 
     assert _forked(work) == 0
+
+
+def test_the_page_shows_what_came_of_mutated_labels() -> None:
+    page = mutations.PAGE.read_text(encoding="utf-8")
+    assert mutations.rendered(page) == page
+    record = records.read("mutations")
+    assert record is None or not any(each["faults"] for each in record["figures"].values())

@@ -28,12 +28,14 @@ class WrittenLayout(NamedTuple):
 
 
 WRITTEN: Final[Mapping[str, WrittenLayout]] = {
-    "voc": WrittenLayout("JPEGImages", write_voc),
+    "voc": WrittenLayout("JPEGImages", write_voc, ("outlined",)),
     "coco": WrittenLayout(
         "images/{split}", lambda root, data: write_coco(root / "annotations" / f"instances_{data.name}.json", data)
     ),
-    "yolo": WrittenLayout("images/{split}", write_yolo, ("difficult", "crowd")),
-    "csv": WrittenLayout("images/{split}", lambda root, data: write_csv(root / f"{data.name}.csv", data)),
+    "yolo": WrittenLayout("images/{split}", write_yolo, ("difficult", "crowd", "outlined")),
+    "csv": WrittenLayout(
+        "images/{split}", lambda root, data: write_csv(root / f"{data.name}.csv", data), ("outlined",)
+    ),
     "labelstudio": WrittenLayout(
         "images/{split}", lambda root, data: write_labelstudio(root / f"{data.name}.json", data)
     ),

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -10,13 +11,15 @@ import numpy as np
 
 from sppnet.data.contents import normal
 from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
-from sppnet.data.samples import DetectionData, OnBad, Sample
+from sppnet.data.samples import DetectionData, OnBad, Outline, Sample
 from sppnet.errors import DataError, ImageDecodeError, check_that
-from sppnet.geometry import Boxes, ScoredBoxes, Size, clip_boxes
+from sppnet.geometry import Boxes, ScoredBoxes, Size, clip_boxes, clip_polygon
 from sppnet.images import read_size
 
 DECIMALS: Final = 4  # of a pixel that boxes keep: so the same boxes have the same bits in every layout
 MAX_NAME: Final = 1000  # letters of a class's name
+
+Points = Sequence[tuple[float, float]]  # x, y in 0-based pixels
 
 
 class RawBox(NamedTuple):
@@ -28,6 +31,7 @@ class RawBox(NamedTuple):
         line: in the file of labels. where: names the box where lines cannot be told.
         fault: why it cannot be used, where the layout knows; otherwise empty.
         code: of the problem that the fault is.
+        outline: polygons of the object, unchecked too; one without points is an outline that is no polygon.
     """
 
     name: str
@@ -38,6 +42,7 @@ class RawBox(NamedTuple):
     crowd: bool = False
     fault: str = ""
     code: str = "box-dropped"
+    outline: Sequence[Points] = ()
 
 
 class RawImage(NamedTuple):
@@ -195,12 +200,31 @@ def _checked(raw: RawImage, classes: Sequence[str]) -> tuple[Sample, list[Proble
     ]
     kept = np.array([not fault for fault in faults], dtype=np.bool_)
     good = [box for box, fault in zip(raw.boxes, faults, strict=True) if not fault]
+    outlines = [_outline(box, after, raw.size) for box, after in zip(good, clipped[kept], strict=True)]
     problems = [
         Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", _code(box))
         for box, fault in zip(raw.boxes, faults, strict=True)
         if fault
     ]
-    return _sample(raw, good, clipped[kept], classes), problems
+    what = "the outline is no polygon of three points or more: it is left out, and the box is used"
+    problems += [
+        Problem(raw.source, box.line, f"{_where(box)}{what}", "outline-left-out")
+        for box, (_, broken_ones) in zip(good, outlines, strict=True)
+        if broken_ones
+    ]
+    sample = _sample(raw, good, clipped[kept], classes)
+    kept_outlines = tuple(outline for outline, _ in outlines)
+    return replace(sample, outlines=kept_outlines if any(kept_outlines) else ()), problems
+
+
+def _outline(box: RawBox, edges: Boxes, size: Size) -> tuple[Outline, int]:
+    """Return a box's polygons, cut to the image, and how many of them are none; one that is the box says nothing."""
+    polygons = [np.array(points, dtype=np.float64).reshape(-1, 2).round(DECIMALS) for points in box.outline]
+    whole = [points for points in polygons if len(points) > 2 and np.isfinite(points).all()]
+    cut = [part for points in whole if len(part := clip_polygon(points, size).round(DECIMALS)) > 2]
+    corners = {(x, y) for x in edges[[0, 2]].tolist() for y in edges[[1, 3]].tolist()}
+    is_box = len(cut) == 1 and len(cut[0]) <= 5 and set(map(tuple, cut[0].tolist())) == corners
+    return () if is_box else tuple(cut), len(polygons) - len(whole)
 
 
 def _code(box: RawBox) -> str:

@@ -45,6 +45,7 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
         "in-two-splits": ("warning", "one image is in two splits"),
         "range-differs": ("warning", "images of more than 8 bits that use different ranges"),
         "labels-empty": ("note", "an empty file of labels: the image shows no object"),
+        "outline-left-out": ("note", "an outline that is no polygon, such as a mask, is left out; its box is used"),
         "score-ignored": ("note", "a confidence among the labels is not used"),
         "in-no-split": ("note", "images that are in none of the splits"),
         "found-elsewhere": ("note", "a path written on another machine, found inside the data set"),

@@ -17,6 +17,7 @@ from sppnet.geometry import Boxes, Size, check_boxes
 from sppnet.images import Source, as_source, image_digest, read_size
 
 OnBad = Literal["fail", "skip"]
+Outline = tuple[NDArray[np.float64], ...]  # polygons of one object, each (K, 2) [x, y] in pixels, K at least 3
 
 
 def check_on_bad(function: str, on_bad: OnBad) -> None:
@@ -38,6 +39,8 @@ class Sample:
         size: (height, width) in pixels, as the image is seen.
         number: of the image in the data set's own file (COCO); None where it has none.
         pixels: (H, W, 3) uint8 RGB, or a file's bytes, of an image in memory; None where ``path`` is its file.
+        outlines: the polygons that came with each of the N boxes, within the image, ``()`` for a box without; all of
+            it ``()`` where no box has any. Nothing is learnt from them: they are kept, and written back.
     """
 
     path: Path
@@ -48,6 +51,17 @@ class Sample:
     size: Size
     number: int | None = None
     pixels: NDArray[np.uint8] | bytes | None = None
+    outlines: tuple[Outline, ...] = ()
+
+    @property
+    def outlined(self) -> NDArray[np.bool_]:
+        """Which boxes have an outline, (N,) bool."""
+        return np.array([bool(each) for each in self.all_outlines], dtype=np.bool_)
+
+    @property
+    def all_outlines(self) -> tuple[Outline, ...]:
+        """The outline of each of the N boxes, ``()`` for one without."""
+        return self.outlines or ((),) * len(self.boxes)
 
     @property
     def source(self) -> Source:

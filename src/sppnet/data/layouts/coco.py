@@ -10,10 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from sppnet.data.gathering import BadRowError, RawBox, Row, answer_rows, check_found
-from sppnet.data.layouts.records import Parsed, Record, SetFiles, glance, has_keys, number_in, read_json, size_in
+from sppnet.data.layouts.records import (
+    Parsed,
+    Record,
+    SetFiles,
+    around,
+    glance,
+    has_keys,
+    number_in,
+    read_json,
+    size_in,
+)
 from sppnet.data.problems import Problem, broken
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import DetectionData, Outline, Sample
 from sppnet.errors import DataError
 from sppnet.geometry import ScoredBoxes, Size
 from sppnet.storage import write_file
@@ -113,12 +125,38 @@ def _box(row: Json, where: str, classes: dict[int, str], _: Size) -> RawBox:
     if category not in classes:
         expected = "category_id must be an id of categories"
         raise BadRowError(f"{expected}, got {row.get('category_id')!r:.40}", "row-without-box")
+    outline = _polygons(row.get("segmentation"))
+    if not box and any(outline):  # a polygon alone
+        box = _around(outline)
     if not isinstance(box, list) or len(box) != 4:
         raise BadRowError(f"bbox must be 4 numbers (left, top, width, height), got {box!r:.80}", "row-without-box")
     left, top, width, height = (number_in(value, "bbox", "row-without-box") for value in box)
     edges = (left, top, left + width, top + height)
     difficult, crowd = _flag(row, "difficult"), _flag(row, "iscrowd")
-    return RawBox(classes[category], edges, where=where, difficult=difficult, crowd=crowd)
+    return RawBox(classes[category], edges, where=where, difficult=difficult, crowd=crowd, outline=outline)
+
+
+def _polygons(segmentation: object) -> list[list[tuple[float, float]]]:
+    """Return the polygons of an annotation, [x, y, x, y, ...] each; what is none, such as a mask, without points."""
+    if not segmentation or not isinstance(segmentation, list | dict):
+        return []
+    if isinstance(segmentation, dict):
+        return [[]]
+    flats = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    return [_points(flat) for flat in flats]
+
+
+def _points(flat: object) -> list[tuple[float, float]]:
+    try:
+        numbers = [float(number) for number in flat]  # type: ignore[attr-defined]
+        return list(zip(numbers[::2], numbers[1::2], strict=True))
+    except (TypeError, ValueError, OverflowError):
+        return []
+
+
+def _around(polygons: Sequence[Sequence[tuple[float, float]]]) -> list[float]:
+    left, top, right, bottom = around([point for points in polygons for point in points])
+    return [left, top, right - left, bottom - top]
 
 
 def _flag(row: Json, key: str) -> bool:
@@ -179,12 +217,22 @@ def _image(number: int, sample: Sample, root: Path) -> Json:
 def _annotations(sample: Sample) -> list[Json]:
     lefts_tops, sides = sample.boxes[:, :2], sample.boxes[:, 2:] - sample.boxes[:, :2]
     flags = zip(sample.crowd.tolist(), sample.difficult.tolist(), strict=True)
-    rows = zip(lefts_tops.tolist(), sides.tolist(), sample.labels.tolist(), flags, strict=True)
+    rows = zip(lefts_tops.tolist(), sides.tolist(), sample.labels.tolist(), flags, sample.all_outlines, strict=True)
     return [
         {"category_id": label + 1, "bbox": corner + side, "area": side[0] * side[1], "iscrowd": int(crowd)}
         | ({"difficult": 1} if difficult else {})
-        for corner, side, label, (crowd, difficult) in rows
+        | (_segmentation(outline) if outline else {})
+        for corner, side, label, (crowd, difficult), outline in rows
     ]
+
+
+def _segmentation(outline: Outline) -> Json:
+    """Return polygons as COCO has them, whose area is the object's then, by the shoelace formula."""
+    turned = [(x * np.roll(y, -1) - y * np.roll(x, -1)).sum() for x, y in (points.T for points in outline)]
+    return {
+        "segmentation": [points.ravel().tolist() for points in outline],
+        "area": float(np.abs(turned).sum() / 2),
+    }
 
 
 def write_coco_results(file: Path | str, data: DetectionData, found: Sequence[ScoredBoxes]) -> None:

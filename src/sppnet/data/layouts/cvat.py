@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles, around, number_in, size_in
+from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles, number_in, outlined, size_in
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size
@@ -78,9 +78,12 @@ def _box(node: Node, name: str, _: Size) -> RawBox:
     told = node.attributes
     if node.tag == "box":
         edges = [number_in(told.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr")]
-        left, top, right, bottom = _turned(edges, number_in(told.get("rotation", 0), "rotation"))
+        turn = number_in(told.get("rotation", 0), "rotation")
+        if turn:
+            return outlined(name.strip(), _turned(edges, turn), line=node.line)
+        left, top, right, bottom = edges
     elif node.tag == "polygon":
-        left, top, right, bottom = around(_points(told.get("points", "")))
+        return outlined(name.strip(), _points(told.get("points", "")), line=node.line)
     elif node.tag == "ellipse":
         x, y, across, down = (number_in(told.get(key), key) for key in ("cx", "cy", "rx", "ry"))
         left, top, right, bottom = x - across, y - down, x + across, y + down
@@ -92,15 +95,13 @@ def _box(node: Node, name: str, _: Size) -> RawBox:
     return RawBox(name.strip(), (left, top, right, bottom), node.line)
 
 
-def _turned(edges: list[float], degrees: float) -> tuple[float, float, float, float]:
-    """Return the box around a box that is turned around its middle."""
+def _turned(edges: list[float], degrees: float) -> list[tuple[float, float]]:
+    """Return the corners of a box that is turned around its middle."""
     left, top, right, bottom = edges
-    if not degrees:
-        return left, top, right, bottom
     x, y, turn = (left + right) / 2, (top + bottom) / 2, math.radians(degrees)
     corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
     cos, sin = math.cos(turn), math.sin(turn)
-    return around([(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners])
+    return [(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners]
 
 
 def _points(text: str) -> list[tuple[float, float]]:

@@ -1,7 +1,7 @@
 """JSON that labelling tools write: LabelMe, Supervisely, CreateML (Roboflow, Apple), VGG Image Annotator.
 
-Boxes are taken as they are, in pixels from 0; of a polygon or circle the box around it is taken. Points and lines are
-no objects: they are left out and named.
+Boxes are taken as they are, in pixels from 0; of a polygon or circle the box around it is taken, and a polygon is kept
+as the outline. Points and lines are no objects: they are left out and named.
 """
 
 import math
@@ -21,6 +21,7 @@ from sppnet.data.layouts.records import (
     glance,
     has_keys,
     number_in,
+    outlined,
     pairs_in,
     read_json,
     size_in,
@@ -67,13 +68,16 @@ def _labelme(path: Path) -> Record:
 def _labelme_box(shape: Json, _: Size) -> RawBox:
     kind = shape.get("shape_type", "polygon")
     points = pairs_in(shape.get("points"), "points")
+    name = text_in(shape, "label")
     if kind == "circle" and len(points) == 2:
         (x, y), (on_x, on_y) = points
         radius = math.hypot(on_x - x, on_y - y)
         points = [(x - radius, y - radius), (x + radius, y + radius)]
-    elif kind not in ("rectangle", "polygon", "mask", "rotation", "rotated_rectangle", "oriented_rectangle"):
+    elif kind in ("polygon", "rotation", "rotated_rectangle", "oriented_rectangle"):
+        return outlined(name, points)
+    elif kind not in ("rectangle", "mask"):
         raise BadRowError(f"a {kind!r:.30} {NO_BOX}", "shape-left-out")
-    return _boxed(text_in(shape, "label"), around(points))
+    return _boxed(name, around(points))
 
 
 LABELME: Final = ImageFiles(
@@ -97,7 +101,8 @@ def _supervisely_box(shape: Json, _: Size) -> RawBox:
     points = shape.get("points")
     if shape.get("geometryType", "rectangle") not in ("rectangle", "polygon") or not isinstance(points, dict):
         raise BadRowError(f"a {text_in(shape, 'geometryType')!r} {NO_BOX}", "shape-left-out")
-    return _boxed(text_in(shape, "classTitle"), around(pairs_in(points.get("exterior"), "exterior")))
+    exterior, name = pairs_in(points.get("exterior"), "exterior"), text_in(shape, "classTitle")
+    return outlined(name, exterior) if shape.get("geometryType") == "polygon" else _boxed(name, around(exterior))
 
 
 SUPERVISELY: Final = ImageFiles(
@@ -184,7 +189,7 @@ def _via_box(shape: Json, _: Size) -> RawBox:
     if kind != "polygon" or not isinstance(across_points, list) or not isinstance(down_points, list):
         raise BadRowError(f"a {kind!r:.30} {NO_BOX}", "shape-left-out")
     points = [[x, y] for x, y in zip(across_points, down_points, strict=False)]
-    return _boxed(name, around(pairs_in(points, "all_points")))
+    return outlined(name, pairs_in(points, "all_points"))
 
 
 def _via_name(value: object) -> str:

@@ -7,10 +7,13 @@ They are found by the end of these, without the eight letters that an upload get
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
 from sppnet.data.layouts.records import (
@@ -32,6 +35,7 @@ from sppnet.geometry import Size
 from sppnet.storage import write_file
 
 SHAPE: Final = "Label Studio (its JSON or JSON-MIN, and images)"
+OUTLINE: Final = "outline"  # said of a polygon that belongs to a box, its parent, and is no object of its own
 FORMS: Final = ("rectanglelabels", "polygonlabels", "ellipselabels")
 Json = dict[str, Any]
 
@@ -71,8 +75,13 @@ def _image(task: Json) -> str:
 
 def _record(path: Path, task: Json, where: str, name: str) -> Record:
     results, problems = _results(path, task, where)
-    forms = [result for result in results if isinstance(result, dict) and _is_shape(result)]
-    rows = [(Row(path, where=f"{where}, object {k}"), partial(_box, form)) for k, form in enumerate(forms, start=1)]
+    shapes = [result for result in results if isinstance(result, dict) and _is_shape(result)]
+    forms = [shape for shape in shapes if not _said(shape, OUTLINE)]
+    outlines = [shape for shape in shapes if _said(shape, OUTLINE)]
+    rows = [
+        (Row(path, where=f"{where}, object {k}"), partial(_box, form, outlines))
+        for k, form in enumerate(forms, start=1)
+    ]
     sizes = [size_in(form.get("original_height"), form.get("original_width")) for form in forms]
     return Record(name, rows, next(filter(None, sizes), None), problems=tuple(problems))
 
@@ -95,7 +104,7 @@ def _is_shape(result: Json) -> bool:
     return "value" in result or any(key.endswith("labels") for key in result)
 
 
-def _box(result: Json, size: Size) -> RawBox | None:
+def _box(result: Json, outlines: Sequence[Json], size: Size) -> RawBox | None:
     value = result.get("value", result)
     if not isinstance(value, dict):
         raise BadRowError(f"value must be a record, got {value!r:.40}")
@@ -107,10 +116,12 @@ def _box(result: Json, size: Size) -> RawBox | None:
         raise BadRowError(f"{kind!r:.30} is no box or polygon; it is left out", "shape-left-out")
     if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
         raise BadRowError("has no class", "row-without-box")
-    left, top, right, bottom = _edges(value)
-    height, width = size[0] / 100, size[1] / 100
-    edges = (left * width, top * height, right * width, bottom * height)
-    return RawBox(labels[0].strip(), edges, difficult=_said(result, "difficult"), crowd=_said(result, "crowd"))
+    own = _polygon(value, size)
+    mine = [each.get("value") for each in outlines if each.get("parentID") == result.get("id")]
+    polygons = [own] if own else [_polygon(each, size) for each in mine if isinstance(each, dict)]
+    edges = around(own) if own else _edges(value, size)
+    difficult, crowd = _said(result, "difficult"), _said(result, "crowd")
+    return RawBox(labels[0].strip(), edges, difficult=difficult, crowd=crowd, outline=polygons)
 
 
 def _said(result: Json, flag: str) -> bool:
@@ -119,20 +130,29 @@ def _said(result: Json, flag: str) -> bool:
     return isinstance(told, list) and flag in told
 
 
-def _edges(value: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom in percent of the image."""
+def _polygon(value: Json, size: Size) -> list[tuple[float, float]]:
+    """Return the points of a polygon or of a turned box in pixels; none of any other shape."""
+    height, width = size[0] / 100, size[1] / 100
     if "points" in value:
-        return around(pairs_in(value["points"], "points"))
-    if "radiusX" in value:
-        x, y, across, down = (number_in(value.get(key), key) for key in ("x", "y", "radiusX", "radiusY"))
-        return x - across, y - down, x + across, y + down
-    x, y, width, height = (number_in(value.get(key), key) for key in ("x", "y", "width", "height"))
+        return [(x * width, y * height) for x, y in pairs_in(value["points"], "points")]
     turn = math.radians(number_in(value.get("rotation") or 0, "rotation"))
-    if not turn:
-        return x, y, x + width, y + height
-    corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]  # turned around the first
-    cos, sin = math.cos(turn), math.sin(turn)
-    return around([(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners])
+    if "radiusX" in value or not turn:
+        return []
+    left, top, right, bottom = _edges(value, size)
+    across, down = right - left, bottom - top
+    cos, sin = math.cos(turn), math.sin(turn)  # turned around the first corner
+    corners = ((0.0, 0.0), (across, 0.0), (across, down), (0.0, down))
+    return [(left + x * cos - y * sin, top + x * sin + y * cos) for x, y in corners]
+
+
+def _edges(value: Json, size: Size) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of an upright box or an ellipse in pixels."""
+    height, width = size[0] / 100, size[1] / 100
+    keys = ("x", "y", "radiusX", "radiusY") if "radiusX" in value else ("x", "y", "width", "height")
+    x, y, across, down = (number_in(value.get(key), key) for key in keys)
+    if "radiusX" in value:
+        x, y, across, down = x - across, y - down, 2 * across, 2 * down
+    return x * width, y * height, (x + across) * width, (y + down) * height
 
 
 FILES: Final = SetFiles("labelstudio", (".json",), "Label Studio's JSON", _fits, _parse)
@@ -145,20 +165,25 @@ look = FILES.look
 def write_labelstudio(file: Path | str, data: DetectionData) -> None:
     """Write one JSON file of tasks as Label Studio imports and exports them; no images are copied.
 
-    Images are named by their place under ``data.root``. Flags of difficult boxes and crowds are written as "meta".
+    Images are named by their place under ``data.root``. Flags of difficult boxes and crowds are written as "meta". An
+    outline of one polygon that its box lies around is written as a polygon; any other as polygons whose parent is the
+    box, said to be its outline in "meta".
     """
     tasks = [_task(number, sample, data) for number, sample in enumerate(data.samples, start=1)]
     write_file(Path(file), json.dumps(tasks, indent=1, allow_nan=False))
 
 
 def _task(number: int, sample: Sample, data: DetectionData) -> Json:
-    rows = zip(
-        sample.boxes.tolist(), sample.labels.tolist(), sample.difficult.tolist(), sample.crowd.tolist(), strict=True
-    )
-    result = [
-        _result(f"{number}-{k}", box, data.classes[label], sample.size, [("difficult", difficult), ("crowd", crowd)])
-        for k, (box, label, difficult, crowd) in enumerate(rows, start=1)
-    ]
+    flags = zip(sample.difficult.tolist(), sample.crowd.tolist(), strict=True)
+    rows = zip(sample.boxes, sample.labels.tolist(), flags, sample.all_outlines, strict=True)
+    result: list[Json] = []
+    for k, (box, label, (difficult, crowd), outline) in enumerate(rows, start=1):
+        said = [flag for flag, holds in (("difficult", difficult), ("crowd", crowd)) if holds]
+        made = partial(_result, name=data.classes[label], size=sample.size)
+        alone = len(outline) == 1 and np.allclose((*outline[0].min(axis=0), *outline[0].max(axis=0)), box, atol=1e-4)
+        result.append(made(f"{number}-{k}", outline[0] if alone else box, said))
+        inner = [] if alone else enumerate(outline, start=1)
+        result += [made(f"{number}-{k}-{j}", each, [OUTLINE]) | {"parentID": f"{number}-{k}"} for j, each in inner]
     name = sample.path.relative_to(data.root).as_posix()
     return {
         "id": number,
@@ -167,19 +192,26 @@ def _task(number: int, sample: Sample, data: DetectionData) -> Json:
     }
 
 
-def _result(key: str, box: Sequence[float], name: str, size: Size, flags: Sequence[tuple[str, bool]]) -> Json:
+def _result(key: str, shape: NDArray[np.float64], said: Sequence[str], *, name: str, size: Size) -> Json:
+    """Return a box (4,), or a polygon (K, 2), as an object of a task."""
     height, width = size
-    left, top, right, bottom = box[0] / width, box[1] / height, box[2] / width, box[3] / height
-    value = {"x": 100 * left, "y": 100 * top, "width": 100 * (right - left), "height": 100 * (bottom - top)}
-    told = [flag for flag, holds in flags if holds]
+    value: Json
+    if shape.ndim == 2:
+        kind = "polygonlabels"
+        value = {"points": (100 * shape / (width, height)).tolist(), "closed": True}
+    else:
+        kind = "rectanglelabels"
+        left, top, right, bottom = (shape / (width, height, width, height)).tolist()
+        value = {"x": 100 * left, "y": 100 * top, "width": 100 * (right - left), "height": 100 * (bottom - top)}
+        value["rotation"] = 0
     return {
         "id": key,
-        "type": "rectanglelabels",
+        "type": kind,
         "from_name": "label",
         "to_name": "image",
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
-        "value": value | {"rotation": 0, "rectanglelabels": [name]},
-        **({"meta": {"text": told}} if told else {}),
+        "value": value | {kind: [name]},
+        **({"meta": {"text": list(said)}} if said else {}),
     }

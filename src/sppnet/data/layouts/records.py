@@ -1,6 +1,7 @@
 """What all layouts are read through: records of what a file says of an image, and how images are found for them."""
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -417,9 +418,16 @@ def number_in(value: object, what: str, code: str = "row-unreadable") -> float:
 
 
 def around(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
-    """Return the box [left, top, right, bottom] around points (x, y)."""
+    """Return the box [left, top, right, bottom] around points (x, y); NaN where one of them is not finite."""
     across, down = [x for x, _ in points], [y for _, y in points]
+    if not all(map(math.isfinite, (*across, *down))):
+        return math.nan, math.nan, math.nan, math.nan
     return min(across), min(down), max(across), max(down)
+
+
+def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | None = None) -> RawBox:
+    """Return the box around polygons, which keeps them as its outline."""
+    return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
 
 
 def pairs_in(value: object, what: str) -> list[tuple[float, float]]:

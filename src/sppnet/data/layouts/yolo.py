@@ -1,7 +1,7 @@
 """YOLO: a text file an image, in labels/ beside images/ or beside the images; data.yaml, classes.txt or obj.names.
 
 Its boxes are centre and size relative to the image, or the corners of a polygon, of which the box around them
-is taken; they are converted here and nowhere else.
+is taken and the polygon kept; they are converted here and nowhere else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import yaml
 
 from sppnet.data.contents import Contents
 from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of, unique_stems
-from sppnet.data.layouts.records import LOOKED_AT, Found, counted, place_of, read_text
+from sppnet.data.layouts.records import LOOKED_AT, Found, counted, outlined, place_of, read_text
 from sppnet.data.layouts.yolo_places import (
     MAX_BYTES,
     NAME_LISTS,
@@ -157,29 +157,28 @@ def _box(line: int, text: str, size: Size, classes: Sequence[str] | None, keypoi
         number, numbers = float(words[0]), [float(word) for word in words[1:]]
         if not number.is_integer():
             raise ValueError(words[0])
-        left, top, right, bottom = _sides(numbers[:4] if keypoints else numbers)
+        raw = _shape(numbers[:4] if keypoints else numbers, size)._replace(line=line)
     except (ValueError, IndexError, OverflowError):
         expected = "class, centre x, centre y, width, height, or class and three corners x, y at least"
         raise BadRowError(f"the line must be {expected}, got {text.strip()[:60]!r}") from None
-    edges = (left * size[1], top * size[0], right * size[1], bottom * size[0])
     name = int(number)
     if classes is None:
-        return RawBox(str(name), edges, line)
+        return raw._replace(name=str(name))
     if not 0 <= name < len(classes):
-        fault = f"has class {name}, and there are {len(classes)} from 0"
-        return RawBox("", edges, line, fault=fault, code="class-number")
-    return RawBox(classes[name], edges, line)
+        return raw._replace(fault=f"has class {name}, and there are {len(classes)} from 0", code="class-number")
+    return raw._replace(name=classes[name])
 
 
-def _sides(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom of a box, or of the box around a polygon; ValueError where it is neither."""
+def _shape(numbers: Sequence[float], size: Size) -> RawBox:
+    """Return a box, or a polygon with the box around it, without a class; ValueError where it is neither."""
+    height, width = size
     if len(numbers) in (4, 5):
-        x, y, width, height = numbers[:4]
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        x, y, across, down = numbers[:4]
+        left, top, right, bottom = x - across / 2, y - down / 2, x + across / 2, y + down / 2
+        return RawBox("", (left * width, top * height, right * width, bottom * height))
     if len(numbers) < 6 or len(numbers) % 2:
         raise ValueError(len(numbers))
-    across, down = numbers[::2], numbers[1::2]
-    return min(across), min(down), max(across), max(down)
+    return outlined("", [(x * width, y * height) for x, y in zip(numbers[::2], numbers[1::2], strict=True)])
 
 
 # Writing
