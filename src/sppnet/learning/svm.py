@@ -55,6 +55,7 @@ def train_svm(
     start: LinearSvm | None = None,
     squared: bool = False,
     tolerance: float = TOLERANCE,
+    max_passes: int = MAX_PASSES,
 ) -> LinearSvm:
     """Minimise ``|w|^2 / 2 + cost * sum of hinge losses`` for every class.
 
@@ -67,6 +68,7 @@ def train_svm(
         bias: the larger, the less the constant is regularised.
         squared: square the hinge losses, which punishes the worst examples more.
         tolerance: largest violation of the optimality conditions, relative to a margin of 1.
+        max_passes: over a class's examples, after which it is left as it is, with a warning.
         start: an earlier solution whose examples are the first of these; rows may be new, targets changed.
     Returns:
         The same bits for the same input on the same machine.
@@ -85,7 +87,7 @@ def train_svm(
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
-    costs = np.array([cost, cost * positive_weight])
+    costs = np.array([cost, cost * positive_weight], dtype=np.float64)
     # Squared losses take the bounds off the duals and add to the diagonal of their inner products.
     limits, damping = (np.full(2, np.inf), 0.5 / costs) if squared else (costs, np.zeros(2))
     duals = _started(signs, limits, start)
@@ -95,11 +97,12 @@ def train_svm(
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
     solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
     threads = torch.get_num_threads()
-    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, bias, tolerance))
+    limiting = float(bias), float(tolerance), max_passes  # of one type each: the solvers are compiled once
+    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, *limiting))
     torch.set_num_threads(threads)  # numba's start undoes it, and networks on more threads have other bits
     if not converged.all():
         advice = "Lower the cost, or scale the features to a smaller length."
-        warnings.warn(f"train_svm: stopped after {MAX_PASSES} passes, short of the optimum. {advice}", stacklevel=2)
+        warnings.warn(f"train_svm: stopped after {max_passes} passes, short of the optimum. {advice}", stacklevel=2)
     offsets = torch.where(torch.from_numpy(trained), constant * bias, -torch.inf)
     return LinearSvm(weights, offsets.float(), np.ascontiguousarray(signs * duals, dtype=np.float32).T)
 
@@ -124,6 +127,7 @@ class _Problem(NamedTuple):
     squares: NDArray[np.float64]
     bias: float
     tolerance: float
+    max_passes: int
 
 
 _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
@@ -169,6 +173,7 @@ def _solve_by_products(problem: _Problem) -> _Solved:
             problem.damping,
             converged,
             problem.tolerance / 2,
+            problem.max_passes,
         )
     signed = torch.from_numpy(problem.signs * problem.duals)
     return torch.mm(signed.float(), shared), problem.bias * signed.sum(dim=1), converged
@@ -229,7 +234,7 @@ def _descend_on_weights(  # pragma: no cover
     seed: int,
 ) -> None:
     """Solve for the examples inside, class by class, to the tolerance ``within``; infinity leaves a class alone."""
-    features, signs, duals, limits, damping, squares, bias, _ = problem
+    features, signs, duals, limits, damping, squares, bias, _, max_passes = problem
     for k in numba.prange(len(signs)):
         if np.isinf(within[k]):
             continue
@@ -237,7 +242,7 @@ def _descend_on_weights(  # pragma: no cover
         order = np.flatnonzero(inside[k])
         active, low, high = len(order), -np.inf, np.inf
         w = weights[k]
-        for _ in range(MAX_PASSES):
+        for _ in range(max_passes):
             np.random.shuffle(order[:active])  # noqa: NPY002
             least, most, place = np.inf, -np.inf, 0
             while place < active:
@@ -281,6 +286,7 @@ def _descend_on_products(  # pragma: no cover
     damping: NDArray[np.float64],
     converged: NDArray[np.bool_],
     tolerance: float,
+    max_passes: int,
 ) -> None:
     for k in numba.prange(len(signs)):
         np.random.seed(k)  # noqa: NPY002 (numba knows no Generator; inside it this state is the thread's own)
@@ -289,7 +295,7 @@ def _descend_on_products(  # pragma: no cover
         for i in order:
             if duals[k, i] != 0.0:
                 scores += signs[k, i] * duals[k, i] * products[i]
-        for _ in range(MAX_PASSES):
+        for _ in range(max_passes):
             np.random.shuffle(order)  # noqa: NPY002
             worst = 0.0
             for i in order:
