@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,17 +20,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.training.tiny_training import PLAN, run, tiny_network
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sppnet import load_folders
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.images import read_image, resize
 from sppnet.progress import BASE_MEMORY
 from sppnet.storage import read_tensors
-from sppnet.training import Images, Plan, Schedule, Trainer, start_from
+from sppnet.training import Images, Plan, Trainer, start_from
 from sppnet.training.augmentation import COLOUR_AXES, PLACES, UNCHANGED, Change, cut, draw_change, epoch_order
 from sppnet.training.images import SampleRequest
 from sppnet.training.log import Log
-from sppnet.training.plan import Precision
+from sppnet.training.plan import Precision, rate_schedule, schedule_state
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 
@@ -93,36 +95,44 @@ def test_a_plan_that_cannot_be_is_refused(options: dict[str, object], text: str)
     assert str(refused.value).startswith(text)
 
 
+def _scheduled(plan: Plan) -> tuple[torch.optim.SGD, Any]:
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], plan.rate)
+    return optimiser, rate_schedule(plan, optimiser)
+
+
+def _after(optimiser: torch.optim.SGD, schedule: Any, error: float) -> float:
+    """Return the rate once an epoch has ended with an error."""
+    optimiser.step()
+    schedule.step(*([error] if isinstance(schedule, ReduceLROnPlateau) else []))
+    return float(optimiser.param_groups[0]["lr"])
+
+
 def test_the_rate_is_divided_at_plateaus_twice() -> None:
-    schedule = Schedule(Plan(rate=1.0, patience=2))
-    rates = []
-    for error in (0.9, 0.8, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7):
-        rates.append(schedule.rate)
-        schedule.after(error)
-    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01])
+    optimiser, schedule = _scheduled(Plan(rate=1.0, patience=2))
+    errors = (0.9, 0.8, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7)
+    rates = [_after(optimiser, schedule, error) for error in errors]
+    assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01])
 
 
 def test_the_rate_is_divided_before_the_epochs_named() -> None:
-    schedule = Schedule(Plan(rate=1.0, divide_at=(1, 3)))
-    rates = []
-    for _ in range(4):
-        rates.append(schedule.rate)
-        schedule.after(0.5)
-    assert rates == pytest.approx([1, 0.1, 0.1, 0.01])
+    optimiser, schedule = _scheduled(Plan(rate=1.0, divide_at=(1, 3)))
+    assert schedule.get_last_lr() == [1.0]
+    assert [_after(optimiser, schedule, 0.5) for _ in range(3)] == pytest.approx([0.1, 0.1, 0.01])
 
 
-@given(st.lists(st.floats(0, 1), max_size=30), st.integers(0, 30))
-def test_a_schedule_goes_on_where_its_state_was_taken(errors: list[float], cut_at: int) -> None:
-    plan = Plan(patience=2)
-    whole, first, second = Schedule(plan), Schedule(plan), Schedule(plan)
+@given(st.lists(st.floats(0, 1), max_size=30), st.integers(0, 30), st.sampled_from([None, (2, 5)]))
+def test_a_schedule_goes_on_where_its_state_was_taken(
+    errors: list[float], cut_at: int, divide_at: tuple[int, ...] | None
+) -> None:
+    plan = Plan(patience=2, divide_at=divide_at)
+    whole, first, second = _scheduled(plan), _scheduled(plan), _scheduled(plan)
     for error in errors[:cut_at]:
-        whole.after(error)
-        first.after(error)
-    second.restore(json.loads(json.dumps(first.state())))
+        assert _after(*whole, error) == _after(*first, error)
+    second[1].load_state_dict(json.loads(json.dumps(schedule_state(first[1]), allow_nan=False)))
+    second[0].param_groups[0]["lr"] = second[1].get_last_lr()[0]
     for error in errors[cut_at:]:
-        whole.after(error)
-        second.after(error)
-    assert second.rate == whole.rate
+        assert _after(*whole, error) == _after(*second, error)
+    assert second[1].get_last_lr() == whole[1].get_last_lr()
 
 
 # Changes of images
@@ -460,17 +470,18 @@ def test_weights_that_fit_nowhere_are_refused() -> None:
 
 def test_averaged_weights_follow_the_trained_ones(kinds: Path, tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, epochs=1, average=0.75)
-    expected = {name: value.clone().double() for name, value in tiny_network().state_dict().items()}
     trainer = _run(kinds, tmp_path, plan)
-    after_step = trainer._average
+    steps: list[dict[str, torch.Tensor]] = []
 
-    def followed() -> None:
-        after_step()
-        for name, value in trainer.network.state_dict().items():
-            expected[name] = 0.75 * expected[name] + 0.25 * value.double()
+    def remember(*_: object) -> None:
+        steps.append({name: value.clone().double() for name, value in trainer.network.state_dict().items()})
 
-    trainer._average = followed  # type: ignore[method-assign]
+    trainer._optimiser.register_step_post_hook(remember)
     trainer.fit()
+    expected = steps[0]
+    for after in steps[1:]:
+        expected = {name: 0.75 * value + 0.25 * after[name] for name, value in expected.items()}
+    assert len(steps) == 3
     for name, value in trainer.result.state_dict().items():
         torch.testing.assert_close(value.double(), expected[name], atol=1e-6, rtol=1e-5)
 

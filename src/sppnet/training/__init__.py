@@ -1,7 +1,7 @@
 """Training networks (paper, Sec. 3.1): one loop for one size, several and fine-tuning, on one machine or many."""
 
 from sppnet.training.images import Batch, Images, SampleRequest
-from sppnet.training.plan import Plan, Schedule
+from sppnet.training.plan import Plan
 from sppnet.training.processes import joined_processes, own_device, rank
 from sppnet.training.runs import run_folder, train_to_file
 from sppnet.training.trainer import Epoch, Trainer, start_from
@@ -12,7 +12,6 @@ __all__ = [
     "Images",
     "Plan",
     "SampleRequest",
-    "Schedule",
     "Trainer",
     "joined_processes",
     "own_device",

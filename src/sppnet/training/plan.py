@@ -1,17 +1,19 @@
 """What a training run does, as numbers: epochs, sizes, rates."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 
 from sppnet.errors import check_that
 
 Precision = Literal["float32", "bfloat16"]
 
-DIVISOR: Final = 10.0  # of the rate at a plateau
-DIVISIONS: Final = 2
+FACTOR: Final = 0.1  # of the rate at a plateau, or at an epoch named
 
 Draw = Literal["order", "change", "size", "step"]
 _STREAMS: Final[Mapping[Draw, int]] = {"order": 1, "change": 2, "size": 3, "step": 4}
@@ -95,43 +97,15 @@ class Plan:
         return asdict(self) | listed
 
 
-class Schedule:
-    """The rate of learning, epoch by epoch: divided by 10 at given epochs, or at plateaus, twice.
+def rate_schedule(plan: Plan, optimiser: Optimizer) -> MultiStepLR | ReduceLROnPlateau:
+    """Return what divides an optimiser's rate by 10, told of each epoch: at those named, or at plateaus, twice."""
+    if plan.divide_at is not None:
+        return MultiStepLR(optimiser, plan.divide_at, gamma=FACTOR)
+    lowest = plan.rate * FACTOR * FACTOR
+    patience = plan.patience - 1  # of torch, it is how many epochs do no harm yet
+    return ReduceLROnPlateau(optimiser, factor=FACTOR, patience=patience, threshold=0.0, min_lr=lowest, eps=0.0)
 
-    Args:
-        plan: gives the first rate, and when it is divided.
 
-    >>> schedule = Schedule(Plan(rate=1.0, patience=2))
-    >>> [schedule.rate for error in (0.9, 0.8, 0.8, 0.8, 0.7) if schedule.after(error) is None]
-    [1.0, 1.0, 1.0, 0.1, 0.1]
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._epoch, self._divided, self._best, self._stale = 0, 0, float("inf"), 0
-
-    @property
-    def rate(self) -> float:
-        """The rate of the epoch that comes."""
-        times = self._divided
-        if self._plan.divide_at is not None:
-            times = sum(epoch <= self._epoch for epoch in self._plan.divide_at)
-        return self._plan.rate / DIVISOR**times
-
-    def after(self, error: float) -> None:
-        """Take note of an epoch's error; one that is not lower than the best so far brings a plateau nearer."""
-        self._epoch += 1
-        self._stale = 0 if error < self._best else self._stale + 1
-        self._best = min(self._best, error)
-        if self._stale >= self._plan.patience and self._divided < DIVISIONS:
-            self._divided, self._stale = self._divided + 1, 0
-
-    def state(self) -> dict[str, float | None]:
-        """Return what JSON can hold, for ``restore``."""
-        best = None if self._best == float("inf") else self._best
-        return {"epoch": self._epoch, "divided": self._divided, "best": best, "stale": self._stale}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state`` was taken."""
-        self._epoch, self._divided, self._stale = state["epoch"], state["divided"], state["stale"]
-        self._best = float("inf") if state["best"] is None else state["best"]
+def schedule_state(schedule: MultiStepLR | ReduceLROnPlateau) -> dict[str, Any]:
+    """Return what JSON can hold of a schedule's state, for its ``load_state_dict`` if it is of the same plan."""
+    return {name: value for name, value in schedule.state_dict().items() if name != "milestones" and value != math.inf}

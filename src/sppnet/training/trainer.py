@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sppnet.errors import DataError, check_that
 from sppnet.evaluation.classes import top_k_error
@@ -25,10 +27,10 @@ from sppnet.storage import read_tensors, write_tensors
 from sppnet.training.augmentation import epoch_order
 from sppnet.training.images import Batch, Images, SampleRequest
 from sppnet.training.log import Log
-from sppnet.training.plan import Plan, Schedule, generator
+from sppnet.training.plan import Plan, generator, rate_schedule, schedule_state
 from sppnet.training.processes import any_process, rank, summed, world
 
-FORMAT: Final = "sppnet training 1"
+FORMAT: Final = "sppnet training 2"
 STATE: Final = "state.safetensors"
 SAVE_EVERY: Final = 600.0  # seconds between states within an epoch
 AGREE_EVERY: Final = 20  # steps between questions of several processes whether one was told to stop
@@ -90,8 +92,8 @@ class Trainer:
         self._check()
         learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.SGD(learnt, plan.rate, plan.momentum, weight_decay=plan.decay)
-        self._schedule = Schedule(plan)
-        self._averaged = None if plan.average is None else copy.deepcopy(network).requires_grad_(False)
+        self._schedule = rate_schedule(plan, self._optimiser)
+        self._averaged = None if plan.average is None else _averaged(network, plan.average)
         self._sums = torch.zeros(3, dtype=torch.float64, device=self._device)  # of the epoch: losses, errors, images
         self._resume()
         self._wrapped = DistributedDataParallel(network) if world() > 1 else network
@@ -104,7 +106,7 @@ class Trainer:
     @property
     def result(self) -> nn.Module:
         """The network to use: with averaged weights where the plan asks for them."""
-        return self.network if self._averaged is None else self._averaged
+        return self.network if self._averaged is None else self._averaged.module
 
     def estimate(self) -> Estimate:
         """Tell what is left to do on this device, from the work on a few blank images that it times.
@@ -197,8 +199,6 @@ class Trainer:
 
     def _advance(self, batch: Batch) -> None:
         self._wrapped.train()
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._schedule.rate
         torch.manual_seed(int(generator("step", self.plan.seed, self.step, rank()).integers(2**63)))
         labels = batch.labels.to(self._device, non_blocking=True)
         logits = self._logits(self._wrapped, batch)
@@ -206,7 +206,8 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._optimiser.step()
-        self._average()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.network)
         self.step += 1
         wrong = (logits.detach().argmax(dim=1) != labels).sum()
         self._sums += torch.stack([loss.detach() * len(labels), wrong, torch.full_like(wrong, len(labels))])
@@ -220,33 +221,29 @@ class Trainer:
     def _attribute(self, name: str) -> float:
         return float(getattr(self.network, name))
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        if self._averaged is None or self.plan.average is None:
-            return
-        current = self.network.state_dict()
-        for name, kept in self._averaged.state_dict().items():
-            if kept.is_floating_point():
-                kept.lerp_(current[name], 1 - self.plan.average)
-            else:
-                kept.copy_(current[name])
-
     # One epoch
+
+    @property
+    def _rate(self) -> float:
+        return float(self._optimiser.param_groups[0]["lr"])
 
     def _finish(self, speed: float) -> Epoch:
         epoch = self.step // self.steps_per_epoch
-        rate = self._schedule.rate
+        rate = self._rate
         loss, error = _shares(summed(self._sums))
         self._sums.zero_()
         advice = f"Remove {self.folder} and begin again with a lower one"
         check_that(math.isfinite(loss), "Trainer", "plan.rate", "low enough for a finite loss", rate, advice=advice)
         top1, top5 = self._validated()
-        self._schedule.after(error if top1 is None else top1)
+        if isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step(error if top1 is None else top1)
+        else:
+            self._schedule.step()
         return Epoch(epoch, self.plan.size(epoch - 1), rate, loss, error, top1, top5, round(speed, 1))
 
     def _so_far(self) -> dict[str, float]:
         loss, error = _shares(self._sums)
-        return {"loss_so_far": loss, "error_so_far": error, "rate": self._schedule.rate}
+        return {"loss_so_far": loss, "error_so_far": error, "rate": self._rate}
 
     @torch.inference_mode()
     def _validated(self) -> tuple[float | None, float | None]:
@@ -277,7 +274,7 @@ class Trainer:
             tensors |= {f"average.{name}": value for name, value in self._averaged.state_dict().items()}
         tensors |= {f"optimiser.{name}": value for name, value in optimiser_tensors(self._optimiser).items()}
         tensors["sums"] = sums
-        metadata = self._identity() | {"step": self.step, "schedule": self._schedule.state()}
+        metadata = self._identity() | {"step": self.step, "schedule": schedule_state(self._schedule)}
         write_tensors(self.folder / STATE, tensors, metadata=metadata)
 
     def _identity(self) -> dict[str, Any]:
@@ -302,7 +299,8 @@ class Trainer:
         restore_optimiser(self._optimiser, _below("optimiser.", tensors))
         if rank() == 0:  # of all processes
             self._sums.copy_(tensors["sums"])
-        self._schedule.restore(metadata["schedule"])
+        self._schedule.load_state_dict(metadata["schedule"])
+        self._optimiser.param_groups[0]["lr"] = self._schedule.get_last_lr()[0]
         self.step = metadata["step"]
 
     def _check(self) -> None:
@@ -379,6 +377,14 @@ def _stopping() -> Iterator[Event]:
         yield told
     finally:
         restore()
+
+
+def _averaged(network: nn.Module, kept: float) -> AveragedModel:
+    """Return a copy that follows a network: an exponential mean of weights and buffers, ``kept`` of it a step."""
+    average = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    averaged.requires_grad_(False)
+    return averaged
 
 
 def _shares(sums: Tensor) -> tuple[float, float]:
