@@ -192,11 +192,34 @@ def test_no_file_is_too_long(file: Path) -> None:
     assert len((SOURCE / file).read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-def test_importing_the_package_does_no_work() -> None:
-    code = "import sys, sppnet; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+def imported_by(code: str) -> set[str]:
+    """Return the modules that a process holds which ran the code."""
+    code = f"import sys\n{code}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "sppnet" in done.stdout.split()
-    assert not HEAVY & set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_does_no_work() -> None:
+    roots = {name.split(".")[0] for name in imported_by("import sppnet")}
+    assert "sppnet" in roots
+    assert not HEAVY & roots
+
+
+def test_data_sets_and_the_studios_page_do_without_torch() -> None:
+    held = imported_by("import sppnet.data.converting, sppnet.web.studio.app")
+    assert "sppnet.web.studio.learner" in held
+    assert not {"torch", "torchvision", "numba"} & held
+
+
+def test_pooling_and_suppression_import_neither_torchs_compiler_nor_torchvision() -> None:
+    code = """
+import numpy as np, torch
+from sppnet.geometry import nms
+from sppnet.ops import pool_image
+assert pool_image(torch.ones(2, 5, 5)).shape == (2, 50)
+assert nms(np.array([[0.0, 0, 9, 9], [1, 0, 9, 9], [20, 0, 30, 9]]), np.array([1.0, 2, 3]), 0.5).tolist() == [2, 1]
+"""
+    assert not {"torch._dynamo", "torchvision"} & imported_by(code)
 
 
 def test_the_files_on_an_images_way_exist() -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torchvision.ops import nms as torchvision_nms
 
 from sppnet.errors import BoxError, check_shape, check_that, message
 
@@ -460,11 +458,10 @@ def nms(boxes: Boxes, scores: NDArray[np.floating], threshold: float) -> NDArray
     Returns:
         Indices of the kept, by descending score; of equal scores, the first comes first.
     """
+    from sppnet.suppression import keep_best  # compiled: whoever suppresses nothing does not wait for it
+
     order = np.argsort(-scores, kind="stable")
-    # Ranks instead of scores: torchvision's own order among equal scores is not promised.
-    ranks = torch.arange(len(order), 0, -1, dtype=torch.float64)
-    kept = torchvision_nms(torch.from_numpy(boxes[order]), ranks, threshold)
-    return np.asarray(order[kept.numpy()], dtype=np.int64)
+    return np.asarray(order[keep_best(boxes[order], threshold)], dtype=np.int64)
 
 
 def vote(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], threshold: float) -> Boxes:

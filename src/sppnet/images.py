@@ -17,17 +17,18 @@ from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
-from torch import Tensor
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
 from sppnet.image_headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
 from sppnet.storage import open_file, read_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Source = Path | str | bytes | NDArray[np.uint8]
 Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
@@ -131,7 +132,12 @@ def is_one_image(images: Any) -> bool:
     """Tell one image, in any form that ``as_source`` takes, from an iterable of several."""
     if isinstance(images, Path | str | bytes | Image.Image):
         return True
-    return isinstance(images, np.ndarray | Tensor) and images.ndim == 3
+    return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 3
+
+
+def _is_tensor(image: Any) -> "TypeGuard[Tensor]":
+    torch = sys.modules.get("torch")  # as long as nobody imported it, nothing is a tensor
+    return torch is not None and isinstance(image, torch.Tensor)
 
 
 def as_source(image: Any) -> Source:
@@ -142,11 +148,11 @@ def as_source(image: Any) -> Source:
     """
     if isinstance(image, Image.Image):
         return _upright(_measured(ImageOps.exif_transpose(image), None), orientation=1)
-    if isinstance(image, Tensor):
+    if _is_tensor(image):
         check_shape("read_image", "image", tuple(image.shape), (3, "H", "W"), advice="Give a torch tensor (3, H, W)")
         pixels = image.detach().cpu()
         scaled = (pixels.float().clamp(0, 1) * 255).round() if pixels.is_floating_point() else pixels
-        return np.ascontiguousarray(scaled.to(torch.uint8).permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(scaled.byte().permute(1, 2, 0).numpy())
     known: Source = image
     return known
 
@@ -219,8 +225,10 @@ def encode(image: NDArray[np.uint8], form: str, *, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def to_tensor(image: NDArray[np.uint8], *, mean: Channels, std: Channels) -> Tensor:
+def to_tensor(image: NDArray[np.uint8], *, mean: Channels, std: Channels) -> "Tensor":
     """(H, W, 3) uint8 -> (3, H, W) float32 ``(value - mean) / std``, channels last in memory."""
+    import torch  # what reads, shows and converts images does without
+
     pixels = torch.tensor(image, dtype=torch.float32)
     return pixels.sub_(torch.as_tensor(mean)).div_(torch.as_tensor(std)).permute(2, 0, 1)
 

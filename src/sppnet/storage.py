@@ -22,14 +22,14 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, WriteError, check_that, message
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METADATA_KEY: Final = "sppnet"  # the only one: safetensors writes several in random order
 CHECKSUM: Final = "checksum"  # sorts before "metadata", so that its digits always stand at the same place
@@ -44,7 +44,7 @@ ENTRIES: Final = "[0-9a-f][0-9a-f]/*.safetensors"
 # Files
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", *, metadata: Mapping[str, Any]) -> None:
     """Write one file, whole or not at all (``files.write_file``); the same content gives the same bytes.
 
     Args:
@@ -58,7 +58,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mappin
     write_file(path, _packed(tensors, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read what ``write_tensors`` wrote: tensors in memory of their own, and the metadata.
 
     Raises:
@@ -83,7 +83,7 @@ def check_model(path: Path, metadata: Mapping[str, Any], *, kind: str, version: 
         raise CorruptFileError(f"{path}: must hold a {kind} of layout {version}, got layout {found}. Train it again.")
 
 
-def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+def _packed(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]) -> bytes:
     check_that(
         "__metadata__" not in tensors,
         "write_tensors",
@@ -92,18 +92,23 @@ def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes
         sorted(tensors),
         advice="Choose another name",
     )
+    import torch  # files of other kinds do without
+    from safetensors.torch import save
+
     # Copied, because safetensors refuses strides and tensors that share memory.
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    blank = safetensors.torch.save(copies, {METADATA_KEY: _json(metadata)})
+    blank = save(copies, {METADATA_KEY: _json(metadata)})
     length = _header_length(blank)
     expected = f"names and metadata of at most {MAX_HEADER} bytes"
     check_that(length <= MAX_HEADER, "write_tensors", "tensors", expected, length, advice="Store less metadata")
     return b"".join([blank[: DIGITS.start], _checksum(blank), blank[DIGITS.stop :]])
 
 
-def _unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _unpacked(content: bytes) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    from safetensors.torch import load
+
     if content[8 : DIGITS.start] != HEADER_START:
         raise ValueError("it does not begin as the files of sppnet do")
     length = _header_length(content)
@@ -112,11 +117,11 @@ def _unpacked(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if content[DIGITS] != _checksum(content):
         raise ValueError("its bytes do not fit its checksum")
     header = json.loads(content[8 : 8 + length])
-    tensors = {name: _aligned(tensor) for name, tensor in safetensors.torch.load(content).items()}
+    tensors = {name: _aligned(tensor) for name, tensor in load(content).items()}
     return tensors, json.loads(header["__metadata__"][METADATA_KEY])["metadata"]
 
 
-def _aligned(tensor: Tensor) -> Tensor:
+def _aligned(tensor: "Tensor") -> "Tensor":
     """Return the tensor where torch would put it: products of matrices elsewhere may differ in the last bit."""
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
@@ -169,7 +174,7 @@ class TensorCache:
         """Tell whether there is an entry under a key, without checking its content."""
         return self._path(key).is_file()
 
-    def get(self, key: str) -> dict[str, Tensor] | None:
+    def get(self, key: str) -> "dict[str, Tensor] | None":
         """Return what was put under a key from ``cache_key``; None for a missing or broken entry.
 
         Raises:
@@ -190,7 +195,7 @@ class TensorCache:
             path.unlink()
         return None
 
-    def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, key: str, tensors: "Mapping[str, Tensor]") -> None:
         """Keep tensors under a key from ``cache_key``; warns, once, when the disk does not take them.
 
         Raises:

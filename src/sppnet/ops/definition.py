@@ -6,7 +6,7 @@ The only file that touches ``torch.library``.
 import warnings
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -14,9 +14,16 @@ from torch import Tensor
 from sppnet.ops import cpu_numba, reference
 from sppnet.ops.contract import bins, check_windows
 
+# Defined by schema: torch's decorator for operators imports its compiler at the first call, 2 s and 160 MB.
+OPTIONS: Final = "Tensor features, Tensor windows, int[] levels, str mode, str backend"
+torch.library.define("sppnet::pool", f"({OPTIONS}) -> Tensor")
+torch.library.define("sppnet::pool_backward", f"(Tensor gradient, {OPTIONS}) -> Tensor")
+pool: Final = torch.ops.sppnet.pool.default
+pool_backward: Final = torch.ops.sppnet.pool_backward.default
 
-@torch.library.custom_op("sppnet::pool", mutates_args=())
-def pool(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:
+
+@torch.library.impl("sppnet::pool", "default")
+def _pool(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:
     """Pool windows (R, 5) int64 ``[map, left, top, right, bottom]`` of (N, C, H, W) into (R, B, C)."""
     shape = (windows.shape[0], bins(levels), features.shape[1])
     pooled = torch.empty(shape, dtype=features.dtype, device=features.device)
@@ -30,8 +37,8 @@ def pool_into(pooled: Tensor, features: Tensor, windows: Tensor, levels: list[in
     _kernels(features, backend).forward(features, windows, levels, mode, pooled)
 
 
-@torch.library.custom_op("sppnet::pool_backward", mutates_args=())
-def pool_backward(
+@torch.library.impl("sppnet::pool_backward", "default")
+def _pool_backward(
     gradient: Tensor, features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str
 ) -> Tensor:
     """(R, B, C) -> (N, C, H, W), in the memory layout of the features: the gradient of ``pool`` for its features."""
@@ -64,12 +71,10 @@ def _triton() -> ModuleType:
         return reference
 
 
-@pool.register_fake
 def _pool_shape(features: Tensor, windows: Tensor, levels: list[int], mode: str, backend: str) -> Tensor:  # noqa: ARG001
     return features.new_empty(windows.shape[0], bins(levels), features.shape[1])
 
 
-@pool_backward.register_fake
 def _backward_shape(
     gradient: Tensor,  # noqa: ARG001
     features: Tensor,
@@ -79,6 +84,10 @@ def _backward_shape(
     backend: str,  # noqa: ARG001
 ) -> Tensor:
     return torch.empty_like(features)
+
+
+torch.library.register_fake("sppnet::pool", _pool_shape)
+torch.library.register_fake("sppnet::pool_backward", _backward_shape)
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, list[int], str, str], output: Tensor) -> None:  # noqa: ARG001
@@ -91,4 +100,11 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, No
     return pool_backward(gradient, features, windows, *ctx.options), None, None, None, None
 
 
-pool.register_autograd(_gradients, setup_context=_setup)
+torch.library.register_autograd("sppnet::pool", _gradients, setup_context=_setup)
+
+
+def _no_gradients(ctx: Any, gradient: Tensor) -> None:  # noqa: ARG001
+    raise RuntimeError("sppnet::pool_backward: no autograd formula was registered: the pooling is differentiated once.")
+
+
+torch.library.register_autograd("sppnet::pool_backward", _no_gradients)

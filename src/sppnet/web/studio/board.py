@@ -108,5 +108,5 @@ class Board:
             "note": image.note,
             "objects": card.objects,
             "rejected": card.rejected,
-            "found": card.open.counting(thresholds).counts(),
+            "found": card.open.counting(thresholds).counts() if len(card.open.scores) else {},
         }

@@ -3,35 +3,39 @@
 Two threads. One computes features, the image on the screen first. The other does what matters most now: learn, look at
 the image on the screen, find out how sure the detector may be, look at the others; a change makes it learn again as
 soon as it can.
+
+What learns is imported by these threads: torch takes seconds, and the page is there before.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
-from sppnet.detection.detector import Detector
-from sppnet.detection.examples import ImageLabels
 from sppnet.detection.ordering import doubt_of, usefulness
 from sppnet.errors import SppnetError
 from sppnet.evaluation.matching import Judged
-from sppnet.features.scene import Scene
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.store import Box, Store, StoredImage
 from sppnet.web.studio.suggestions import Suggestions
 
+if TYPE_CHECKING:
+    from sppnet.detection.detector import Detector
+    from sppnet.detection.examples import ImageLabels
+
 Item = TypeVar("Item")
 Tell = Callable[[str, dict[str, Any]], None]
 
 ORDER_EVERY: Final = 2.0  # seconds between two orders of what to label next
+PAGE_FIRST: Final = 2.0  # seconds that a page has to open before torch, which takes as long, is imported beside it
 PAUSE: Final = 1.5  # seconds without a change after which a person waits for nothing: time to measure
 GROWTH: Final = 1.2  # measured again by itself when so many times the images are labelled
 RIGHT_MOSTLY: Final = 0.6  # precision on held-out images from which on a class's suggestions are trusted
@@ -72,8 +76,9 @@ class Learner:
 
     def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
-        self._estimator = Detector(cache=TensorCache(folder.hidden / "features"), short_side=short_side)
-        self.images = {each.id: each for each in store.images() if each.name in folder.files}
+        self._short_side = short_side
+        stored = store.images()
+        self.images = {each.id: each for each in stored if each.name in folder.files}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
         self.ready: set[int] = set()
         self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)  # in their order
@@ -87,18 +92,18 @@ class Learner:
         self.curve: list[tuple[int, float]] = store.setting("curve", [])  # labelled images and F1, at each measuring
         self._ids: tuple[int, ...] = ()  # of the detector's classes
         self._told: set[int] = set()  # images that the detector knows something of
-        told = {box.image for box in store.boxes()} | {each.id for each in store.images() if each.complete}
+        told = {box.image for box in store.boxes()} | {each.id for each in stored if each.complete}
         self._dirty = told & set(self.images)
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
         self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
-        self._now = threading.Condition()
+        self._now, self._begins = threading.Condition(), threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._prepare_all, self._work)]
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, as soon as a page has opened an image or changed something, or none does."""
         for thread in self._threads:
             thread.start()
 
@@ -107,8 +112,15 @@ class Learner:
         with self._now:
             self._stopped = True
             self._now.notify_all()
+        self._begins.set()
         for thread in self._threads:
             thread.join()
+
+    @cached_property
+    def _estimator(self) -> "Detector":
+        from sppnet.detection.detector import Detector
+
+        return Detector(cache=TensorCache(self.folder.hidden / "features"), short_side=self._short_side)
 
     # Being told, from any thread
 
@@ -119,6 +131,7 @@ class Learner:
             self._asked |= teach
             self._changed_at = perf_counter()
             self._now.notify_all()
+        self._begins.set()
 
     def notice(self, images: Iterable[StoredImage], changed: Iterable[int]) -> None:
         """Take in which images the folder holds now; features of those that changed are computed again."""
@@ -149,6 +162,7 @@ class Learner:
         with self._now:
             self._focus = image
             self._now.notify_all()
+        self._begins.set()
 
     @property
     def behind(self) -> bool:
@@ -158,6 +172,7 @@ class Learner:
     # The first thread
 
     def _prepare_all(self) -> None:
+        self._begins.wait(PAGE_FIRST)
         while (image := self._next_to_prepare()) is not None:
             fault = ""
             try:
@@ -188,6 +203,7 @@ class Learner:
     # The second thread
 
     def _work(self) -> None:
+        self._begins.wait(PAGE_FIRST)
         while True:
             work = self._wait_for_work()
             if work is None:
@@ -287,8 +303,7 @@ class Learner:
         if self.detector is None or key not in self.images:
             return
         try:
-            model = self.detector.model_
-            detections = model.detect(Scene(self.folder.path(self.images[key].name), model.encoder), threshold=0)
+            detections = self.detector.detect(self.folder.path(self.images[key].name), threshold=0)
         except (SppnetError, OSError) as error:
             with self._now:
                 self.ready.discard(key)
@@ -350,12 +365,14 @@ class Learner:
             yield item
 
 
-def labels_of(image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> ImageLabels:
+def labels_of(image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> "ImageLabels":
     """Return what a person said of one image, to learn from.
 
     A box around a crowd shows no one object: it is left out, and what is left of the image is not known to be
     background.
     """
+    from sppnet.detection.examples import ImageLabels
+
     objects = [box for box in boxes if box.kind == "object" and not box.crowd]
     rejected = [box for box in boxes if box.kind == "rejected"]
     return ImageLabels(
