@@ -3,11 +3,14 @@
 import dataclasses
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sppnet.data import DetectionData, load_detection
+from sppnet.detection import learner as learner_module
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
 from sppnet.detection.ordering import suggest_order
@@ -120,6 +123,35 @@ def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionDa
     for sample in train.samples[1:5]:
         square = sample.boxes[sample.labels == 1]
         assert detector.score(detector.encode(sample.path), square)[0, 1] > 0
+
+
+def test_many_images_give_fewer_rows_each_and_are_found_as_well(
+    cache: TensorCache, train: DetectionData, val: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past ``FULL_SHARES`` images, rows grow with objects alone."""
+
+    def rows(detector: Detector) -> int:
+        learner = detector._learner
+        assert learner is not None
+        examples = sum(len(group.rows) for kept in learner.images.values() for group in kept.groups)
+        return examples + sum(len(part.deltas) for kept in learner.images.values() for part in kept.moves.values())
+
+    every = Detector(cache=cache, short_side=SHORT_SIDE).fit(train)
+    monkeypatch.setattr(learner_module, "FULL_SHARES", 1)
+    some = Detector(cache=cache, short_side=SHORT_SIDE).fit(train)
+    objects = sum(len(sample.boxes) for sample in train.samples)
+    assert rows(some) - objects <= 0.4 * (rows(every) - objects)
+    assert some.evaluate(val).mean >= every.evaluate(val).mean - 0.05
+
+
+def test_the_first_head_learns_from_each_class() -> None:
+    held = [("a",)] * 200 + [("b",)] * 3 + [()] * 5 + [("a", "c")]
+    images: Any = [SimpleNamespace(labels=SimpleNamespace(classes=classes)) for classes in held]
+    chosen = [image.labels.classes for image in learner_module._some_of_each(images, ("a", "b", "c"))]
+    assert chosen.count(("b",)) == 3
+    assert ("a", "c") in chosen
+    assert () not in chosen
+    assert learner_module.FIRST <= len(chosen) <= learner_module.FIRST + 4
 
 
 def test_classes_can_come_and_go(cache: TensorCache, train: DetectionData) -> None:

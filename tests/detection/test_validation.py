@@ -63,7 +63,15 @@ def test_no_image_is_judged_by_what_was_learnt_from_it() -> None:
     validation.hold_out(anything, HEAD, NAMES, answer)
     assert sorted(key for _, key in asked) == list(range(7))
     assert all(key not in learner.given[fold] for fold, key in asked)
-    assert len(learner.given) == validation.FOLDS
+    assert len(learner.given) == 7
+
+
+@pytest.mark.parametrize(("images", "folds"), [(2, 2), (12, 12), (40, 10), (200, 2), (400, 1)])
+def test_at_most_a_tenth_of_the_images_is_left_out_at_a_time(images: int, folds: int) -> None:
+    learner = _learner(images)
+    _held_out(learner, _found((CAT, 0, 1.0)))
+    assert len(learner.given) == folds
+    assert all(images - len(others) <= max(1, images / 10) for others in learner.given)
 
 
 def test_detections_are_judged_by_the_labels_and_ranked_by_score() -> None:

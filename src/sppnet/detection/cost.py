@@ -6,6 +6,7 @@ import torch
 
 from sppnet.data import DetectionData
 from sppnet.detection.examples import examples_per_image
+from sppnet.detection.learner import FULL_SHARES
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.scene import Scene
 from sppnet.progress import BASE_MEMORY, Estimate, timed
@@ -24,9 +25,11 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     propose_seconds = timed(lambda: proposals.regions(scene))
     regions = scene.maps.unique(proposals.regions(scene))
     region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
-    # Sampling, mining and holding out pool every region once each, and the SVMs take about as long.
+    # Each image is looked at once, some again by the first head and to be held out; solving takes about as long.
     images = len(data.samples)
-    seconds = len(missing) * map_seconds + images * (4 * region_seconds + 3 * propose_seconds)
+    seconds = len(missing) * map_seconds + images * (3 * region_seconds + 2 * propose_seconds)
     # Rows are kept at about a third of their length, in half precision and, to be solved, in single.
-    memory = BASE_MEMORY + images * examples_per_image(len(data.classes)) * features * 2
+    objects = sum(len(each.boxes) for each in data.samples)
+    rows = objects + min(images, FULL_SHARES) * examples_per_image(len(data.classes))
+    memory = BASE_MEMORY + rows * features * 2
     return Estimate(images, len(missing), seconds, memory)

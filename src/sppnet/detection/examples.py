@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.data import DetectionData, Sample
-from sppnet.detection.head import RegionHead
 from sppnet.detection.settings import EVERY, OURS, Settings
 from sppnet.errors import check_that
 from sppnet.features.encoder import MapsEncoder
@@ -169,6 +168,7 @@ def draw_examples(
     *,
     levels: Sequence[int],
     rng: np.random.Generator,
+    share: float = 1.0,
     settings: Settings = OURS,
 ) -> tuple[Examples, Moves]:
     """Pool the ground truth, regions that hold it well or partly, and a sample of the background.
@@ -176,6 +176,7 @@ def draw_examples(
     Args:
         maps: of the image. regions: (R, 4) that were proposed. labels: checked, of no other classes than ``names``.
         levels: bins per side of each level of the pyramid. rng: of the choice among regions.
+        share: of the regions that an image gives at most, its objects aside; at least one of each kind.
     Returns:
         The examples, objects first, and what box regression learns from.
     """
@@ -184,7 +185,7 @@ def draw_examples(
     best, targets = labels.overlaps(regions, names, settings)
 
     def drawn(among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        return np.sort(rng.permutation(np.flatnonzero(among))[:count])
+        return np.sort(rng.permutation(np.flatnonzero(among))[: max(round(share * count), 1)])
 
     # By class: an image may hold a dozen objects of one class and a single one of another.
     chosen = np.concatenate(
@@ -215,28 +216,30 @@ def draw_examples(
 def hard_negatives(
     maps: Maps,
     regions: Boxes,
+    scores: NDArray[np.float32],
     labels: ImageLabels,
     names: Sequence[str],
-    head: RegionHead,
     *,
+    levels: Sequence[int],
+    share: float = 1.0,
     settings: Settings = OURS,
 ) -> Examples:
     """Pool the negatives that a head scores above its margin, the worst first, near-duplicates dropped.
 
     Args:
-        maps: of the image. regions: (R, 4) that were proposed. labels: checked.
-        names: the head's classes, in its order.
+        maps: of the image. regions: (R, 4) that were proposed. scores: (R, K) of them by a head.
+        labels: checked. names: the head's classes, in its order. levels: bins per side of each level of the pyramid.
+        share: of the regions that an image gives at most; at least one a class.
     """
-    regions = regions[:: MINING_STRIDE if settings.sampled else 1]
-    scores = head.scores(maps, regions)
     _, targets = labels.overlaps(regions, names, settings)
     wrong = np.zeros_like(targets)
+    most = max(round(share * HARD_NEGATIVES), 1) if settings.sampled else EVERY
     for label in range(scores.shape[1]):
         found = np.flatnonzero((targets[:, label] == -1) & (scores[:, label] > settings.margin))
         found = found[nms(regions[found], scores[found, label], settings.duplicate_iou)]
-        wrong[found[: HARD_NEGATIVES if settings.sampled else EVERY], label] = -1
+        wrong[found[:most], label] = -1
     chosen = np.flatnonzero(wrong.any(axis=1))
-    return Examples(maps.pool(regions[chosen], head.levels).numpy(), wrong[chosen], regions[chosen])
+    return Examples(maps.pool(regions[chosen], levels).numpy(), wrong[chosen], regions[chosen])
 
 
 def rejected_examples(maps: Maps, regions: Boxes, labels: ImageLabels, *, levels: Sequence[int]) -> Examples:

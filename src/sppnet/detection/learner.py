@@ -11,7 +11,7 @@ lower than half of the image's regions. All else is left out, and looked at agai
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.detection.examples import (
+    MINING_STRIDE,
     Examples,
     ImageLabels,
     LabelledImage,
@@ -51,7 +52,10 @@ OTHERS: Final = 2  # images that are mined again at each learning beside those t
 TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
+FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
+FULL_SHARES: Final = 250  # images give all their regions; of more, each gives so much less that rows stay as many
 ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
+SUMMED: Final = 32  # images at a time, whose examples of box regression are summed
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
 
 
@@ -144,17 +148,21 @@ class Learner:
         if self._classes != names:
             self._head = None
         fresh = [kept for kept in self.images.values() if kept.drawn is None]
-        if self._compression is None and self.settings.sampled:
-            self._choose_axes(fresh, names, proposals)
-        for kept in progress("Sampling regions", fresh):
-            self._draw(kept, names, proposals)
-        self._rescale()
         if not self.settings.sampled:
+            for kept in progress("Sampling regions", fresh):
+                self._draw(kept, self._look(kept, proposals), names)
+            self._rescale()
             return self._learn_as_published(names, proposals, progress)
+        if self._compression is None:
+            self._choose_axes(fresh, names, proposals)
         # What the last head finds is what the person saw. Only the first has to be learnt to be mined with.
-        head = self._head or self._solve(names)
+        head = self._head or self._first_head(fresh, names, proposals, progress)
         for kept in progress("Mining hard negatives", self._due()):
-            self._mine(kept, names, proposals, head)
+            look = self._look(kept, proposals)
+            if kept.drawn is None or not kept.labels.complete:  # what is background may be known better by now
+                self._draw(kept, look, names)
+            self._mine(kept, look, names, head)
+        self._rescale()
         return self._solve(names)
 
     def _learn_as_published(self, names: tuple[str, ...], proposals: Proposals, progress: Progress) -> RegionHead:
@@ -186,36 +194,50 @@ class Learner:
             kept.changed = False
         return self._head
 
-    def _scene(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:
-        """Return an image's maps and its regions."""
+    def _look(self, kept: KeptImage, proposals: Proposals) -> "_Look":
+        """Encode an image, propose regions, and tell of which it is known what they show: all of a complete one."""
         scene = Scene(kept.image, self.encoder, name=str(kept.key))
-        return scene.maps, scene.maps.unique(proposals.regions(scene))
+        maps, regions = scene.maps, scene.maps.unique(proposals.regions(scene))
+        if kept.labels.complete:
+            return _Look(maps, regions, regions, None)
+        known = kept.labels.shown(regions)
+        if self._head is None:
+            return _Look(maps, regions, regions[known], None)
+        scores = self._head.scores(maps, regions)
+        best = scores.max(axis=1)
+        known |= (best < SURE) & (best <= np.median(best))
+        return _Look(maps, regions, regions[known], scores[known])
 
     def _usable(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:
         """Return an image's maps, and the regions of it that may serve as examples."""
-        maps, regions = self._scene(kept, proposals)
-        return maps, self._known(kept, maps, regions)
+        look = self._look(kept, proposals)
+        return look.maps, look.known
 
-    def _known(self, kept: KeptImage, maps: Maps, regions: Boxes) -> Boxes:
-        """Return the regions of which it is known what they show: all of an image that is complete."""
-        if kept.labels.complete:
-            return regions
-        known = kept.labels.shown(regions)
-        if self._head is not None:
-            best = self._head.scores(maps, regions).max(axis=1)
-            known |= (best < SURE) & (best <= np.median(best))
-        return regions[known]
+    def _examples(self, kept: KeptImage, look: "_Look", names: tuple[str, ...]) -> tuple[Examples, Moves]:
+        return draw_examples(
+            look.maps,
+            look.known,
+            kept.labels.only(names),
+            names,
+            levels=self.levels,
+            rng=np.random.default_rng((self.seed, kept.index)),
+            share=self._share,
+            settings=self.settings,
+        )
 
-    def _draw(self, kept: KeptImage, names: tuple[str, ...], proposals: Proposals) -> None:
-        """Choose and pool an image's examples, all but the hard negatives."""
-        maps, regions = self._scene(kept, proposals)
-        labels, rng = kept.labels.only(names), np.random.default_rng((self.seed, kept.index))
-        known = self._known(kept, maps, regions)
-        examples, moves = draw_examples(maps, known, labels, names, levels=self.levels, rng=rng, settings=self.settings)
+    @property
+    def _share(self) -> float:
+        """How many of the regions that an image gives are taken: all, until there are many images."""
+        return min(1.0, FULL_SHARES / len(self.images))
+
+    def _draw(self, kept: KeptImage, look: "_Look", names: tuple[str, ...]) -> None:
+        """Choose and pool an image's examples, all but the hard negatives, in place of those from before."""
+        self._release(*(group.rows for group in (kept.drawn, kept.rejected) if group is not None))
+        examples, moves = self._examples(kept, look, names)
         self._keep_moves(kept, replace(moves, features=self._short(moves.features)), names)
-        kept.drawn = self._store(examples, names, other=-_known_background(kept, examples.regions))
+        kept.drawn, kept.rejected = self._store(examples, names, other=-_known_background(kept, examples.regions)), None
         if len(kept.labels.rejected):
-            rejected = rejected_examples(maps, regions, kept.labels, levels=self.levels)
+            rejected = rejected_examples(look.maps, look.regions, kept.labels, levels=self.levels)
             kept.rejected = self._store(rejected, rejected_names(kept.labels))
 
     def _choose_axes(self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals) -> None:
@@ -223,12 +245,9 @@ class Learner:
         places = np.linspace(0, len(fresh) - 1, min(AXES_IMAGES, len(fresh))).round().astype(int)
         rows = []
         for kept in [fresh[place] for place in places]:
-            maps, regions = self._usable(kept, proposals)
-            rng = np.random.default_rng((self.seed, kept.index))
-            labels = kept.labels.only(names)
-            drawn, _ = draw_examples(maps, regions, labels, names, levels=self.levels, rng=rng, settings=self.settings)
-            rows.append(drawn.features)
-        self._compression = Compression.fit(np.concatenate(rows), maps.layout(self.levels))
+            look = self._look(kept, proposals)
+            rows.append(self._examples(kept, look, names)[0].features)
+        self._compression = Compression.fit(np.concatenate(rows), look.maps.layout(self.levels))
         self._compressed_for = len(self.images)
         self._matrix = Matrix(self._compression.length, np.float16)
 
@@ -255,18 +274,24 @@ class Learner:
         self._turn = turn + len(in_turn)
         return changed + in_turn
 
-    def _mine(self, kept: KeptImage, names: tuple[str, ...], proposals: Proposals, head: RegionHead) -> None:
+    def _mine(self, kept: KeptImage, look: "_Look", names: tuple[str, ...], head: RegionHead) -> None:
         """Look for hard negatives, near none that are kept; of those, drop the ones that no longer matter."""
-        if not kept.labels.complete and self._head is not None:  # what is background may be known better by now
-            self._release(*(group.rows for group in (kept.drawn, kept.rejected) if group is not None))
-            kept.rejected = None
-            self._draw(kept, names, proposals)
         kept.hard = tuple(self._mattering(group) for group in kept.hard)
-        known = np.concatenate([no_boxes(), *(group.regions for group in kept.hard)])
-        maps, regions = self._usable(kept, proposals)
-        far = regions[iou(regions, known).max(axis=1, initial=0.0) < self.settings.duplicate_iou]
+        before = np.concatenate([no_boxes(), *(group.regions for group in kept.hard)])
+        far = np.flatnonzero(iou(look.known, before).max(axis=1, initial=0.0) < self.settings.duplicate_iou)
+        places = far[::MINING_STRIDE]
+        scores = head.scores(look.maps, look.known[places]) if look.scores is None else look.scores[places]
         labels = kept.labels.only(names)
-        found = hard_negatives(maps, far, labels, names, head, settings=self.settings)
+        found = hard_negatives(
+            look.maps,
+            look.known[places],
+            scores,
+            labels,
+            names,
+            levels=self.levels,
+            share=self._share,
+            settings=self.settings,
+        )
         _, targets = labels.overlaps(found.regions, names, self.settings)
         hard = self._store(found, names, other=-_known_background(kept, found.regions))
         hard = KeptExamples(hard.rows, hard.regions, names, np.minimum(targets, 0), hard.other)
@@ -288,14 +313,30 @@ class Learner:
             self._scale = wanted
             self._regressions.clear()
 
+    def _first_head(
+        self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals, progress: Progress
+    ) -> RegionHead:
+        """Learn from some images of each class, without hard negatives, a head that finds these; it moves no box."""
+        for kept in progress("Sampling regions", _some_of_each(fresh, names)):
+            self._draw(kept, self._look(kept, proposals), names)
+        self._rescale()
+        scoring, bias = self._scoring(names)
+        unmoved = torch.zeros(len(names), 4, 0), torch.zeros(len(names), 4)
+        self._classes, self._head = names, RegionHead(self.levels, scoring, bias, *unmoved)
+        return self._head
+
     def _solve(self, names: tuple[str, ...]) -> RegionHead:
-        """Train the SVMs from their last solution on all that is kept."""
+        """Train the SVMs from their last solution, and the box regressions, on all that is kept."""
+        scoring, offsets = self._scoring(names)
+        weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
+        self._classes, self._head = names, RegionHead(self.levels, scoring, offsets, self._lengthen(weights), bias)
+        return self._head
+
+    def _scoring(self, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Train the SVMs: weights (K, D) of whole rows and constants (K,)."""
         svm = self.svm(names, self.images.values())
         self._duals = {name: svm.duals[:, label].copy() for label, name in enumerate(names)}
-        weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
-        scoring, moving = self._lengthen(svm.weights), self._lengthen(weights)
-        self._classes, self._head = names, RegionHead(self.levels, scoring, svm.bias, moving, bias)
-        return self._head
+        return self._lengthen(svm.weights), svm.bias
 
     def without(self, head: RegionHead, names: Sequence[str], left_out: Sequence[KeptImage]) -> RegionHead:
         """Return a head that is learnt without some images, from the last solution.
@@ -355,8 +396,9 @@ class Learner:
         count, width = sum(len(part.deltas) for part in parts), self._width()
         if name not in self._sums and count > width / 2:
             self._sums[name] = RidgeSums(width, 4)
-            for part in parts:
-                self._sums[name].add(part.features.astype(np.float32), part.deltas)
+            for some in (parts[start : start + SUMMED] for start in range(0, len(parts), SUMMED)):
+                rows = np.concatenate([part.features for part in some]).astype(np.float32)
+                self._sums[name].add(rows, np.concatenate([part.deltas for part in some]))
         if count and name in self._sums:
             weights, constant = self._sums[name].solve(penalty=penalty)
             self._regressions[name] = torch.from_numpy(weights), torch.from_numpy(constant)
@@ -394,6 +436,32 @@ class Learner:
             return self._scale
         rows = np.concatenate([part.features for part in parts]).astype(np.float32)
         return self.settings.mean_norm / max(float(np.linalg.norm(rows, axis=1).mean()), 1e-12)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An image while it is learnt from.
+
+    Args:
+        maps: of the image. regions: (R, 4), as proposed.
+        known: (S, 4), those of which it is known what they show.
+        scores: (S, K) of them, by the head learnt so far, where telling them from the others took that.
+    """
+
+    maps: Maps
+    regions: Boxes
+    known: Boxes
+    scores: NDArray[np.float32] | None
+
+
+def _some_of_each(images: Sequence[KeptImage], names: Sequence[str]) -> list[KeptImage]:
+    """Return, in their order, up to ``FIRST`` of the images that hold each class, evenly chosen."""
+    chosen: set[int] = set()
+    for name in names:
+        holding = [place for place, kept in enumerate(images) if name in kept.labels.classes]
+        spread = np.linspace(0, len(holding) - 1, min(FIRST, len(holding))).round().astype(int)
+        chosen.update(holding[place] for place in spread)
+    return [images[place] for place in sorted(chosen)]
 
 
 def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:

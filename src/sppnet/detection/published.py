@@ -44,7 +44,9 @@ def mine_in_one_pass(
     known, svm = positives, LinearSvm(*nothing, np.zeros((len(positives.targets), classes), np.float32))
     waiting: list[Examples] = []
     for index, image in enumerate(progress("Mining hard negatives", images)):
-        waiting.append(hard_negatives(*image.load(), image.labels, names, head, settings=settings))
+        maps, regions = image.load()
+        scores = head.scores(maps, regions)
+        waiting.append(hard_negatives(maps, regions, scores, image.labels, names, levels=levels, settings=settings))
         fresh = sum((part.targets == -1).sum(axis=0) for part in waiting)
         if np.max(fresh) < settings.retrain_after and index + 1 < len(images):
             continue

@@ -1,5 +1,6 @@
 """How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from sppnet.evaluation.matching import Judged, match
 from sppnet.progress import Progress, silent
 
 RIGHT_IOU: Final = 0.5  # from this overlap a detection is right
-FOLDS: Final = 5
+LEFT_OUT: Final = 0.1  # of all images, at a time: heads of fewer images score lower than the one that will answer
 MOST_IMAGES: Final = 40  # are looked at, evenly chosen: more make the figures no surer than the next ten labels do
 ENOUGH_COMPLETE: Final = 3  # from so many complete images on, others say nothing that these do not say better
 
@@ -47,7 +48,7 @@ def hold_out(
     among = complete if len(complete) >= ENOUGH_COMPLETE else images
     places = np.linspace(0, len(among) - 1, min(MOST_IMAGES, len(among))).round().astype(int)
     chosen = [among[place] for place in places]
-    folds = min(FOLDS, len(chosen))
+    folds = math.ceil(len(chosen) / max(1, round(LEFT_OUT * len(images))))
     found: list[tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]] = []
     for fold in progress("Validating", range(folds)):
         left_out = chosen[fold::folds]

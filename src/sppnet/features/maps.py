@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.features.contributions import Contributions, window_contributions
-from sppnet.features.sums import bin_means, bins_of_windows, integral
+from sppnet.features.sums import weighed_means, window_means
 from sppnet.geometry import (
     Boxes,
     CellGrid,
@@ -100,6 +101,11 @@ class FeatureMap:
     scaled: tuple[int, int]
     rule: WindowRule = "paper"
 
+    @cached_property
+    def cells(self) -> Tensor:
+        """The values (C, H, W) as float32, made once for all that is asked."""
+        return self.values.float()
+
     @property
     def pooled_maps(self) -> "FeatureMap":
         """The map itself: boxes are regressed from pooled cells."""
@@ -145,7 +151,7 @@ class FeatureMap:
             (R, B * C) float32, bin by bin and in it channel by channel.
         """
         with stage("pooling and scores"):
-            pooled = pool_windows(self.values.float(), torch.from_numpy(self.windows(regions)), levels=levels)
+            pooled = pool_windows(self.cells, torch.from_numpy(self.windows(regions)), levels=levels)
             return pooled.transpose(1, 2).flatten(1).cpu()
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
@@ -164,19 +170,11 @@ class FeatureMap:
 
     def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Average the bins of regions (R, 4) by sums over the map: (R, B * C) float32, bin by bin."""
-        sums = integral(self.values.cpu().permute(1, 2, 0))
-        means = [bin_means(sums, edges) for edges in bins_of_windows(self.windows(regions), levels)]
-        return torch.cat(means, dim=1)
+        return window_means(self.cells.cpu().permute(1, 2, 0), self.windows(regions), levels).flatten(1)
 
     def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
         """Compute ``averages(regions, levels) @ weights.T`` (R, K): the map is weighed first, then summed."""
-        channels, (height, width) = self.values.shape[0], self.values.shape[1:]
-        cells = self.values.cpu().permute(1, 2, 0).reshape(-1, channels).float()
-        scores = torch.zeros(len(regions), len(weights))
-        for bin_, edges in enumerate(bins_of_windows(self.windows(regions), levels)):
-            weighed = cells @ weights[:, bin_ * channels : (bin_ + 1) * channels].T
-            scores += bin_means(integral(weighed.reshape(height, width, len(weights))), edges)
-        return scores
+        return weighed_means(self.cells.cpu().permute(1, 2, 0), self.windows(regions), levels, weights)
 
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of a row."""
@@ -190,9 +188,9 @@ class FeatureMap:
         """Pool the windows that regions (R, 4) fall on, each once, a chunk at a time into one buffer."""
         windows, which = unique_windows(self.windows(regions))
         if self.values.device.type == "cpu":
-            pooled = pool_chunks(self.values.float(), torch.from_numpy(windows), levels=levels)
+            pooled = pool_chunks(self.cells, torch.from_numpy(windows), levels=levels)
         else:
-            pooled = device_chunks(self.values.float(), torch.from_numpy(windows), levels)
+            pooled = device_chunks(self.cells, torch.from_numpy(windows), levels)
         return (rows.flatten(1) for rows in pooled), which
 
 
