@@ -5,7 +5,7 @@ makes the browser take the two for one site. So the host must be this machine by
 changes something must come from a page of the same host, and its body must be JSON, which other sites cannot send.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -52,12 +52,14 @@ class OwnPagesOnly:
     411 for one without a length, 413 for one that is too long.
 
     Args:
-        uploads: the one path that takes files, of type application/octet-stream, instead of JSON.
+        uploads: the paths that take files, of type application/octet-stream, instead of JSON.
         most: bytes of such a file.
         any_host: the server has names of its own on a network, see ``refused_sender``.
     """
 
-    def __init__(self, app: ASGIApp, *, uploads: str = "", most: int = MAX_BODY, any_host: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, *, uploads: Collection[str] = (), most: int = MAX_BODY, any_host: bool = False
+    ) -> None:
         self.app, self._uploads, self._most, self._any_host = app, uploads, most, any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +79,7 @@ class OwnPagesOnly:
         refused = refused_sender(method, headers, any_host=self._any_host)
         if refused or method in READING:
             return refused
-        if path == self._uploads:
+        if path in self._uploads:
             return _refused_body(headers, "application/octet-stream", self._most)
         return _refused_body(headers, "application/json", MAX_BODY)
 

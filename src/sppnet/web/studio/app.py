@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -21,14 +21,14 @@ from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.access import LASTS, SESSION, Access, SessionsOnly, TooManyGuesses, token_of
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
+from sppnet.web.studio.import_requests import IMPORTS, add_imports
 from sppnet.web.studio.pages import PAGE, SHARED
-from sppnet.web.studio.people import BROWSER
+from sppnet.web.studio.people import BROWSER, PERSON, Person
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
 from sppnet.web.studio.uploads import MOST_BYTES, receive
 
 UPLOADS: Final = "/api/uploads"
-PERSON: Final = "sppnet-person"  # the cookie that tells browsers apart
 YEAR: Final = 365 * 86_400  # seconds
 
 Share = Annotated[float, Query(ge=0, le=0.5)]
@@ -56,19 +56,6 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def person_of(request: Request) -> str:
-    """Return who asks: the name that was given with the password, or what this browser was given with its first page.
-
-    It is "" for a program without a page.
-    """
-    if named := getattr(request.state, "person", ""):
-        return str(named)
-    return request.cookies.get(PERSON, "")[:64]
-
-
-Person = Annotated[str, Depends(person_of)]
-
-
 def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
     """Make the application that serves one opened folder.
 
@@ -77,7 +64,7 @@ def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
     """
     guards = [
         Middleware(PageHeaders),
-        Middleware(OwnPagesOnly, uploads=UPLOADS, most=MOST_BYTES, any_host=access is not None),
+        Middleware(OwnPagesOnly, uploads={UPLOADS, IMPORTS}, most=MOST_BYTES, any_host=access is not None),
     ]
     if access is not None:
         guards.append(Middleware(SessionsOnly, access=access))
@@ -98,9 +85,10 @@ def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
         openapi_url=None,
     )
     _answer_errors(app)
-    _add_reading(app, session)
+    _add_reading(app, session, local=access is None)
     _add_images(app, session)
     _add_writing(app, session)
+    add_imports(app, session, local=access is None)
     if access is not None:
         _add_login(app, access)
     app.mount("/static", StaticFiles(directory=PAGE), name="page")
@@ -146,7 +134,7 @@ def _fail(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": detail}, 500)
 
 
-def _add_reading(app: FastAPI, session: Session) -> None:
+def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
     @app.get("/")
     def page(person: Person) -> FileResponse:
         answer = FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
@@ -158,7 +146,7 @@ def _add_reading(app: FastAPI, session: Session) -> None:
 
     @app.get("/api/state")
     def state(person: Person) -> dict[str, Any]:
-        return session.state(person=person)
+        return session.state(person=person) | {"local": local}
 
     @app.get("/api/quality")
     def quality() -> dict[str, Any]:

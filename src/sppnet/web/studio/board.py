@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from sppnet.web.studio.learner import Learner
 from sppnet.web.studio.review import Counted
-from sppnet.web.studio.store import Store, StoredImage
+from sppnet.web.studio.store import Offered, Store, StoredImage
 from sppnet.web.studio.suggestions import NOTHING, Suggestions
 
 
@@ -16,7 +17,12 @@ class _Card:
     image: StoredImage
     objects: dict[int, int] = field(default_factory=dict)
     rejected: int = 0
-    open: Suggestions = NOTHING  # what the detector found and nobody has answered
+    offered: Suggestions = NOTHING  # what was imported to be answered
+    open: Suggestions = NOTHING  # of that, and of what the detector found, what nobody has answered
+
+
+def _image_of(row: Offered) -> int:
+    return row.image
 
 
 class Board:
@@ -40,6 +46,10 @@ class Board:
                     card.objects[label] = number
                 else:
                     card.rejected += number
+            for image, rows in groupby(sorted(self._store.offered(), key=_image_of), key=_image_of):
+                if image in self._cards:
+                    self._cards[image].offered = Suggestions.offered(list(rows))
+                    self.looked(image)
             for image in list(self._learner.found):
                 self.looked(image)
 
@@ -50,7 +60,8 @@ class Board:
                 if key not in self._cards:
                     continue
                 boxes = self._store.boxes(key)
-                card = self._cards[key] = _Card(self._store.image(key))
+                offered = Suggestions.offered(self._store.offered(key))
+                card = self._cards[key] = _Card(self._store.image(key), offered=offered)
                 for box in boxes:
                     if box.kind == "object":
                         card.objects[box.label] = card.objects.get(box.label, 0) + 1
@@ -59,17 +70,18 @@ class Board:
                 self.looked(key)
 
     def looked(self, image: int) -> None:
-        """Take in what the detector found in an image."""
+        """Take in what the detector, or an import, found in an image."""
         with self._lock:
             card = self._cards.get(image)
             if card is None:
                 return
             found = self._learner.found.get(image)
-            if found is None or card.image.complete:
+            if card.image.complete:
                 card.open = NOTHING
                 return
             said = self._store.boxes(image) if card.objects or card.rejected else []
-            card.open = found.suggestions.unanswered(said)
+            suggestions = NOTHING if found is None else found.suggestions
+            card.open = suggestions.beside(card.offered).unanswered(said)
 
     def image(self, image: int) -> StoredImage | None:
         """Return an image's row; None for one that the folder does not hold."""

@@ -7,9 +7,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import check_boxes
+from sppnet.web.studio.offers import SAME_EDGES
 from sppnet.web.studio.store import Kind, Missing, Step, Store, Values
 
-SAME_EDGES: Final = 1.0  # pixels that the edges of one box differ by at most when it is drawn twice
 LONGEST_NAME: Final = 80
 
 
@@ -250,6 +250,8 @@ def _merge_class(store: Store, step: Step, change: MergeClass) -> set[int]:
     boxes = store.boxes_of_class(change.label)
     for box in boxes:
         step.change("box", box.id, {"class": change.into})
+    for offered in (each for each in store.offered() if each.label == change.label):
+        step.change("suggestion", offered.id, {"class": change.into})
     step.remove("class", change.label)
     return {box.image for box in boxes}
 

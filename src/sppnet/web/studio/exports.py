@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -25,7 +26,7 @@ from sppnet.detection.detections import Detections
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.images import encode
 from sppnet.storage import write_file
-from sppnet.web.studio import uploads
+from sppnet.web.studio import imports, uploads
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, StoredImage
 
@@ -42,8 +43,9 @@ class Written(NamedTuple):
 
 
 def remove_partial(session: Session) -> None:
-    """Remove what a process that was killed had begun to write or to receive."""
-    for path in (*session.folder.hidden.glob(f"{PARTIAL}*"), *session.folder.hidden.glob(f"{uploads.PARTIAL}*")):
+    """Remove what a process that was killed had begun to write, to receive or to bring in."""
+    begun = (session.folder.hidden.glob(f"{start}*") for start in (PARTIAL, uploads.PARTIAL, imports.PARTIAL))
+    for path in chain.from_iterable(begun):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -5,16 +5,13 @@ that is gone they stay in the store, and come back with it. A file that is repla
 new image: the labels of the old one are set aside as if it were gone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sppnet.data import DetectionData, Sample, load_detection, recognise, splits
-from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.images import read_size
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.offers import Offer, compare, read_labels, write_labels
 from sppnet.web.studio.store import Step, Store, StoredImage, Values
 
 
@@ -124,52 +121,12 @@ def _looked_at(folder: Folder, name: str) -> Values:
 def _first(folder: Folder, store: Store, progress: Progress) -> TakenIn:
     """Write all images, and the labels that lie in the folder; an image that has boxes counts as complete."""
     rows = [_looked_at(folder, name) for name in progress("Looking at images", folder.names)]
-    parts, problems = _labelled(folder.root)
-    classes = tuple(dict.fromkeys(name for part in parts for name in part.classes))
-    boxes = _by_path(parts)
-    taken = TakenIn(problems=problems)
-    with store.step("Open the folder", undoable=False) as step:
-        labels = {
-            name: step.add("class", {"name": name, "colour": colour_of(place), "place": place})
-            for place, name in enumerate(classes)
-        }
-        for row in rows:
-            found = boxes.get(folder.path(row["name"]).resolve(), [])
-            image = step.add("image", row | {"complete": int(bool(found))})
-            taken.fresh.add(image)
-            for values in found:
-                step.add("box", values | {"image": image, "class": labels[values["class"]]})
-    return taken
-
-
-def _labelled(root: Path) -> tuple[list[DetectionData], tuple[str, ...]]:
-    """Read the labels that lie in a folder as VOC, COCO or YOLO have them, of all its splits."""
     try:
-        if recognise(root) == "folders":
-            return [], ()
-    except DataError:
-        return [], ()
-    parts, problems = [], []
-    for split in splits(root):
-        try:
-            parts.append(load_detection(root, split=split, on_bad="skip"))
-        except DataError as error:
-            problems.append(str(error))
-    return parts, (*problems, *(str(problem) for part in parts for problem in part.problems))
-
-
-def _by_path(parts: list[DetectionData]) -> dict[Path, list[Values]]:
-    """Return the boxes of each image file; an image of several splits counts once."""
-    boxes: dict[Path, list[Values]] = {}
-    for part in parts:
-        for sample in part.samples:
-            boxes.setdefault(sample.path.resolve(), list(_boxes(part, sample)))
-    return boxes
-
-
-def _boxes(part: DetectionData, sample: Sample) -> Iterator[Values]:
-    rows = zip(sample.boxes.tolist(), sample.labels, sample.difficult, sample.crowd, strict=True)
-    for (left, top, right, bottom), label, difficult, crowd in rows:
-        edges = {"left": left, "top": top, "right": right, "bottom": bottom}
-        flags = {"difficult": int(difficult), "crowd": int(crowd)}
-        yield edges | flags | {"kind": "object", "class": part.classes[label]}
+        offer = read_labels(folder.root, {folder.path(name).resolve(): name for name in folder.names})
+    except DataError:  # the usual case: images and no labels
+        offer = Offer()
+    with store.step("Open the folder", undoable=False) as step:
+        fresh = {step.add("image", row) for row in rows}
+        images = {image.name: image for image in store.images()}
+        write_labels(store, step, offer, compare(offer, store, images))
+    return TakenIn(fresh=fresh, problems=(*offer.unmatched, *offer.problems))

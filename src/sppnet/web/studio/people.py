@@ -2,10 +2,26 @@
 
 import threading
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
+
+from fastapi import Depends, Request
 
 AWAY: Final = 120.0  # seconds without a request after which a person's image is free for others
 BROWSER: Final = "browser-"  # how persons begin who have no name: one browser each
+PERSON: Final = "sppnet-person"  # the cookie that tells browsers apart
+
+
+def person_of(request: Request) -> str:
+    """Return who asks: the name that was given with the password, or what this browser was given with its first page.
+
+    It is "" for a program without a page.
+    """
+    if named := getattr(request.state, "person", ""):
+        return str(named)
+    return request.cookies.get(PERSON, "")[:64]
+
+
+Person = Annotated[str, Depends(person_of)]
 
 
 class _Seat(NamedTuple):

@@ -1,12 +1,13 @@
-"""The tables of the studio's file, and how a file of an earlier sppnet gets the columns that came later.
+"""The tables of the studio's file, and how a file of an earlier sppnet gets what came later.
 
-Columns are only ever added, each with a default: so every version of sppnet reads and writes the files of every other.
+Columns and tables are only ever added, columns each with a default: so every version of sppnet reads and writes the
+files of every other.
 """
 
 import sqlite3
 from typing import Final, Literal
 
-Table = Literal["image", "class", "box"]
+Table = Literal["image", "class", "box", "suggestion"]
 
 VERSION: Final = 1
 SCHEMA: Final = """
@@ -44,10 +45,18 @@ ADDED: Final = (
     ("box", "note", "TEXT NOT NULL DEFAULT ''"),
     ("step", "person", "TEXT NOT NULL DEFAULT ''"),
 )
+# What was imported to be answered. An earlier version, which does not know of it, may remove the class or the image.
+SUGGESTIONS: Final = """
+CREATE TABLE IF NOT EXISTS suggestion (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, image INTEGER NOT NULL, class INTEGER NOT NULL,
+    "left" REAL NOT NULL, top REAL NOT NULL, "right" REAL NOT NULL, bottom REAL NOT NULL, score REAL NOT NULL
+)
+"""
 COLUMNS: Final[dict[Table, tuple[str, ...]]] = {
     "image": ("name", "height", "width", "fault", "complete", "version", "digest", "note"),
     "class": ("name", "colour", "place", "key"),
     "box": ("image", "class", "kind", "left", "top", "right", "bottom", "difficult", "crowd", "outline", "note"),
+    "suggestion": ("image", "class", "left", "top", "right", "bottom", "score"),
 }
 
 
@@ -58,8 +67,9 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def add_columns(connection: sqlite3.Connection) -> None:
-    """Add the columns that the file does not have, within the transaction that is open."""
+def add_missing(connection: sqlite3.Connection) -> None:
+    """Add the columns and tables that the file does not have, within the transaction that is open."""
+    connection.execute(SUGGESTIONS)
     for table, column, declared in ADDED:
         there = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if column not in there:

@@ -15,7 +15,9 @@ from sppnet.web.studio.board import Board
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Batches, Events
 from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.imports import Import, Imports
 from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
+from sppnet.web.studio.offers import write_labels, write_suggestions
 from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.people import People
 from sppnet.web.studio.review import count_groups, disagreements
@@ -24,6 +26,7 @@ from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
 
 FILE: Final = "studio.sqlite"
 TOGETHER: Final = 100  # images that one event tells of
+MANY: Final = 1000  # images, from which on a page that is told of their change asks for all anew
 FIRST: Final = 200  # images of the order that an event tells of
 REVIEWED: Final = 200  # disagreements that are listed
 LOOK_EVERY: Final = 2.0  # seconds between two looks at the folder
@@ -44,7 +47,7 @@ class Session:
         self.folder = Folder(root)
         self.store = Store(self.folder.hidden / FILE)
         self.problems = take_in(self.folder, self.store, progress=progress).problems
-        self.events, self.people = Events(), People()
+        self.events, self.people, self.imports = Events(), People(), Imports()
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
         self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
         self.board = Board(self.store, self.learner)
@@ -61,6 +64,7 @@ class Session:
     def close(self) -> None:
         """Stop, and let go of the folder."""
         self.events.close()
+        self.imports.close()
         self._closing.set()
         self.learner.stop()
         self._images.stop()
@@ -149,12 +153,36 @@ class Session:
             return {"what": "", "image": None}
         return self._changed(set(turned.touched), turned.image, person) | {"what": turned.what}
 
+    def begin_import(self, person: str) -> Import:
+        """Begin to bring labels, predictions or a model into the folder."""
+        here = (self.board.image(key) for key in list(self.learner.images))
+        return self.imports.begin(person, self.folder, [image for image in here if image is not None])
+
+    def take_import(self, token: str, *, as_labels: bool, theirs: bool, complete: bool, person: str) -> dict[str, Any]:
+        """Take in what was brought, as one step; see ``offers``."""
+        one = self.imports.get(token)
+        offer = one.offer
+        with self.store.step(f"Import {offer.saw}"[:200], person=person) as step:
+            compared = one.compared(self.store)
+            if as_labels:
+                touched = write_labels(self.store, step, offer, compared, theirs=theirs, complete=complete)
+            else:
+                touched = write_suggestions(self.store, step, offer, compared)
+        self.imports.drop(token)
+        return self._changed(touched, None, person)
+
     def _changed(self, touched: set[int], image: int | None, person: str) -> dict[str, Any]:
         self._revision += 1
-        self.board.read(touched)
+        if len(touched) > MANY:
+            self.board.read_all()
+        else:
+            self.board.read(touched)
         self.learner.changed(touched, teach=self.by_itself)
         answer = {"image": image, "images": self.board.summaries(self.thresholds, touched), **self._frame()}
-        self.events.tell("changed", answer)
+        if len(touched) > MANY:
+            self.events.tell("folder", {"problems": list(self.problems)})
+        else:
+            self.events.tell("changed", answer)
         shown = {} if image is None else {"opened": self.opened(image, person=person)}
         return answer | shown | self._undoable(person)
 

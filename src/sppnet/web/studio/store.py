@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from sppnet.errors import DataError, WriteError
-from sppnet.web.studio.schema import COLUMNS, VERSION, Table, add_columns, make_tables
+from sppnet.web.studio.schema import COLUMNS, VERSION, Table, add_missing, make_tables
 
 Kind = Literal["object", "rejected"]
 Values = dict[str, Any]
@@ -68,6 +68,17 @@ class Box:
     crowd: bool = False
     outline: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A place that was imported as a suggestion: an object of a class is there with the confidence ``score``."""
+
+    id: int
+    image: int
+    label: int
+    edges: tuple[float, float, float, float]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,7 @@ class Store:
             raise DataError(f"{self.file}: must be of version {VERSION}, got {version}. Update sppnet.")
         if version == 0:
             make_tables(self._connection)
-        add_columns(self._connection)
+        add_missing(self._connection)
         run("COMMIT")
 
     def close(self) -> None:
@@ -201,6 +212,14 @@ class Store:
         if not found:
             raise Missing(f"there is no box {row}")
         return found[0]
+
+    def offered(self, image: int | None = None) -> list[Offered]:
+        """Return what was imported as suggestions for one image or for all, the surest first."""
+        columns = 'id, image, class, "left", top, "right", bottom, score'
+        which = "class IN (SELECT id FROM class)" + ("" if image is None else " AND image = ?")
+        query = f"SELECT {columns} FROM suggestion WHERE {which} ORDER BY score DESC, id"
+        rows = self._all(query, () if image is None else (image,))
+        return [Offered(key, of, label, tuple(edges), score) for key, of, label, *edges, score in rows]
 
     def counts(self) -> list[tuple[int, int, Kind, int]]:
         """Return of each image, class and kind how many boxes there are."""
@@ -304,6 +323,7 @@ class Store:
             "image": "id FROM image WHERE id",
             "box": "image FROM box WHERE id",
             "class": "image FROM box WHERE class",
+            "suggestion": "image FROM suggestion WHERE id",
         }
         return {image for (image,) in self._all(f"SELECT DISTINCT {holders[table]} = ?", (row,))}
 

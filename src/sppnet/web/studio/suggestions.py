@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
 from sppnet.geometry import iou
-from sppnet.web.studio.store import Box
+from sppnet.web.studio.store import Box, Offered
 
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
@@ -37,6 +37,28 @@ class Suggestions:
         """Take the ``MOST`` best detections, whose classes have the given ids in the store."""
         labels = np.array(ids, dtype=np.int32)[found.labels[:MOST]]
         return cls(found.boxes[:MOST].astype(np.float32), labels, found.confidence[:MOST].astype(np.float32))
+
+    @classmethod
+    def offered(cls, rows: Sequence[Offered]) -> "Suggestions":
+        """Take what was imported, the surest first."""
+        return cls(
+            np.array([row.edges for row in rows], dtype=np.float32).reshape(-1, 4),
+            np.array([row.label for row in rows], dtype=np.int32),
+            np.array([row.score for row in rows], dtype=np.float32),
+        )
+
+    def beside(self, other: "Suggestions") -> "Suggestions":
+        """Return these and others, the surest first; where two stand for one object, the surer of them."""
+        if not len(other.scores):
+            return self
+        overlap = iou(self.boxes.astype(np.float64), other.boxes.astype(np.float64))
+        same = (overlap >= SAME_OBJECT) & (self.labels[:, None] == other.labels)
+        surer = self.scores[:, None] >= other.scores
+        mine, others = self._only(~(same & ~surer).any(axis=1)), other._only(~(same & surer).any(axis=0))
+        scores = np.concatenate([mine.scores, others.scores])
+        order = np.argsort(-scores, kind="stable")
+        boxes, labels = np.concatenate([mine.boxes, others.boxes]), np.concatenate([mine.labels, others.labels])
+        return Suggestions(boxes[order], labels[order], scores[order])
 
     def unanswered(self, said: Iterable[Box]) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none."""

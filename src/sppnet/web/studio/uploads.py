@@ -38,12 +38,17 @@ async def receive(folder: Folder, name: str, body: AsyncIterator[bytes]) -> list
         raise ArgumentError(message("studio", "the file", expected, repr(name[:100]), "Choose another file"))
     partial = folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}{kind}"
     try:
-        with partial.open("wb") as file:
-            async for part in body:
-                file.write(part)
+        await write_parts(partial, body)
         return _frames(partial, folder.root / Path(named).stem) if kind in VIDEOS else [_image(partial, folder, named)]
     finally:
         partial.unlink(missing_ok=True)
+
+
+async def write_parts(file: Path, body: AsyncIterator[bytes]) -> None:
+    """Write a file that comes in parts."""
+    with file.open("wb") as opened:
+        async for part in body:
+            opened.write(part)
 
 
 def _image(partial: Path, folder: Folder, name: str) -> Path:

@@ -360,4 +360,14 @@ export const measure = () => inTurn(async () => takeIn({ status: await post("api
 
 export const keep = (settings) => inTurn(async () => takeIn(await post("api/settings", settings)));
 
+// Takes in what was brought, and looks at the open image again, which it may concern.
+export const takeImport = (asked) =>
+  inTurn(async () => {
+    const answer = await post("api/imports/take", asked);
+    takeIn(answer);
+    if (model.open !== null) takeIn({ opened: await get(`api/images/${model.open}`) });
+    tell("open", "images", "chosen");
+    return answer;
+  });
+
 export const refreshQuality = () => inTurn(async () => takeIn({ quality: await get("api/quality") }));

@@ -1,7 +1,8 @@
-// Files that come and go: exports to save, images that are dropped onto the page.
+// Files that come and go: exports to save, images and labels that are dropped onto the page.
 
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
+import { bring, isImport } from "./importing.js";
 import { say } from "./saying.js";
 
 const byId = (id) => document.getElementById(id);
@@ -74,7 +75,10 @@ addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.cl
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
-  if (event.dataTransfer.files.length) add(event.dataTransfer.files);
+  const files = [...event.dataTransfer.files];
+  const [labels, images] = [files.filter(isImport), files.filter((file) => !isImport(file))];
+  if (images.length) add(images);
+  if (labels.length) bring(labels);
 });
 byId("add-images").addEventListener("click", () => byId("add-files").click());
 byId("add-files").addEventListener("change", (event) => {

@@ -6,6 +6,7 @@ import "./classes.js";
 import "./files.js";
 import { openFirst } from "./gallery.js";
 import { tellLearnt, tellProblems } from "./head.js";
+import "./importing.js";
 import "./keys.js";
 import { model, takeIn } from "./model.js";
 import { measured, qualityChanged } from "./quality.js";

@@ -18,6 +18,7 @@ export const model = {
   by_itself: true,
   undo: "",
   redo: "",
+  local: false, // whether paths of the studio's machine may be named
   quality: { histogram: { counts: {} }, measured: [], curve: [] },
   open: null, // id of the open image
   boxes: [], // of it: {id, label, kind, edges}
@@ -77,7 +78,17 @@ export const openAnew = (image) => Object.assign(model, NOTHING_OPEN, { open: im
 // Takes in an answer or an event; what is not in it stays.
 export function takeIn(content) {
   const changed = [];
-  for (const name of ["folder", "problems", "threshold", "thresholds", "by_itself", "undo", "redo", "status"]) {
+  for (const name of [
+    "folder",
+    "problems",
+    "threshold",
+    "thresholds",
+    "by_itself",
+    "undo",
+    "redo",
+    "local",
+    "status",
+  ]) {
     if (name in content) {
       model[name] = content[name];
       changed.push("status");

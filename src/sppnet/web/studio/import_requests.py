@@ -1,0 +1,88 @@
+"""The requests of an import: its files come one by one, then it is read, looked at, and taken in or dropped."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from sppnet.errors import ArgumentError, message
+from sppnet.web.studio.people import Person
+from sppnet.web.studio.session import Session
+from sppnet.web.studio.uploads import write_parts
+
+IMPORTS: Final = "/api/imports"
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FromPath(_Asked):
+    """A file or folder of this machine."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class Named(_Asked):
+    """An import that was begun."""
+
+    token: Annotated[str, Field(max_length=40)]
+
+
+class Taken(Named):
+    """How an import is taken in: as labels or as suggestions.
+
+    ``theirs``: boxes that are there otherwise become as the import has them. ``complete``: images with labels are.
+    """
+
+    into: Literal["labels", "suggestions"]
+    theirs: bool = False
+    complete: bool = False
+
+
+def add_imports(app: FastAPI, session: Session, *, local: bool) -> None:
+    """Add the requests.
+
+    Args:
+        local: only this machine's user asks, and may name any path of it.
+    """
+
+    @app.post(IMPORTS)
+    async def bring(name: str, request: Request, person: Person, token: str = "") -> dict[str, str]:
+        one = session.imports.get(token) if token else session.begin_import(person)
+        file = one.new_file()
+        await write_parts(file, request.stream())
+        await run_in_threadpool(one.add, file, name)
+        return {"token": one.token}
+
+    @app.post("/api/imports/path")
+    def bring_path(asked: FromPath, person: Person) -> dict[str, str]:
+        if not local:
+            advice = "Choose the file on your own machine"
+            raise ArgumentError(message("studio", "path", "asked on the studio's machine", "another one", advice))
+        one = session.begin_import(person)
+        one.add_path(Path(asked.path.strip()).expanduser())
+        return {"token": one.token}
+
+    @app.post("/api/imports/read")
+    def read(asked: Named) -> dict[str, Any]:
+        one = session.imports.get(asked.token)
+        one.read()
+        return one.state(session.store)
+
+    @app.get("/api/imports/{token}")
+    def state(token: str) -> dict[str, Any]:
+        return session.imports.get(token).state(session.store)
+
+    @app.post("/api/imports/take")
+    def take(asked: Taken, person: Person) -> dict[str, Any]:
+        return session.take_import(
+            asked.token, as_labels=asked.into == "labels", theirs=asked.theirs, complete=asked.complete, person=person
+        )
+
+    @app.post("/api/imports/drop")
+    def drop(asked: Named) -> dict[str, Any]:
+        session.imports.drop(asked.token)
+        return {}
