@@ -99,3 +99,16 @@ test("20,000 images are arranged in a moment", () => {
   const order = held.arranged({ sort: "next", order: [20_000, 5] });
   assert.deepEqual(order.slice(0, 4), [20_000, 5, 1, 2]);
 });
+
+test("a search finds numbers of boxes beside parts of names, and images among some", () => {
+  const images = [
+    image(1, "a.png", { objects: { 1: 3 } }),
+    image(2, "b.png", { objects: { 1: 2, 2: 2 } }),
+    image(3, "ab"),
+  ];
+  const passing = (asked) => images.filter(filter(asked)).map((each) => each.id);
+  assert.deepEqual(passing({ text: ">2" }), [1, 2]);
+  assert.deepEqual(passing({ text: "=0" }), [3]);
+  assert.deepEqual(passing({ text: "b <5" }), [2, 3]);
+  assert.deepEqual(passing({ among: new Set([3]) }), [3]);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { between, moved, nearlySame, overlap, resized } from "../../src/sppnet/web/studio/page/edges.js";
+import { between, moved, nearlySame, overlap, resized, shift } from "../../src/sppnet/web/studio/page/edges.js";
 import { isTrackpad, View } from "../../src/sppnet/web/studio/page/view.js";
 
 const size = { width: 200, height: 100 };
@@ -70,4 +70,10 @@ test("two fingers are told from a mouse's wheel", () => {
   assert.equal(isTrackpad(wheel({ deltaX: 3, deltaY: 90 })), true);
   assert.equal(isTrackpad(wheel({ deltaY: 3, deltaMode: 1 })), false); // Firefox counts lines
   assert.equal(isTrackpad(wheel({ deltaY: 4, ctrlKey: true })), false); // a pinch
+});
+
+test("a box that lies elsewhere in its size was moved, any other was resized", () => {
+  assert.deepEqual(shift([1, 2, 11, 12], [3, 1, 13, 11]), [2, -1]);
+  assert.deepEqual(shift([1, 2, 11, 12], [1, 2, 11, 12]), [0, 0]);
+  assert.equal(shift([1, 2, 11, 12], [1, 2, 12, 12]), null);
 });

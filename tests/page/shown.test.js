@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { shown } from "../../src/sppnet/web/studio/page/shown.js";
+import { fitted, shown } from "../../src/sppnet/web/studio/page/shown.js";
 
 const suggestion = (label, score) => ({ label, score, edges: [0, 0, 1, 1] });
 const rejected = (label) => ({ label, kind: "rejected" });
@@ -39,4 +39,16 @@ test("a guess that was rejected is not replaced by a worse one", () => {
 
 test("suggestions can be hidden", () => {
   assert.deepEqual(scores({ suggestions: [suggestion(1, 0.9)], hides: { suggestions: true } }), []);
+});
+
+test("a drawn box fits itself to an object that the detector is sure of, and to no other", () => {
+  const drawn = [0, 0, 10, 10];
+  const near = { label: 1, score: 0.9, edges: [1, 0, 10, 10] };
+  const asked = (rest) => fitted(drawn, 1, model({ status: { trusted: [1] }, suggestions: [near], ...rest }));
+  assert.deepEqual(asked({}), near.edges);
+  assert.deepEqual(asked({ status: { trusted: [] } }), drawn);
+  assert.deepEqual(asked({ hides: { suggestions: true } }), drawn);
+  assert.deepEqual(asked({ threshold: 0.95 }), drawn);
+  for (const other of [{ label: 2 }, { score: 0.7 }, { edges: [5, 0, 15, 10] }])
+    assert.deepEqual(asked({ suggestions: [{ ...near, ...other }] }), drawn);
 });

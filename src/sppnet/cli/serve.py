@@ -18,7 +18,12 @@ def serve(
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are refused.")] = 16,
     upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one image file, at most.")] = 20,
 ) -> None:
-    """Answer over HTTP, and on a page: what is in an image, where, and why."""
+    """Answer over HTTP, and on a page: what is in an image, where, and why.
+
+    With SPPNET_API_KEY in the environment every question must bring that key.
+    """
+    import os
+
     from sppnet.errors import MissingExtraError
 
     try:
@@ -28,7 +33,15 @@ def serve(
         raise MissingExtraError(f"serve: needs {error.name}. Install it with 'pip install sppnet[web]'.") from error
     limits = Limits(waiting=waiting, upload_bytes=upload_mb * 1_000_000)
     notes.print("Loading models ...")
-    run(models, host=host, port=port, workers=workers, limits=limits, started=_tell)
+    run(
+        models,
+        host=host,
+        port=port,
+        workers=workers,
+        limits=limits,
+        key=os.environ.get("SPPNET_API_KEY"),
+        started=_tell,
+    )
     notes.print("Stopped.")
 
 

@@ -16,6 +16,9 @@ def studio(
     host: Annotated[
         str, typer.Option(help="Address to listen on. 0.0.0.0 lets other machines in; then a password is asked for.")
     ] = "127.0.0.1",
+    path: Annotated[
+        str, typer.Option(help="Path that the page lies below, as /studio: for a proxy that hands it on.")
+    ] = "",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the page's address, do not open it.")] = False,
 ) -> None:
     """Open the page where you draw a few boxes and a detector learns to find the rest."""
@@ -34,4 +37,4 @@ def studio(
     password = os.environ.get("SPPNET_STUDIO_PASSWORD")
     if password is None and host != "127.0.0.1" and sys.stdin.isatty():
         password = typer.prompt("Password for everybody who labels", hide_input=True, confirmation_prompt=True)
-    serve_studio(folder, host=host, port=port, password=password, ready=ready, progress=bar)
+    serve_studio(folder, host=host, port=port, password=password, path=path, ready=ready, progress=bar)

@@ -76,7 +76,7 @@ def test_the_image_is_clicked_and_the_least_confidence_hides_boxes(page: Page, s
     expect(page.locator("#threshold-value")).to_have_text("0.00")
     assert page.locator("#overlay .box").count() > shown
     page.locator("#threshold").fill("1")
-    expect(page.locator("#summary")).to_contain_text("Nothing above the least confidence")
+    expect(page.locator("#summary")).to_contain_text("Nothing that it is so sure of")
     expect(page.locator("#overlay .box")).to_have_count(0)
     page.get_by_role("button", name="As learnt").click()
     expect(page.locator("#overlay .box")).to_have_count(shown)
@@ -103,3 +103,27 @@ def test_a_refusal_is_read_out_and_the_page_goes_on(page: Page, shapes: Path, tm
     page.set_input_files("#file", shapes / "JPEGImages/10.png")
     expect(page.locator("#list button").first).to_be_visible()
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_several_images_are_looked_at_and_their_results_saved(page: Page, shapes: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    page.set_input_files("#file", [shapes / "JPEGImages/10.png", broken, shapes / "JPEGImages/11.png"])
+    expect(page.locator("#batch-count")).to_have_text("3")
+    expect(page.locator("#batch-list button").nth(1)).to_contain_text("cannot be read")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Results as a table").click()
+    rows = Path(saving.value.path()).read_text().splitlines()
+    assert rows[0] == "image,class,sure,left,top,right,bottom,problem"
+    assert {row.split(",")[0] for row in rows[1:]} == {"10.png", "broken.png", "11.png"}
+    page.locator("#batch-list button").nth(2).click()
+    expect(page.locator("#image")).to_have_attribute("alt", "11.png")
+    expect(page.locator("#list button").first).to_be_visible()
+
+
+def test_the_description_for_programs_names_every_question(page: Page, served: Served) -> None:
+    page.get_by_role("link", name="For programs").click()
+    for path in ("/v1/detect", "/v1/classify", "/v1/features", "/v1/model"):
+        expect(page.get_by_role("heading", name=path)).to_be_visible()
+    expect(page.locator("#operations")).to_contain_text("threshold")
+    expect(page.locator("#schemas")).to_contain_text("The probability that the detection is right.")

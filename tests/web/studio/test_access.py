@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from sppnet.errors import ArgumentError
 from sppnet.web.studio import access as door
 from sppnet.web.studio.access import SESSION, Access
 from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.below import Below, checked_path
 from sppnet.web.studio.serving import serve_studio
 from sppnet.web.studio.session import Session
 
@@ -103,3 +108,25 @@ def test_other_machines_are_let_in_by_a_password_only(tmp_path: Path) -> None:
         serve_studio(tmp_path, host="0.0.0.0")
     with pytest.raises(ArgumentError, match=r"studio: password must be of at least 8 characters, got 5"):
         serve_studio(tmp_path, host="0.0.0.0", password="short")
+
+
+@pytest.mark.parametrize(("given", "path"), [("", ""), ("/", ""), ("studio", "/studio"), ("/a/b/", "/a/b")])
+def test_a_path_is_brought_into_one_form(given: str, path: str) -> None:
+    assert checked_path(given) == path
+
+
+@pytest.mark.parametrize("given", ["/a b", "/../x", "/é", "/a?b"])
+def test_a_path_that_is_no_part_of_an_address_is_refused(given: str) -> None:
+    with pytest.raises(ArgumentError, match="studio: path must be letters, digits"):
+        checked_path(given)
+
+
+def test_below_a_path_the_page_answers_there_and_nowhere_else() -> None:
+    async def answer(request: Request) -> Response:
+        return PlainTextResponse(request.scope["path"])
+
+    inner = Starlette(routes=[Route("/{rest:path}", answer)])
+    with TestClient(Below(inner, "/studio"), base_url="http://127.0.0.1") as client:
+        assert client.get("/studio/api/state").text == "/api/state"
+        assert client.get("/studio", follow_redirects=False).headers["location"] == "/studio/"
+        assert [client.get(path).status_code for path in ("/", "/studios/", "/api/state")] == [404] * 3

@@ -1,5 +1,6 @@
 """Labels and predictions that are brought into a folder that is open: what is shown first, and what is taken in."""
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sppnet.data import DetectionData, Sample
+from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.data.converting import WRITTEN, convert
 from sppnet.detection.detections import Detections
 from sppnet.detection.output import ImageDetections, write_detections
@@ -112,6 +113,36 @@ def test_every_layout_finds_the_images_of_the_folder(
     assert not _images(page)["c.png"]["complete"]
     assert page.post("/api/undo", json={}).json()["what"].startswith("Import ")
     assert (_edges(page, "a.png"), page.get("/api/state").json()["classes"]) == ([], [])
+
+
+POLYGON = np.array([[1, 2], [30, 10], [20, 40]], dtype=float)
+
+
+def test_polygons_stay_move_with_their_box_and_are_exported_again(page: TestClient, root: Path, tmp_path: Path) -> None:
+    data = _data(root)
+    outlined = dataclasses.replace(data[0], outlines=((POLYGON,), ()))
+    convert([dataclasses.replace(data, samples=(outlined, data[1]))], "coco", tmp_path / "set")
+    token, _ = _read(page, ("labels.zip", _zip(tmp_path / "set", images=False)))
+    _take(page, token, "labels")
+    assert _outlines(page) == [[POLYGON.tolist()], None]
+    (tmp_path / "out.zip").write_bytes(page.get("/api/export/coco").content)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        archive.extractall(tmp_path / "out")
+    again = {sample.path.name: sample for sample in load_detection(tmp_path / "out").samples}
+    np.testing.assert_allclose(again["a.png"].all_outlines[0][0], POLYGON)
+    image = _images(page)["a.png"]["id"]
+    box = page.get(f"/api/images/{image}").json()["boxes"][0]["id"]
+    for edges, expected in (([3, 4, 32, 42], [(POLYGON + 2).tolist()]), ([3, 4, 33, 42], None)):
+        page.post("/api/changes", json={"what": "x", "changes": [{"do": "edit", "box": box, "edges": edges}]})
+        assert _outlines(page) == [expected, None]
+    for _ in range(2):
+        page.post("/api/undo", json={})
+    assert _outlines(page) == [[POLYGON.tolist()], None]
+
+
+def _outlines(page: TestClient) -> list[Any]:
+    opened = page.get(f"/api/images/{_images(page)['a.png']['id']}").json()
+    return [box.get("outline") for box in opened["boxes"]]
 
 
 def test_several_files_of_labels_come_together(page: TestClient, root: Path, tmp_path: Path) -> None:

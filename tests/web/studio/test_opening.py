@@ -14,7 +14,7 @@ from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.session import Session
-from sppnet.web.studio.store import Store, StoredImage
+from sppnet.web.studio.store import Missing, Store, StoredImage
 
 
 @pytest.fixture
@@ -77,11 +77,33 @@ def test_a_replaced_file_is_a_new_image_and_the_old_labels_come_back_with_it(roo
     taken = take_in(folder, store)
     image = _of(store, "a.png")
     assert (image.width, image.height, image.complete, store.boxes(image.id)) == (30, 20, False, [])
-    assert "a.png was replaced by another image. The old labels are kept aside" in taken.problems[0]
+    assert (
+        "a.png was replaced by another image. The old labels are kept aside: open the image to keep or clear"
+        in taken.problems[0]
+    )
     (root / "again.png").write_bytes(old)
     take_in(folder, store)
     again = _of(store, "again.png")
     assert (again.width, again.complete, len(store.boxes(again.id))) == (100, True, 1)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_labels_of_a_replaced_file_are_kept_or_cleared_as_the_person_says(root: Path, store: Store, keep: bool) -> None:
+    Image.new("RGB", (200, 25), "blue").save(root / "a.png")
+    _touch(root / "a.png")
+    take_in(Folder(root), store)
+    image = _of(store, "a.png")
+    old = store.replaced_by("a.png")
+    assert old is not None
+    assert (old.width, old.height, store.replaced_by("b.png")) == (100, 50, None)
+    apply(store, _asked({"do": "take over", "image": image.id, "keep": keep}))
+    edges = [(2.0, 1.0, 60.0, 20.0)] if keep else []  # twice as wide, half as high
+    assert [box.edges for box in store.boxes(image.id)] == edges
+    assert (store.image(image.id).complete, store.replaced_by("a.png"), store.boxes(old.id)) == (keep, None, [])
+    with pytest.raises(Missing, match="there are no labels kept aside"):
+        apply(store, _asked({"do": "take over", "image": image.id, "keep": keep}))
+    store.undo()
+    assert (store.replaced_by("a.png"), store.boxes(image.id)) == (old, [])
 
 
 def test_a_file_that_is_only_touched_changes_nothing(root: Path, store: Store) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sppnet.data.parting import compiled
 from sppnet.web.studio.review import Counted, count_groups, disagreements
 from sppnet.web.studio.store import Box
 from sppnet.web.studio.suggestions import Suggestions
@@ -63,3 +64,12 @@ def test_folders_are_counted_apart() -> None:
         ("All", 3, 9), ("a", 2, 6), ("b", 1, 3),
     ]  # fmt: skip
     assert groups[0]["classes"][2] == {"boxed": 0, "expected": 0, "low": 0, "high": 0}
+
+
+def test_groups_are_told_by_a_pattern_in_the_names() -> None:
+    found = _found(((0, 0, 1, 1), 1, 1.0))
+    images = [Counted(name, True, {1: 2}, found) for name in ("plate1_a.png", "x/plate2.png", "plate1_b.png", "c.png")]
+    groups = count_groups(images, [1], compiled(r"(plate\d)"))
+    assert [(each["group"], each["images"]) for each in groups] == [
+        ("All", 4), ("others", 1), ("plate1", 2), ("plate2", 1),
+    ]  # fmt: skip

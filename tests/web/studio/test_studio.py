@@ -33,7 +33,7 @@ from sppnet.web.shared.guard import MAX_BODY
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Events
-from sppnet.web.studio.exports import FILE_NAMES, flat_names
+from sppnet.web.studio.exports import FILE_NAMES, flat_names, split_of
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.learner import labels_of
 from sppnet.web.studio.opening import take_in
@@ -498,6 +498,27 @@ def test_no_export_is_left_behind(page: TestClient, root: Path) -> None:
     assert {path.name for path in (root / ".sppnet").iterdir()} <= {
         "features", "studio.sqlite", "studio.sqlite-wal", "studio.sqlite-shm", "thumbnails",
     }  # fmt: skip
+
+
+def test_a_model_leaves_as_onnx_too(page: TestClient, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    answer = page.get("/api/export/onnx")
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert set(archive.namelist()) == {"README.md", "labels.json", "model.onnx", "run.py"}
+        run = onnxruntime.InferenceSession(archive.read("model.onnx"))
+    assert {each.name for each in run.get_outputs()} == {"boxes", "labels", "confidence"}
+
+
+def test_splits_of_an_export_keep_frames_together_and_leave_some_to_learn_from() -> None:
+    names = [f"film/frame_{number}.jpg" for number in range(8)] + [f"{number}.jpg" for number in range(8)]
+    shares = {"val": 0.25, "test": 0.25}
+    splits = split_of(names, [{1: 1}] * 16, shares)
+    assert set(splits) == {"train", "val", "test"}
+    assert len(set(splits[:8])) == 1
+    assert splits == split_of(names, [{1: 1}] * 16, shares)
+    assert split_of(names, [{1: 1}] * 16, {"val": 0.0}) == ["train"] * 16
 
 
 def test_flat_names_never_meet() -> None:

@@ -82,5 +82,5 @@ def test_a_video_becomes_its_frames(page: TestClient, tmp_path: Path) -> None:
     answer = page.post("/api/uploads?name=film.avi", content=file.read_bytes(), headers=BYTES)
     assert answer.json()["files"] == 3  # at 0, 1 and 2 seconds
     assert [name for name in _names(page) if name.startswith("film/")] == [
-        "film/0000000.jpg", "film/0000010.jpg", "film/0000020.jpg",
+        "film/frame_0000000.jpg", "film/frame_0000010.jpg", "film/frame_0000020.jpg",
     ]  # fmt: skip

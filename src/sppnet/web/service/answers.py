@@ -5,8 +5,11 @@ bytes of another type. Refusals are answers too: only a fault of this package ra
 """
 
 import contextlib
+import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,16 +66,20 @@ def load(paths: list[Path]) -> dict[str, Model]:
     return models
 
 
-def describe(name: str, model: Model) -> dict[str, Any]:
-    """Return the facts of one model, as ``schemas.ModelFacts`` has them."""
+def describe(path: Path, model: Model) -> dict[str, Any]:
+    """Return the facts of one model and its file, as ``schemas.ModelFacts`` has them."""
+    with path.open("rb") as file:
+        digest, written = hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_mtime
     return {
-        "name": name,
+        "name": path.stem,
         "kind": model.kind,
         "classes": list(model.classes_),
         "untrained": list(model.untrained_),
         "levels": list(model.levels),
         "scores": "margins" if model.kind == "detector" else model.scores,
         "thresholds": model.thresholds_.tolist() if model.kind == "detector" else None,
+        "sha256": digest,
+        "date": datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -1,6 +1,7 @@
 """What can be asked over HTTP: ``/v1/detect``, ``/v1/classify``, ``/v1/features`` and what describes them."""
 
 import asyncio
+import hmac
 import json
 import logging
 import time
@@ -11,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
@@ -40,7 +41,9 @@ PAGE: Final = Path(str(files("sppnet.web.service") / "page"))
 SHARED: Final = Path(str(files("sppnet.web.shared") / "page"))
 VERSION: Final = version("sppnet")
 LOG: Final = logging.getLogger("sppnet.serve")
-KNOWN: Final = frozenset({"/", "/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics"})
+KNOWN: Final = frozenset(
+    {"/", "/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics", "/docs"}
+)
 ABOUT: Final = "Detectors and classifiers of sppnet. Images come as bodies or forms; there are no addresses to fetch."
 SLICE: Final = 1 << 16  # bytes given to the socket at once
 
@@ -61,6 +64,7 @@ _IMAGE_AND_BOXES: Final = _IMAGE | {
 }
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": ProblemDetails, "description": "Not HTTP, or a host that this service does not answer to."},
+    401: {"model": ProblemDetails, "description": "The key that this service was started with is missing."},
     403: {"model": ProblemDetails, "description": "Sent by a page of another site."},
 }
 IMAGE_REFUSALS: Final[dict[int | str, dict[str, Any]]] = REFUSALS | {
@@ -95,15 +99,17 @@ Most = Annotated[int, Query(ge=1, le=1000, description="Of the best, at most so 
 BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole image.")]
 
 
-def make_app(workers: Workers, *, limits: Limits, local: bool) -> FastAPI:
+def make_app(workers: Workers, *, limits: Limits, local: bool, key: str | None = None) -> FastAPI:
     """Return the application.
 
     Args:
         workers: started ones.
         limits: of requests.
         local: answer only to the names of this machine, so that no other site can reach it through a browser.
+        key: that every question must bring; None asks for none.
     """
-    app = FastAPI(title="sppnet", version=VERSION, docs_url=None, redoc_url=None)
+    known = [Depends(_refuse_unknown)]
+    app = FastAPI(title="sppnet", version=VERSION, docs_url=None, redoc_url=None, dependencies=known)
     memory = Memory(limits.held_bytes)
     measures = Measures(workers, memory)
     service = _Service(workers, limits, memory)
@@ -111,11 +117,23 @@ def make_app(workers: Workers, *, limits: Limits, local: bool) -> FastAPI:
     _add_questions(app, service)
     _add_facts(app, workers, limits, measures)
     _add_page(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, keyed=key is not None)  # type: ignore[method-assign]
+    if key is not None:
+        app.add_middleware(_KeyHolders, key=key)
     app.add_middleware(_Guard, local=local)
     app.add_middleware(PageHeaders)
     app.add_middleware(_Measured, measures=measures, workers=workers)
     return app
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Refuse a parameter that a question does not have: it was meant to change the answer, and would not."""
+    known = [each.alias for each in request.scope["route"].dependant.query_params]
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None and request.url.path.startswith("/v1/"):
+        expected = f"one of {', '.join(known)}" if known else "left out, for there are none"
+        detail = f"parameters must be {expected}, got {problems.shown(unknown)}. See /docs."
+        raise RefusalError(422, detail)
 
 
 def _add_questions(app: FastAPI, service: "_Service") -> None:
@@ -168,7 +186,9 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
 
 
 def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measures) -> None:
-    @app.get("/v1/model", responses=REFUSALS, summary="What is served, and within which limits.")
+    @app.get(
+        "/v1/model", responses=REFUSALS | {422: IMAGE_REFUSALS[422]}, summary="What is served, and within which limits."
+    )
     async def model() -> ModelAnswer:
         names = LimitFacts.model_fields
         facts = LimitFacts(**{name: getattr(limits, name) for name in names})
@@ -192,6 +212,10 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(PAGE / "docs.html")
 
     app.mount("/static", StaticFiles(directory=PAGE), name="page")
     app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
@@ -288,6 +312,27 @@ class _Guard:
         await answer(scope, receive, send)
 
 
+class _KeyHolders:
+    """ASGI middleware that refuses questions without the key, before their bodies are read; pages come to all."""
+
+    def __init__(self, app: ASGIApp, *, key: str) -> None:
+        self.app, self._key = app, key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asks = scope["type"] == "http" and scope["path"].startswith(("/v1/", "/metrics"))
+        if asks and not hmac.compare_digest(self._given(Headers(scope=scope)), self._key):
+            detail = "a key must come in the header Authorization, as 'Bearer KEY', got none or another. Send it."
+            refusal = RefusalError(401, detail, {"WWW-Authenticate": "Bearer"})
+            await problem_response(refusal)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    @staticmethod
+    def _given(headers: Headers) -> bytes:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return given.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+
+
 class _Measured:
     """ASGI middleware that counts requests, and turns a fault of this package into a refusal that says so."""
 
@@ -318,7 +363,7 @@ class _Measured:
         self.measures.seconds.labels(path).observe(time.perf_counter() - start)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, *, keyed: bool) -> dict[str, Any]:
     """Return the schema of the interface, its refusals under their own type."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
@@ -326,5 +371,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     response["content"] = {problems.MEDIA_TYPE: next(iter(response["content"].values()))}
+        if keyed:
+            schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"key": []}]
         app.openapi_schema = schema
     return app.openapi_schema

@@ -110,6 +110,8 @@ class ModelFacts(BaseModel):
         description="Of a detector, the least confidence of each class that is shown where none is asked for."
     )
     levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
+    sha256: str = Field(description="Of the model's file, as it was when the service started.")
+    date: str = Field(description="When that file was written, ISO 8601, UTC.")
 
 
 class LimitFacts(BaseModel):

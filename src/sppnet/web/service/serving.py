@@ -12,7 +12,7 @@ from typing import Final
 
 import uvicorn
 
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, message
 from sppnet.web.service.app import make_app
 from sppnet.web.service.connections import GuardedProtocol
 from sppnet.web.service.limits import Limits
@@ -21,6 +21,7 @@ from sppnet.web.service.workers import Workers
 
 GRACE_SECONDS: Final = 20  # for requests in work when the service is told to end
 IDLE_SECONDS: Final = 5
+SHORTEST_KEY: Final = 16  # characters
 
 
 def serve(
@@ -30,6 +31,7 @@ def serve(
     port: int,
     workers: int | None = None,
     limits: Limits | None = None,
+    key: str | None = None,
     started: Callable[[str], object] = print,
 ) -> None:
     """Serve models until SIGTERM or Ctrl-C.
@@ -39,21 +41,28 @@ def serve(
         host: address to listen on. port: 0 takes a free one.
         workers: processes that compute, one thread each; by default one for each core, see ``usable_workers``.
         limits: of requests.
+        key: that every question must bring; None asks for none.
         started: told the address once images can be answered.
     Raises:
-        DataError: a model that cannot be loaded, or an address that is not to be had.
+        DataError: a model that cannot be loaded, or an address that is not to be had. ArgumentError: a short key.
     """
+    if key is not None and not (len(key) >= SHORTEST_KEY and key.isascii() and key.isprintable()):
+        expected, advice = f"of at least {SHORTEST_KEY} printable ASCII characters", "Choose another one"
+        raise ArgumentError(message("serve", "key", expected, f"{len(key)} characters", advice))
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
     count = workers or usable_workers()
     with contextlib.closing(_listening(host, port)) as listener:
-        asyncio.run(_serve(Workers(paths, count=count, limits=limits or Limits()), listener, host, started))
+        made = Workers(paths, count=count, limits=limits or Limits())
+        asyncio.run(_serve(made, listener, host, key, started))
 
 
-async def _serve(workers: Workers, listener: socket.socket, host: str, started: Callable[[str], object]) -> None:
+async def _serve(
+    workers: Workers, listener: socket.socket, host: str, key: str | None, started: Callable[[str], object]
+) -> None:
     await workers.start()
     try:
-        app = make_app(workers, limits=workers.limits, local=_is_local(host))
+        app = make_app(workers, limits=workers.limits, local=_is_local(host), key=key)
         protocol = type("Protocol", (GuardedProtocol,), {"limits": workers.limits})
         config = uvicorn.Config(
             app,

@@ -54,12 +54,13 @@ def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: Binar
     torch.set_num_threads(1)
     try:
         models = load(paths)
+        facts = [describe(path, models[path.stem]) for path in paths]
     except (SppnetError, OSError) as error:
         frames.write(answers, {"error": str(error)}, b"")
         return
     for name, model in models.items():
         _warm_up(name, model, limits)
-    frames.write(answers, {"models": [describe(name, model) for name, model in models.items()]}, b"")
+    frames.write(answers, {"models": facts}, b"")
     while (frame := frames.read(questions)) is not None:
         question, image = frame
         try:

@@ -32,7 +32,10 @@ UPLOADS: Final = "/api/uploads"
 YEAR: Final = 365 * 86_400  # seconds
 
 Share = Annotated[float, Query(ge=0, le=0.5)]
-Export = Literal["voc", "coco", "yolo", "csv", "labelstudio", "model", "detections", "counts", "report", "images"]
+Groups = Annotated[str, Query(max_length=200)]
+Export = Literal[
+    "voc", "coco", "yolo", "csv", "labelstudio", "model", "onnx", "detections", "counts", "report", "images"
+]
 
 
 class Settings(BaseModel):
@@ -161,8 +164,8 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
         return FileResponse(PAGE / "report.html", headers={"Cache-Control": "no-cache"})
 
     @app.get("/api/report")
-    def report() -> dict[str, Any]:
-        return session.report()
+    def report(groups: Groups = "") -> dict[str, Any]:
+        return session.report(groups)
 
     @app.get("/api/events")
     async def events() -> StreamingResponse:
@@ -170,10 +173,10 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
         return StreamingResponse(session.events.listen(), media_type="text/event-stream", headers=headers)
 
     @app.get("/api/export/{name}")
-    def export(name: Export, val: Share = 0.0, test: Share = 0.0) -> FileResponse:
+    def export(name: Export, val: Share = 0.0, test: Share = 0.0, groups: Groups = "") -> FileResponse:
         file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
-            written = write_export(session, name, file, shares={"val": val, "test": test})
+            written = write_export(session, name, file, shares={"val": val, "test": test}, groups=groups)
         except BaseException as error:
             file.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

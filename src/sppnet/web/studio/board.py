@@ -107,6 +107,10 @@ class Board:
             chosen = self._cards.values() if only is None else [self._cards[key] for key in only if key in self._cards]
             return [self._summary(card, thresholds) for card in chosen]
 
+    def _doubt(self, image: int) -> float:
+        found = self._learner.found.get(image)
+        return 0.0 if found is None else round(float(found.doubt), 3)
+
     def _summary(self, card: _Card, thresholds: Mapping[int, float]) -> dict[str, Any]:
         image = card.image
         return {
@@ -121,4 +125,5 @@ class Board:
             "objects": card.objects,
             "rejected": card.rejected,
             "found": card.open.counting(thresholds).counts() if len(card.open.scores) else {},
+            "doubt": self._doubt(image.id),
         }

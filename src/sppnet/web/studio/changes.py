@@ -1,5 +1,6 @@
 """The changes that a person can make, as the page sends them, and what each writes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -7,9 +8,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import check_boxes
-from sppnet.web.studio.offers import SAME_EDGES
-from sppnet.web.studio.store import Kind, Missing, Step, Store, Values
+from sppnet.web.studio.offers import SAME_EDGES, outline_of, text_of
+from sppnet.web.studio.store import Box, Kind, Missing, Step, Store, Values
 
+RESIZED: Final = 0.3  # pixels: the page rounds each edge to a tenth
 LONGEST_NAME: Final = 80
 
 
@@ -56,7 +58,10 @@ class AddBox(_Change):
 
 
 class EditBox(_Change):
-    """Move a box, give it another class, flags or a note."""
+    """Move a box, give it another class, flags or a note.
+
+    An outline that came with it moves with it; one whose box is resized is dropped.
+    """
 
     do: Literal["edit"]
     box: Row
@@ -88,6 +93,14 @@ class SetNote(_Change):
     do: Literal["note"]
     image: Row
     note: Note
+
+
+class TakeOver(_Change):
+    """Give the labels of the image that a file replaced to the one that is there now, scaled to it; or remove them."""
+
+    do: Literal["take over"]
+    image: Row
+    keep: bool
 
 
 class AddClass(_Change):
@@ -124,7 +137,7 @@ class RemoveClass(_Change):
 
 
 Change = Annotated[
-    AddBox | EditBox | RemoveBox | SetComplete | SetNote | AddClass | EditClass | MergeClass | RemoveClass,
+    AddBox | EditBox | RemoveBox | SetComplete | SetNote | TakeOver | AddClass | EditClass | MergeClass | RemoveClass,
     Field(discriminator="do"),
 ]
 
@@ -174,6 +187,8 @@ def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[in
         case SetNote():
             step.change("image", change.image, {"note": change.note})
             return None, {change.image}
+        case TakeOver():
+            return None, _take_over(store, step, change)
         case AddClass():
             return _add_class(store, step, change.name), set()
         case EditClass():
@@ -205,7 +220,8 @@ def _edit_box(store: Store, step: Step, change: EditBox) -> int:
     box = store.box(change.box)
     values: Values = {}
     if change.edges is not None:
-        values |= _within(store, box.image, change.edges) | {"outline": ""}  # of the old edges
+        edges = _within(store, box.image, change.edges)
+        values |= edges | {"outline": _moved(box, tuple(edges.values()))}
     if change.label is not None:
         _check_class(store, change.label)
         values["class"] = change.label
@@ -215,6 +231,35 @@ def _edit_box(store: Store, step: Step, change: EditBox) -> int:
         values["note"] = change.note
     step.change("box", change.box, values)
     return box.image
+
+
+def _take_over(store: Store, step: Step, change: TakeOver) -> set[int]:
+    image = store.image(change.image)
+    old = store.replaced_by(image.name)
+    if old is None:
+        raise Missing(f"there are no labels kept aside for image {change.image}")
+    scale = (image.width / max(1, old.width), image.height / max(1, old.height))
+    for box in store.boxes(old.id):
+        if change.keep:
+            left, top, right, bottom = (edge * scale[place % 2] for place, edge in enumerate(box.edges))
+            edges = _within(store, image.id, (left, top, right, bottom))
+            outline = text_of(tuple(polygon * scale for polygon in outline_of(box.outline)))
+            step.change("box", box.id, edges | {"image": image.id, "outline": outline})
+        else:
+            step.remove("box", box.id)
+    step.change("image", old.id, {"complete": 0})
+    if change.keep:
+        values = {"complete": int(image.complete or old.complete), "note": image.note or old.note}
+        step.change("image", image.id, values)
+    return {image.id}
+
+
+def _moved(box: Box, edges: Sequence[float]) -> str:
+    """Return the outline that a box has at other edges: moved with it, or none where it was resized."""
+    shifts = [after - before for after, before in zip(edges, box.edges, strict=True)]
+    if max(abs(shifts[0] - shifts[2]), abs(shifts[1] - shifts[3])) > RESIZED:
+        return ""
+    return text_of(tuple(polygon + shifts[:2] for polygon in outline_of(box.outline)))
 
 
 def _add_class(store: Store, step: Step, name: str) -> int:

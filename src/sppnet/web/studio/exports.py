@@ -11,7 +11,6 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -22,11 +21,15 @@ import numpy as np
 
 from sppnet.data import DetectionData, Sample, write_yolo
 from sppnet.data.converting import WRITTEN, WrittenLayout, flat_names
+from sppnet.data.layouts.tables import spreadsheet_safe
+from sppnet.data.parting import group_of, part
 from sppnet.detection.detections import Detections
-from sppnet.errors import DataError, ImageDecodeError
+from sppnet.detection.detector import Detector
+from sppnet.errors import DataError, ImageDecodeError, MissingExtraError
 from sppnet.images import encode
 from sppnet.storage import write_file
 from sppnet.web.studio import imports, uploads
+from sppnet.web.studio.offers import outline_of
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box, StoredImage
 
@@ -53,13 +56,19 @@ def remove_partial(session: Session) -> None:
 
 
 def write_export(
-    session: Session, name: str, file: Path, *, shares: Mapping[str, float] = MappingProxyType({})
+    session: Session,
+    name: str,
+    file: Path,
+    *,
+    shares: Mapping[str, float] = MappingProxyType({}),
+    groups: str = "",
 ) -> Written:
     """Write one export into a file.
 
     Args:
         name: one of ``FILE_NAMES``.
         shares: of the labelled images that go to "val" and to "test"; all others are "train".
+        groups: what the report counts by, see ``Session.report``.
     Raises:
         DataError: there is nothing to export yet.
     """
@@ -68,11 +77,14 @@ def write_export(
         left_out = _write_labels(session, WRITTEN[name], file, shares)
     elif name == "model":
         left_out = _write_model(session, file)
+    elif name == "onnx":
+        left_out = _write_onnx(session, file)
     elif name == "images":
         left_out = _write_images(session, file)
     else:
-        tables = {"detections": _detections, "counts": _counts, "report": _report}
-        write_file(file, _csv(tables[name](session)))
+        tables = {"detections": _detections, "counts": _counts}
+        rows = _report(session, groups) if name == "report" else tables[name](session)
+        write_file(file, _csv(rows))
     return Written(FILE_NAMES[name], left_out)
 
 
@@ -83,6 +95,7 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "csv": "labels-csv.zip",
     "labelstudio": "labels-labelstudio.zip",
     "model": "detector.safetensors",
+    "onnx": "detector-onnx.zip",
     "detections": "detections.csv",
     "counts": "counts.csv",
     "report": "report.csv",
@@ -102,7 +115,8 @@ def _write_labels(session: Session, layout: WrittenLayout, file: Path, shares: M
     if not usable or not classes:
         raise DataError("studio: there must be a labelled image, got none. Draw a box first.")
     names = flat_names([image.name for image, _ in usable])
-    splits = split_of([image.name for image, _ in usable], shares)
+    counts = [Counter(box.label for box in boxes) for _, boxes in usable]
+    splits = split_of([image.name for image, _ in usable], counts, shares)
     ids = [each.id for each in classes]
     with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
         root = Path(folder)
@@ -125,19 +139,26 @@ def _write_labels(session: Session, layout: WrittenLayout, file: Path, shares: M
             return _note_left_out(archive, left_out.values())
 
 
-def split_of(names: Sequence[str], shares: Mapping[str, float]) -> list[str]:
-    """Assign each image to "train", "val" or "test", evenly over the folder and the same at every export.
+def split_of(names: Sequence[str], counts: Sequence[Mapping[int, int]], shares: Mapping[str, float]) -> list[str]:
+    """Assign each image to "train", "val" or "test", the same at every export.
 
-    >>> split_of(["a", "b", "c", "d", "e"], {"val": 0.2, "test": 0.2})
-    ['train', 'train', 'test', 'val', 'train']
+    Classes keep their shares, and frames of one video stay together, as ``sppnet split`` has it.
+
+    Args:
+        counts: of each image, how many objects of each class.
+    Raises:
+        ArgumentError: too few images.
     """
     splits = ["train"] * len(names)
-    shuffled = sorted(range(len(names)), key=lambda place: sha256(names[place].encode()).digest())
     for split, share in shares.items():
-        count = min(len(shuffled) - 1, max(1, round(share * len(names)))) if share > 0 else 0
-        for place in shuffled[:count]:
-            splits[place] = split
-        shuffled = shuffled[count:]
+        if share <= 0:
+            continue
+        left = [place for place, other in enumerate(splits) if other == "train"]
+        groups = [group_of(Path(names[place])) for place in left]
+        rest = min(0.9, share * len(names) / len(left))
+        chosen = part([counts[place] for place in left], groups, rest, seed=0)
+        for place, inside in zip(left, chosen, strict=True):
+            splits[place] = split if inside else "train"
     return splits
 
 
@@ -165,6 +186,7 @@ def _sample(path: Path, image: StoredImage, boxes: Sequence[Box], ids: Sequence[
         np.array([box.difficult for box in boxes], dtype=np.bool_),
         np.array([box.crowd for box in boxes], dtype=np.bool_),
         (image.height, image.width),
+        outlines=tuple(outline_of(box.outline) for box in boxes),
     )
 
 
@@ -193,6 +215,25 @@ def _write_model(session: Session, file: Path) -> Sequence[str]:
     return sorted(gone.values())
 
 
+def _write_onnx(session: Session, file: Path) -> Sequence[str]:
+    """Write what ``sppnet export`` would write of the model; return the images that are gone."""
+    try:
+        from sppnet.export.folder import export_detector
+    except ModuleNotFoundError as error:
+        advice = "Install it: pip install 'sppnet[export]'"
+        raise MissingExtraError(
+            f"studio: ONNX needs the extra 'export', which brings {error.name}. {advice}."
+        ) from error
+    with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
+        model, out = Path(folder) / "detector.safetensors", Path(folder) / "out"
+        left_out = _write_model(session, model)
+        export_detector(Detector.load(model), out)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(out.iterdir()):
+                archive.write(path, path.name)
+    return left_out
+
+
 def _detections(session: Session) -> Iterator[tuple[Any, ...]]:
     """Yield one row an object: those that a person boxed, then those that the detector found beside them."""
     yield "image", "class", "left", "top", "right", "bottom", "confidence", "by"
@@ -213,10 +254,10 @@ def _counts(session: Session) -> Iterator[tuple[Any, ...]]:
         yield image.name, *(numbers[each.id] for each in classes), "yes" if image.complete else "no"
 
 
-def _report(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Yield one row a class and folder: how many objects, and the interval of 95 %."""
+def _report(session: Session, groups: str) -> Iterator[tuple[Any, ...]]:
+    """Yield one row a class and group: how many objects, and the interval of 95 %."""
     yield "group", "images", "class", "boxed", "expected", "low", "high"
-    report = session.report()
+    report = session.report(groups)
     names = {each["id"]: each["name"] for each in report["classes"]}
     for group in report["groups"]:
         for label, counts in group["classes"].items():
@@ -225,7 +266,9 @@ def _report(session: Session) -> Iterator[tuple[Any, ...]]:
 
 def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 The labels that lie in a folder at its first opening go this way, and so does every import later.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sppnet.data import DetectionData, Problem, Sample, open_dataset, printable
+from sppnet.data import DetectionData, Outline, Problem, Sample, open_dataset, printable
 from sppnet.data.contents import Contents
 from sppnet.data.layouts.records import read_json
 from sppnet.data.names import Finder
@@ -86,10 +87,21 @@ def read_labels(root: Path, names: Mapping[Path, str]) -> Offer:
 
 
 def _boxes_of(part: DetectionData, sample: Sample) -> Iterable[Values]:
-    rows = zip(sample.boxes.tolist(), sample.labels, sample.difficult, sample.crowd, strict=True)
-    for edges, label, difficult, crowd in rows:
+    columns = sample.boxes.tolist(), sample.labels, sample.difficult, sample.crowd, sample.all_outlines
+    for edges, label, difficult, crowd, outline in zip(*columns, strict=True):
         flags = {"difficult": int(difficult), "crowd": int(crowd)}
-        yield dict(zip(CORNERS, edges, strict=True)) | flags | {"class": part.classes[label]}
+        drawn = {"outline": text_of(outline)} if outline else {}
+        yield dict(zip(CORNERS, edges, strict=True)) | flags | drawn | {"class": part.classes[label]}
+
+
+def text_of(outline: Outline) -> str:
+    """Return an outline as the store keeps it, "" for none."""
+    return json.dumps([polygon.tolist() for polygon in outline]) if outline else ""
+
+
+def outline_of(text: str) -> Outline:
+    """Return the outline that the store keeps as a text."""
+    return tuple(np.array(points, dtype=np.float64).reshape(-1, 2) for points in json.loads(text)) if text else ()
 
 
 def is_predictions(file: Path) -> bool:

@@ -60,7 +60,7 @@ def take_in(folder: Folder, store: Store, *, progress: Progress = silent) -> Tak
     if replaced:
         names = ", ".join(image.name for image in replaced[:3]) + (", …" if len(replaced) > 3 else "")
         what = "was replaced by another image" if len(replaced) == 1 else "were replaced by other images"
-        taken.problems = (f"{names} {what}. The old labels are kept aside, and come back with the old file.",)
+        taken.problems = (f"{names} {what}. The old labels are kept aside: open the image to keep or clear them.",)
     return taken
 
 

@@ -1,13 +1,15 @@
 """Where the detector and the labels disagree, and how many objects there are: what a person checks before the end."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from sppnet.data.parting import group_of
 from sppnet.geometry import iou
 from sppnet.web.studio.store import Box
 from sppnet.web.studio.suggestions import Suggestions
@@ -16,6 +18,7 @@ Disagreement = Literal["missed", "false", "confused", "badly placed"]
 
 RIGHT_IOU: Final = 0.5  # from this overlap a suggestion is right
 NEAR_IOU: Final = 0.1  # below it a suggestion has nothing to do with a box
+OTHERS: Final = "others"  # the group of images that a pattern does not fit
 TWO_SIDED: Final = 1.96  # deviations that hold 95 % of a normal distribution
 
 
@@ -56,21 +59,27 @@ class Counted:
     found: Suggestions
 
 
-def count_groups(images: Sequence[Counted], labels: Sequence[int]) -> list[dict[str, Any]]:
-    """Count objects, all together and folder by folder, for JSON.
+def count_groups(
+    images: Sequence[Counted], labels: Sequence[int], pattern: re.Pattern[str] | None = None
+) -> list[dict[str, Any]]:
+    """Count objects, all together and group by group, for JSON.
+
+    A group is a folder, or what the first group of ``pattern`` finds in the names, such as ``(plate\\d+)``.
 
     What was found but not answered counts by its confidence: the expected number, and the interval that holds the true
     one with 95 % if the confidence is right. Objects that the detector does not find at all are in neither.
     """
+
+    def named(image: Counted) -> str:
+        path = PurePosixPath(image.name)
+        if pattern is None:
+            return str(path.parent)
+        return group_of(Path(path), pattern) if pattern.search(image.name) else OTHERS
+
     groups = [("All", list(images))]
-    by_folder = sorted(images, key=_folder)
-    folders = [(folder, list(group)) for folder, group in groupby(by_folder, key=_folder)]
-    groups += folders if len(folders) > 1 else []
+    parts = [(name, list(group)) for name, group in groupby(sorted(images, key=named), key=named)]
+    groups += parts if len(parts) > 1 else []
     return [{"group": name, "images": len(group), "classes": _counts(group, labels)} for name, group in groups]
-
-
-def _folder(image: Counted) -> str:
-    return str(PurePosixPath(image.name).parent)
 
 
 def _counts(images: Sequence[Counted], labels: Sequence[int]) -> dict[int, dict[str, float]]:

@@ -11,6 +11,7 @@ from sppnet.errors import ArgumentError, message
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.access import Access
 from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.below import Below, checked_path
 from sppnet.web.studio.session import Session
 
 HOST: Final = "127.0.0.1"  # this machine's programs only
@@ -23,6 +24,7 @@ def serve_studio(
     host: str = HOST,
     port: int = 0,
     password: str | None = None,
+    path: str = "",
     ready: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> None:
@@ -33,6 +35,7 @@ def serve_studio(
         host: address to listen on; other machines reach only another one than ``HOST``, and need a password.
         password: that everybody has to give; None asks for none.
         port: to listen on; 0 takes one that is free.
+        path: below which the page lies, as "/studio", where a proxy hands addresses on as they are.
         ready: called with the page's address once it can be asked for.
         progress: wraps the pass over images that are new.
     Raises:
@@ -42,6 +45,7 @@ def serve_studio(
         expected, advice = "given where other machines reach the studio", "Set SPPNET_STUDIO_PASSWORD"
         raise ArgumentError(message("studio", "password", expected, "none", advice))
     access = None if password is None else Access(password)
+    below = checked_path(path)
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,8 +58,8 @@ def serve_studio(
             ) from error
         listening.listen()
         session = Session(folder, progress=progress)
-        ready(f"http://{host}:{listening.getsockname()[1]}")
-        config = uvicorn.Config(
-            studio_app(session, access=access), log_level="warning", timeout_graceful_shutdown=SHUTDOWN
-        )
+        ready(f"http://{host}:{listening.getsockname()[1]}{below}{'/' if below else ''}")
+        app = studio_app(session, access=access)
+        served = Below(app, below) if below else app
+        config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
         uvicorn.Server(config).run(sockets=[listening])

@@ -1,5 +1,6 @@
 """One folder opened in the studio: the store, the learner and what the pages are told of both."""
 
+import json
 import math
 import threading
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sppnet.data.parting import compiled
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.board import Board
@@ -269,13 +271,19 @@ class Session:
         self._opens(person, image)
         found = self.learner.found.get(image)
         (summary,) = self.board.summaries(self.thresholds, [image])
+        old = self.store.replaced_by(summary["name"])
         return {
             **summary,
+            "replaced": None if old is None else self._kept_aside(old),
             "boxes": [_for_page(box) for box in self.store.boxes(image)],
             "suggestions": self.board.open_suggestions(image).as_list(),
             "round": found.round if found else 0,
             "revision": self._revision,
         }
+
+    def _kept_aside(self, old: StoredImage) -> dict[str, Any]:
+        boxes = len(self.store.boxes(old.id))
+        return {"width": old.width, "height": old.height, "boxes": boxes, "complete": old.complete}
 
     def next_image(self, person: str, current: int | None) -> int | None:
         """Return the image whose labels would help most, and open it for a person; None when all is done.
@@ -331,14 +339,21 @@ class Session:
         ]
         return sorted(rows, key=lambda row: -float(row["sure"]))[:REVIEWED]
 
-    def report(self) -> dict[str, Any]:
-        """Return how many objects there are, with an interval, for JSON."""
+    def report(self, groups: str = "") -> dict[str, Any]:
+        """Return how many objects there are, with an interval, for JSON.
+
+        Args:
+            groups: a pattern whose first group, in an image's name, is what to count by; "" counts by folder.
+        Raises:
+            ArgumentError: no pattern.
+        """
+        pattern = compiled(groups or None)
         images = [self.board.counted(key) for key in list(self.learner.images) if key not in self.learner.faults]
         classes = self.store.classes()
         return {
             "folder": self.folder.root.name,
             "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in classes],
-            "groups": count_groups(images, [each.id for each in classes]),
+            "groups": count_groups(images, [each.id for each in classes], pattern),
             "complete": sum(image.complete for image in images),
             "quality": self.quality()["measured"],
             "thresholds": self.thresholds,
@@ -382,7 +397,8 @@ class Session:
 def _for_page(box: Box) -> dict[str, Any]:
     flags = {name: True for name in ("difficult", "crowd") if getattr(box, name)}
     note = {"note": box.note} if box.note else {}
-    return {"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges, **flags, **note}
+    outline = {"outline": json.loads(box.outline)} if box.outline else {}
+    return {"id": box.id, "label": box.label, "kind": box.kind, "edges": box.edges, **flags, **note, **outline}
 
 
 def _share(value: float) -> float | None:

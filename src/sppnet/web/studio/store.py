@@ -194,6 +194,12 @@ class Store:
             raise Missing(f"there is no image {row}")
         return _stored(found[0])
 
+    def replaced_by(self, name: str) -> StoredImage | None:
+        """Return the image whose file was replaced by the one of this name, while its labels are kept aside."""
+        told = "(complete OR EXISTS (SELECT 1 FROM box WHERE box.image = image.id))"
+        found = self._all(f"{_IMAGES} WHERE name = ? || '#' || id AND {told} ORDER BY id DESC LIMIT 1", (name,))
+        return _stored(found[0]) if found else None
+
     def classes(self) -> list[Class]:
         """Return the classes in their order."""
         return [Class(*row) for row in self._all("SELECT id, name, colour, place, key FROM class ORDER BY place, id")]

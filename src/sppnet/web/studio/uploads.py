@@ -89,7 +89,7 @@ def _frames(video: Path, folder: Path) -> list[Path]:
             if number % step == 0:
                 there, pixels = reader.retrieve()
                 if there:
-                    written.append(folder / f"{number:07}.jpg")
+                    written.append(folder / f"frame_{number:07}.jpg")
                     rgb: NDArray[np.uint8] = np.array(pixels[:, :, ::-1], dtype=np.uint8)
                     write_file(written[-1], encode(rgb, "JPEG", quality=JPEG_QUALITY), durable=False)
             number += 1

@@ -1,7 +1,8 @@
 // The page: an image comes in, the service is asked, and what is chosen is explained.
 
-import { ask, Refused, served } from "./asking.js";
+import { ask, KeyNeeded, keepKey, Refused, served } from "./asking.js";
 import { drawBins, drawBoxes, element, listRows, rowsOf, showLevels, showSum, showTimes, signed } from "./showing.js";
+import { csvOf } from "./table.js";
 
 const FLOOR = 0; // least confidence that is asked for; the slider hides more
 const at = (id) => document.getElementById(id);
@@ -15,6 +16,7 @@ const state = {
   level: 0,
   asked: null,
   threshold: null,
+  looked: [], // {image, answer, problem} of all images that were given last, in their order
 };
 
 const model = () => state.models.find(({ name }) => name === at("model").value);
@@ -27,9 +29,11 @@ async function start() {
     const { models, limits } = await served();
     Object.assign(state, { models, limits });
   } catch (error) {
-    tell(reasonOf(error));
+    tell(error instanceof KeyNeeded ? "" : reasonOf(error));
+    at("key-form").hidden = !(error instanceof KeyNeeded);
     return;
   }
+  at("key-form").hidden = true;
   at("model").replaceChildren(...state.models.map(({ name }) => element("option", { value: name, textContent: name })));
   at("accepted").textContent =
     `JPEG, PNG, WebP, BMP, GIF or TIFF, up to ${Math.round(state.limits.upload_bytes / 1e6)} MB. ` +
@@ -39,7 +43,11 @@ async function start() {
 
 /** Show what fits the model that is chosen. */
 function turnTo() {
-  at("threshold-choice").hidden = model().kind !== "detector";
+  const { kind, classes, sha256, date } = model();
+  at("threshold-choice").hidden = kind !== "detector";
+  const written = new Date(date).toLocaleString();
+  at("facts").textContent = `Knows: ${classes.join(", ")}. Model of ${written}, SHA-256 ${sha256.slice(0, 12)}…`;
+  at("facts").title = sha256;
   setThreshold(null);
 }
 
@@ -51,38 +59,109 @@ function setThreshold(value) {
   if (state.answer) {
     show();
   }
+  listBatch();
 }
 
-async function look(image) {
-  if (!image || !model()) {
+/** Look at images, one after the other; the first is shown, then whichever is chosen. */
+async function look(images) {
+  const given = [...images].filter(Boolean);
+  if (!given.length || !model()) {
     return;
   }
   state.asked?.abort();
   const asked = new AbortController();
-  Object.assign(state, { image, answer: null, chosen: null, asked });
-  tell("");
-  at("working").hidden = false;
-  showImage(image);
-  show();
-  try {
-    if (image.size > state.limits.upload_bytes) {
-      throw new Refused(`The image must have at most ${Math.round(state.limits.upload_bytes / 1e6)} MB.`);
+  const looked = given.map((image) => ({ image, answer: null, problem: "" }));
+  Object.assign(state, { asked, looked });
+  turn(looked[0]);
+  for (const one of looked) {
+    await answer(one, asked);
+    if (state.asked !== asked) {
+      return;
     }
-    const answer = await ask(model(), image, FLOOR, asked.signal);
-    if (state.asked === asked) {
-      state.answer = { ...answer, rows: rowsOf(answer, model()) };
-      place(answer.width, answer.height);
+    if (one.image === state.image) {
+      turn(one);
     }
-  } catch (error) {
-    if (error.name !== "AbortError") {
-      tell(reasonOf(error));
-    }
-  }
-  if (state.asked === asked) {
-    at("working").hidden = true;
-    show();
+    listBatch();
   }
 }
+
+async function answer(one, asked) {
+  try {
+    if (one.image.size > state.limits.upload_bytes) {
+      throw new Refused(`The image must have at most ${Math.round(state.limits.upload_bytes / 1e6)} MB.`);
+    }
+    const answer = await ask(model(), one.image, FLOOR, asked.signal);
+    one.answer = { ...answer, rows: rowsOf(answer, model()) };
+  } catch (error) {
+    one.problem = error.name === "AbortError" ? "" : reasonOf(error);
+  }
+}
+
+/** Show one of the images that were given. */
+function turn(one) {
+  if (state.image !== one.image) {
+    showImage(one.image);
+  }
+  Object.assign(state, { image: one.image, answer: one.answer, chosen: null });
+  tell(one.problem);
+  at("working").hidden = Boolean(one.answer || one.problem);
+  if (one.answer) {
+    place(one.answer.width, one.answer.height);
+  }
+  show();
+  listBatch();
+}
+
+function listBatch() {
+  const { looked } = state;
+  at("batch").hidden = looked.length < 2;
+  const done = looked.filter((one) => one.answer || one.problem).length;
+  at("batch-count").textContent = done < looked.length ? `${done} of ${looked.length}` : `${looked.length}`;
+  at("save-csv").disabled = at("save-json").disabled = done < looked.length;
+  const focused = [...at("batch-list").querySelectorAll("button")].indexOf(document.activeElement);
+  at("batch-list").replaceChildren(
+    ...looked.map((one) => {
+      const name = element("span", { className: "name", textContent: one.image.name || "pasted" });
+      const said = one.problem ? "cannot be read" : one.answer ? found(visible(one.answer)) : "…";
+      const button = element(
+        "button",
+        { type: "button" },
+        name,
+        element("span", { className: "soft", textContent: said }),
+      );
+      button.setAttribute("aria-pressed", String(one.image === state.image));
+      button.addEventListener("click", () => turn(one));
+      return element("li", {}, button);
+    }),
+  );
+  at("batch-list").querySelectorAll("button")[focused]?.focus();
+}
+
+/** What is counted where, as a person would say it: "2 raccoon, 1 cat". */
+function found(rows) {
+  const counts = new Map();
+  for (const { name } of rows) {
+    counts.set(name, (counts.get(name) || 0) + 1);
+  }
+  if (model().kind !== "detector") {
+    return rows[0]?.name ?? "";
+  }
+  return [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "nothing";
+}
+
+function save(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Results as they are shown: from the threshold up. */
+const results = () =>
+  state.looked.map(({ image, answer, problem }) => ({
+    image: image.name,
+    problem,
+    rows: answer ? visible(answer).map(({ name, sure, box }) => ({ class: name, sure, box })) : [],
+  }));
 
 const reasonOf = (error) =>
   error instanceof Refused ? error.message : "The service cannot be reached. See whether it still runs.";
@@ -123,8 +202,7 @@ function chooseLevel(level) {
   show();
 }
 
-function visible() {
-  const { answer } = state;
+function visible(answer = state.answer) {
   return answer.detections ? answer.rows.filter(({ name, sure }) => sure >= threshold(name)) : answer.rows;
 }
 
@@ -157,13 +235,8 @@ function summary(answer, rows) {
   if (!answer.detections) {
     return size;
   }
-  const counts = new Map();
-  for (const { name } of rows) {
-    counts.set(name, (counts.get(name) || 0) + 1);
-  }
-  const found =
-    [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "Nothing above the least confidence";
-  return `${found}. ${size}`;
+  const what = rows.length ? found(rows) : "Nothing that it is so sure of";
+  return `${what}. ${size}`;
 }
 
 function explain(row) {
@@ -178,18 +251,30 @@ function explain(row) {
   const what = state.answer.detections
     ? `${row.name} was scored ${signed(row.score)} in a window of ${right - left} × ${bottom - top} cells of the feature map, then its box was moved.`
     : `${row.name} was scored ${signed(row.score)} in the whole map of ${right - left} × ${bottom - top} cells.`;
+  const sure = `${Math.round(row.sure * 100)} %`;
+  at("why-plain").textContent =
+    `It is ${sure} sure that this is ${row.name}. The coloured parts speak for it, or against it.`;
   at("why-text").textContent = `${what} The score is linear, so each bin adds exactly what is written in it.`;
   showLevels(at("levels"), contribution, state.level, chooseLevel);
   showSum(at("sum"), contribution);
 }
 
 at("file").addEventListener("change", ({ target }) => {
-  look(target.files[0]);
+  look(target.files);
   target.value = ""; // so that the same file can be chosen again
 });
 at("model").addEventListener("change", () => {
   turnTo();
-  look(state.image);
+  look(state.looked.map((one) => one.image));
+});
+at("save-csv").addEventListener("click", () => save("results.csv", "text/csv", csvOf(results())));
+at("save-json").addEventListener("click", () =>
+  save("results.json", "application/json", `${JSON.stringify(results(), null, 1)}\n`),
+);
+at("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepKey(at("key").value.trim());
+  start();
 });
 at("threshold").addEventListener("input", ({ target }) => setThreshold(Number(target.value)));
 at("threshold-learnt").addEventListener("click", () => setThreshold(null));
@@ -198,7 +283,7 @@ window.addEventListener("resize", () => {
   const { naturalWidth, naturalHeight } = at("image");
   place(state.answer?.width || naturalWidth, state.answer?.height || naturalHeight);
 });
-document.addEventListener("paste", ({ clipboardData }) => look(clipboardData.files[0]));
+document.addEventListener("paste", ({ clipboardData }) => look(clipboardData.files));
 document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape" && state.chosen && state.answer?.detections) {
     choose(state.chosen);
@@ -209,7 +294,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     at("stage").classList.toggle("over", kind === "dragover");
     if (kind === "drop") {
-      look(event.dataTransfer.files[0]);
+      look(event.dataTransfer.files);
     }
   });
 }

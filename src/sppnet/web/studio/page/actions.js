@@ -1,7 +1,7 @@
 // What a person can do. Each is one request; the page shows what the answer says.
 
 import { get, post, Refused } from "./api.js";
-import { moved, nearlySame } from "./edges.js";
+import { moved, nearlySame, shift } from "./edges.js";
 import {
   chosenBox,
   chosenBoxes,
@@ -132,12 +132,16 @@ export async function addBox(edges, { label = model.label, image = model.open } 
 const several = (number) => (number === 1 ? "a box" : `${number} boxes`);
 
 // Moves boxes, or resizes them; `edges` holds by their ids where they are to lie.
-export const moveBoxes = (edges, image = model.open) =>
-  change(
+export async function moveBoxes(edges, image = model.open) {
+  const resized = model.boxes.filter((box) => box.outline && edges.has(box.id) && !shift(box.edges, edges.get(box.id)));
+  const answer = await change(
     `Move ${several(edges.size)}`,
     [...edges].map(([box, to]) => ({ do: "edit", box, edges: to })),
     image,
   );
+  if (answer && resized.length) say("The outline no longer fits and is left out. Z brings it back.", { bad: true });
+  return answer;
+}
 
 export function removeBoxes(boxes) {
   const isRejection = boxes.length === 1 && boxes[0].kind === "rejected";
@@ -260,6 +264,10 @@ export async function setComplete(complete) {
   const changes = [...accepted.map((each) => answerTo(each, "object")), { do: "complete", image: image.id, complete }];
   return change(complete ? "Image complete" : "Image not complete", changes, image.id);
 }
+
+// What becomes of the labels of the image that this file replaced.
+export const takeOver = (keep) =>
+  change(keep ? "Keep the old labels" : "Clear the old labels", [{ do: "take over", image: model.open, keep }]);
 
 export const toggleComplete = () => setComplete(!openImage()?.complete);
 

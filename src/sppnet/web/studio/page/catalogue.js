@@ -66,6 +66,7 @@ export class Catalogue {
       found: (image) => -sum(image.found),
       boxed: (image) => -sum(image.objects),
       unlabelled: (image) => Number(isLabelled(image)),
+      unsure: (image) => (image.complete ? 1 : -(image.doubt ?? 0)),
     };
     const weight = weights[sort];
     const rows = [];
@@ -85,13 +86,23 @@ const STATES = {
   found: (image) => sum(image.found) > 0,
   noted: (image) => Boolean(image.note),
   faulty: (image) => Boolean(image.fault),
+  wrong: (image) => image.complete,
 };
 
-// Whether an image passes a search by name, a state and a class that it must hold.
-export function filter({ text = "", state = "all", label = null }) {
+const COMPARED = { "<": (a, b) => a < b, ">": (a, b) => a > b, "=": (a, b) => a === b };
+
+// Whether an image fits a word of a search: a part of its name, or as ">3" a number of its boxes.
+function fits(image, word) {
+  const [, sign, number] = /^([<>=])(\d+)$/.exec(word) ?? [];
+  return sign ? COMPARED[sign](sum(image.objects), Number(number)) : image.name.toLowerCase().includes(word);
+}
+
+// Whether an image passes a search, a state, a class that it must hold, and is `among` some.
+export function filter({ text = "", state = "all", label = null, among = null }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (image) =>
     STATES[state](image) &&
+    (among?.has(image.id) ?? true) &&
     (label === null || (image.objects[label] ?? 0) + (image.found[label] ?? 0) > 0) &&
-    words.every((word) => image.name.toLowerCase().includes(word));
+    words.every((word) => fits(image, word));
 }

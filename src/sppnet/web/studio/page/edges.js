@@ -46,6 +46,12 @@ export const inside = ([left, top, right, bottom], [x, y], margin = 0) =>
 
 export const largeEnough = ([left, top, right, bottom]) => right - left >= SMALLEST && bottom - top >= SMALLEST;
 
+// By how much a box lies elsewhere in the same size, null where it was resized.
+export function shift(from, to) {
+  const [left, top, right, bottom] = to.map((edge, place) => edge - from[place]);
+  return Math.max(Math.abs(left - right), Math.abs(top - bottom)) > 0.3 ? null : [left, top];
+}
+
 // Two boxes that a person would call one.
 export const nearlySame = (a, b) => a.every((edge, place) => Math.abs(edge - b[place]) < 1);
 

@@ -1,6 +1,7 @@
 // The images of the folder, in the order that a person asks for. Only those in sight are made.
 
 import { show, showBefore, showNext } from "./actions.js";
+import { get } from "./api.js";
 import { filter, sum } from "./catalogue.js";
 import { model, on } from "./model.js";
 import { element, icon } from "./parts.js";
@@ -16,6 +17,7 @@ const LEAST = 92; // pixels that an image is wide at least
 const [PAD, BELOW] = [8, 42]; // between images; of the text below them
 
 let order = []; // ids as they are shown
+let wrong = new Set(); // ids of images whose labels and detector disagree, when that was asked last
 let waits = false; // a new order waits until the pointer and the focus have left
 let geometry = null;
 
@@ -28,6 +30,7 @@ export function arrange() {
     text: search.value,
     state: state.value.startsWith("class ") ? "all" : state.value,
     label: state.value.startsWith("class ") ? Number(state.value.slice(6)) : null,
+    among: state.value === "wrong" ? wrong : null,
   });
   order = model.images.arranged({ sort: sort.value, order: model.order, passes });
   byId("none-pass").hidden = order.length > 0 || !model.images.size;
@@ -42,7 +45,10 @@ function arrangeUnlessBusy() {
 list.addEventListener("pointerleave", () => waits && arrange());
 list.addEventListener("focusout", (event) => waits && !list.contains(event.relatedTarget) && arrange());
 search.addEventListener("input", arrange);
-state.addEventListener("change", arrange);
+state.addEventListener("change", async () => {
+  if (state.value === "wrong") wrong = new Set((await get("api/review")).map((row) => row.image));
+  arrange();
+});
 sort.addEventListener("change", () => {
   localStorage.setItem("sppnet-sort", sort.value);
   arrange();

@@ -1,6 +1,6 @@
 // The head of the page and of the open image: progress, news, steps, settings, dialogs.
 
-import { done, hide, keep, teach, toggleComplete, turn } from "./actions.js";
+import { done, hide, keep, takeOver, teach, toggleComplete, turn } from "./actions.js";
 import { sum } from "./catalogue.js";
 import { step } from "./gallery.js";
 import { isGuess, model, nameOf, on, openImage, shownSuggestions } from "./model.js";
@@ -57,9 +57,22 @@ function renderImage() {
   for (const id of ["complete", "done"]) byId(id).disabled = !image || Boolean(image.fault);
   byId("complete").setAttribute("aria-pressed", Boolean(image?.complete));
   for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).checked = !model.hides[what];
+  renderReplaced(image);
   const hint = image && hinted(image);
   byId("hint").hidden = !hint;
   byId("hint").textContent = hint ?? "";
+}
+
+// A file that was replaced by another image: its labels are the person's to keep or to clear.
+function renderReplaced(image) {
+  const old = image && !image.fault ? model.replaced : null;
+  byId("replaced").hidden = !old;
+  if (!old) return;
+  const scaled = old.width !== image.width || old.height !== image.height;
+  const boxes = `${old.boxes} ${old.boxes === 1 ? "box" : "boxes"}${old.complete ? ", complete" : ""}`;
+  byId("replaced-text").textContent =
+    `This file was replaced by another image. What was said of the one before (${old.width} × ${old.height} pixels: ${boxes}) is kept aside.`;
+  byId("replaced-keep").textContent = scaled ? "Keep it here, scaled" : "Keep it here";
 }
 
 // What there is to do, or why nothing is suggested: the image is never bare without a word.
@@ -88,6 +101,8 @@ byId("teach").addEventListener("click", teach);
 byId("by-itself").addEventListener("change", (event) => keep({ by_itself: event.target.checked }));
 byId("complete").addEventListener("click", toggleComplete);
 byId("done").addEventListener("click", done);
+byId("replaced-keep").addEventListener("click", () => takeOver(true));
+byId("replaced-clear").addEventListener("click", () => takeOver(false));
 byId("previous").addEventListener("click", () => step(-1));
 byId("next").addEventListener("click", () => step(1));
 byId("zoom-in").addEventListener("click", () => zoom(1.4));

@@ -67,7 +67,10 @@ const COMMANDS = {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const HELP = [
-  ["Drag", "draw a box; from inside the chosen box: move it (with Shift: draw)"],
+  [
+    "Drag",
+    "draw a box, which fits itself to an object that the detector is sure of; inside the chosen box: move it; with Shift: draw, exactly so",
+  ],
   ["Ctrl click", "choose one more box"],
   ["1 … 9", "choose the class; of chosen boxes: change it; of a suggestion: change it and accept"],
   ["A, Enter", "accept the chosen suggestion, or choose the most certain one"],

@@ -24,6 +24,7 @@ export const model = {
   boxes: [], // of it: {id, label, kind, edges}
   drawn: [], // boxes on their way to the studio
   suggestions: [], // of it: {label, edges, score}
+  replaced: null, // of it: the image that its file replaced and whose labels are kept aside, {width, height, boxes}
   revision: 0,
   round: 0,
   chosen: null, // {box: id} or {suggestion: its edges}
@@ -71,7 +72,7 @@ export const chosenSuggestion = () =>
 
 export const sameEdges = (a, b) => a.every((edge, place) => edge === b[place]);
 
-const NOTHING_OPEN = { boxes: [], drawn: [], suggestions: [], chosen: null, also: new Set(), round: 0 };
+const NOTHING_OPEN = { replaced: null, boxes: [], drawn: [], suggestions: [], chosen: null, also: new Set(), round: 0 };
 
 export const openAnew = (image) => Object.assign(model, NOTHING_OPEN, { open: image, also: new Set() });
 
@@ -118,8 +119,8 @@ function takeInOpened(opened) {
   const outdated =
     opened.revision < model.revision || (opened.revision === model.revision && opened.round < model.round);
   if (opened.id !== model.open || outdated) return false;
-  const { boxes, suggestions, revision, round } = opened;
-  Object.assign(model, { boxes, suggestions, revision, round });
+  const { boxes, suggestions, revision, round, replaced } = opened;
+  Object.assign(model, { boxes, suggestions, revision, round, replaced });
   const here = new Set(boxes.map((box) => box.id));
   model.also = new Set([...model.also].filter((id) => here.has(id)));
   if (model.chosen?.suggestion) model.chosen = chosenAfter(model.chosen.suggestion);

@@ -33,9 +33,11 @@ const LISTED = 200; // boxes and suggestions that are listed
 const where = ([left, top, right, bottom]) =>
   `${Math.round(right - left)} × ${Math.round(bottom - top)} at ${Math.round(left)}, ${Math.round(top)}`;
 
-function row(kind, key, { label, edges, difficult, crowd, note }, chosen, pick, ...answers) {
+function row(kind, key, { label, edges, difficult, crowd, note, outline }, chosen, pick, ...answers) {
   const picking = element("button", { type: "button", class: "pick", id: `pick-${key}`, "aria-pressed": chosen });
-  const marks = [difficult && "difficult", crowd && "crowd", note && "note"].filter(Boolean).join(", ");
+  const marks = [difficult && "difficult", crowd && "crowd", outline && "outline", note && "note"]
+    .filter(Boolean)
+    .join(", ");
   picking.append(
     swatch(classOf(label)?.colour ?? "gray"),
     element("span", {}, nameOf(label)),

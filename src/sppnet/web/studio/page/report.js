@@ -1,21 +1,28 @@
 // The report: counts with their intervals, as a chart and a table, and how good the detector is.
 
-import { get } from "./api.js";
+import { get, Refused } from "./api.js";
 import { element, percent, shape } from "./parts.js";
 
 const byId = (id) => document.getElementById(id);
-const [WIDTH, ROW, NAMES, NUMBERS] = [760, 28, 160, 120];
+const [WIDTH, ROW, NAMES, NUMBERS] = [760, 28, 160, 160];
+const CHARTED = 40; // groups that are drawn; the table has all
 
 const interval = ({ expected, low, high }) => (low === high ? `${expected}` : `${expected} (${low} to ${high})`);
 
 function draw({ classes, groups }) {
-  const counts = classes.map((each) => ({ ...each, ...groups[0].classes[each.id] }));
-  const most = Math.max(1, ...counts.map((each) => each.high));
+  const counts = groups
+    .slice(0, CHARTED)
+    .flatMap(({ group, classes: numbers }) => [
+      ...(groups.length > 1 ? [{ title: group }] : []),
+      ...classes.map((each) => ({ ...each, ...numbers[each.id] })),
+    ]);
+  const most = Math.max(1, ...counts.map((each) => each.high ?? 0));
   const x = (value) => NAMES + (value / most) * (WIDTH - NAMES - NUMBERS);
   byId("chart").setAttribute("viewBox", `0 0 ${WIDTH} ${Math.max(1, counts.length) * ROW}`);
   byId("chart").replaceChildren(
     ...counts.flatMap((each, row) => {
       const [top, middle] = [row * ROW + 4, row * ROW + ROW / 2];
+      if (each.title) return [shape("text", { x: 0, y: middle + 4, class: "group" }, each.title)];
       return [
         shape("text", { x: 0, y: middle + 4 }, each.name.slice(0, 24)),
         shape("rect", { x: NAMES, y: top, width: x(each.expected) - NAMES, height: ROW - 8, fill: each.colour }),
@@ -35,7 +42,7 @@ function fill({ classes, groups, quality, complete, folder }) {
     element(
       "tr",
       {},
-      element("th", {}, "Folder"),
+      element("th", {}, "Group"),
       element("th", { class: "number" }, "Images"),
       ...classes.map((each) => element("th", { class: "number" }, each.name)),
     ),
@@ -66,7 +73,24 @@ function fill({ classes, groups, quality, complete, folder }) {
   );
 }
 
+async function count() {
+  const query = `?groups=${encodeURIComponent(byId("groups").value.trim())}`;
+  try {
+    const report = await get(`api/report${query}`);
+    draw(report);
+    fill(report);
+    byId("problem").hidden = true;
+    byId("csv").href = `api/export/report${query}`;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    byId("problem").textContent = error.message;
+    byId("problem").hidden = false;
+  }
+}
+
 byId("print").addEventListener("click", () => print());
-const report = await get("api/report");
-draw(report);
-fill(report);
+byId("group-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  count();
+});
+await count();

@@ -1,6 +1,6 @@
 // What the canvas shows: the image, boxes and suggestions with their names, and the box that is being drawn.
 
-import { HANDLES } from "./edges.js";
+import { HANDLES, shift } from "./edges.js";
 import { chosenSuggestion, colourOf, isGuess, model, nameOf, openImage, shownSuggestions } from "./model.js";
 import { percent } from "./parts.js";
 
@@ -36,6 +36,7 @@ function drawBoxes(pen, view, state) {
   for (const box of model.boxes) {
     if (box.kind !== "object") continue;
     const first = box.id === model.chosen?.box;
+    if (box.outline) drawOutline(pen, view, box, state.edgesOf(box));
     drawBox(pen, view, state.edgesOf(box), box.label, {
       chosen: first || model.also.has(box.id),
       handles: first ? state.handles : 0,
@@ -72,6 +73,29 @@ function drawBox(
     drawTag(pen, left, top, bottom, colour, `${nameOf(label)}${marks}${score === null ? "" : ` ${percent(score)}`}`);
   }
   if (handles) drawHandles(pen, [left, top, right, bottom], colour, handles);
+}
+
+// The polygons that came with a label; while its box is resized they are not shown, for they are dropped with it.
+function drawOutline(pen, view, { outline, edges, label }, now) {
+  const moves = shift(edges, now);
+  if (!moves) return;
+  pen.beginPath();
+  for (const polygon of outline) {
+    for (const [place, [x, y]] of polygon.entries()) {
+      const at = [(x + moves[0]) * view.scale + view.x, (y + moves[1]) * view.scale + view.y];
+      if (place) pen.lineTo(...at);
+      else pen.moveTo(...at);
+    }
+    pen.closePath();
+  }
+  pen.fillStyle = `${colourOf(label)}33`;
+  pen.fill();
+  pen.lineWidth = 3;
+  pen.strokeStyle = "rgb(0 0 0 / 45%)";
+  pen.stroke();
+  pen.lineWidth = 1.5;
+  pen.strokeStyle = colourOf(label);
+  pen.stroke();
 }
 
 function drawTag(pen, left, top, bottom, colour, text) {

@@ -1,10 +1,27 @@
 // Which suggestions of an image are shown: those from the threshold up, and a few guesses below it.
 
+import { overlap } from "./edges.js";
+
 const GUESSES = 2; // of a class in an image
 
 export const thresholdOf = (label, { threshold, thresholds }) => threshold ?? thresholds[label] ?? 0.5;
 
 export const isGuess = (suggestion, model) => suggestion.score < thresholdOf(suggestion.label, model);
+
+const SURE = 0.8; // confidence from which on a drawn box takes the edges of what is found there
+const SAME = 0.7; // overlap from which on a drawn box and a suggestion are of one object
+
+// The edges that a drawn box gets: those of the suggestion for the same object, where the detector is sure of it and its
+// suggestions of the class are right mostly; otherwise as they were drawn.
+export function fitted(edges, label, model) {
+  if (model.hides.suggestions || !model.status.trusted?.includes(label)) return edges;
+  const sure = Math.max(SURE, thresholdOf(label, model));
+  const near = model.suggestions
+    .filter((each) => each.label === label && each.score >= sure)
+    .map((each) => ({ edges: each.edges, same: overlap(each.edges, edges) }))
+    .sort((a, b) => b.same - a.same)[0];
+  return near?.same >= SAME ? near.edges : edges;
+}
 
 // A detector that has seen a few boxes is sure of little. Until its suggestions of a class are known to be right mostly
 // (`status.trusted`), its best guesses are shown too, so that there is something to answer. A guess that was rejected is

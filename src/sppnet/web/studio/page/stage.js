@@ -5,6 +5,7 @@ import { area, between, HANDLES, inside, largeEnough, moved, resized } from "./e
 import { chosenBox, chosenBoxes, chosenSuggestion, model, objects, on, openImage, shownSuggestions } from "./model.js";
 import { say } from "./saying.js";
 import { drawScene } from "./scene.js";
+import { fitted } from "./shown.js";
 import { isTrackpad, View } from "./view.js";
 
 const canvas = document.getElementById("stage");
@@ -101,7 +102,12 @@ canvas.addEventListener("pointerdown", (event) => {
   } else if (event.button === 1 || event.button === 2 || spaceHeld) {
     act = { kind: "pan", last: start };
   } else if (event.button === 0) {
-    act = { ...begun(start, event.shiftKey), image: model.open, also: event.ctrlKey || event.metaKey };
+    act = {
+      ...begun(start, event.shiftKey),
+      exact: event.shiftKey,
+      image: model.open,
+      also: event.ctrlKey || event.metaKey,
+    };
   }
   event.preventDefault();
   redraw();
@@ -179,13 +185,20 @@ async function finish(event, done) {
     return;
   }
   if (ended.kind === "draw") act = null; // it is drawn as one on its way from here on
-  if (done && ended.kind === "draw" && ended.edges) await addBox(ended.edges, { image: ended.image });
+  if (done && ended.kind === "draw" && ended.edges) await addBox(placed(ended), { image: ended.image });
   else if (done && (ended.kind === "move" || ended.kind === "resize") && ended.edges)
     await moveBoxes(new Map([[ended.box, ended.edges]]), ended.image);
   else if (done && ended.kind !== "pan" && ended.kind !== "none")
     choose(under(view.toImage(...place(event)))?.chosen ?? null, { also: ended.also });
   if (act === ended) act = null;
   redraw();
+}
+
+// Where a drawn box is to lie: with Shift exactly as drawn, otherwise on the object that the detector is sure of.
+function placed({ edges, exact }) {
+  const fit = exact ? edges : fitted(edges, model.label, model);
+  if (fit !== edges) say("Fitted to the object. Shift held while drawing keeps your own edges.");
+  return fit;
 }
 
 const span = () => {
