@@ -116,13 +116,14 @@ function renderAnswers() {
   const guesses = shown.filter(isGuess).length;
   const found = shown.length - guesses;
   byId("accept-all").disabled = !found;
-  byId("accept-all").firstChild.textContent = found ? `Accept all ${found} ` : "Accept all ";
+  byId("accept-all").textContent = found ? `Accept all ${found}` : "Accept all";
   byId("reject-rest").disabled = !shown.length;
   const facts = openImage() ? `${objects().length} boxed, ${counted(found, guesses)}` : "";
   const chosen = suggestion ?? boxes[0];
   const what = suggestion ? `${nameOf(suggestion.label)}, ${percent(suggestion.score)} sure` : nameOf(chosen?.label);
   const one = chosen ? `${what} · ${where(chosen.edges)}` : facts;
   byId("answer-text").textContent = boxes.length > 1 ? `${boxes.length} boxes chosen` : one;
+  byId("answer-text").title = byId("answer-text").textContent;
 }
 
 export const counted = (found, guesses) => `${found} suggested${guesses ? ` and ${guesses} guessed` : ""}`;
