@@ -156,14 +156,15 @@ class Import:
         self._thread.start()
 
     def _work(self) -> None:
+        offer, fault = None, ""
         try:
-            self._offer = self._read()
+            offer = self._read()
         except _Dropped:
-            pass
+            fault = "it was dropped"
         except (SppnetError, OSError, ValueError, RuntimeError) as error:
-            self.fault = self._shortened(str(error) or type(error).__name__)
-        finally:
-            shutil.rmtree(self._place, ignore_errors=True)
+            fault = self._shortened(str(error) or type(error).__name__)
+        shutil.rmtree(self._place, ignore_errors=True)  # before anybody is told that it is read
+        self._offer, self.fault = offer, fault
 
     def _read(self) -> Offer:
         files = [path for path in self._set.rglob("*") if path.is_file() and not is_image(path)]
