@@ -24,7 +24,6 @@ from sppnet.data.converting import WRITTEN, WrittenLayout, flat_names
 from sppnet.data.layouts.tables import spreadsheet_safe
 from sppnet.data.parting import group_of, part
 from sppnet.detection.detections import Detections
-from sppnet.detection.detector import Detector
 from sppnet.errors import DataError, ImageDecodeError, MissingExtraError
 from sppnet.images import encode
 from sppnet.storage import write_file
@@ -224,6 +223,8 @@ def _write_onnx(session: Session, file: Path) -> Sequence[str]:
         raise MissingExtraError(
             f"studio: ONNX needs the extra 'export', which brings {error.name}. {advice}."
         ) from error
+    from sppnet.detection.detector import Detector  # torch takes seconds, and the page is there before
+
     with TemporaryDirectory(dir=session.folder.hidden, prefix=PARTIAL) as folder:
         model, out = Path(folder) / "detector.safetensors", Path(folder) / "out"
         left_out = _write_model(session, model)

@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from sppnet.data.contents import contents
 from sppnet.data.names import LABEL_FOLDERS, key_of, leads_out, stem_of
-from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, DataError, SppnetError, message
 from sppnet.images import is_image
 from sppnet.storage import TensorCache
@@ -169,6 +168,8 @@ class Import:
     def _read(self) -> Offer:
         files = [path for path in self._set.rglob("*") if path.is_file() and not is_image(path)]
         if self._model is not None:
+            from sppnet.detection.detector import Detector  # torch takes seconds, and the page is there before
+
             detector = Detector.load(self._model, cache=TensorCache(self._folder.hidden / "features"))
             open_images = {
                 name: self._folder.path(name)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from sppnet.data import DetectionData, Outline, Problem, Sample, open_dataset, p
 from sppnet.data.contents import Contents
 from sppnet.data.layouts.records import read_json
 from sppnet.data.names import Finder
-from sppnet.detection.detector import Detector
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError, message
 from sppnet.geometry import clip_boxes, iou
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.store import Box, Step, Store, StoredImage, Values
 from sppnet.web.studio.suggestions import SAME_OBJECT, SAME_PLACE
+
+if TYPE_CHECKING:
+    from sppnet.detection.detector import Detector
 
 SAME_EDGES: Final = 1.0  # pixels that the edges of one box differ by at most when it is drawn twice
 CORNERS: Final = ("left", "top", "right", "bottom")
@@ -171,7 +173,7 @@ def finder_of(names: Iterable[str]) -> Finder:
     return Finder(Contents(Path(), tuple(names), (), frozenset()))
 
 
-def detect_with(detector: Detector, paths: Mapping[str, Path], *, progress: Progress = silent) -> Offer:
+def detect_with(detector: "Detector", paths: Mapping[str, Path], *, progress: Progress = silent) -> Offer:
     """Find with a detector what the images of these names show; images that cannot be read are named."""
     offer = Offer("a detector", detector.classes_)
     for name in progress("Looking at images", list(paths)):
