@@ -1,5 +1,6 @@
 """Every layout that people have, as the tools write it: read to the same boxes, and recognised or named."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.data.drawing import NAMES, SIZE, Box, coco, dump, image, text, voc, yolo
 
 from sppnet.data import load_detection, load_folders, open_dataset, recognise, splits
+from sppnet.data.inspection import inspect
 from sppnet.errors import DataError
 
 Rows = dict[str, list[Box]]
@@ -362,3 +364,50 @@ def test_class_names_of_yaml_stay_as_they_are_written(tmp_path: Path, names: str
         text(tmp_path / "labels" / f"{k}.txt", f"{k} .5 .5 .2 .2\n")
     data = load_detection(tmp_path)
     assert [data.classes[sample.labels[0]] for sample in data] == ["yes", "no", "off", "010", "12:30"]
+
+
+# What tools add
+
+
+def test_roboflows_group_of_classes_is_no_class(tmp_path: Path) -> None:
+    document = coco({"0.jpg": image(tmp_path / "0.jpg")})
+    for each in document["categories"]:
+        each["supercategory"] = "things"
+    document["categories"].append({"id": 9, "name": "things", "supercategory": "none"})
+    dump(tmp_path / "_annotations.coco.json", document)
+    assert load_detection(tmp_path).classes == NAMES
+
+
+@pytest.mark.parametrize("form", ["{:08x}-{}.jpg", "{1}_jpg.rf.{0:x}.jpg"])
+def test_images_are_in_the_order_of_the_names_that_they_had(tmp_path: Path, form: str) -> None:
+    names = ["b", "a_1", "a", "c"]
+    for place, name in enumerate(names):
+        file = form.format(0xFEDCBA98 - place * 77, name)
+        text(tmp_path / Path(file).with_suffix(".xml"), voc(image(tmp_path / file, place), file))
+    found = [sample.path.name for sample in load_detection(tmp_path)]
+    order = sorted(range(4), key=lambda place: f"{names[place]}.jpg")
+    assert found == [form.format(0xFEDCBA98 - place * 77, names[place]) for place in order]
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "val"), ("val", "train")])
+def test_splits_put_together_are_in_the_order_of_their_names(tmp_path: Path, first: str, second: str) -> None:
+    for split, name in ((first, "a"), (second, "b"), (first, "c")):
+        text(tmp_path / split / f"{name}.xml", voc(image(tmp_path / split / f"{name}.jpg", ord(name)), "x"))
+    assert [sample.path.stem for sample in load_detection(tmp_path, split="all")] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("digits", [6, 7, 16])
+def test_whole_pixels_stay_whole_in_parts_of_six_decimals(tmp_path: Path, digits: int) -> None:
+    made = image(tmp_path / "0.jpg")
+    rows = [[float(word) for word in line.split()] for line in yolo(made).splitlines()]
+    text(tmp_path / "0.txt", "".join(f"{row[0]:g} {' '.join(f'{x:.{digits}f}' for x in row[1:])}\n" for row in rows))
+    text(tmp_path / "classes.txt", "a\nb\n")
+    assert load_detection(tmp_path)[0].boxes.tolist() == [list(box[1:]) for box in made]
+
+
+def test_a_split_that_was_never_made_is_a_warning_beside_train(tmp_path: Path) -> None:
+    yolo_splits(tmp_path, "train: ../train/images\nval: ../valid/images\ntest: ../nowhere/images\nnames: [a, b]\n")
+    shutil.rmtree(tmp_path / "test")
+    found = inspect(tmp_path)
+    assert (found.images, found.counts) == ({"train": 3, "val": 2}, {"error": 0, "warning": 1, "note": 0})
+    assert "data.yaml:3: test: ../nowhere/images leads nowhere" in str(found.problems[0])

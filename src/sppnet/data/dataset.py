@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from sppnet.data.contents import Contents, contents
-from sppnet.data.gathering import Listing, gather
+from sppnet.data.gathering import Listing, by_name, gather
 from sppnet.data.layouts import coco, cvat, folders, ilsvrc, json_shapes, label_studio, tables, voc, yolo
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
@@ -130,9 +130,11 @@ class Dataset:
         chosen = self.chosen(function, split)
         read = partial(gather, self.listed.root, on_bad=on_bad, classes=classes)
         parts = [read(self._listing(name), split=name) for name in (chosen if self.told is None else self._own)]
-        whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
-        if classes is not None and len(parts) > 1:
-            whole = whole.relabelled(tuple(dict.fromkeys(classes)))
+        whole = parts[0]
+        if len(parts) > 1:
+            merged = whole.merge(*parts[1:])
+            whole = replace(merged, samples=tuple(sorted(merged.samples, key=lambda sample: by_name(sample.path))))
+            whole = whole if classes is None else whole.relabelled(tuple(dict.fromkeys(classes)))
         if self.told is not None:
             inside = self._in_splits([sample.path for sample in whole.samples], chosen)
             whole = replace(whole.subset(inside), problems=whole.problems)

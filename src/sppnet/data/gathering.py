@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from sppnet.data.contents import normal
+from sppnet.data.names import own_name
 from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
 from sppnet.data.samples import DetectionData, OnBad, Outline, Sample
 from sppnet.errors import DataError, ImageDecodeError, check_that
@@ -138,7 +139,7 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     """
     read = [_read(image, on_bad) for image in listing.images]
     raws, doubles = _merged([raw for raw in read if isinstance(raw, RawImage)])
-    raws.sort(key=lambda raw: (normal(raw.path.name), raw.path))
+    raws.sort(key=lambda raw: by_name(raw.path))
     found = sorted({*(listing.classes or ()), *_names_used(raws)}) if classes is None else list(dict.fromkeys(classes))
     checked = [_checked(raw, found) for raw in raws]
     problems = [*listing.problems, *(raw for raw in read if isinstance(raw, Problem)), *doubles]
@@ -149,6 +150,11 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     problems += [Problem(path, None, left_out, "image-without-labels") for path in listing.scope if path not in named]
     samples = tuple(sample for sample, _ in checked)
     return DetectionData(root, tuple(found), samples, tuple(problems), split, dict(listing.numbers))
+
+
+def by_name(path: Path) -> tuple[str, str, Path]:
+    """Return what images are sorted by: the names that they had before a tool exported them."""
+    return own_name(path.name), normal(path.name), path
 
 
 def _read(image: Callable[[], RawImage], on_bad: OnBad) -> RawImage | Problem:

@@ -115,7 +115,9 @@ def _parts(dataset: Dataset) -> tuple[dict[str, Part], list[Problem]]:
                 parts[name] = dataset.folders("check", split=name)
         except DataError as error:
             known: Problem | None = getattr(error, "problem", None)
-            problems.append(known or Problem(dataset.listed.root, None, str(error), "labels-unreadable"))
+            problem = known or Problem(dataset.listed.root, None, str(error), "labels-unreadable")
+            beside = name != "train" and "train" in dataset.splits and problem.code in ("split-missing", "no-images")
+            problems.append(replace(problem, code="split-empty") if beside else problem)
     return parts, problems
 
 

@@ -34,6 +34,7 @@ _SPLITS: Final = {
 }
 _YEAR: Final = re.compile(r"(19|20)\d\d$")
 _UPLOADED: Final = re.compile(r"(^|/)[0-9a-f]{8}-(?=[^/]+$)")  # Label Studio puts these letters before a name
+_EXPORTED: Final = re.compile(r"_([A-Za-z0-9]+)\.rf\.[0-9A-Za-z]+\.\w+$")  # Roboflow puts these letters behind a name
 _BETWEEN: Final = re.compile(r"[_\-. ]+|(?<=[a-z])(?=[A-Z])")
 
 
@@ -71,6 +72,15 @@ def split_of(name: str) -> str:
 def stem_of(name: str) -> str:
     """Return the file's name without its suffix, as names are compared."""
     return normal(posixpath.splitext(posixpath.basename(name))[0])
+
+
+def own_name(name: str) -> str:
+    """Return an image file's name without what Label Studio puts before it and Roboflow behind it.
+
+    >>> own_name("0a1b2c3d-cells.jpg"), own_name("cells_jpg.rf.0a1b2c3d4e5f.jpg")
+    ('cells.jpg', 'cells.jpg')
+    """
+    return normal(_EXPORTED.sub(r".\1", _UPLOADED.sub(r"\1", name)))
 
 
 def key_of(name: str) -> str:

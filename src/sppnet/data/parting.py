@@ -21,7 +21,7 @@ FILE: Final = "splits.csv"
 HEADER: Final = ["image", "split"]
 # Copies of one image that Roboflow made, and frames of one video, tell nothing new of each other.
 RELATED: Final = re.compile(
-    r"^(.+?)(?:_(?:jpe?g|png|bmp))?\.rf\.[0-9a-f]+$|^(.*?)[ _.-]*frame[ _.-]*\d+$", re.IGNORECASE
+    r"^(.+?)(?:_(?:jpe?g|png|bmp))?\.rf\.[0-9a-z]+$|^(.*?)[ _.-]*frame[ _.-]*\d+$", re.IGNORECASE
 )
 
 

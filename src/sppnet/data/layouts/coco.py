@@ -59,7 +59,12 @@ def _parse(path: Path) -> Parsed:
     image_rows, annotations, categories = (
         _records(path, document, key) for key in ("images", "annotations", "categories")
     )
-    classes = {_field(path, row, "id", int): _field(path, row, "name", str).strip() for row in categories}
+    used = {_whole(row.get("category_id")) for row in annotations}
+    classes = {
+        _field(path, row, "id", int): _field(path, row, "name", str).strip()
+        for row in categories
+        if _whole(row.get("id")) in used or not _is_group(row, categories)
+    }
     known = [_field(path, row, "id", int) for row in image_rows]
     if len(set(known)) < len(known):
         broken(path, "two images have the same id")
@@ -89,6 +94,11 @@ def _records(path: Path, document: Json, key: str) -> list[Json]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         broken(path, f"must hold a list of records named {key}")
     return rows
+
+
+def _is_group(row: Json, categories: Sequence[Json]) -> bool:
+    """Tell whether a category only groups others, as the first one does that Roboflow writes."""
+    return any(other is not row and other.get("supercategory") == row.get("name") for other in categories)
 
 
 def _field(path: Path, row: Json, key: str, kind: type[T]) -> T:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
 
 from sppnet.data.contents import Contents
 from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of
@@ -20,6 +22,7 @@ from sppnet.storage import open_file, read_file
 
 MAX_JSON_BYTES: Final = 2_000_000_000
 GLANCE: Final = 200_000  # bytes at both ends of a file that its kind is told by
+SHARE_STEP: Final = 1e-6  # that parts of an image are usually written to
 LOOKED_AT: Final = 3  # files of labels that are looked into to tell their kind
 SIDE_FOLDERS: Final = frozenset(
     (  # noqa: SIM905
@@ -428,6 +431,21 @@ def around(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, 
 def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | None = None) -> RawBox:
     """Return the box around polygons, which keeps them as its outline."""
     return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
+
+
+def on_whole_pixels(box: RawBox, size: Size) -> RawBox:
+    """Return a box that was written in parts of its image, to six decimals, with the whole pixels that it was made of.
+
+    An edge that the rounding of the file may have moved off a whole pixel lies on it.
+    """
+    sides = (size[1], size[0], size[1], size[0])
+    edges = tuple(_on_whole(edge, side) for edge, side in zip(box.edges, sides, strict=True))
+    return box._replace(edges=cast(tuple[float, float, float, float], edges))
+
+
+def _on_whole(edge: float, side: int) -> float:
+    whole = np.rint(edge)
+    return float(whole) if abs(edge - whole) <= side * SHARE_STEP else edge
 
 
 def pairs_in(value: object, what: str) -> list[tuple[float, float]]:

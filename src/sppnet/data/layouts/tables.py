@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import GLANCE, Parsed, Reader, Record, SetFiles, number_in, read_text, size_in
+from sppnet.data.layouts.records import (
+    GLANCE,
+    Parsed,
+    Reader,
+    Record,
+    SetFiles,
+    number_in,
+    on_whole_pixels,
+    read_text,
+    size_in,
+)
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData
 from sppnet.geometry import Size
@@ -215,7 +225,8 @@ def _box(
     flags = [
         0 <= k < len(cells) and cells[k].strip().lower() in ("1", "true") for k in (columns.difficult, columns.crowd)
     ]
-    return RawBox(titles.get(name, name), (left, top, right, bottom), line, difficult=flags[0], crowd=flags[1])
+    box = RawBox(titles.get(name, name), (left, top, right, bottom), line, difficult=flags[0], crowd=flags[1])
+    return on_whole_pixels(box, size) if share else box
 
 
 FILES: Final = SetFiles("csv", (".csv", ".tsv"), "CSV", _fits, _parse, inner=True)

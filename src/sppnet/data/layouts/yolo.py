@@ -4,6 +4,7 @@ Its boxes are centre and size relative to the image, or the corners of a polygon
 is taken and the polygon kept; they are converted here and nowhere else.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from sppnet.data.contents import Contents
 from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of, unique_stems
-from sppnet.data.layouts.records import LOOKED_AT, Found, counted, outlined, place_of, read_text
+from sppnet.data.layouts.records import LOOKED_AT, Found, counted, on_whole_pixels, outlined, place_of, read_text
 from sppnet.data.layouts.yolo_places import (
     MAX_BYTES,
     NAME_LISTS,
@@ -32,6 +33,8 @@ from sppnet.geometry import Size
 from sppnet.storage import write_file
 
 SHAPE: Final = "YOLO (a text file an image: images/ and labels/, or beside the images; data.yaml or classes.txt)"
+
+_LONG: Final = re.compile(r"\.\d{7}|e", re.IGNORECASE)  # a number of more than the usual six decimals
 
 
 def look(listed: Contents) -> Found | None:
@@ -158,6 +161,8 @@ def _box(line: int, text: str, size: Size, classes: Sequence[str] | None, keypoi
         if not number.is_integer():
             raise ValueError(words[0])
         raw = _shape(numbers[:4] if keypoints else numbers, size)._replace(line=line)
+        if not any(map(_LONG.search, words)):
+            raw = on_whole_pixels(raw, size)
     except (ValueError, IndexError, OverflowError):
         expected = "class, centre x, centre y, width, height, or class and three corners x, y at least"
         raise BadRowError(f"the line must be {expected}, got {text.strip()[:60]!r}") from None
