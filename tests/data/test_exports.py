@@ -76,11 +76,11 @@ def test_an_export_is_learnt_from_bit_for_bit(
 @pytest.mark.slow
 def test_cards_are_taken_as_they_lie(shared_data: Path, cache: Path, tmp_path: Path) -> None:
     root = tmp_path / "cards"
-    for split, count in COUNTS.items():
+    for split in COUNTS:
         (root / split).mkdir(parents=True)
-        for labels in sorted((shared_data / "cards" / split).glob("*.xml"))[: 4 * count]:
+        for labels in sorted((shared_data / "cards" / split).glob("*.xml"))[::16]:
             for path in labels.parent.glob(f"{labels.stem}.*"):
                 (root / split / path.name).symlink_to(path)
     trained(root, cache)
-    assert_checked_and_measured(root, cache, {split: 4 * count for split, count in COUNTS.items()}, set())
+    assert_checked_and_measured(root, cache, {"train": 15, "val": 4}, set())
     assert json.loads(run("check", shared_data / "cards", "--json"))["images"] == {"train": 237, "val": 59}
