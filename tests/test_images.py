@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -137,12 +138,25 @@ def test_a_format_that_is_not_accepted_is_refused_by_name(tmp_path: Path, form: 
         )
 
 
+HEIC = (  # 60 x 40 pixels of (200, 40, 40)
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
+    "bG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAAB0AAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
+    "AAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAA"
+    "FGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAADwAAAABAAAAKAAAAAH////8AAAAAv///+gAAAACAAAAEHBpeGkAAAAAAwgICAAAABhp"
+    "cG1hAAAAAAAAAAEAAQWBAgMFhAAAACVtZGF0AAAAGSgBrxOA9SeBP//YlR/+3Pnh93Z1+efLU8A="
+)
+
+
 @pytest.mark.parametrize(("form", "suffix"), [("AVIF", "avif"), ("HEIF", "heic"), ("JPEG", "jfif"), ("JPEG", "jpe")])
 def test_what_phones_and_browsers_write_is_read(tmp_path: Path, form: str, suffix: str) -> None:
     if form not in accepted_formats():
         pytest.skip(f"needs {form}: pip install 'sppnet[heic]'")
     pixels = np.full((40, 60, 3), (200, 40, 40), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", form)
+    if form == "HEIF":  # which the extra reads and does not write
+        (tmp_path / "a.heic").write_bytes(b64decode(HEIC))
+    else:
+        Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", form)
     assert is_image(tmp_path / f"a.{suffix}")
     assert read_size(tmp_path / f"a.{suffix}") == (40, 60)
     assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - pixels).max() < 12

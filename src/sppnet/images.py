@@ -35,7 +35,7 @@ Channels = float | tuple[float, float, float]  # one number for all channels of 
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 HAS_AVIF: Final = features.check("avif")  # built into Pillow's wheels since 11.3
-HAS_HEIF: Final = find_spec("pillow_heif") is not None  # the extra sppnet[heic]
+HAS_HEIF: Final = find_spec("pi_heif") is not None  # the extra sppnet[heic]
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
     | ({".avif"} if HAS_AVIF else set())
@@ -68,9 +68,9 @@ def is_image(path: Path) -> bool:
 def accepted_formats() -> tuple[str, ...]:
     """Return the formats that are read: ``FORMATS``, and what this Pillow and the extra ``heic`` add."""
     if HAS_HEIF:
-        import pillow_heif
+        import pi_heif
 
-        pillow_heif.register_heif_opener()
+        pi_heif.register_heif_opener()
     return (*FORMATS, *(("AVIF",) if HAS_AVIF else ()), *(("HEIF",) if HAS_HEIF else ()))
 
 
