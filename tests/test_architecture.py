@@ -158,6 +158,17 @@ def test_names_say_what_a_module_is_for(file: Path) -> None:
     assert not NAMES_THAT_SAY_NOTHING & {part.removesuffix(".py").strip("_") for part in file.parts}
 
 
+def test_what_the_page_says_to_look_for_is_there() -> None:
+    rows = re.findall(
+        r"^\| [^|`]+ \| `([\w/]+\.py)`[^|]*\| (`[^|]+`) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 8
+    for file, names in rows:
+        source = (SOURCE / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^ *(?:def |class )?{name}\b", source, re.MULTILINE), f"{file} has no {name}"
+
+
 @every_file
 def test_one_word_stands_for_an_idea(file: Path) -> None:
     found = _other_words(_tree(file))

@@ -5,6 +5,7 @@ image's. What comes after it there, pooling to one size and a classifier, is lef
 """
 
 from collections.abc import Sequence
+from operator import ne
 from typing import Final
 
 import torch
@@ -108,7 +109,7 @@ def _cut(model: nn.Module) -> nn.Module:
         names = get_graph_node_names(model, suppress_diff_warning=True)
         everything = create_feature_extractor(model.eval(), names[1][1:], suppress_diff_warning=True)
         small, large = (_map_sizes(everything, _probe(model, size)) for size in PROBES)
-        follows = [name for name in names[0] if name in small and _all_differ(small[name], large[name])]
+        follows = [name for name in names[0] if name in small and all(map(ne, small[name], large[name]))]
         trunk: nn.Module = create_feature_extractor(
             model.train(training), {follows[-1]: MAP}, suppress_diff_warning=True
         )
@@ -119,10 +120,6 @@ def _cut(model: nn.Module) -> nn.Module:
     finally:
         model.train(training)
     return _OneMap(trunk)
-
-
-def _all_differ(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    return all(one != other for one, other in zip(first, second, strict=True))
 
 
 def _map_sizes(network: nn.Module, pixels: Tensor) -> dict[str, tuple[int, ...]]:

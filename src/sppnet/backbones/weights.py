@@ -34,7 +34,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise DataError(f"{path}: {error.strerror}. Name a file of weights, .safetensors or .pth.") from error
     advice = "Save the state_dict of the network alone, best as .safetensors"
     try:
-        state = safetensors.torch.load(content) if path.suffix == ".safetensors" else _unpickled(content)
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load(content)
+        else:
+            state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except (SafetensorError, ValueError) as error:
         raise CorruptFileError(f"{path}: the weights cannot be read: {error}. {advice}.") from error
     except Exception as error:  # torch.load raises half a dozen types on bad bytes, and on more than weights
@@ -44,10 +47,6 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CorruptFileError(f"{path}: must hold tensors by name, got {_told(tensors)}. {advice}.")
     return tensors
-
-
-def _unpickled(content: bytes) -> Any:
-    return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _unwrapped(state: Any) -> Mapping[str, Any]:

@@ -70,7 +70,8 @@ class ZooBackbone(nn.Module):
     def detector_layers(self) -> tuple[str, ...]:
         """Strides 8 and 16 where there are both, otherwise the finest there is of 8 or more."""
         both = [layer for layer in ("stride8", "stride16") if layer in self.channels]
-        return tuple(both) or (next((name for name in self.channels if _stride(name) >= 8), self.classifier_layer),)
+        coarse = (name for name in self.channels if int(name.removeprefix("stride")) >= 8)
+        return tuple(both) or (next(coarse, self.classifier_layer),)
 
     @property
     def classifier_layer(self) -> str:
@@ -164,10 +165,6 @@ class ZooBackbone(nn.Module):
         known = ", ".join(self.channels)
         check_that(name in self.channels, self.name, "layer", f"one of {known}", repr(name), advice="Name one of these")
         return name
-
-
-def _stride(layer: str) -> int:
-    return int(layer.removeprefix("stride"))
 
 
 def _stride_of(cells: CellMap | None, size: tuple[int, int]) -> int:

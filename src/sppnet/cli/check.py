@@ -44,7 +44,7 @@ def check(
 
 def _show(data: Path, found: "Inspection") -> None:
     images = ", ".join(f"{number} {split}" for split, number in found.images.items())
-    sides = "" if found.sizes is None else " Shorter side {} to {}, median {} pixels.".format(*_ends_first(found.sizes))
+    sides = "" if found.sizes is None else " Shorter side {0} to {2}, median {1} pixels.".format(*found.sizes)
     print(f"{printable(data)}: layout {found.layout} ({printable(found.saw)}); images: {images or 'none'}.{sides}")
     columns = ("class", *found.images, *(("recall 0.5", "recall 0.7") if found.proposal_recall else ()))
     rows = {}
@@ -78,8 +78,3 @@ def demo(
 
     write_page(out, progress=bar)
     print(f"Open {out.resolve()}")
-
-
-def _ends_first(sizes: tuple[int, int, int]) -> tuple[int, int, int]:
-    least, middle, most = sizes
-    return least, most, middle

@@ -14,7 +14,7 @@ from sppnet.data.layouts.tables import write_csv
 from sppnet.data.layouts.voc import write_voc
 from sppnet.data.layouts.yolo import write_yolo
 from sppnet.data.problems import printable
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import DetectionData
 from sppnet.errors import DataError, check_that
 from sppnet.progress import Progress, silent
 
@@ -76,26 +76,19 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
         places = [folder / next(names) for _ in part.samples]
         folder.mkdir(parents=True, exist_ok=True)
         for sample, place in progress(f"Copying {part.name}", list(zip(part.samples, places, strict=True))):
-            _copy(sample, place)
+            if isinstance(sample.pixels, bytes):
+                place.write_bytes(sample.pixels)
+            else:
+                shutil.copyfile(sample.path, place)
         moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))
         known.write(out, replace(part, root=out, samples=moved).relabelled(classes))
-    lost = Counter({flag: _flagged(parts, flag) for flag in known.loses})
-    return Converted(sum(map(len, parts)), sum(len(each.boxes) for part in parts for each in part.samples), +lost)
-
-
-def _flagged(parts: Sequence[DetectionData], flag: str) -> int:
-    return int(sum(getattr(sample, flag).sum() for part in parts for sample in part.samples))
+    samples = [sample for part in parts for sample in part.samples]
+    lost = Counter({flag: int(sum(getattr(sample, flag).sum() for sample in samples)) for flag in known.loses})
+    return Converted(len(samples), sum(len(sample.boxes) for sample in samples), +lost)
 
 
 def _below(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _copy(sample: Sample, place: Path) -> None:
-    if isinstance(sample.pixels, bytes):
-        place.write_bytes(sample.pixels)
-    else:
-        shutil.copyfile(sample.path, place)
 
 
 def flat_names(names: Sequence[str]) -> list[str]:

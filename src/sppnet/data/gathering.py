@@ -266,11 +266,8 @@ def name_fault(name: str) -> str:
         return "has no class"
     if len(name) > MAX_NAME:
         return f"has a class with a name of {len(name):,} letters, more than {MAX_NAME:,}"
-    return f"has a class named {printable(name)[:60]!r}, with letters that no file can hold" if _odd(name) else ""
-
-
-def _odd(name: str) -> bool:
-    return not name.isprintable() and printable(name) != name
+    odd = not name.isprintable() and printable(name) != name
+    return f"has a class named {printable(name)[:60]!r}, with letters that no file can hold" if odd else ""
 
 
 def _edges(box: RawBox) -> str:

@@ -86,7 +86,9 @@ def inspect(root: Path | str, *, layout: str | None = None, progress: Progress =
     bad, sizes = _decoded(paths, progress)
     twins = [twin for twin in duplicates(_readable(paths, bad)) if twin.path != twin.other_path]
     problems = [*unread, *_of_parts(parts), *bad, *_of_all(dataset, parts)]
-    problems += [_twin_problem(twin) for twin in twins]
+    for twin in twins:
+        what = f"in '{twin.other_split}', is the same image as {twin.path} in '{twin.split}'"
+        problems.append(Problem(twin.other_path, None, what, "in-two-splits"))
     order = ("error", "warning", "note")
     ranked = sorted(dict.fromkeys(problems), key=lambda problem: order.index(problem.level))
     first = parts.get("train") or next(iter(parts.values()), None)
@@ -155,11 +157,6 @@ def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
     return [Problem(left[0], None, what, "in-no-split")]
 
 
-def _twin_problem(twin: Duplicate) -> Problem:
-    what = f"in '{twin.other_split}', is the same image as {twin.path} in '{twin.split}'"
-    return Problem(twin.other_path, None, what, "in-two-splits")
-
-
 def _objects(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
     counts = {split: _counts(part) for split, part in parts.items()}
     classes = sorted({name for part in parts.values() for name in part.classes})
@@ -190,14 +187,10 @@ def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
 
 def readable(part: P, *, progress: Progress = silent) -> P:
     """Return a split without the images that cannot be decoded, which become problems of it."""
-    bad: dict[Path, Problem] = _undecodable(part.name, part.paths, progress)
+    problems, _ = _decoded({part.name: list(part.paths)}, progress)
+    bad: dict[Path, Problem] = {problem.path: problem for problem in problems if problem.level == "error"}
     kept = part.subset([index for index, path in enumerate(part.paths) if path not in bad])
     return replace(kept, problems=(*part.problems, *bad.values()))
-
-
-def _undecodable(name: str, paths: Sequence[Path], progress: Progress) -> dict[Path, Problem]:
-    problems, _ = _decoded({name: list(paths)}, progress)
-    return {problem.path: problem for problem in problems if problem.level == "error"}
 
 
 def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[Problem], tuple[int, int, int] | None]:

@@ -71,16 +71,13 @@ def part(counts: Sequence[Mapping[int, int]], groups: Sequence[str], share: floa
     check_that(len(members) > 1, "split", "data", "images of at least 2 groups", len(members), advice=advice)
     names = list(members)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    wants = _Wants(
-        [_classes_of(counts, members[name]) for name in names], [len(members[name]) for name in names], share
-    )
+    classes = [
+        {label for index in own for label, number in counts[index].items() if number} for own in members.values()
+    ]
+    wants = _Wants(classes, [len(own) for own in members.values()], share)
     chosen = wants.choose(order)
     inside = {index for place in chosen for index in members[names[place]]}
     return [index in inside for index in range(len(groups))]
-
-
-def _classes_of(counts: Sequence[Mapping[int, int]], indices: Sequence[int]) -> set[int]:
-    return {label for index in indices for label, number in counts[index].items() if number}
 
 
 class _Wants:

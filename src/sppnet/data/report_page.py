@@ -11,7 +11,7 @@ import numpy as np
 
 from sppnet.data.inspection import RECALL_AT, Inspection
 from sppnet.data.problems import CODES, LEVELS, Problem, printable
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import DetectionData
 from sppnet.errors import ImageDecodeError
 from sppnet.geometry import Boxes, longer_side_size
 from sppnet.images import encode, read_image, resize
@@ -75,17 +75,13 @@ def _classes(found: Inspection) -> str:
 
 
 def _boxes(found: Inspection) -> list[str]:
-    samples = _samples(found)
+    samples = [sample for part in found.parts.values() if isinstance(part, DetectionData) for sample in part.samples]
     if not samples:
         return []
     sides = np.concatenate([(each.boxes[:, 2:] - each.boxes[:, :2]).min(axis=1) for each in samples])
     counts, _ = np.histogram(sides, EDGES)
     names = [f"{low:g} to {high:g} pixels" for low, high in pairwise(EDGES)]
     return ["<h2>Shorter sides of boxes</h2>" + _table(["side", "boxes"], zip(names, counts.tolist(), strict=True))]
-
-
-def _samples(found: Inspection) -> list[Sample]:
-    return [sample for part in found.parts.values() if isinstance(part, DetectionData) for sample in part.samples]
 
 
 def _figures(found: Inspection) -> list[str]:

@@ -5,7 +5,7 @@ each by name: regions of one window go through once, in bfloat16 where the proce
 be replaced by two thin ones (truncated SVD, as Girshick 2015 does in Fast R-CNN).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -154,7 +154,7 @@ class LayeredMaps:
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
         """Return the rows of regions (R, 4), those of one pooled row once."""
         chunks, which = self.maps.rows(regions, levels)
-        return self._deepened(chunks), which
+        return map(self.region_layers, chunks), which
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K); regions of one pooled row run once."""
@@ -177,10 +177,6 @@ class LayeredMaps:
         raise ArgumentError(
             message("explain", "maps", "pooled ones", "maps with layers on top", "Use a detector without layers")
         )
-
-    def _deepened(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        for rows in chunks:
-            yield self.region_layers(rows)
 
 
 class LayeredEncoder:

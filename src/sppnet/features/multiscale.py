@@ -6,6 +6,7 @@ one scale at which it is nearest in size to the views that the network was train
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -92,7 +93,7 @@ class MultiscaleMaps:
             which[among] = known + within
             known += int(within.max()) + 1
             chunks.append(rows)
-        return _chained(chunks), which
+        return chain.from_iterable(chunks), which
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), without holding all the pooled rows."""
@@ -131,11 +132,6 @@ class MultiscaleMaps:
             among = np.flatnonzero(chosen == index)
             if len(among):
                 yield feature_map, among
-
-
-def _chained(chunks: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
-    for rows in chunks:
-        yield from rows
 
 
 class MultiscaleEncoder:

@@ -31,9 +31,8 @@ def check_form(file: Path) -> None:
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise MissingExtraError(
-                "features: .parquet needs pyarrow. Install it with 'pip install pyarrow'."
-            ) from error
+            advice = "Install it: pip install 'sppnet[parquet]'"
+            raise MissingExtraError(f"features: .parquet needs pyarrow. {advice}.") from error
 
 
 def write_features(
@@ -89,7 +88,7 @@ def _parquet(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32])
 
     columns: dict[str, Any] = {"image": list(names)}
     columns |= {name: regions[:, place] for place, name in enumerate(EDGES)}
-    columns["features"] = list(vectors)
+    columns["features"] = pyarrow.array(list(vectors), pyarrow.list_(pyarrow.float32()))
     out = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), out)
     return out.getvalue()

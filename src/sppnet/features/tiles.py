@@ -5,7 +5,8 @@ comes of it, so that an object on the border of two tiles is found once, like an
 ``HALO`` pixels from its tile, less than the deepest cells see of a whole image: their values differ a little.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -50,19 +51,14 @@ def activations(backbone: Backbone, pixels: NDArray[np.uint8], layers: Sequence[
             values = backbone.activations(_inputs(backbone, pixels), layers)
             return {name: values[name][0].half() for name in layers}
         whole: dict[str, Tensor] = {}
-        for top, left in _tiles(padded_size((height, width))):
-            _take(whole, backbone, pixels, (top, left), layers)
+        rows, columns = (range(0, side, TILE) for side in padded_size((height, width)))
+        for corner in product(rows, columns):
+            _take(whole, backbone, pixels, corner, layers)
         return {name: values.permute(2, 0, 1) for name, values in whole.items()}
 
 
 def _inputs(backbone: Backbone, pixels: NDArray[np.uint8]) -> Tensor:
     return to_tensor(pixels, mean=backbone.mean, std=backbone.std)[None].to(backbone.device)
-
-
-def _tiles(size: Size) -> Iterator[tuple[int, int]]:
-    for top in range(0, size[0], TILE):
-        for left in range(0, size[1], TILE):
-            yield top, left
 
 
 def _take(

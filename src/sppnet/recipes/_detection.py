@@ -70,10 +70,9 @@ class Bench:
 
     def encoder(self, scales: Sequence[int], layer: str | None = None) -> MapsEncoder:
         """Return what encodes images at some scales, up to a layer; the last map pooled without one."""
-        chosen = self.scales(scales)
-        return published_encoder(
-            self.network, chosen, layer=layer or self.network.pool_name, cache=_cache(self.request)
-        )
+        folder = self.request.cache
+        cache = None if folder is None else TensorCache(Path(folder))
+        return published_encoder(self.network, self.scales(scales), layer=layer or self.network.pool_name, cache=cache)
 
     def scales(self, scales: Sequence[int]) -> tuple[int, ...]:
         """Return the scales, in a quick run a quarter of them."""
@@ -146,7 +145,3 @@ def _split(request: RecipeRequest, names: Sequence[str], *, classes: Sequence[st
     split = next((name for name in names if name in known), names[-1])
     data = load_detection(request.data, split=split, on_bad="skip", classes=classes)
     return replace(data, samples=data.samples[:QUICK_IMAGES]) if request.quick else data
-
-
-def _cache(request: RecipeRequest) -> TensorCache | None:
-    return None if request.cache is None else TensorCache(Path(request.cache))

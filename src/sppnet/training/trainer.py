@@ -177,7 +177,8 @@ class Trainer:
                     yield epoch
                     clock = _Stopwatch(self.step)
                 elif self.step % self.log_every == 0:
-                    log.write(self.step, self._so_far())
+                    loss, error = _shares(self._sums)
+                    log.write(self.step, {"loss_so_far": loss, "error_so_far": error, "rate": self._rate})
                 if self.step % self._agree_every == 0:
                     stopped, due = any_process(stop.is_set(), clock.seconds() >= self.save_every, device=self._device)
                     if stopped or due:
@@ -240,10 +241,6 @@ class Trainer:
         else:
             self._schedule.step()
         return Epoch(epoch, self.plan.size(epoch - 1), rate, loss, error, top1, top5, round(speed, 1))
-
-    def _so_far(self) -> dict[str, float]:
-        loss, error = _shares(self._sums)
-        return {"loss_so_far": loss, "error_so_far": error, "rate": self._rate}
 
     @torch.inference_mode()
     def _validated(self) -> tuple[float | None, float | None]:

@@ -1,0 +1,98 @@
+"""Features in files: whatever the form, what is read back is what was written."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sppnet.errors import ArgumentError, MissingExtraError
+from sppnet.features.tables import EDGES, FORMS, check_form, write_features
+from sppnet.storage import read_tensors
+
+Table = tuple[list[str], Any, Any]  # the image's name of each region, regions (R, 4), features (R, D)
+
+
+def _from_safetensors(file: Path) -> Table:
+    tensors, metadata = read_tensors(file)
+    assert metadata["layer"] == "stride16"
+    names = [metadata["images"][index] for index in tensors["image"].tolist()]
+    return names, tensors["regions"].numpy(), tensors["features"].numpy()
+
+
+def _from_npz(file: Path) -> Table:
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays["images"][arrays["image"]].tolist(), arrays["regions"], arrays["features"]
+
+
+def _from_csv(file: Path) -> Table:
+    with file.open(encoding="utf-8", newline="") as lines:
+        header, *rows = csv.reader(lines)
+    width = len(header) - 5
+    assert header == ["image", *EDGES, *(f"f{column}" for column in range(width))]
+    values = np.array([row[1:] for row in rows], dtype=np.float64).reshape(len(rows), 4 + width)
+    return [row[0] for row in rows], values[:, :4], values[:, 4:].astype(np.float32)
+
+
+def _from_parquet(file: Path) -> Table:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    columns = parquet.read_table(file).to_pydict()
+    regions = np.stack([columns[edge] for edge in EDGES], axis=1).reshape(-1, 4)
+    return columns["image"], regions, np.array(columns["features"], dtype=np.float32).reshape(len(regions), 3)
+
+
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".safetensors": _from_safetensors,
+    ".npz": _from_npz,
+    ".csv": _from_csv,
+    ".parquet": _from_parquet,
+}
+
+
+@pytest.mark.parametrize("form", READERS)
+@given(counts=st.lists(st.integers(0, 3), min_size=1, max_size=4), seed=st.integers(0, 1000))
+def test_what_was_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, form: str, counts: list[int], seed: int
+) -> None:
+    if form == ".parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    rng = np.random.default_rng(seed)
+    images = [f'b,{place} "x"\u00e9.png' for place in reversed(range(len(counts)))]  # neither sorted nor plain
+    boxes = [rng.uniform(0, 500, (count, 4)) for count in counts]
+    vectors = rng.normal(size=(sum(counts), 3)).astype(np.float32)
+    file = tmp_path_factory.mktemp("tables") / f"rows{form}"
+    write_features(file, images, boxes, vectors, {"layer": "stride16"})
+    names, regions, features = READERS[form](file)
+    assert names == [name for name, count in zip(images, counts, strict=True) for _ in range(count)]
+    np.testing.assert_array_equal(regions, np.concatenate(boxes))
+    if sum(counts):
+        np.testing.assert_array_equal(features, vectors)
+
+
+def test_npy_holds_the_features_alone(tmp_path: Path) -> None:
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_features(tmp_path / "rows.npy", ["a.png"], [np.zeros((2, 4))], vectors, {})
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy", allow_pickle=False), vectors)
+
+
+def test_every_form_is_read_here() -> None:
+    assert {*READERS, ".npy"} == set(FORMS)
+
+
+def test_another_suffix_is_refused() -> None:
+    with pytest.raises(ArgumentError) as refused:
+        check_form(Path("rows.xlsx"))
+    expected = "a file .safetensors, .npz, .npy, .csv, .parquet, got rows.xlsx. Name the file features.safetensors"
+    assert str(refused.value) == f"features: out must be {expected}, for one."
+
+
+def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError) as missing:
+        check_form(Path("rows.parquet"))
+    assert str(missing.value) == "features: .parquet needs pyarrow. Install it: pip install 'sppnet[parquet]'."
