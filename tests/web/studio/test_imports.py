@@ -19,8 +19,9 @@ from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.data.converting import WRITTEN, convert
 from sppnet.detection.detections import Detections
 from sppnet.detection.output import ImageDetections, write_detections
+from sppnet.errors import ImageDecodeError
 from sppnet.web.studio.app import studio_app
-from sppnet.web.studio.offers import Offer, compare, write_labels, write_suggestions
+from sppnet.web.studio.offers import Offer, compare, detect_with, write_labels, write_suggestions
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Store
 
@@ -287,3 +288,21 @@ def test_predictions_of_another_size_are_said(page: TestClient) -> None:
     _, state = _read(page, ("detections.json", json.dumps([record, broken]).encode()))
     assert "was made for an image of 9 x 6 pixels, a.png has 90 x 60" in state["problems"]["first"][0]
     assert "record 2: cannot be understood" in state["problems"]["first"][1]
+
+
+class _Detector:
+    """Finds a cell in the corner of each image, and one that is broken nowhere."""
+
+    classes_ = ("cell",)
+
+    def detect(self, path: Path) -> Detections:
+        if path.name == "c.png":
+            raise ImageDecodeError(path, "cut short")
+        return Detections(np.array([[0.0, 0, 9, 9]]), np.array([0]), np.array([0.8]), ("cell",))
+
+
+def test_a_detector_offers_what_it_finds_and_names_what_it_cannot_read() -> None:
+    paths = {name: Path("/images") / name for name in ("a.png", "c.png")}
+    offer = detect_with(_Detector(), paths)  # type: ignore[arg-type]
+    assert offer.boxes == {"a.png": [{"left": 0, "top": 0, "right": 9, "bottom": 9, "class": "cell", "score": 0.8}]}
+    assert (offer.classes, offer.problems) == (("cell",), ["c.png: cut short"])

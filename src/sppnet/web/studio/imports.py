@@ -117,9 +117,12 @@ class Import:
         try:
             with zipfile.ZipFile(file) as archive:
                 rows = [each for each in archive.infolist() if not each.is_dir()]
-                size = sum(each.file_size for each in rows)
+                size = sum(each.file_size for each in rows if not is_image(Path(each.filename)))
                 if len(rows) > MOST_FILES or size > MOST_BYTES:
-                    expected, advice = f"at most {MOST_FILES} files and {MOST_BYTES} bytes", "Leave the images out"
+                    expected, advice = (
+                        f"at most {MOST_FILES} files and {MOST_BYTES} bytes of labels",
+                        "Import it in parts",
+                    )
                     raise ArgumentError(message("studio", name, expected, f"{len(rows)} and {size}", advice))
                 for row in rows:
                     inner = row.filename.replace("\\", "/")

@@ -1,0 +1,101 @@
+"""Labels that come into an open folder, and files that are replaced, as a person meets them on the page."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from benchmarks.driving import Studio
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+from tests.web.studio.paging import SLOW, edges_of, known, opened
+from tests.web.studio.test_page_faults import AXE
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(browser: Browser, small: Studio) -> Iterator[Page]:
+    page, wrong = opened(browser, small.address, bypass_csp=True)  # axe is a script of its own
+    yield page
+    assert wrong == []
+    page.context.close()
+
+
+def _zipped(shapes: Path, file: Path) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted((shapes / "Annotations").iterdir()):
+            archive.write(path, f"Annotations/{path.name}")
+        archive.writestr("Annotations/elsewhere.xml", "<annotation><filename>elsewhere.png</filename></annotation>")
+    return file
+
+
+def test_labels_are_looked_at_taken_in_and_taken_back(page: Page, shapes: Path, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Import").click()
+    page.locator("#import-files").set_input_files(_zipped(shapes, tmp_path / "labels.zip"))
+    expect(page.locator("#import-facts")).to_contain_text("12 images of this folder: 24 new boxes", timeout=SLOW)
+    expect(page.locator("#import-classes")).to_have_text("New classes: disc, square.")
+    expect(page.locator("#import-unmatched summary")).to_have_text("1 not for images of this folder")
+    page.locator("#import-unmatched summary").click()
+    expect(page.locator("#import-unmatched li")).to_contain_text("elsewhere.png")
+    assert edges_of(page) == []
+    if AXE.is_file():
+        page.add_script_tag(path=AXE)
+        assert page.evaluate("axe.run('#import-dialog').then(found => found.violations.map(each => each.id))") == []
+    page.locator("#import-take").click()
+    expect(page.locator("#gallery-count")).to_have_text("12 of 12 labelled", timeout=SLOW)
+    expect(page.locator("#boxes .object")).to_have_count(2)
+    page.keyboard.press("z")
+    expect(page.locator("#gallery-count")).to_have_text("0 of 12 labelled", timeout=SLOW)
+
+
+def test_a_file_of_labels_that_is_dropped_is_imported_and_a_broken_one_is_said(page: Page) -> None:
+    dropped = """(name, text) => {
+        const data = new DataTransfer();
+        data.items.add(new File([text], name));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(f"([name, text]) => ({dropped})(name, text)", ["notes.csv", "nothing of use"])
+    expect(page.locator("#import-said")).to_contain_text("laid out in a way that is known", timeout=SLOW)
+    page.keyboard.press("Escape")
+    rows = "image,left,top,right,bottom,class\n00.png,10,10,50,40,disc\n"
+    page.evaluate(f"([name, text]) => ({dropped})(name, text)", ["boxes.csv", rows])
+    expect(page.locator("#import-facts")).to_contain_text("1 image of this folder: 1 new box,", timeout=SLOW)
+    page.get_by_label("as suggestions").check()
+    expect(page.locator("#import-complete-place")).to_be_hidden()
+    page.locator("#import-take").click()
+    expect(page.locator("#classes")).to_contain_text("disc")
+    page.locator("#search").fill("00")
+    page.locator("#images li.image").first.click()
+    expect(page.locator("#boxes .suggested")).to_have_count(1)
+    page.locator("#stage").focus()
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    expect(page.locator("#boxes .object")).to_have_count(1)
+    assert edges_of(page) == [[10, 10, 50, 40]]
+
+
+def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Studio, shapes: Path) -> None:
+    page.get_by_role("button", name="Import").click()
+    page.locator("#import-path").fill(str(shapes / "Annotations"))
+    page.get_by_role("button", name="Read").click()
+    expect(page.locator("#import-preview")).to_be_visible(timeout=SLOW)
+    page.locator("#import-take").click()
+    expect(page.locator("#boxes .object")).to_have_count(2, timeout=SLOW)
+    before, name = edges_of(page), known(page, "model.images.get(model.open).name")
+    file = small.folder / name
+    with Image.open(file) as image:
+        wide, high = image.size
+        image.rotate(180).resize((2 * wide, 2 * high)).save(file.with_suffix(".new"), "PNG")
+    shutil.move(file.with_suffix(".new"), file)
+    later = file.stat().st_mtime_ns + 10**10
+    os.utime(file, ns=(later, later))
+    # The watch notices it; the image that is open is another one then, and its labels are kept aside.
+    page.locator("#search").fill(name)
+    expect(page.locator("#image-facts")).to_contain_text(f"{2 * wide} × {2 * high}", timeout=SLOW)
+    expect(page.locator("#replaced-text")).to_contain_text(f"{wide} × {high} pixels: 2 boxes, complete")
+    page.get_by_role("button", name="Keep it here, scaled").click()
+    expect(page.locator("#replaced")).to_be_hidden()
+    assert edges_of(page) == [[2 * edge for edge in edges] for edges in before]
