@@ -2,9 +2,9 @@
 
 Of each set 120 images lie in the folder without labels. The person opens what the studio hands out, and has told it
 once to accept what is sure when an image is done. So a sure suggestion that is wrong is rejected, by one click or key;
-a guess that is right is accepted, by one; what is missing is drawn, each box by one drag, with one more key where the
-class changes; then the image is done, by one key. By hand it is one drag a box, the keys for classes, and the key for
-the next image. Counted over the first 30 images, from none.
+a guess that is right is accepted, by one; what is missing is drawn, each box by one drag, with one more key where its
+class is another than the last one's; then the image is done, by one key. By hand it is one drag a box, the keys for
+classes, and the key for the next image. Counted over the first 30 images, from none.
 """
 
 import json
@@ -12,6 +12,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +50,16 @@ def _label(name: str) -> dict[str, Any]:
         session.start()
         labels = session.change(_asked(*({"do": "add class", "name": each} for each in data.classes)))["added"]
         person, hand, boxes, silent = 0, 0, 0, 0
+        with_studio, alone = Drawing(), Drawing()
         image: int | None = None
         for _ in range(LABELLED):
             image = session.next_image("", image)
             assert image is not None
             opened = _looked_at(session, image)
             sample = truth[opened["name"]]
-            actions, said = _answer(session, opened, sample, labels)
-            person, hand, boxes = person + actions, hand + _by_hand(sample.labels), boxes + len(sample.boxes)
+            actions, said = _answer(session, opened, sample, labels, with_studio)
+            person, boxes = person + actions, boxes + len(sample.boxes)
+            hand += alone.actions([labels[label] for label in sample.labels])
             silent += said == 0
         session.close()
     return {
@@ -88,7 +92,23 @@ def _looked_at(session: Session, image: int) -> dict[str, Any]:
     raise TimeoutError("the studio did not come to rest")
 
 
-def _answer(session: Session, opened: dict[str, Any], sample: Sample, labels: Sequence[int]) -> tuple[int, int]:
+@dataclass
+class Drawing:
+    """What a person does by hand; ``label`` is the class that is drawn next."""
+
+    label: int = -1
+
+    def actions(self, labels: Sequence[int]) -> int:
+        """Return the actions of drawing boxes and going on: drags, a key where the class changes, one at the end."""
+        order = sorted(set(labels), key=lambda label: label != self.label)
+        keys = sum(label != before for before, label in pairwise([self.label, *order]))
+        self.label = order[-1] if order else self.label
+        return len(labels) + keys + 1
+
+
+def _answer(
+    session: Session, opened: dict[str, Any], sample: Sample, labels: Sequence[int], drawing: Drawing
+) -> tuple[int, int]:
     """Answer and draw as a person would; return the actions, and how many suggestions there were."""
     sure, guesses = _shown(session, opened)
     missing = set(range(len(sample.boxes)))
@@ -96,8 +116,7 @@ def _answer(session: Session, opened: dict[str, Any], sample: Sample, labels: Se
     right_guesses = [each for each in guesses if _takes(each, sample, labels, missing)]
     right = [*right_sure, *right_guesses]
     drawn = [{"label": labels[sample.labels[row]], "edges": sample.boxes[row].tolist()} for row in sorted(missing)]
-    drawing = _by_hand(np.array([each["label"] for each in drawn]))  # with the key for the next image
-    actions = len(sure) - len(right_sure) + len(right_guesses) + drawing
+    actions = len(sure) - len(right_sure) + len(right_guesses) + drawing.actions([each["label"] for each in drawn])
     added = [
         {"do": "add", "image": opened["id"], "label": each["label"], "edges": each["edges"]}
         for each in (*right, *drawn)
@@ -109,10 +128,11 @@ def _answer(session: Session, opened: dict[str, Any], sample: Sample, labels: Se
 def _shown(session: Session, opened: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return what the page shows: sure suggestions, and guesses of classes that are not trusted yet."""
     thresholds, trusted = session.thresholds, session.learner.trusted
-    sure = [each for each in opened["suggestions"] if each["score"] >= thresholds[each["label"]]]
+    found = opened["suggestions"]
+    sure = [each for each in found if each["score"] >= thresholds[each["label"]] or "expected" in each]
     room = {label: 0 if label in trusted else GUESSES for label in thresholds}
     guesses = []
-    for each in opened["suggestions"]:
+    for each in found:
         if each not in sure and room[each["label"]] > 0:
             room[each["label"]] -= 1
             guesses.append(each)
@@ -126,12 +146,6 @@ def _takes(each: dict[str, Any], sample: Sample, labels: Sequence[int], missing:
     if fits:
         missing.discard(max(fits, key=lambda row: float(overlap[row])))
     return bool(fits)
-
-
-def _by_hand(labels: np.typing.NDArray[np.int64]) -> int:
-    """Return the actions of drawing boxes and going on: drags, a key where the class changes, one at the end."""
-    ordered = np.sort(labels)
-    return len(labels) + int((ordered[1:] != ordered[:-1]).sum()) + 1
 
 
 def _asked(*changes: dict[str, Any], image: int | None = None) -> Changes:

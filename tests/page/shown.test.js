@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fitted, shown } from "../../src/sppnet/web/studio/page/shown.js";
+import { fitted, isGuess, shown } from "../../src/sppnet/web/studio/page/shown.js";
 
 const suggestion = (label, score) => ({ label, score, edges: [0, 0, 1, 1] });
 const rejected = (label) => ({ label, kind: "rejected" });
@@ -35,6 +35,13 @@ test("a guess that was rejected is not replaced by a worse one", () => {
   assert.deepEqual(scores({ suggestions, boxes: [rejected(1)] }), [0.4]);
   assert.deepEqual(scores({ suggestions, boxes: [rejected(1), rejected(1)] }), []);
   assert.deepEqual(scores({ suggestions, boxes: [rejected(2), rejected(2)] }), [0.4, 0.3]);
+});
+
+test("what is expected counts below the threshold, unless a person chose that", () => {
+  const best = { ...suggestion(1, 0.4), expected: true };
+  assert.equal(isGuess(best, model({})), false);
+  assert.equal(isGuess(best, model({ threshold: 0.5 })), true);
+  assert.deepEqual(scores({ suggestions: [best], status: { trusted: [1] } }), [0.4]);
 });
 
 test("suggestions can be hidden", () => {

@@ -307,7 +307,9 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     all_found = Suggestions.of(found, (7, 9))
     assert all_found.counts() == {7: 2, 9: 2}
     assert all_found.above(0.5).counts() == {7: 2, 9: 1}
-    assert all_found.counting({7: 0.8, 9: 0.1}).counts() == {7: 1, 9: 2}
+    assert all_found.counting({7: 0.8, 9: 0.1}, {}).counts() == {7: 1, 9: 2}
+    assert all_found.counting({7: 0.95, 9: 0.95}, {7: 1, 9: 2}).counts() == {7: 1, 9: 1}  # one lies below half of 0.95
+    assert all_found.counting({7: 0.5, 9: 0.95}, {7: 1, 9: 0}).counts() == {7: 2}
 
     def left(*said: Box) -> list[float]:
         return [each["score"] for each in all_found.unanswered(said).as_list()]

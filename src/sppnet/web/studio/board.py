@@ -4,12 +4,25 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from sppnet.web.studio.learner import Learner
 from sppnet.web.studio.review import Counted
 from sppnet.web.studio.store import Offered, Store, StoredImage
 from sppnet.web.studio.suggestions import NOTHING, Suggestions
+
+ENOUGH: Final = 3  # complete images, from which on what they all hold is expected of the others
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which suggestions count: from ``thresholds`` up, or as many as ``usual``, each by the ids of classes.
+
+    ``usual`` is how many objects every complete image holds at least.
+    """
+
+    thresholds: Mapping[int, float]
+    usual: Mapping[int, int]
 
 
 @dataclass
@@ -19,6 +32,14 @@ class _Card:
     rejected: int = 0
     offered: Suggestions = NOTHING  # what was imported to be answered
     open: Suggestions = NOTHING  # of that, and of what the detector found, what nobody has answered
+
+    def expected(self, limits: Limits) -> dict[int, int]:
+        """Return how many objects of each class the image likely holds beside those that are boxed."""
+        return {label: max(0, number - self.objects.get(label, 0)) for label, number in limits.usual.items()}
+
+    def counting(self, limits: Limits) -> Suggestions:
+        """Return the open suggestions that count."""
+        return self.open.counting(limits.thresholds, self.expected(limits)) if len(self.open.scores) else self.open
 
 
 def _image_of(row: Offered) -> int:
@@ -92,26 +113,42 @@ class Board:
         """Tell whether an image has an object boxed."""
         return bool(self._cards[image].objects)
 
-    def open_suggestions(self, image: int) -> Suggestions:
-        """Return what the detector found in an image and nobody has answered."""
-        return self._cards[image].open
+    def usual(self) -> dict[int, int]:
+        """Return how many objects of each class every complete image holds at least; none as long as they are few."""
+        with self._lock:
+            complete = [card.objects for card in self._cards.values() if card.image.complete]
+        if len(complete) < ENOUGH:
+            return {}
+        return {label: least for label in complete[0] if (least := min(each.get(label, 0) for each in complete))}
+
+    def counting(self, image: int, limits: Limits) -> Suggestions:
+        """Return what the detector found in an image, nobody has answered, and counts."""
+        return self._cards[image].counting(limits)
+
+    def open_suggestions(self, image: int, limits: Limits) -> list[dict[str, Any]]:
+        """Return what the detector found in an image and nobody has answered, for JSON; what is expected says so."""
+        card = self._cards[image]
+        rows = card.open.as_list()
+        for place in card.open.expected(limits.thresholds, card.expected(limits)):
+            rows[place]["expected"] = True
+        return rows
 
     def counted(self, image: int) -> Counted:
         """Return what there is in an image: boxed, and found beside the boxes."""
         card = self._cards[image]
         return Counted(card.image.name, card.image.complete, card.objects, card.open)
 
-    def summaries(self, thresholds: Mapping[int, float], only: Iterable[int] | None = None) -> list[dict[str, Any]]:
+    def summaries(self, limits: Limits, only: Iterable[int] | None = None) -> list[dict[str, Any]]:
         """Return for each image, or for those named, what the gallery shows, for JSON."""
         with self._lock:
             chosen = self._cards.values() if only is None else [self._cards[key] for key in only if key in self._cards]
-            return [self._summary(card, thresholds) for card in chosen]
+            return [self._summary(card, limits) for card in chosen]
 
     def _doubt(self, image: int) -> float:
         found = self._learner.found.get(image)
         return 0.0 if found is None else round(float(found.doubt), 3)
 
-    def _summary(self, card: _Card, thresholds: Mapping[int, float]) -> dict[str, Any]:
+    def _summary(self, card: _Card, limits: Limits) -> dict[str, Any]:
         image = card.image
         return {
             "id": image.id,
@@ -124,6 +161,6 @@ class Board:
             "note": image.note,
             "objects": card.objects,
             "rejected": card.rejected,
-            "found": card.open.counting(thresholds).counts() if len(card.open.scores) else {},
+            "found": card.counting(limits).counts(),
             "doubt": self._doubt(image.id),
         }

@@ -13,7 +13,7 @@ import numpy as np
 from sppnet.data.parting import compiled
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
-from sppnet.web.studio.board import Board
+from sppnet.web.studio.board import Board, Limits
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Batches, Events
 from sppnet.web.studio.folder import Folder
@@ -99,6 +99,11 @@ class Session:
         }
 
     @property
+    def limits(self) -> Limits:
+        """Which suggestions count; where a person chose the threshold, nothing else does."""
+        return Limits(self.thresholds, self.board.usual() if self.threshold is None else {})
+
+    @property
     def by_itself(self) -> bool:
         """Whether each change makes the detector learn."""
         return bool(self.store.setting("by_itself", True))
@@ -180,7 +185,7 @@ class Session:
         else:
             self.board.read(touched)
         self.learner.changed(touched, teach=self.by_itself)
-        answer = {"image": image, "images": self.board.summaries(self.thresholds, touched), **self._frame()}
+        answer = {"image": image, "images": self.board.summaries(self.limits, touched), **self._frame()}
         if len(touched) > MANY:
             self.events.tell("folder", {"problems": list(self.problems)})
         else:
@@ -247,7 +252,7 @@ class Session:
 
     def summaries(self) -> list[dict[str, Any]]:
         """Return for each image what the gallery shows."""
-        return self.board.summaries(self.thresholds)
+        return self.board.summaries(self.limits)
 
     def suggestions(self, image: int) -> Suggestions:
         """Return all that the detector found in an image so far, answered or not."""
@@ -255,8 +260,8 @@ class Session:
         return NOTHING if found is None else found.suggestions
 
     def counted(self, image: StoredImage) -> Suggestions:
-        """Return the suggestions that count: from the threshold up, unanswered, in an image that is not complete."""
-        return self.board.open_suggestions(image.id).counting(self.thresholds)
+        """Return the suggestions that count, see ``limits``: unanswered, in an image that is not complete."""
+        return self.board.counting(image.id, self.limits)
 
     def known(self, image: int) -> StoredImage:
         """Return an image of the folder; Missing if there is none."""
@@ -270,13 +275,13 @@ class Session:
         self.known(image)
         self._opens(person, image)
         found = self.learner.found.get(image)
-        (summary,) = self.board.summaries(self.thresholds, [image])
+        (summary,) = self.board.summaries(self.limits, [image])
         old = self.store.replaced_by(summary["name"])
         return {
             **summary,
             "replaced": None if old is None else self._kept_aside(old),
             "boxes": [_for_page(box) for box in self.store.boxes(image)],
-            "suggestions": self.board.open_suggestions(image).as_list(),
+            "suggestions": self.board.open_suggestions(image, self.limits),
             "round": found.round if found else 0,
             "revision": self._revision,
         }
@@ -378,7 +383,7 @@ class Session:
     def _tell_images(self, images: list[int]) -> None:
         status = {"status": self.status()}
         for start in range(0, len(images), TOGETHER):
-            told = self.board.summaries(self.thresholds, images[start : start + TOGETHER])
+            told = self.board.summaries(self.limits, images[start : start + TOGETHER])
             self.events.tell("image", status | {"images": told})
         self._write_digests(images)
 

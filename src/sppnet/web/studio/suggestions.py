@@ -17,6 +17,7 @@ SAME_PLACE: Final = 0.7  # from this one, whatever their classes
 MOST: Final = 100  # suggestions of an image
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
+NEARLY: Final = 0.5  # of its class's threshold, from which on a suggestion counts where one is expected
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,20 @@ class Suggestions:
         """Return those of at least a confidence: one for all, or (N,) one for each."""
         return self._only(self.scores >= threshold)
 
-    def counting(self, thresholds: Mapping[int, float]) -> "Suggestions":
-        """Return those whose confidence is at least the threshold of their class."""
-        return self.above(np.array([thresholds.get(label, 1.0) for label in self.labels.tolist()], dtype=np.float64))
+    def counting(self, thresholds: Mapping[int, float], expected: Mapping[int, int]) -> "Suggestions":
+        """Return those whose confidence is at least the threshold of their class, and those that are expected."""
+        counts = self.scores >= self._own(thresholds)
+        counts[self.expected(thresholds, expected)] = True
+        return self._only(counts)
+
+    def expected(self, thresholds: Mapping[int, float], expected: Mapping[int, int]) -> NDArray[np.int64]:
+        """Return the rows of the best, as many of each class as are expected, that come near its threshold."""
+        nearly = self.scores >= NEARLY * self._own(thresholds)
+        rows = [np.flatnonzero(nearly & (self.labels == label))[:number] for label, number in expected.items()]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *rows])
+
+    def _own(self, thresholds: Mapping[int, float]) -> NDArray[np.float64]:
+        return np.array([thresholds.get(label, 1.0) for label in self.labels.tolist()], dtype=np.float64)
 
     def _only(self, kept: NDArray[np.bool_]) -> "Suggestions":
         if kept.all():

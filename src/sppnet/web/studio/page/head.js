@@ -80,9 +80,14 @@ function hinted(image) {
   const { images, status, suggestions, hides, label } = model;
   if (!model.classes.length || image.fault) return null;
   if (!sum(images.totals.objects)) return `Drag a box around one ${nameOf(label)}`;
-  if (image.complete || shownSuggestions().length) return null;
+  if (shownSuggestions().length) return null;
+  if (image.complete) return "Complete: nothing more is suggested here";
   if (!image.ready) return "Computing this image's features…";
-  if (status.learning || !model.round) return status.taught ? "Looking at this image…" : null;
+  if (!status.taught) {
+    if (status.reason) return status.reason;
+    return model.by_itself ? "Learning…" : "Press T: the detector learns from your boxes";
+  }
+  if (status.learning || !model.round) return "Looking at this image…";
   if (hides.suggestions) return "Suggestions are hidden: H shows them";
   if (suggestions.length) return "Nothing more is sure enough to show: draw what is missing, or press D";
   return "Nothing more is found here: draw what is missing, or press D";

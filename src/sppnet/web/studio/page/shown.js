@@ -6,7 +6,9 @@ const GUESSES = 2; // of a class in an image
 
 export const thresholdOf = (label, { threshold, thresholds }) => threshold ?? thresholds[label] ?? 0.5;
 
-export const isGuess = (suggestion, model) => suggestion.score < thresholdOf(suggestion.label, model);
+// What every complete image holds is expected of the others too: the best suggestion of it counts, if it is not far off.
+export const isGuess = ({ score, label, expected }, model) =>
+  score < thresholdOf(label, model) && !(expected && model.threshold === null);
 
 const SURE = 0.8; // confidence from which on a drawn box takes the edges of what is found there
 const SAME = 0.7; // overlap from which on a drawn box and a suggestion are of one object
