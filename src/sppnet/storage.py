@@ -20,13 +20,21 @@ import stat
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from safetensors import SafetensorError
 
-from sppnet.errors import ArgumentError, CorruptFileError, DataError, WriteError, check_that, message
+from sppnet.errors import (
+    ArgumentError,
+    CorruptFileError,
+    DataError,
+    MissingExtraError,
+    WriteError,
+    check_that,
+    message,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +66,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", *, metadata: Mapp
     write_file(path, _packed(tensors, metadata))
 
 
-def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+def read_tensors(path: Path | str) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read what ``write_tensors`` wrote: tensors in memory of their own, and the metadata.
 
     Raises:
@@ -157,22 +165,23 @@ class TensorCache:
     on, for this object, read-only.
 
     Args:
-        folder: made at the first ``put``; entries lie in 256 folders in it.
+        folder: made at the first ``put``; entries lie in 256 folders in it. An address such as s3://bucket/maps is a
+            folder in object storage, which machines may share.
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+        self.folder: Path | str = folder if is_address(folder) else Path(folder)
         self.repaired = 0
         """How many broken entries ``get`` met and removed."""
         self._writable = True
 
     def __len__(self) -> int:
         """Return how many entries there are."""
-        return sum(1 for _ in self.folder.glob(ENTRIES))
+        return len(_matching(self.folder, ENTRIES))
 
     def __contains__(self, key: str) -> bool:
         """Tell whether there is an entry under a key, without checking its content."""
-        return self._path(key).is_file()
+        return is_there(self._path(key))
 
     def get(self, key: str) -> "dict[str, Tensor] | None":
         """Return what was put under a key from ``cache_key``; None for a missing or broken entry.
@@ -192,7 +201,7 @@ class TensorCache:
             return tensors
         self.repaired += 1
         with contextlib.suppress(OSError):  # in a read-only folder it stays, and stays unused
-            path.unlink()
+            remove_file(path)
         return None
 
     def put(self, key: str, tensors: "Mapping[str, Tensor]") -> None:
@@ -208,7 +217,7 @@ class TensorCache:
             # No fsync: what a crash of the machine breaks is found by its checksum and computed again.
             write_file(path, _packed(tensors, {"key": key}), durable=False)
         except WriteError as error:
-            if error.errno == errno.ENOENT and self.folder.is_dir():
+            if error.errno == errno.ENOENT and isinstance(self.folder, Path) and self.folder.is_dir():
                 return  # another process cleared the cache between the file's writing and its renaming
             self._writable = False
             advice = "Nothing more is cached. Free some space, or name another folder."
@@ -220,23 +229,22 @@ class TensorCache:
 
     def clear(self) -> None:
         """Remove all entries, and nothing else that lies in the folder; then it can be written again."""
-        for path in list(self._files()):
-            path.unlink(missing_ok=True)
+        for path in self._files():
+            remove_file(path)
         self._writable = True
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: str) -> Path | str:
         fits = re.fullmatch("[0-9a-f]{64}", key) is not None
         check_that(fits, "TensorCache", "key", "64 hexadecimal digits", repr(key), advice="Make it with cache_key")
-        return self.folder / key[:2] / f"{key}.safetensors"
+        return place_in(self.folder, f"{key[:2]}/{key}.safetensors")
 
-    def _files(self) -> Iterator[Path]:
-        yield from self.folder.glob(ENTRIES)
-        yield from self.folder.glob(f"[0-9a-f][0-9a-f]/{PARTIAL}")
+    def _files(self) -> list[Path | str]:
+        return [*_matching(self.folder, ENTRIES), *_matching(self.folder, f"[0-9a-f][0-9a-f]/{PARTIAL}")]
 
 
-def _size(path: Path) -> int:
+def _size(place: Path | str) -> int:
     try:
-        return path.stat().st_size
+        return place.stat().st_size if isinstance(place, Path) else int(_opened(place)[0].size(place) or 0)
     except FileNotFoundError:  # another process removed it
         return 0
 
@@ -296,20 +304,91 @@ def open_file(path: Path | str) -> BinaryIO:
 
 
 def read_file(path: Path | str, *, most: int | None = None) -> bytes:
-    """Return the bytes of a regular file.
+    """Return the bytes of a regular file, or of one in object storage by its address.
 
     Args:
         most: bytes, at most.
     Raises:
         OSError: as ``open_file``, and for a file that is larger than ``most``.
     """
+    if is_address(path):
+        storage, name = _opened(path)
+        content = storage.cat_file(name, end=None if most is None else most + 1)
+        return _no_more_than(most, content, path)
     with open_file(path) as file:
         if most is None:
             return file.read()
-        content = file.read(most + 1)  # not by its size, which may change while it is read
-    if len(content) > most:
+        return _no_more_than(most, file.read(most + 1), path)  # not by its size, which may change while it is read
+
+
+def _no_more_than(most: int | None, content: bytes, path: Path | str) -> bytes:
+    if most is not None and len(content) > most:
         raise OSError(errno.EFBIG, f"the file is larger than {most / 1e6:g} MB", str(path))
     return content
+
+
+# Places: on a disk, by path, or in object storage, by an address that fsspec knows
+
+
+def is_address(place: Path | str) -> bool:
+    """Tell an address, such as s3://bucket/name, from a path."""
+    return isinstance(place, str) and "://" in place
+
+
+def place_in(folder: Path | str, name: str) -> Path | str:
+    """Return the place of a file in a folder."""
+    return folder / name if isinstance(folder, Path) else f"{folder.rstrip('/')}/{name}"
+
+
+def is_there(place: Path | str) -> bool:
+    """Tell whether there is such a file."""
+    return place.is_file() if isinstance(place, Path) else bool(_opened(place)[0].exists(place))
+
+
+def remove_file(place: Path | str) -> None:
+    """Remove a file; one that is gone already costs nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        place.unlink() if isinstance(place, Path) else _opened(place)[0].rm_file(place)
+
+
+def files_below(address: str) -> dict[str, str]:
+    """Return the address of each file below a folder of object storage, sorted, with what tells its version.
+
+    Raises:
+        ArgumentError: an unknown kind of storage. MissingExtraError: a kind whose package is not installed.
+    """
+    storage, name = _opened(address)
+    found = storage.find(name, detail=True)
+    return {storage.unstrip_protocol(path): cache_key(str(found[path])) for path in sorted(found)}
+
+
+def _matching(folder: Path | str, pattern: str) -> list[Path] | list[str]:
+    if isinstance(folder, Path):
+        return list(folder.glob(pattern))
+    storage, name = _opened(folder)
+    return [storage.unstrip_protocol(path) for path in storage.glob(f"{name}/{pattern}")]
+
+
+def _put(address: str, content: bytes) -> None:
+    storage, name = _opened(address)
+    try:
+        storage.pipe_file(name, content)
+    except OSError as error:
+        raise WriteError(address, error) from error
+
+
+def _opened(address: Path | str) -> tuple[Any, str]:
+    """Return the storage that an address lies in, and the name there."""
+    import fsspec
+
+    try:
+        storage, name = fsspec.core.url_to_fs(str(address))
+    except ImportError as error:
+        raise MissingExtraError(f"{address}: this kind of storage needs another package: {error}.") from error
+    except ValueError as error:
+        advice = "Write s3://, gs:// or hf:// and a name, or a path"
+        raise ArgumentError(message("storage", "address", "of a kind that fsspec knows", address, advice)) from error
+    return storage, name
 
 
 # Files that hold all of what was written or what they held before, whatever happens meanwhile
@@ -319,26 +398,33 @@ HOST: Final = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # folder
 FOREIGN_SECONDS: Final = 86_400  # after which what another machine left is nobody's
 
 
-def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+def write_file(path: Path | str, content: bytes | str | Iterable[str], *, durable: bool = True) -> None:
     """Write one file, whole or not at all.
 
     The file is written under another name in the same folder, which is made where it is missing, and then renamed.
+    Object storage shows a file when all of it has come.
 
     Args:
-        path: of the file to write or to replace.
-        content: its bytes; text is written as UTF-8.
+        path: of the file to write or to replace, or its address.
+        content: its bytes; text is written as UTF-8; or texts that follow each other, made as they are written.
         durable: bring it to the disk before it gets its name, so that not even a crash of the machine breaks it.
     Raises:
         WriteError: a full or read-only disk, with the file's name and what to do; it is an OSError too.
     """
-    data = content.encode() if isinstance(content, str) else content
+    chunks = [content] if isinstance(content, bytes | str) else content
+    if is_address(path):
+        _put(str(path), b"".join(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks))
+        return
+    path = Path(path)
     partial = path.with_name(PARTIAL.replace("*", f"{HOST}-{os.getpid()}-{secrets.token_hex(8)}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent.resolve())
-        _check_room(path.parent, len(data))
+        if isinstance(content, bytes | str):
+            _check_room(path.parent, len(content))
         with partial.open("xb") as file:
-            file.write(data)
+            for chunk in chunks:
+                file.write(chunk.encode() if isinstance(chunk, str) else chunk)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

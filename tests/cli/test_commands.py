@@ -269,7 +269,7 @@ def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
     done = run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
-    assert "--format must be json or csv for a classifier, got 'voc'" in done.stderr
+    assert "--format must be json, jsonl, csv or parquet for a classifier, got 'voc'" in done.stderr
     done = run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
     assert done.returncode == 2
     assert "--results: the model is a classifier, which has no use for this. Leave it out." in done.stderr

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
 from sppnet.cli import app
-from sppnet.detection.output import Journal
+from sppnet.detection.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     _predict(model, images, tmp_path / "whole", "--format", "coco")
     command = ["predict", model, images, "--out", tmp_path / "killed", "--cache", tmp_path / "cache"]
     command += ["--format", "coco", "--workers", workers]
-    for _ in range(2):
-        ended = stopping("sppnet.detection.output:Journal.add", 2, SIGKILL, *command)
+    for _ in range(5):
+        ended = stopping("sppnet.detection.journal:Journal.add", 1, SIGKILL, *command)
         # Returns when nothing holds its outputs any more: no process outlives the one that was killed.
         assert subprocess.run(ended, capture_output=True).returncode == -SIGKILL
     lines = (tmp_path / "killed" / "predictions.partial.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + 4
+    assert len(lines) == 1 + 5
     _predict(model, images, tmp_path / "killed", "--format", "coco", "--workers", workers)
     name = "detections.coco.json"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -121,12 +121,72 @@ def test_the_engines_name_alike(images: Path, tmp_path: Path) -> None:
     assert [each["class"] for each in onnx] == [each["class"] for each in torch]
 
 
+def test_parquet_comes_in_parts_that_a_second_run_leaves_as_they_are(model: Path, images: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    told = _predict(model, images, tmp_path / "parts", "--format", "parquet")
+    folder = tmp_path / "parts" / "detections.parquet"
+    assert told == {"written": str(folder), "parts": 1, "images": 7, "skipped": 1}
+    (part,) = folder.iterdir()
+    rows = parquet.read_table(folder).to_pylist()
+    expected = [
+        {"image": each["image"], "class": one["class"], "confidence": one["confidence"]}
+        for each in _predict(model, images, tmp_path / "json")
+        for one in each["detections"]
+    ]
+    assert [{name: row[name] for name in ("image", "class", "confidence")} for row in rows if row["class"]] == expected
+    written, time = part.read_bytes(), part.stat().st_mtime_ns
+    _predict(model, images, tmp_path / "parts", "--format", "parquet")
+    assert part.stat().st_mtime_ns == time
+    part.unlink()
+    _predict(model, images, tmp_path / "parts", "--format", "parquet")
+    assert part.read_bytes() == written
+    _predict(model, images, tmp_path / "parts", "--format", "parquet", "--threshold", "0.9")
+    assert [path.name for path in folder.iterdir()] != [part.name]  # of another threshold, in place of the first
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--on", "ray", "--format", "csv"], "--format must be parquet with --on ray, got 'csv'. Many machines cannot"),
+        (["--gpus", "1"], "--address and --gpus must come with --on ray, got none. Add it, or leave them out."),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(model: Path, images: Path, options: list[str], expected: str) -> None:
+    done = CliRunner().invoke(app, ["predict", str(model), str(images), *options])
+    assert str(done.exception).startswith(expected)
+
+
+def test_object_storage_is_read_into_parts_and_nothing_else(model: Path, images: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    fsspec = pytest.importorskip("fsspec")
+    storage = fsspec.filesystem("memory")
+    for path in images.iterdir():
+        storage.pipe_file(f"/bucket/{path.name}", path.read_bytes())
+    command = ["predict", str(model), "memory://bucket", "--cache", "memory://cache"]
+    refused = CliRunner().invoke(app, command)
+    assert str(refused.exception).startswith(
+        "IMAGES must be on this machine's disks, got memory://bucket. Add --format"
+    )
+    out = ["--out", "memory://out", "--format", "parquet", "--json"]
+    told = json.loads(CliRunner().invoke(app, [*command, *out], catch_exceptions=False).stdout)
+    assert (told["images"], told["skipped"]) == (7, 1)
+    (part,) = storage.find("/out/detections.parquet")
+    with storage.open(part) as file:
+        names = parquet.read_table(file).column("image").to_pylist()
+    assert {Path(name).name for name in names} == {f"{number}.png" for number in (0, 1, 2, 4, 5, 6)}
+    assert len(storage.find("/cache")) == 6
+    storage.rm("/", recursive=True)
+
+
 def test_an_answer_is_of_a_file_as_it_was(tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     image.write_bytes(b"one")
     journal = Journal(tmp_path / "out", {"model": "a"})
     journal.add(image, {"class": "cell"})
-    assert Journal(tmp_path / "out", {"model": "a"}).answer(image) == {"class": "cell"}
-    assert Journal(tmp_path / "out", {"model": "a"}).answer(tmp_path / "other.png") is None
+    again = Journal(tmp_path / "out", {"model": "a"})
+    assert again.knows(image)
+    assert again.answer(image) == {"class": "cell"}
+    assert not again.knows(tmp_path / "other.png")
     image.write_bytes(b"another")
-    assert Journal(tmp_path / "out", {"model": "a"}).answer(image) is None
+    assert not again.knows(image)
+    assert not Journal(tmp_path / "out", {"model": "b"}).knows(image)

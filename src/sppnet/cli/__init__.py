@@ -19,10 +19,12 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 # Each adds its commands, in the order of --help.
 from sppnet.cli import (  # noqa: F401
     bench,
+    cache,
     check,
     datasets,
     evaluate,
     export,
+    features,
     predict,
     reproduce,
     serve,

@@ -1,15 +1,16 @@
-"""What answers an image: a model by one of the engines, in this process or in several."""
+"""What answers an image: a model by one of the engines, in this process, in several, or on a cluster."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from sppnet.cli.many import Place
 from sppnet.cli.options import cache_in, load_model
-from sppnet.errors import ArgumentError, ImageDecodeError, MissingExtraError
-
-Answer = dict[str, Any]
+from sppnet.errors import ImageDecodeError, MissingExtraError
+from sppnet.pipeline import Bad
 
 
 class Engine(StrEnum):
@@ -19,69 +20,80 @@ class Engine(StrEnum):
     ONNXRUNTIME = "onnxruntime"
 
 
-class Bad(NamedTuple):
-    """An image that could not be read, as it comes from another process."""
-
-    path: str
-    reason: str
-
-
 class Asked(NamedTuple):
-    """What each process opens: the model's file, the folder of its cache, the engine, and the least confidence."""
+    """What each process opens: the model's file, the place of its cache, engine, device and the least confidence."""
 
     model: Path
-    cache: Path | None
+    cache: str | None
     engine: Engine
+    device: str
     threshold: float | None
 
+    def open(self) -> Any:
+        """Open the model."""
+        return load_model(self.model, cache_in(self.cache), self.device)
 
-def answerer(asked: Asked, known: Any, paths: Sequence[Path], workers: int) -> Callable[[Path], Answer]:
-    """Return what answers ``paths``, one after the other and in their order; ``known`` is the model, opened already.
-
-    Raises, then and when it is called: ArgumentError, MissingExtraError: an engine that cannot be used.
-    ImageDecodeError: an image that cannot be read.
-    """
-    if workers == 1:
-        return _answering(asked, known)
-    from sppnet.pipeline import each_answer
-
-    coming = each_answer(partial(_careful, asked), paths, workers=workers)
-
-    def next_answer(_: Path) -> Answer:
-        answer = next(coming)
-        if isinstance(answer, Bad):
-            raise ImageDecodeError(answer.path, answer.reason)
-        return answer
-
-    return next_answer
+    def run(self) -> dict[str, Any]:
+        """Return what answers depend on: those of another model, threshold or engine are not gone on with."""
+        status = self.model.stat()
+        made_by = {"model": str(self.model.resolve()), "size": status.st_size, "time": status.st_mtime_ns}
+        return made_by | {"threshold": self.threshold, "engine": self.engine.value}
 
 
-def _careful(asked: Asked) -> Callable[[Path], Answer | Bad]:
-    """Return what answers an image in a process of its own: an image that cannot be read ends none of them."""
-    answer = _answering(asked, load_model(asked.model, cache_in(asked.cache)))
+def careful(answer: Callable[[Place], Any]) -> Callable[[Place], Any]:
+    """Return the same work on one image, which answers ``Bad`` for one that cannot be read: it ends nothing."""
 
-    def answered(path: Path) -> Answer | Bad:
+    def answered(image: Place) -> Any:
         try:
-            return answer(path)
+            return answer(image)
         except ImageDecodeError as error:
-            return Bad(str(error.path), error.reason)
+            return Bad(str(image), error.reason)
 
     return answered
 
 
-def _answering(asked: Asked, known: Any) -> Callable[[Path], Answer]:
-    from sppnet.detection.output import ImageDetections, as_dict, classified
+def model_answers(asked: Asked, known: Any = None) -> Callable[[Place], Any]:
+    """Return the work on one image: what the model, opened already perhaps, answers, for JSON; or ``Bad``.
+
+    Raises:
+        ArgumentError, MissingExtraError: an engine that cannot be used.
+    """
+    from sppnet.detection.output import as_dict, classified
     from sppnet.images import read_size
 
-    find: Callable[[Path], Any]
-    if known.kind == "classifier":
-        predict = known.predict if asked.engine is Engine.TORCH else _by_onnxruntime(known).predict
-        return lambda path: classified(path, predict(path))
+    model = asked.open() if known is None else known
+    if model.kind == "classifier":
+        predict = model.predict if asked.engine is Engine.TORCH else _by_onnxruntime(model).predict
+        return careful(lambda image: classified(image, predict(source_of(image))))
     if asked.engine is Engine.TORCH:
-        find = partial(known.detect, threshold=asked.threshold)
+        detect: Callable[..., Any] = partial(model.detect, threshold=asked.threshold)
     else:
-        find = _by_onnxruntime(known, threshold=asked.threshold).detect
-    return lambda path: as_dict(ImageDetections(path, read_size(path), find(path)))
+        detect = _by_onnxruntime(model, threshold=asked.threshold).detect
+
+    def answer(image: Place) -> dict[str, Any]:
+        source = source_of(image)
+        return as_dict(image, read_size(source), detect(source))
+
+    return careful(answer)
+
+
+def source_of(image: Place) -> Path | bytes:
+    """Return what an image is read from: a path, or all bytes of a file in object storage, fetched once."""
+    from sppnet.images import read_bytes
+
+    return image if isinstance(image, Path) else read_bytes(image)
+
+
+def travelling(asked: Asked) -> Callable[[], Callable[[Place], Any]]:
+    """Return ``model_answers`` for other machines: the model's file travels along."""
+    return partial(_arrived, asked, asked.model.read_bytes())
+
+
+def _arrived(asked: Asked, content: bytes) -> Callable[[Place], Any]:
+    with TemporaryDirectory() as folder:
+        model = Path(folder) / asked.model.name
+        model.write_bytes(content)
+        return model_answers(asked, asked._replace(model=model).open())
 
 
 def _by_onnxruntime(known: Any, **options: Any) -> Any:
@@ -94,15 +106,3 @@ def _by_onnxruntime(known: Any, **options: Any) -> Any:
         raise MissingExtraError(f"--engine onnxruntime: needs {error.name}. {advice}.") from error
     made = OnnxClassifier if known.kind == "classifier" else OnnxDetector
     return made(known, threads=torch.get_num_threads(), **options)
-
-
-def parts_of(text: str) -> tuple[int, int]:
-    """Return the numbers of a part such as 3/10.
-
-    Raises:
-        ArgumentError: something else.
-    """
-    part, _, parts = text.partition("/")
-    if part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts):
-        return int(part), int(parts)
-    raise ArgumentError(f"--shard must be a part of all images such as 3/10, got {text!r}. Count parts from 1.")

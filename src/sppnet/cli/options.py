@@ -36,6 +36,8 @@ class Format(StrEnum):
     COCO = "coco"
     VOC = "voc"
     CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 Data = Annotated[
@@ -83,7 +85,11 @@ Device = Annotated[
 ]
 Bad = Annotated[OnBad, typer.Option(help="Stop at an image that cannot be read, or leave it out.")]
 Cache = Annotated[
-    Path | None, typer.Option(help="Folder where features are kept between runs; by default the user's cache folder.")
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where features are kept between runs, s3://bucket/maps perhaps; by default the user's cache folder.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model that 'sppnet train' wrote.")]
@@ -117,6 +123,14 @@ def check_out_file(path: Path, option: str = "--out") -> None:
     if path.is_dir():
         raise ArgumentError(f"{option} must be a file, got the folder {printable(path)}. Name a file in it.")
     check_out_folder(path.parent, option)
+
+
+def check_out_place(folder: str) -> None:
+    """Raise ArgumentError unless files can be written into a folder; object storage is not asked before the work."""
+    from sppnet.storage import is_address
+
+    if not is_address(folder):
+        check_out_folder(Path(folder))
 
 
 def check_out_folder(path: Path, option: str = "--out") -> None:
@@ -180,8 +194,8 @@ def named_proposals(name: str) -> Any:
     return FileProposals(Path(name))
 
 
-def cache_in(folder: Path | None) -> "TensorCache":
-    """Return the cache of features in a folder, by default the user's."""
+def cache_in(folder: str | None) -> "TensorCache":
+    """Return the cache of features in a folder, or at an address of one, by default the user's."""
     from sppnet.storage import TensorCache, default_cache_folder
 
     return TensorCache(folder or default_cache_folder())

@@ -3,14 +3,16 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from sppnet.data import Problem
@@ -46,9 +48,26 @@ def bar(name: str, items: Sequence[Item], /) -> Iterable[Item]:
     if said.quiet:
         yield from items
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=notes) as bars:
-        yield from bars.track(items, description=name)
+    with counting(name, len(items)) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar, how many a second, and the time left; what comes back is told how many more were done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    with Bars(*columns, console=notes, disable=said.quiet) as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda more: bars.advance(task, more)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Return how many were done a second of late."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
 
 
 def tell(text: str) -> None:
@@ -134,6 +153,15 @@ def _cell(value: float | int | None) -> str:
 def print_json(content: Any) -> None:
     """Print one line of JSON that every parser reads: what is no number is null."""
     print(json.dumps(finite(content), ensure_ascii=True, allow_nan=False))
+
+
+def print_json_list(items: Iterable[Any]) -> None:
+    """Print one line of JSON, a list, whose items are made one after the other."""
+    before = "["
+    for item in items:
+        print(before + json.dumps(finite(item), ensure_ascii=True, allow_nan=False), end="")
+        before = ", "
+    print("[]" if before == "[" else "]")
 
 
 def finite(content: Any) -> Any:

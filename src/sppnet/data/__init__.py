@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sppnet.data.contents import images_of
 from sppnet.data.dataset import ALL, Dataset, Layout, open_dataset
-from sppnet.data.layouts.coco import coco_document, write_coco, write_coco_results
+from sppnet.data.layouts.coco import write_coco, write_coco_results
 from sppnet.data.layouts.label_studio import write_labelstudio
 from sppnet.data.layouts.tables import write_csv
 from sppnet.data.layouts.voc import write_voc, write_voc_results
@@ -45,7 +45,6 @@ __all__ = [
     "as_detection_data",
     "as_labelled_images",
     "check_on_bad",
-    "coco_document",
     "duplicates",
     "images_of",
     "load_detection",

@@ -1,15 +1,15 @@
 """What models found, into files that other programs read: JSON, COCO, VOC and CSV.
 
-Answers are written as they come into a journal, a line an image; the files are made of it at the end. A run that is
-killed leaves the journal, and the same command goes on after it.
+What is written is read one image at a time, so that it may be a sequence that lies on the disk.
 """
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,22 +19,24 @@ from sppnet.classification.classifier import Prediction
 from sppnet.data import (
     DetectionData,
     Sample,
-    coco_document,
     printable,
     recognise,
     write_coco_results,
-    write_voc,
     write_voc_results,
 )
+from sppnet.data.layouts.coco import coco_annotations, coco_categories, coco_images
 from sppnet.data.layouts.tables import spreadsheet_safe
+from sppnet.data.layouts.voc import write_voc_samples
 from sppnet.detection.detections import Detections
 from sppnet.errors import ArgumentError, message
+from sppnet.parts import Columns, Table
 from sppnet.storage import write_file
 
 TOP: Final = 5  # classes of a classifier that are written for each image
-FORMS: Final = ("json", "coco", "voc", "csv")
-JOURNAL: Final = "predictions.partial.jsonl"
-COLUMNS: Final = ("image", "left", "top", "right", "bottom", "class", "confidence")
+SPLIT: Final = "predictions"  # of the data set that detections make
+EDGES: Final[Columns] = {"left": "number", "top": "number", "right": "number", "bottom": "number"}
+COLUMNS: Final[Columns] = {"image": "text", **EDGES, "class": "text", "confidence": "number"}
+CLASS_COLUMNS: Final[Columns] = {"image": "text", "class": "text", "confidence": "number"}
 
 
 class ImageDetections(NamedTuple):
@@ -45,14 +47,17 @@ class ImageDetections(NamedTuple):
     detections: Detections
 
 
-def as_dict(found: ImageDetections) -> dict[str, Any]:
-    """Return one image's detections for JSON: boxes [left, top, right, bottom] in pixels, ends excluded."""
-    detections = found.detections
+def as_dict(image: Path | str, size: tuple[int, int], detections: Detections) -> dict[str, Any]:
+    """Return one image's detections for JSON: boxes [left, top, right, bottom] in pixels, ends excluded.
+
+    Args:
+        image: its path, or its address. size: (height, width).
+    """
     rows = zip(detections.boxes, detections.labels, detections.confidence, strict=True)
     return {
-        "image": printable(found.path),
-        "height": found.size[0],
-        "width": found.size[1],
+        "image": printable(image),
+        "height": size[0],
+        "width": size[1],
         "counts": detections.counts(),
         "detections": [
             {"class": detections.classes[label], "confidence": round(float(sure), 4), "box": box.round(2).tolist()}
@@ -61,72 +66,10 @@ def as_dict(found: ImageDetections) -> dict[str, Any]:
     }
 
 
-def classified(path: Path, prediction: Prediction) -> dict[str, Any]:
+def classified(image: Path | str, prediction: Prediction) -> dict[str, Any]:
     """Return one image's classes for JSON, the best first."""
     best = [{"class": name, "score": round(score, 6)} for name, score in prediction.top(TOP)]
-    return {"image": printable(path), "class": prediction.label, "best": best}
-
-
-class Journal:
-    """The answers of a run, a line an image, kept on the disk as they come.
-
-    Args:
-        folder: to write into; made where it is missing. run: what the answers depend on: those of another run are
-            not taken over.
-    """
-
-    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / JOURNAL
-        self._run = json.loads(json.dumps(run))
-        self.done = self._read()
-        """What is known already, by the path of the image."""
-        if not self.done:
-            write_file(self.file, _line({"run": self._run}), durable=False)
-
-    def answer(self, path: Path) -> dict[str, Any] | None:
-        """Return the answer for an image; None where there is none, or the file is another now."""
-        before = self.done.get(printable(path))
-        if before is None or before["version"] != _version(path):
-            return None
-        known: dict[str, Any] = before["answer"]
-        return known
-
-    def add(self, path: Path, answer: dict[str, Any]) -> dict[str, Any]:
-        """Keep the answer for an image, and return it."""
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(_line({"image": printable(path), "version": _version(path), "answer": answer}))
-        return answer
-
-    def remove(self) -> None:
-        """Remove it: the files that were asked for are there."""
-        self.file.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, dict[str, Any]]:
-        try:
-            lines = self.file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return {}
-        rows = [row for line in lines if isinstance(row := _parsed(line), dict)]
-        if not rows or rows[0] != {"run": self._run}:
-            return {}
-        return {row["image"]: row for row in rows[1:] if isinstance(row.get("image"), str)}
-
-
-def _version(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _parsed(line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:  # the last line of a run that was killed
-        return None
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, allow_nan=False) + "\n"
+    return {"image": printable(image), "class": prediction.label, "best": best}
 
 
 def from_dict(path: Path, answer: Mapping[str, Any]) -> ImageDetections:
@@ -149,15 +92,20 @@ def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) 
 
     Args:
         folder: made where it is missing.
-        form: "json": one list. "coco": a data set with the images, whose annotations have a score. "voc": one
-            XML file an image. "csv": one row a detection, and one without a box for an image that shows nothing; a
-            file of regions for ``FileProposals`` too.
-        found: in the order to write.
+        form: "json": one list. "jsonl": a line an image. "coco": a data set with the images, whose annotations have a
+            score. "voc": one XML file an image. "csv": one row a detection, and one without a box for an image that
+            shows nothing; a file of regions for ``FileProposals`` too.
+        found: in the order to write; read one at a time.
     Raises:
-        ArgumentError: another form. DataError: two images of one name, for VOC.
+        ArgumentError: another form, or two images of one name for VOC.
     """
     writers: Mapping[str, Callable[[Path, Sequence[ImageDetections]], Path]] = {
-        "json": _write_json,
+        "json": lambda folder, found: _written(
+            folder / "detections.json", _json_list(as_dict(*each) for each in found)
+        ),
+        "jsonl": lambda folder, found: _written(
+            folder / "detections.jsonl", _json_lines(as_dict(*each) for each in found)
+        ),
         "coco": _write_coco,
         "voc": _write_voc,
         "csv": _write_csv,
@@ -165,7 +113,6 @@ def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) 
     if form not in writers:
         expected = f"one of {', '.join(writers)}"
         raise ArgumentError(message("write_detections", "form", expected, repr(form), "Name one of these"))
-    folder.mkdir(parents=True, exist_ok=True)
     _written(folder / "counts.csv", counts_table(found))
     return writers[form](folder, found)
 
@@ -176,7 +123,7 @@ def check_names(paths: Sequence[Path], form: str) -> None:
     twice = next((stem for stem, number in times.items() if number > 1), None)
     if form == "voc" and twice is not None:
         actual = f"{times[twice]} images named {printable(twice)!r}"
-        advice = "Choose coco, json or csv, which name images by their paths, or rename them"
+        advice = "Choose another, which names images by their paths, or rename them"
         raise ArgumentError(message("predict", "form", "another than voc", actual, advice))
 
 
@@ -203,15 +150,16 @@ def drawing_names(paths: Sequence[Path]) -> list[str]:
     return unique
 
 
-def counts_table(found: Sequence[ImageDetections]) -> str:
-    """Return CSV of how many objects of each class were found in each image, and in all."""
+def counts_table(found: Sequence[ImageDetections]) -> Iterator[str]:
+    """Yield lines of CSV of how many objects of each class were found in each image, and in all."""
     classes = found[0].detections.classes if found else ()
     fixed = ("image", "total")
     header = [fixed[0], *(f"{name} (class)" if name in fixed else name for name in classes), fixed[1]]
-    rows = [
+    names = short_names([each.path for each in found])
+    rows = (
         (name, *each.detections.counts().values(), len(each.detections))
-        for name, each in zip(short_names([each.path for each in found]), found, strict=True)
-    ]
+        for name, each in zip(names, found, strict=True)
+    )
     return _csv(header, rows)
 
 
@@ -233,59 +181,75 @@ def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]
 
 
 def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -> Path:
-    """Write what ``classified`` returned into a folder, as "json" or "csv", and return the file.
+    """Write what ``classified`` returned into a folder, as "json", "jsonl" or "csv", and return the file.
 
     Raises:
         ArgumentError: another form.
     """
-    if form not in ("json", "csv"):
+    rows = (row for each in found for row in class_rows(each["image"], each))
+    writers: Mapping[str, Callable[[], Path]] = {
+        "json": lambda: _written(folder / "classes.json", _json_list(found)),
+        "jsonl": lambda: _written(folder / "classes.jsonl", _json_lines(found)),
+        "csv": lambda: _written(folder / "classes.csv", _csv(list(CLASS_COLUMNS), rows)),
+    }
+    if form not in writers:
         advice = "Classes have no boxes, which the other formats are for"
-        raise ArgumentError(message("write_classes", "form", "json or csv", repr(form), advice))
-    folder.mkdir(parents=True, exist_ok=True)
-    if form == "json":
-        return _written(folder / "classes.json", _json(list(found)))
-    rows = [(answer["image"], answer["class"], answer["best"][0]["score"]) for answer in found]
-    return _written(folder / "classes.csv", _csv(("image", "class", "confidence"), rows))
+        raise ArgumentError(message("write_classes", "form", "json, jsonl or csv", repr(form), advice))
+    return writers[form]()
 
 
-def _write_json(folder: Path, found: Sequence[ImageDetections]) -> Path:
-    return _written(folder / "detections.json", _json([as_dict(each) for each in found]))
+def class_rows(name: str, answer: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the row of a table, of ``CLASS_COLUMNS``, that an answer of ``classified`` makes."""
+    return [(name, answer["class"], answer["best"][0]["score"])]
+
+
+def detection_rows(name: str, answer: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a table, of ``COLUMNS``, that an answer of ``as_dict`` makes: one at least."""
+    rows = [(name, *each["box"], each["class"], each["confidence"]) for each in answer["detections"]]
+    return rows or [(name, *[None] * (len(COLUMNS) - 1))]
+
+
+TABLE: Final = Table(COLUMNS, detection_rows)
+CLASS_TABLE: Final = Table(CLASS_COLUMNS, class_rows)
 
 
 def _write_csv(folder: Path, found: Sequence[ImageDetections]) -> Path:
-    rows: list[Sequence[Any]] = []
-    for name, each in zip(short_names([each.path for each in found]), found, strict=True):
-        rows += [
-            (name, *one.boxes[0].round(2).tolist(), one.classes[one.labels[0]], f"{one.confidence[0]:.4f}")
-            for one in each.detections
-        ]
-        rows += [(name, *[""] * (len(COLUMNS) - 1))] if not len(each.detections) else []
-    return _written(folder / "detections.csv", _csv(COLUMNS, rows))
+    names = short_names([each.path for each in found])
+    rows = (
+        (*row[:-1], "" if row[-1] is None else f"{row[-1]:.4f}")
+        for name, each in zip(names, found, strict=True)
+        for row in detection_rows(name, as_dict(*each))
+    )
+    return _written(folder / "detections.csv", _csv(list(COLUMNS), rows))
 
 
 def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
-    write_voc(folder, _as_data(found))
+    check_names([each.path for each in found], "voc")
+    stems = [each.path.stem for each in found]
+    write_voc_samples(folder, map(_sample, found), _classes(found), stems, SPLIT)
     return folder
 
 
 def _write_coco(folder: Path, found: Sequence[ImageDetections]) -> Path:
     """Add the scores, which a data set has no place for, to the boxes' records."""
-    content = coco_document(_as_data(found))
-    scores = [round(float(score), 4) for each in found for score in each.detections.confidence]
-    for annotation, score in zip(content["annotations"], scores, strict=True):
-        annotation["score"] = score
-    return _written(folder / "detections.coco.json", _json(content))
+    scores = (round(float(score), 4) for each in found for score in each.detections.confidence)
+    annotations = zip(coco_annotations(map(_sample, found)), scores, strict=True)
+    content = {
+        "images": coco_images(map(_sample, found), _base([each.path for each in found])),
+        "annotations": (annotation | {"score": score} for annotation, score in annotations),
+        "categories": coco_categories(_classes(found)),
+    }
+    return _written(folder / "detections.coco.json", _json_lists(content))
 
 
-def _as_data(found: Sequence[ImageDetections]) -> DetectionData:
-    """Return detections as a data set whose root is the folder that all the images lie in."""
+def _sample(found: ImageDetections) -> Sample:
+    """Return detections as a data set's sample."""
+    nothing = np.zeros(len(found.detections), dtype=np.bool_)
+    return Sample(found.path.absolute(), found.detections.boxes, found.detections.labels, nothing, nothing, found.size)
 
-    def sample(each: ImageDetections) -> Sample:
-        nothing = np.zeros(len(each.detections), dtype=np.bool_)
-        return Sample(each.path.absolute(), each.detections.boxes, each.detections.labels, nothing, nothing, each.size)
 
-    classes = found[0].detections.classes if found else ()
-    return DetectionData(_base([each.path for each in found]), classes, tuple(map(sample, found)), (), "predictions")
+def _classes(found: Sequence[ImageDetections]) -> tuple[str, ...]:
+    return found[0].detections.classes if found else ()
 
 
 def _base(paths: Sequence[Path]) -> Path:
@@ -293,18 +257,41 @@ def _base(paths: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
 
 
-def _written(path: Path, text: str) -> Path:
-    write_file(path, text)
+def _written(path: Path, texts: Iterable[str]) -> Path:
+    write_file(path, texts)
     return path
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def _json_lists(lists: Mapping[str, Iterable[Any]]) -> Iterator[str]:
+    """Yield an object of lists as ``json.dumps(..., indent=1)`` lays it out, one item of them in memory at a time."""
+    for number, (name, items) in enumerate(lists.items()):
+        yield f"{',' if number else '{'}\n {json.dumps(name)}: "
+        yield from _json_items(items, 1)
+    yield "\n}\n"
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in (header, *rows):
-        writer.writerow([spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in row])
-    return text.getvalue()
+def _json_list(items: Iterable[Any]) -> Iterator[str]:
+    """Yield a list in the same layout."""
+    yield from _json_items(items, 0)
+    yield "\n"
+
+
+def _json_items(items: Iterable[Any], depth: int) -> Iterator[str]:
+    margin, before = "\n" + " " * (depth + 1), "["
+    for item in items:
+        text = json.dumps(item, indent=1, ensure_ascii=False, allow_nan=False)
+        yield before + margin + text.replace("\n", margin)
+        before = ","
+    yield f"{margin[:-1]}]" if before == "," else "[]"
+
+
+def _json_lines(items: Iterable[Any]) -> Iterator[str]:
+    return (json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n" for item in items)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    for row in itertools.chain([header], rows):
+        text = io.StringIO()
+        safe = [spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in row]
+        csv.writer(text, lineterminator="\n").writerow(safe)
+        yield text.getvalue()

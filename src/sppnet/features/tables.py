@@ -10,29 +10,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sppnet.errors import ArgumentError, MissingExtraError, message
+from sppnet.errors import ArgumentError, message
 from sppnet.geometry import Boxes
+from sppnet.parts import Table
 from sppnet.storage import write_file, write_tensors
 
-FORMS: Final = (".safetensors", ".npz", ".npy", ".csv", ".parquet")
+PARQUET: Final = ".parquet"
+FORMS: Final = (".safetensors", ".npz", ".npy", ".csv", PARQUET)
 EDGES: Final = ("left", "top", "right", "bottom")
 
 
-def check_form(file: Path) -> None:
-    """Raise what ``write_features`` would, before the features are computed.
+def check_form(file: Path) -> str:
+    """Return the form that a file's suffix asks for, before the features are computed.
 
     Raises:
-        ArgumentError: another suffix. MissingExtraError: parquet without pyarrow.
+        ArgumentError: another suffix.
     """
-    if file.suffix.lower() not in FORMS:
+    form = file.suffix.lower()
+    if form not in FORMS:
         advice = "Name the file features.safetensors, for one"
         raise ArgumentError(message("features", "out", f"a file {', '.join(FORMS)}", file.name, advice))
-    if file.suffix.lower() == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            advice = "Install it: pip install 'sppnet[parquet]'"
-            raise MissingExtraError(f"features: .parquet needs pyarrow. {advice}.") from error
+    return form
 
 
 def write_features(
@@ -41,8 +39,8 @@ def write_features(
     """Write one row a region, in the order of the images.
 
     ``.safetensors`` and ``.npz`` hold "features" (R, D), "regions" (R, 4) and "image" (R,), the index of each region's
-    image; the images' names are in the metadata, or under "images". ``.csv`` and ``.parquet`` have the columns image,
-    left, top, right, bottom, and the features. ``.npy`` holds the features alone.
+    image; the images' names are in the metadata, or under "images". ``.csv`` has the columns image, left, top, right,
+    bottom, and the features. ``.npy`` holds the features alone. Parquet comes in parts: ``TABLE``.
 
     Args:
         file: whose suffix decides. images: names. boxes: (R_i, 4) of each. vectors: (R, D).
@@ -56,7 +54,7 @@ def write_features(
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         write_tensors(file, tensors, metadata={"images": list(images), **settings})
         return
-    writers = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".parquet": _parquet}
+    writers = {".npz": _npz, ".npy": _npy, ".csv": _csv}
     write_file(file, writers[kind]([images[place] for place in index.tolist()], regions, vectors))
 
 
@@ -82,13 +80,9 @@ def _csv(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32]) -> 
     return out.getvalue().encode()
 
 
-def _parquet(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:
-    import pyarrow
-    from pyarrow import parquet
+def _rows(name: str, answer: tuple[Boxes, NDArray[np.float32]]) -> list[tuple[Any, ...]]:
+    boxes, vectors = answer
+    return [(name, *box, vector) for box, vector in zip(boxes.tolist(), vectors, strict=True)]
 
-    columns: dict[str, Any] = {"image": list(names)}
-    columns |= {name: regions[:, place] for place, name in enumerate(EDGES)}
-    columns["features"] = pyarrow.array(list(vectors), pyarrow.list_(pyarrow.float32()))
-    out = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns), out)
-    return out.getvalue()
+
+TABLE: Final = Table({"image": "text", **dict.fromkeys(EDGES, "number"), "features": "vector"}, _rows)

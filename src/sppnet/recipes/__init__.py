@@ -59,7 +59,7 @@ class RecipeRequest:
     weights: tuple[Path, ...] = ()
     quick: bool = False
     seed: int = 0
-    cache: Path | None = None
+    cache: Path | str | None = None
     work: Path = Path("runs")
     progress: Progress = silent
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -71,7 +70,7 @@ class Bench:
     def encoder(self, scales: Sequence[int], layer: str | None = None) -> MapsEncoder:
         """Return what encodes images at some scales, up to a layer; the last map pooled without one."""
         folder = self.request.cache
-        cache = None if folder is None else TensorCache(Path(folder))
+        cache = None if folder is None else TensorCache(folder)
         return published_encoder(self.network, self.scales(scales), layer=layer or self.network.pool_name, cache=cache)
 
     def scales(self, scales: Sequence[int]) -> tuple[int, ...]:

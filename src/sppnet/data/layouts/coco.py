@@ -3,9 +3,10 @@
 Its boxes are left, top, width, height; they are converted here and nowhere else.
 """
 
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -200,16 +201,30 @@ def coco_document(data: DetectionData) -> dict[str, Any]:
     Raises:
         DataError: an image outside ``data.root``.
     """
-    annotations = [
-        {"image_id": number, **record}
-        for number, sample in enumerate(data.samples, start=1)
-        for record in _annotations(sample)
-    ]
     return {
-        "images": [_image(number, sample, data.root) for number, sample in enumerate(data.samples, start=1)],
-        "annotations": [{"id": number, **record} for number, record in enumerate(annotations, start=1)],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(data.classes, start=1)],
+        "images": list(coco_images(data.samples, data.root)),
+        "annotations": list(coco_annotations(data.samples)),
+        "categories": coco_categories(data.classes),
     }
+
+
+def coco_images(samples: Iterable[Sample], root: Path) -> Iterator[Json]:
+    """Yield the images' records of ``coco_document``, one sample after the other."""
+    for number, sample in enumerate(samples, start=1):
+        yield _image(number, sample, root)
+
+
+def coco_annotations(samples: Iterable[Sample]) -> Iterator[Json]:
+    """Yield the annotations of ``coco_document``, one sample after the other."""
+    count = itertools.count(1)
+    for number, sample in enumerate(samples, start=1):
+        for record in _annotations(sample):
+            yield {"id": next(count), "image_id": number, **record}
+
+
+def coco_categories(classes: Sequence[str]) -> list[Json]:
+    """Return the categories of ``coco_document``."""
+    return [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
 
 
 def _image(number: int, sample: Sample, root: Path) -> Json:

@@ -4,7 +4,7 @@ Its corners count from 1 and both are part of the box; they are converted here a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -147,14 +147,19 @@ def write_voc(folder: Path | str, data: DetectionData) -> None:
     Raises:
         DataError: two images of the same name, or a class whose name XML cannot hold.
     """
+    write_voc_samples(folder, data.samples, data.classes, unique_stems(data), data.name)
+
+
+def write_voc_samples(
+    folder: Path | str, samples: Iterable[Sample], classes: tuple[str, ...], stems: Sequence[str], name: str
+) -> None:
+    """Write ``write_voc``'s files of samples that come one after the other, called ``stems``, of split ``name``."""
     folder = Path(folder)
-    stems = unique_stems(data)
-    for stem, sample in zip(stems, data.samples, strict=True):
-        document = _document(sample, data.classes)
+    for stem, sample in zip(stems, samples, strict=True):
+        document = _document(sample, classes)
         indent(document)
         write_file(folder / "Annotations" / f"{stem}.xml", tostring(document, encoding="utf-8"))
-    names = "".join(f"{stem}\n" for stem in stems)
-    write_file(folder / "ImageSets" / "Main" / f"{data.name}.txt", names)
+    write_file(folder / "ImageSets" / "Main" / f"{name}.txt", "".join(f"{stem}\n" for stem in stems))
 
 
 def _document(sample: Sample, classes: tuple[str, ...]) -> Element:

@@ -1,0 +1,207 @@
+"""What any number of images costs: the pipeline's own overhead, memory, a simulation checked by runs, and a table.
+
+``python -m benchmarks scale``. The work on an image is a pause of known length, so that a busy machine tells the same:
+what is measured is what the pipeline adds to it. Times of the network are those of ``results/bccd.json``.
+"""
+
+import heapq
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import records
+
+PAUSE: Final = 0.05  # seconds: stands for the work on an image
+IMAGES: Final = 20_000  # small ones, on a cluster
+BEGIN, END = "<!-- scale: rendered by 'python -m benchmarks scale' -->", "<!-- end of scale -->"
+PAGE: Final = records.ROOT / "docs" / "scale.md"
+SIZES: Final = tuple(10**power for power in range(3, 9))
+
+
+def measure() -> None:
+    figures = {
+        "workers": {str(workers): _run(workers) for workers in (1, 2, 8)},
+        "cluster": _cluster(),
+        "memory": _memory(),
+        "seconds_a_image": records.read("bccd")["figures"]["seconds_a_image"],  # type: ignore[index]
+    }
+    records.write("scale", seed=0, figures=figures)
+    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def simulated(durations: Sequence[float], workers: int, *, start: float = 0.0, waiting: int | None = None) -> float:
+    """Return the seconds until all work is done by workers that begin at ``start`` and take what comes next.
+
+    Args:
+        durations: of each item, in seconds. waiting: items that are on their way at once; answers leave in order.
+    """
+    free = [start] * workers
+    finished: list[float] = []
+    for number, duration in enumerate(durations):
+        ready = 0.0 if waiting is None or number < waiting else max(finished[: number - waiting + 1])
+        begun = max(heapq.heappop(free), ready)
+        heapq.heappush(free, begun + duration)
+        finished.append(begun + duration)
+    return max(finished)
+
+
+def _pauses(count: int) -> list[float]:
+    return [PAUSE * (0.5 + (number * 7919 % 1000) / 1000) for number in range(count)]
+
+
+def _pauser() -> Callable[[float], float]:
+    def pause(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    return pause
+
+
+def _run(workers: int) -> dict[str, float]:
+    """Time the pipeline after its first answers, and simulate the same."""
+    from sppnet.pipeline import IN_FLIGHT, each_answer
+
+    pauses = _pauses(100 * workers)
+    answers = each_answer(_pauser, [0.0] * (workers * IN_FLIGHT) + pauses, workers=workers)
+    for _ in range(workers * IN_FLIGHT):
+        next(answers)  # the processes have started
+    start = time.perf_counter()
+    count = sum(1 for _ in answers)
+    seconds = time.perf_counter() - start
+    expected = simulated(pauses, workers, waiting=workers * IN_FLIGHT)
+    return {
+        "images": count,
+        "seconds": seconds,
+        "simulated": expected,
+        "overhead_ms": 1e3 * (seconds - expected) / count,
+    }
+
+
+def _reader() -> Callable[[Path], int]:
+    return lambda path: len(path.read_bytes())
+
+
+def _cluster() -> dict[str, Any] | None:
+    """Time 20,000 small images on a cluster of this machine alone, read and written into parts; None without Ray."""
+    from sppnet.errors import MissingExtraError
+    from sppnet.parts import ImageFile, PartFiles
+    from sppnet.pipeline import Cluster, each_on_cluster
+
+    with tempfile.TemporaryDirectory() as folder:
+        (image := Path(folder) / "image.bin").write_bytes(os.urandom(2000))
+        files = PartFiles(Path(folder) / "out", [ImageFile(image, str(number)) for number in range(IMAGES)], {})
+        prepare = partial(_part_writer, files.folder)
+        try:
+            list(each_on_cluster(prepare, files.parts[:1], Cluster()))  # the cluster has started
+        except MissingExtraError as error:
+            print(f"left out: {error}")
+            return None
+        start = time.perf_counter()
+        count = sum(each_on_cluster(prepare, files.missing(), Cluster()))
+        seconds = time.perf_counter() - start
+        return {"images": count, "seconds": seconds, "overhead_ms": 1e3 * seconds / count}
+
+
+def _part_writer(folder: Path) -> Callable[[Any], int]:
+    from sppnet.parts import Table, write_part
+
+    table = Table({"image": "text", "bytes": "number"}, lambda name, size: [(name, size)])
+
+    def write(part: Any) -> int:
+        write_part(folder, table, part, map(_reader(), part.images))
+        return len(part.images)
+
+    return write
+
+
+def _memory() -> dict[str, float]:
+    """Record answers of twenty objects and write them; the growth of resident memory from 1,000 images to 5,000."""
+    from sppnet.detection.journal import Journal
+    from sppnet.detection.output import from_dict, write_detections
+    from sppnet.pipeline import Lazy
+
+    one = {"class": "cell", "confidence": 0.5, "box": [1.0, 2.0, 30.25, 40.75]}
+    seen = {}
+    for count in (1000, 5000):
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal(Path(folder), {})
+            paths = [Path(f"images/{number:08}.jpg") for number in range(count)]
+            for path in paths:
+                answer = {
+                    "image": str(path),
+                    "height": 480,
+                    "width": 640,
+                    "counts": {"cell": 20},
+                    "detections": [one] * 20,
+                }
+                journal.add(path, answer)
+            found = Lazy(paths, lambda path, journal=journal: from_dict(path, journal.answer(path)))
+            for form in ("json", "coco", "csv"):
+                write_detections(Path(folder), form, found)
+            seen[count] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {"MB_at_1000": seen[1000], "MB_at_5000": seen[5000], "MB_a_1000": (seen[5000] - seen[1000]) / 4}
+
+
+def rendered(page: str) -> str:
+    """Return the page with its tables made anew from the results."""
+    record = records.read("scale")
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{_tables(record['figures']) if record else ''}{END}{after}"
+
+
+def _tables(figures: dict[str, Any]) -> str:
+    rows = [
+        "| pipeline, pauses of 50 ms on average | run, s | simulated, s | overhead an image, ms |",
+        "|---|---|---|---|",
+    ]
+    for workers, row in figures["workers"].items():
+        rows.append(
+            f"| {workers} processes, {row['images']} images | {row['seconds']:.1f} | {row['simulated']:.1f} | "
+            f"{row['overhead_ms']:.1f} |"
+        )
+    if figures["cluster"]:
+        row = figures["cluster"]
+        rows.append(
+            f"| Ray, {row['images']} small files into parts | {row['seconds']:.0f} | | {row['overhead_ms']:.1f} |"
+        )
+    rows += ["", f"Memory grows by {figures['memory']['MB_a_1000']:.2f} MB for each 1,000 images more.", ""]
+    seconds = figures["seconds_a_image"]
+    rows += [
+        "| images | 1 machine of 2 cores | 100 such machines, simulated | core hours | maps in the cache |",
+        "|---|---|---|---|---|",
+    ]
+    for count in SIZES:
+        parts = [seconds * min(1000, count)] * max(1, count // 1000)
+        rows.append(
+            f"| {count:,} | {_long(seconds * count)} | {_long(simulated(parts, 100))} | "
+            f"{2 * seconds * count / 3600:,.0f} | {_large(MAP_BYTES * count)} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+MAP_BYTES: Final = 2 * (60 * 80 * 240 + 30 * 40 * 672 + 15 * 20 * 1280)  # 640 x 480: three layers, half precision
+
+
+def _long(seconds: float) -> str:
+    for name, unit in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _large(size: float) -> str:
+    for name, unit in (("TB", 1e12), ("GB", 1e9)):
+        if size >= unit:
+            return f"{size / unit:,.0f} {name}"
+    return f"{size / 1e6:,.0f} MB"
+
+
+if __name__ == "__main__":
+    print(json.dumps({workers: _run(workers) for workers in (1, 2, 8)}, indent=1))

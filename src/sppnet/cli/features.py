@@ -1,0 +1,176 @@
+"""``features``: what the network alone makes of regions, or of whole images."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import typer
+
+from sppnet.cli.answering import careful, source_of
+from sppnet.cli.many import (
+    Address,
+    Images,
+    OnCluster,
+    Place,
+    Workers,
+    each_good,
+    fill,
+    image_files,
+    only_paths,
+    place,
+    report,
+    where_of,
+)
+from sppnet.cli.options import (
+    Bad,
+    Cache,
+    Download,
+    Json,
+    Network,
+    OnBad,
+    Weights,
+    cache_in,
+    check_out_file,
+    images_below,
+)
+from sppnet.cli.printing import print_json, printable
+from sppnet.cli.program import app
+from sppnet.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sppnet.features.encoder import Encoder
+
+LEVELS: Final = (3, 2, 1)
+IMAGES_A_PART: Final = 100  # their rows are held until the part is written: 70 kB each
+
+
+class Pooling(NamedTuple):
+    """How features are made: what each process opens."""
+
+    backbone: str
+    weights: Path | None
+    download: bool
+    layer: str | None
+    short_side: int
+    regions: Path | None
+    cache: str | None
+
+    def open(self) -> "Encoder":
+        """Open the network."""
+        from sppnet.backbones import backbone
+        from sppnet.features.encoder import Encoder
+
+        network = backbone(self.backbone, weights=self.weights, download=self.download)
+        layer = self.layer or ("head" if "head" in network.channels else network.classifier_layer)
+        return Encoder(layer, self.short_side, cache=cache_in(self.cache), backbone=network)
+
+    def run(self) -> dict[str, Any]:
+        """Return what features depend on beside the image."""
+        from sppnet.parts import file_version
+
+        regions = self.regions and file_version(self.regions)
+        return {"encoder": self.open().fingerprint, "levels": LEVELS, "regions": regions}
+
+    def check_regions(self, images: Sequence[Place]) -> None:
+        """Raise ArgumentError where a name in the file of regions may mean two images."""
+        from sppnet.proposals.files import FileProposals
+
+        if self.regions is None:
+            return
+        proposed = FileProposals(self.regions)
+        seen: dict[str, Place] = {}
+        for image in images:
+            key = proposed.key(name_of(image))
+            if key is not None and key in seen:
+                both = f"{printable(seen[key])} and {printable(image)}"
+                raise ArgumentError(
+                    f"--regions: {key!r} in {printable(self.regions)} may mean {both}. Write their paths."
+                )
+            if key is not None:
+                seen[key] = image
+
+
+@app.command()
+def features(
+    images: Images,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File to write: .safetensors, .npz, .npy, .csv; or .parquet, a folder of parts.",
+        ),
+    ],
+    regions: Annotated[
+        Path | None, typer.Option(help="CSV of regions: image,left,top,right,bottom; by default whole images.")
+    ] = None,
+    short_side: Annotated[int, typer.Option(help="Scale images to this shorter side.")] = 480,
+    backbone: Network = "efficientnet_lite0",
+    weights: Weights = None,
+    download: Download = False,
+    layer: Annotated[
+        str | None, typer.Option(help="Feature map, such as stride8, stride16 or stride32; by default the deepest.")
+    ] = None,
+    workers: Workers = None,
+    on: OnCluster = None,
+    address: Address = None,
+    on_bad: Bad = OnBad.SKIP,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Write the pyramid features of regions, or of whole images."""
+    import numpy as np
+
+    from sppnet.features.tables import PARQUET, TABLE, check_form, write_features
+    from sppnet.parts import PartFiles
+
+    form = check_form(Path(out))
+    pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache)
+    where = where_of(workers, on, address, 0.0)
+    prepare = partial(region_features, pooling)
+    if form == PARQUET:
+        files = image_files(images)
+        pooling.check_regions([image.place for image in files])
+        parts = PartFiles(place(out), files, pooling.run(), size=IMAGES_A_PART)
+        report(parts, fill(parts, TABLE, prepare, where, on_bad), as_json)
+        return
+    if where.cluster:
+        expected = "a folder of parts, .parquet, with --on ray"
+        raise ArgumentError(f"--out must be {expected}, got {printable(out)}. Many machines cannot write one file.")
+    check_out_file(Path(out))
+    paths = images_below(only_paths(images))
+    pooling.check_regions(paths)
+    rows = list(each_good("Computing features", paths, prepare, where.workers, on_bad))
+    boxes, vectors = [mine for _, (mine, _) in rows], np.concatenate([values for _, (_, values) in rows])
+    settings = {"layer": pooling.open().layer, "short_side": short_side, "levels": LEVELS}
+    write_features(Path(out), [printable(path) for path, _ in rows], boxes, vectors, settings)
+    if as_json:
+        print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})
+    else:
+        print(f"{printable(out)}: features {vectors.shape[0]} x {vectors.shape[1]} of {len(rows)} images")
+
+
+def region_features(pooling: Pooling) -> Callable[[Place], Any]:
+    """Return the work on one image: its regions (R, 4) and their rows (R, D) float32; or ``Bad``."""
+    import numpy as np
+
+    from sppnet.images import read_size
+    from sppnet.proposals.files import FileProposals
+
+    encoder = pooling.open()
+    proposed = FileProposals(pooling.regions) if pooling.regions else None
+
+    def pooled(image: Place) -> tuple[Any, Any]:
+        source = source_of(image)
+        size = read_size(source)
+        boxes = proposed.of(name_of(image), size) if proposed else np.array([[0.0, 0.0, size[1], size[0]]])
+        return boxes, encoder(source).pool(boxes, LEVELS).numpy()
+
+    return careful(pooled)
+
+
+def name_of(image: Place) -> str:
+    """Return what an image is called in a file of regions, which knows it by the end of this."""
+    return image.as_posix() if isinstance(image, Path) else image
