@@ -5,8 +5,8 @@ FROM python:3.13-slim
 RUN pip install --no-cache-dir "numpy>=2,<3" "onnxruntime>=1.20,<2" "pillow>=11,<14" \
     && useradd --create-home --uid 10001 finder
 
-COPY --chown=finder:finder model /home/finder/model
+COPY --chown=10001:10001 model /home/finder/model
 
-USER finder
+USER 10001
 WORKDIR /home/finder
 ENTRYPOINT ["python", "model/run.py"]

@@ -22,6 +22,7 @@ test-page: # the pages' pure modules, by Node's own runner
 	@if command -v node >/dev/null; then node --test tests/page/; else echo "left out: the pages' unit tests need Node"; fi
 
 check: .venv/dev check-page
+	@if test -x $(BIN)/hadolint; then $(BIN)/hadolint Dockerfile; else echo "left out: hadolint is not to be had here"; fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

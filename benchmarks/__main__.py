@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",
     "rcnn": "rcnn.measure",
+    "scale": "scale.measure",
     "service": "service.measure",
     "sets": "sets.measure",
     "studio": "studio.measure",

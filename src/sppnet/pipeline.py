@@ -3,10 +3,12 @@
 import logging
 import os
 import pickle  # between processes of one run alone: never a file
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stdout
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar, overload
@@ -159,24 +161,29 @@ def each_on_cluster(
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody unasked
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    try:
-        ray.init(cluster.address, ignore_reinit_error=True, logging_level="error", configure_logging=False)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        workers = cluster.workers or _room(ray.cluster_resources(), cluster.gpus)
-        rows = [{"item": pickle.dumps(item)} for item in items]
-        done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker,
-            fn_constructor_args=(prepare,),
-            concurrency=(1, min(workers, len(rows))),
-            num_cpus=1,
-            num_gpus=cluster.gpus or None,
-        )
-        for row in done.iter_rows():
-            if row["error"]:
-                raise ClusterError(row["error"])
-            yield pickle.loads(row["answer"])
-    except (ray.exceptions.RayError, ConnectionError) as error:
-        raise ClusterError(f"--on ray: {error}. The same command goes on where it was.") from error
+    mine = not ray.is_initialized()
+    with redirect_stdout(sys.stderr):  # Ray prints what becomes of its workers, where answers are printed
+        try:
+            ray.init(cluster.address, ignore_reinit_error=True, logging_level=logging.ERROR, log_to_driver=False)
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            workers = cluster.workers or _room(ray.cluster_resources(), cluster.gpus)
+            rows = [{"item": pickle.dumps(item)} for item in items]
+            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+                _Worker,
+                fn_constructor_args=(prepare,),
+                concurrency=(1, min(workers, len(rows))),
+                num_cpus=1,
+                num_gpus=cluster.gpus or None,
+            )
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise ClusterError(row["error"])
+                yield pickle.loads(row["answer"])
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise ClusterError(f"--on ray: {error}. The same command goes on where it was.") from error
+        finally:
+            if mine:
+                ray.shutdown()
 
 
 class _Worker:

@@ -23,7 +23,7 @@ def _on_two_nodes(killed: str, *command: str | Path) -> dict:
     script = [sys.executable, str(Path(__file__).with_name("two_nodes.py")), killed, str(SIZE)]
     done = subprocess.run([*script, *map(str, command), "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    told: dict = json.loads(done.stdout.strip().splitlines()[-1])
+    told: dict = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     return told
 
 

@@ -254,7 +254,8 @@ def _classes(found: Sequence[ImageDetections]) -> tuple[str, ...]:
 
 def _base(paths: Sequence[Path]) -> Path:
     """Return the folder that all the images lie in."""
-    return Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
+    folders = {str(path.absolute().parent) for path in paths}
+    return Path(os.path.commonpath(folders)) if folders else Path()
 
 
 def _written(path: Path, texts: Iterable[str]) -> Path:
