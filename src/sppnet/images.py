@@ -34,7 +34,7 @@ Source = Path | str | bytes | NDArray[np.uint8]
 Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-HAS_AVIF: Final = features.check("avif")  # built into Pillow's wheels since 11.3
+HAS_AVIF: Final = "avif" in features.get_supported_modules()  # built into Pillow's wheels since 11.3
 HAS_HEIF: Final = find_spec("pi_heif") is not None  # the extra sppnet[heic]
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
