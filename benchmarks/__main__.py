@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "caltech101_views": "caltech101.measure_views",
     "deep": "deep.measure",
     "effect": "effect.measure",
+    "export": "export.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",
     "rcnn": "rcnn.measure",

@@ -12,6 +12,8 @@ FIRST = "first call of a process, seconds"
 POOLING_PAGE = records.ROOT / "benchmarks" / "README.md"
 PROPOSALS_BEGIN, PROPOSALS_END = "<!-- proposals: rendered by 'make bench' -->", "<!-- end of proposals -->"
 PROPOSALS_PAGE = records.ROOT / "docs" / "proposals.md"
+EXPORT_BEGIN, EXPORT_END = "<!-- export: rendered by 'make bench' -->", "<!-- end of export -->"
+EXPORT_PAGE = records.ROOT / "docs" / "export.md"
 
 
 def update_pooling() -> None:
@@ -39,6 +41,36 @@ def rendered_proposals(page: str) -> str:
     _, after = rest.split(PROPOSALS_END)
     tables = [_proposals(name, figures) for name, figures in record["figures"].items()] if record else []
     return f"{before}{PROPOSALS_BEGIN}\n{''.join(tables)}\n{PROPOSALS_END}{after}"
+
+
+def update_export() -> None:
+    """Write the tables between the two markers of the page on exports."""
+    EXPORT_PAGE.write_text(rendered_export(EXPORT_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rendered_export(page: str) -> str:
+    """Return the page on exports with its tables made anew from the results."""
+    record = records.read("export")
+    before, rest = page.split(EXPORT_BEGIN)
+    _, after = rest.split(EXPORT_END)
+    return f"{before}{EXPORT_BEGIN}\n{_export(record['figures']) if record else ''}{EXPORT_END}{after}"
+
+
+def _export(figures: dict[str, Any]) -> str:
+    rows = ["| data | scaled | images alike | detections | lost or added | pixels apart | confidence apart |"]
+    rows.append("|---|---|---|---|---|---|---|")
+    for name, measured in figures["agreement"].items():
+        for scaling in ("outside", "inside"):
+            told = measured[scaling]
+            alike = f"{told['images with the same detections']} of {measured['images']}"
+            apart = f"{told['pixels']:.4f} | {told['confidence']:.5f}"
+            rows.append(
+                f"| {name} | {scaling} | {alike} | {measured['detections']} | {told['lost or added']} | {apart} |"
+            )
+    for title, part in (("a file of 640 x 480 to boxes, by", "image"), ("3,000 windows pooled, by", "pooling")):
+        rows += ["", f"| {title} | ms of one core | share |", "|---|---|---|"]
+        rows += [f"| {name} | {told['ms']:.0f} | {told['share']:.2f} |" for name, told in figures[part].items()]
+    return "\n".join(rows) + "\n"
 
 
 def _proposals(name: str, figures: dict[str, Any]) -> str:

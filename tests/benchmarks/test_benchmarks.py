@@ -44,6 +44,12 @@ def test_the_plot_has_every_measured_row_and_is_drawn_the_same_again(tmp_path: P
         assert label in re.sub(r"\s+", " ", " ".join(published.itertext()))
 
 
+def test_the_tables_of_the_page_on_exports_are_the_measured_ones() -> None:
+    page = render.EXPORT_PAGE.read_text(encoding="utf-8")
+    assert render.rendered_export(page) == page
+    assert "| bccd | outside | 13 of 13 |" in page
+
+
 def test_the_tables_of_the_page_on_proposals_are_the_measured_ones() -> None:
     page = render.PROPOSALS_PAGE.read_text(encoding="utf-8")
     assert render.rendered_proposals(page) == page

@@ -1,6 +1,7 @@
 """Many images: by several processes, by part, by another engine, always the same answers in the same order."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from signal import SIGKILL
@@ -102,17 +103,27 @@ def test_what_is_no_part_is_refused(model: Path, images: Path, tmp_path: Path, p
     assert str(CliRunner().invoke(app, command).exception) == expected
 
 
-def test_the_engines_answer_alike(model: Path, images: Path, tmp_path: Path) -> None:
-    torch, onnx = (
-        _predict(model, images, tmp_path / engine, "--engine", engine) for engine in ("torch", "onnxruntime")
-    )
-    assert [each["counts"] for each in onnx] == [each["counts"] for each in torch]
-    for one, other in zip(onnx, torch, strict=True):
-        boxes = [np.array([each["box"] for each in answer["detections"]]) for answer in (one, other)]
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_engines_answer_alike(model: Path, images: Path, tmp_path: Path, engine: str) -> None:
+    pytest.importorskip(engine, reason=f"needs {engine}")
+    torch, other = (_predict(model, images, tmp_path / name, "--engine", name) for name in ("torch", engine))
+    assert [each["counts"] for each in other] == [each["counts"] for each in torch]
+    for one, another in zip(other, torch, strict=True):
+        boxes = [np.array([each["box"] for each in answer["detections"]]) for answer in (one, another)]
         np.testing.assert_allclose(*boxes, atol=0.06)  # written to a hundredth of a pixel
+    cached = {path.parent.parent.name for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert cached == {"cache", engine}  # maps of one engine are not taken for another's
 
 
-def test_the_engines_name_alike(images: Path, tmp_path: Path) -> None:
+def test_other_processes_run_the_engine_too(model: Path, images: Path, tmp_path: Path) -> None:
+    alone, several = (
+        _predict(model, images, tmp_path / workers, "--engine", "onnxruntime", "--workers", workers)
+        for workers in ("1", "2")
+    )
+    assert several == alone
+
+
+def test_a_classifier_is_run_by_the_engine_too(images: Path, tmp_path: Path) -> None:
     Classifier.imagenet(short_side=64).save(tmp_path / "model.safetensors")
     torch, onnx = (
         _predict(tmp_path / "model.safetensors", images, tmp_path / engine, "--engine", engine)
@@ -176,6 +187,31 @@ def test_object_storage_is_read_into_parts_and_nothing_else(model: Path, images:
     assert {Path(name).name for name in names} == {f"{number}.png" for number in (0, 1, 2, 4, 5, 6)}
     assert len(storage.find("/cache")) == 6
     storage.rm("/", recursive=True)
+
+
+def test_the_profile_offers_the_fastest_engine(model: Path, images: Path) -> None:
+    done = CliRunner().invoke(app, ["predict", str(model), str(images / "0.png"), "--profile"], catch_exceptions=False)
+    told = " ".join(done.output.split())
+    assert re.search(
+        r"The network by engine: torch \d+ ms, onnxruntime \d+ ms.*\. Take the fastest with --engine", told
+    )
+
+
+def test_an_engine_runs_on_the_processor_alone(model: Path, images: Path, tmp_path: Path) -> None:
+    command = ["predict", str(model), str(images), "--out", str(tmp_path), "--engine", "onnxruntime"]
+    done = CliRunner().invoke(app, [*command, "--device", "auto"])
+    assert str(done.exception) == "--engine onnxruntime: runs on the processor, got --device auto. Leave one out."
+
+
+def test_features_are_made_by_the_engine(images: Path, tmp_path: Path) -> None:
+    rows = {}
+    for engine in ("torch", "onnxruntime"):
+        out = tmp_path / f"{engine}.npy"
+        command = ["features", str(images), "--out", str(out), "--short-side", "64", "--engine", engine]
+        CliRunner().invoke(app, [*command, "--cache", str(tmp_path / "cache")], catch_exceptions=False)
+        rows[engine] = np.load(out)
+    np.testing.assert_allclose(rows["onnxruntime"], rows["torch"], atol=5e-3)
+    assert not np.array_equal(rows["onnxruntime"], rows["torch"])  # another engine rounds otherwise
 
 
 def test_an_answer_is_of_a_file_as_it_was(tmp_path: Path) -> None:

@@ -10,18 +10,22 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import OURS, Settings
 from sppnet.features.files import encoder_of
+from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.learning.calibration import Calibration
 from sppnet.proposals.grid import GridProposals
 
 CLASSES = ("cell", "disc", "nobody saw it")
 LEVELS = (3, 2, 1)
+VIEW_SIDE = 30.0
 GRID = GridProposals(((40.0, 30.0), (24.0, 24.0), (20.0, 50.0)), 96, 0.4)
 
 
-def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, short_side: int = 96) -> DetectorModel:
+def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, scales: Sequence[int] = (96,)) -> DetectorModel:
     """Return a detector of drawn weights that finds a few dozen objects in noise; its last class is untrained."""
     generator = torch.Generator().manual_seed(3)
-    encoder = encoder_of(layers, (short_side,), rule=settings.rule)
+    encoder = encoder_of(layers, scales, rule=settings.rule)
+    if isinstance(encoder, MultiscaleEncoder):  # what looks as large as these drawn shapes
+        encoder = MultiscaleEncoder(encoder.encoders, rule=settings.rule, view_side=VIEW_SIDE)
     length, classes = encoder.length(LEVELS), len(CLASSES)
 
     def drawn(*shape: int, deviation: float) -> torch.Tensor:

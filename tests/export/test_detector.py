@@ -15,7 +15,8 @@ from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import PAPER, RELEASED, Settings
 from sppnet.errors import ArgumentError
 from sppnet.export.detector import boxes_graph, detector_graph
-from sppnet.features.files import encoder_of
+from sppnet.export.images import input_names
+from sppnet.features.layers import FullyConnected, LayeredEncoder, RegionLayers
 from sppnet.features.scene import Scene
 from sppnet.geometry import clip_boxes, shorter_side_size
 from sppnet.images import is_image, read_image, resize
@@ -37,9 +38,9 @@ def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _scaled(model: DetectorModel, image: np.ndarray) -> dict[str, np.ndarray]:
-    size = image.shape[0], image.shape[1]
-    pixels = resize(image, shorter_side_size(size, model.encoder.scales[0]))
-    return {"image": pixels, "size": np.array(size, dtype=np.int64)}
+    size, scales = (image.shape[0], image.shape[1]), model.encoder.scales
+    pixels = [resize(image, shorter_side_size(size, scale)) for scale in scales]
+    return dict(zip(input_names(scales), pixels, strict=True)) | {"size": np.array(size, dtype=np.int64)}
 
 
 @pytest.mark.parametrize("settings", [Settings(), PAPER, RELEASED], ids=["ours", "paper", "released"])
@@ -56,8 +57,22 @@ def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Set
     assert found_any > 30
 
 
-def test_learnt_proposals_rank_the_same_regions() -> None:
-    plain = drawn_model(("stride8",))
+@pytest.mark.parametrize("settings", [Settings(), RELEASED], ids=["ours", "released"])
+def test_each_region_is_taken_from_the_scale_that_suits_it(settings: Settings) -> None:
+    model = drawn_model(("stride8", "stride16"), settings=settings, scales=(80, 112))
+    assert len(set(model.encoder(_image(97, 101)).chosen(GRID.of_size((97, 101))))) == 2
+    session, found_any = _session(detector_graph(model, scaled=True)), 0
+    for size in SIZES:
+        image = _image(*size)
+        expected = model.detect(Scene(image, model.encoder))
+        assert_same(*session.run(None, _scaled(model, image)), expected, where=size)
+        found_any += len(expected)
+    assert found_any > 30
+
+
+@pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
+def test_learnt_proposals_rank_the_same_regions(scales: tuple[int, ...]) -> None:
+    plain = drawn_model(("stride8",), scales=scales)
     length = plain.encoder.length((2, 1))
     weights = torch.randn(1, length, generator=torch.Generator().manual_seed(5)) * 0.01
     learnt = LearntProposals(plain.encoder.fingerprint, GRID, weights, torch.zeros(1), limit=200)
@@ -82,9 +97,10 @@ def test_scaled_within_it_finds_almost_the_same() -> None:
         assert near.any(axis=1).sum() >= 0.95 * len(expected) - 1
 
 
+@pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
 @pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
-def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...]) -> None:
-    model, image = drawn_model(layers), _image(97, 141)
+def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...], scales: tuple[int, ...]) -> None:
+    model, image = drawn_model(layers, scales=scales), _image(97, 141)
     rng = np.random.default_rng(0)
     corner, far = rng.uniform(0, 60, (40, 2)), rng.uniform(1, 80, (40, 2))
     boxes = np.concatenate([corner, corner + far], axis=1).astype(np.float32)
@@ -108,9 +124,10 @@ def test_only_standard_operators_are_used() -> None:
 
 def test_what_has_no_graph_is_refused() -> None:
     model = drawn_model(("stride8",))
-    several = replace(model, encoder=encoder_of(("stride8",), (64, 96)))
-    with pytest.raises(ArgumentError, match=r"export: model must be of one scale, .* got scales \(64, 96\), without"):
-        detector_graph(several)
+    layers = RegionLayers((FullyConnected(torch.zeros(4, model.encoder.length(LEVELS)), torch.zeros(4)),))
+    told = r"export: model must be without layers between maps and scores, got one with them\. Export a detector that"
+    with pytest.raises(ArgumentError, match=told):
+        detector_graph(replace(model, encoder=LayeredEncoder(model.encoder, layers)))
     searched = replace(model, proposals=EdgeBoxes(100))
     with pytest.raises(ArgumentError, match=r"model must be one whose regions are a grid's, got edge-boxes\. Train it"):
         detector_graph(searched)
@@ -118,7 +135,7 @@ def test_what_has_no_graph_is_refused() -> None:
 
 @pytest.mark.slow
 def test_it_finds_what_the_detector_finds_in_real_images(shared_data: Path) -> None:
-    model = drawn_model(("stride8", "stride16"), short_side=160)
+    model = drawn_model(("stride8", "stride16"), scales=(160,))
     session, found_any = _session(detector_graph(model, scaled=True)), 0
     for name in ("bccd", "caltech101", "pcb", "raccoon"):
         paths = sorted(path for path in (shared_data / name).rglob("*") if is_image(path))

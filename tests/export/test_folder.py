@@ -65,6 +65,17 @@ def test_the_script_names_what_the_classifier_names(tmp_path: Path, image: Path)
     assert [each["class"] for each in found[:3]] == [name for name, _ in expected]
 
 
+def test_the_script_scales_to_each_of_several_scales(tmp_path: Path, image: Path) -> None:
+    model = drawn_model(("stride8",), scales=(64, 112))
+    several = Detector(levels=LEVELS, encoder=model.encoder)
+    several._model = model
+    export_detector(several, tmp_path / "out", scaling="outside")
+    assert "| `image112` | (h, w, 3) uint8 |" in (tmp_path / "out" / "README.md").read_text()
+    found, expected = _run(tmp_path / "out", image), several.detect(image)
+    assert len(found) > 3
+    np.testing.assert_allclose([each["box"] for each in found], expected.boxes, atol=0.05)
+
+
 def test_of_given_boxes_there_is_no_script(tmp_path: Path, detector: Detector) -> None:
     export_detector(detector, tmp_path, boxes=True)
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.json", "model.onnx"}

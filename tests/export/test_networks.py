@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from sppnet.backbones import EfficientNetLite
 from sppnet.errors import ArgumentError
+from sppnet.export.engine import check_maps
 from sppnet.export.graph import Graph
-from sppnet.export.networks import check_maps, network_maps
+from sppnet.export.networks import network_maps
 from sppnet.images import to_tensor
 
 
@@ -61,5 +62,5 @@ def test_an_unknown_call_is_named() -> None:
 
 def test_what_follows_the_size_without_a_call_is_found_out() -> None:
     net = _Net(lambda features: features * (2.0 if features.shape[-1] == 16 else 3.0))
-    with pytest.raises(ArgumentError, match=r"layers do the same at any size, got one whose stride4 differs\. Export"):
+    with pytest.raises(ArgumentError, match=r"layers do the same at any size, got one whose stride4 differs\. Take a"):
         check_maps(net, ["stride4"])

@@ -2,7 +2,7 @@
 
 from sppnet.backbones.adapters import PyramidNet, with_pyramid
 from sppnet.backbones.efficientnet_lite import EfficientNetLite, EfficientNetLite0
-from sppnet.backbones.named import DEFAULT, backbone, choice_of, chosen_backbone, placed
+from sppnet.backbones.named import DEFAULT, backbone, check_same_weights, choice_of, chosen_backbone, placed
 from sppnet.backbones.protocol import Backbone
 from sppnet.backbones.published import NETWORKS, PublishedNet
 
@@ -15,6 +15,7 @@ __all__ = [
     "PublishedNet",
     "PyramidNet",
     "backbone",
+    "check_same_weights",
     "choice_of",
     "chosen_backbone",
     "placed",

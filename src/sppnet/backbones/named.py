@@ -13,7 +13,7 @@ from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
 from sppnet.backbones.protocol import Backbone
 from sppnet.backbones.weights import fitted_state, read_weights
 from sppnet.backbones.zoo import TimmMaps, TorchvisionMaps, ZooBackbone
-from sppnet.errors import ArgumentError, DataError, MissingExtraError, message
+from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_that, message
 
 DEFAULT: Final = "efficientnet_lite0"
 RANDOM: Final = "random"
@@ -76,6 +76,14 @@ def placed(network: Backbone, device: str) -> Backbone:
         raise ArgumentError(message("backbone", "device", expected, repr(device), "Leave it out for the processor"))
     cast(nn.Module, network).to(name)
     return network
+
+
+def check_same_weights(known: Backbone, other: Backbone) -> None:
+    """Raise ArgumentError unless two networks have the same weights."""
+    same, advice = known.fingerprint == other.fingerprint, "Give the model's own network"
+    actual = f"{other.name} with weights {other.fingerprint[:12]}"
+    expected = f"{known.name} with weights {known.fingerprint[:12]}"
+    check_that(same, "encode_by", "network", expected, actual, advice=advice)
 
 
 def choice_of(network: Backbone) -> str | Backbone:

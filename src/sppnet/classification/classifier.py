@@ -10,7 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.backbones import DEFAULT, Backbone, EfficientNetLite0, choice_of, chosen_backbone, placed
+from sppnet.backbones import (
+    DEFAULT,
+    Backbone,
+    EfficientNetLite0,
+    check_same_weights,
+    choice_of,
+    chosen_backbone,
+    placed,
+)
 from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
@@ -135,6 +143,12 @@ class Classifier(Parameters):
         """Move the network to a device, as ``device`` has it; what was learnt stays, and so do answers, nearly."""
         placed(self.encoder_.encoder.backbone, device)
         self.device = device
+        return self
+
+    def encode_by(self, network: Backbone) -> "Classifier":
+        """Have a network of the same weights, as another engine runs it, make the maps; raises for other weights."""
+        check_same_weights(self.encoder_.encoder.backbone, network)
+        self.encoder_.encoder.backbone = network
         return self
 
     @classmethod

@@ -1,23 +1,15 @@
 """What answers an image: a model by one of the engines, in this process, in several, or on a cluster."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sppnet.cli.many import Place
-from sppnet.cli.options import cache_in, load_model
-from sppnet.errors import ImageDecodeError, MissingExtraError
+from sppnet.cli.options import Engine, cache_in, load_model
+from sppnet.errors import ImageDecodeError
 from sppnet.pipeline import Bad
-
-
-class Engine(StrEnum):
-    """What computes."""
-
-    TORCH = "torch"
-    ONNXRUNTIME = "onnxruntime"
 
 
 class Asked(NamedTuple):
@@ -31,7 +23,7 @@ class Asked(NamedTuple):
 
     def open(self) -> Any:
         """Open the model."""
-        return load_model(self.model, cache_in(self.cache), self.device)
+        return load_model(self.model, cache_in(self.cache, self.engine), self.device, self.engine)
 
     def run(self) -> dict[str, Any]:
         """Return what answers depend on: those of another model, threshold or engine are not gone on with."""
@@ -63,16 +55,11 @@ def model_answers(asked: Asked, known: Any = None) -> Callable[[Place], Any]:
 
     model = asked.open() if known is None else known
     if model.kind == "classifier":
-        predict = model.predict if asked.engine is Engine.TORCH else _by_onnxruntime(model).predict
-        return careful(lambda image: classified(image, predict(source_of(image))))
-    if asked.engine is Engine.TORCH:
-        detect: Callable[..., Any] = partial(model.detect, threshold=asked.threshold)
-    else:
-        detect = _by_onnxruntime(model, threshold=asked.threshold).detect
+        return careful(lambda image: classified(image, model.predict(source_of(image))))
 
     def answer(image: Place) -> dict[str, Any]:
         source = source_of(image)
-        return as_dict(image, read_size(source), detect(source))
+        return as_dict(image, read_size(source), model.detect(source, threshold=asked.threshold))
 
     return careful(answer)
 
@@ -94,15 +81,3 @@ def _arrived(asked: Asked, content: bytes) -> Callable[[Place], Any]:
         model = Path(folder) / asked.model.name
         model.write_bytes(content)
         return model_answers(asked, asked._replace(model=model).open())
-
-
-def _by_onnxruntime(known: Any, **options: Any) -> Any:
-    import torch
-
-    try:
-        from sppnet.export.engine import OnnxClassifier, OnnxDetector
-    except ModuleNotFoundError as error:
-        advice = "Install it with 'pip install sppnet[export]'"
-        raise MissingExtraError(f"--engine onnxruntime: needs {error.name}. {advice}.") from error
-    made = OnnxClassifier if known.kind == "classifier" else OnnxDetector
-    return made(known, threads=torch.get_num_threads(), **options)

@@ -26,6 +26,8 @@ from sppnet.cli.options import (
     Bad,
     Cache,
     Download,
+    Engine,
+    EngineName,
     Json,
     Network,
     OnBad,
@@ -55,22 +57,25 @@ class Pooling(NamedTuple):
     short_side: int
     regions: Path | None
     cache: str | None
+    engine: Engine
 
     def open(self) -> "Encoder":
         """Open the network."""
         from sppnet.backbones import backbone
+        from sppnet.export.engine import network_by
         from sppnet.features.encoder import Encoder
 
-        network = backbone(self.backbone, weights=self.weights, download=self.download)
+        named = backbone(self.backbone, weights=self.weights, download=self.download)
+        network = network_by(named, self.engine.value)
         layer = self.layer or ("head" if "head" in network.channels else network.classifier_layer)
-        return Encoder(layer, self.short_side, cache=cache_in(self.cache), backbone=network)
+        return Encoder(layer, self.short_side, cache=cache_in(self.cache, self.engine), backbone=network)
 
     def run(self) -> dict[str, Any]:
         """Return what features depend on beside the image."""
         from sppnet.parts import file_version
 
         regions = self.regions and file_version(self.regions)
-        return {"encoder": self.open().fingerprint, "levels": LEVELS, "regions": regions}
+        return {"encoder": self.open().fingerprint, "engine": self.engine.value, "levels": LEVELS, "regions": regions}
 
     def check_regions(self, images: Sequence[Place]) -> None:
         """Raise ArgumentError where a name in the file of regions may mean two images."""
@@ -116,6 +121,7 @@ def features(
     workers: Workers = None,
     on: OnCluster = None,
     address: Address = None,
+    engine: EngineName = Engine.TORCH,
     on_bad: Bad = OnBad.SKIP,
     cache: Cache = None,
     as_json: Json = False,
@@ -127,7 +133,7 @@ def features(
     from sppnet.parts import PartFiles
 
     form = check_form(Path(out))
-    pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache)
+    pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache, engine)
     where = where_of(workers, on, address, 0.0)
     prepare = partial(region_features, pooling)
     if form == PARQUET:

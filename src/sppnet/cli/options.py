@@ -29,6 +29,14 @@ class OnBad(StrEnum):
     SKIP = "skip"
 
 
+class Engine(StrEnum):
+    """What runs the network."""
+
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
 class Format(StrEnum):
     """What to write predictions as."""
 
@@ -82,6 +90,13 @@ Download = Annotated[
 ]
 Device = Annotated[
     str, typer.Option(help="Where maps are computed, pooled and scored: cpu, cuda, mps, or auto for what is there.")
+]
+EngineName = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="What runs the network: 'onnxruntime' or 'openvino' often takes less time; 'predict --profile' compares.",
+    ),
 ]
 Bad = Annotated[OnBad, typer.Option(help="Stop at an image that cannot be read, or leave it out.")]
 Cache = Annotated[
@@ -154,8 +169,15 @@ def refuse_given(context: typer.Context, options: Sequence[str], kind: str) -> N
         raise ArgumentError(f"{names}: the model is {kind}, which has no use for this. Leave it out.")
 
 
-def load_model(path: Path, cache: "TensorCache | None", device: str = "cpu") -> "Detector | Classifier":
-    """Return the detector or the classifier that a file holds."""
+def load_model(
+    path: Path, cache: "TensorCache | None", device: str = "cpu", engine: Engine = Engine.TORCH
+) -> "Detector | Classifier":
+    """Return the detector or the classifier that a file holds, on a device, or run by another engine.
+
+    Raises:
+        ArgumentError: no model, or an engine asked for on another device than the processor.
+        MissingExtraError: an engine that is not installed.
+    """
     from sppnet.images import is_image
     from sppnet.models import load
 
@@ -166,6 +188,12 @@ def load_model(path: Path, cache: "TensorCache | None", device: str = "cpu") -> 
     if not path.exists():
         raise ArgumentError(f"{printable(path)}: no such model file. Give one that 'sppnet train' wrote.")
     model: Detector | Classifier = load(path, cache=cache)
+    if engine is not Engine.TORCH and device != "cpu":
+        raise ArgumentError(f"--engine {engine.value}: runs on the processor, got --device {device}. Leave one out.")
+    if engine is not Engine.TORCH:
+        from sppnet.export.engine import run_by
+
+        return run_by(model, engine.value)
     known = model
     return known if device == "cpu" else known.to(device)
 
@@ -194,8 +222,9 @@ def named_proposals(name: str) -> Any:
     return FileProposals(Path(name))
 
 
-def cache_in(folder: str | None) -> "TensorCache":
-    """Return the cache of features in a folder, or at an address of one, by default the user's."""
+def cache_in(folder: str | None, engine: Engine = Engine.TORCH) -> "TensorCache":
+    """Return the cache of features in a folder, or at an address of one, by default the user's; each engine's apart."""
+    from sppnet.export.installed import maps_folder
     from sppnet.storage import TensorCache, default_cache_folder
 
-    return TensorCache(folder or default_cache_folder())
+    return TensorCache(maps_folder(folder or default_cache_folder(), engine.value))

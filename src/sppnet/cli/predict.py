@@ -1,14 +1,14 @@
 """``predict``: what a model finds in images, or what it calls them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sppnet.cli.answering import Asked, Engine, careful, model_answers, travelling
+from sppnet.cli.answering import Asked, careful, model_answers, travelling
 from sppnet.cli.many import (
     Address,
     Gpus,
@@ -32,6 +32,8 @@ from sppnet.cli.options import (
     Bad,
     Cache,
     Device,
+    Engine,
+    EngineName,
     Format,
     Json,
     ModelFile,
@@ -66,9 +68,7 @@ def predict(
     ] = None,
     workers: Workers = None,
     part: Shard = None,
-    engine: Annotated[
-        Engine, typer.Option(help="What computes: 'onnxruntime' takes half the time of 'torch', needs sppnet[export].")
-    ] = Engine.TORCH,
+    engine: EngineName = Engine.TORCH,
     profile: Annotated[bool, typer.Option("--profile", help="Tell where the time goes instead; no cache.")] = False,
     on: OnCluster = None,
     address: Address = None,
@@ -93,7 +93,8 @@ def predict(
         raise ArgumentError(f"--format must be parquet with --on ray, got '{form.value}'. {advice}.")
     if not profile:
         check_out_place(out)
-    known = load_model(model, None if profile else cache_in(cache), "cpu" if where.cluster else device)
+    placed = "cpu" if where.cluster else device
+    known = load_model(model, None if profile else cache_in(cache, engine), placed, engine)
     if known.kind == "classifier":
         refuse_given(context, ("draw", "threshold"), "a classifier")
         if form in (Format.COCO, Format.VOC):
@@ -101,8 +102,7 @@ def predict(
             raise ArgumentError(f"--format must be {expected}, got '{form.value}'. It finds no boxes.")
     asked = Asked(model, cache, engine, device, threshold)
     if profile:
-        work = known.predict if known.kind == "classifier" else known.detect
-        _profile(work, images_below(only_paths(images)), on_bad, as_json)
+        _profile(known, images_below(only_paths(images)), on_bad, as_json)
         return
     if form is Format.PARQUET:
         refuse_given(context, ("draw",), "asked for Parquet")
@@ -120,15 +120,30 @@ def predict(
     write(found, journal, form, as_json)
 
 
-def _profile(work: Callable[[Any], object], paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:
+def _profile(known: Any, paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:
     from sppnet.progress import usual_stages
 
+    work = known.predict if known.kind == "classifier" else known.detect
     timed = list(each_good("Timing", paths, lambda: careful(lambda path: usual_stages(lambda: work(path))), 1, on_bad))
     if as_json:
         print_json([{"image": printable(path), "seconds": stages} for path, stages in timed])
         return
     for path, stages in timed:
         show_stages(printable(path), stages)
+    _offer_engine(known, timed[0][0])
+
+
+def _offer_engine(known: Any, path: Path) -> None:
+    """Tell how long the network takes on an image by each engine that is installed and agrees, and how to take it."""
+    from sppnet.export.engine import compare_engines
+
+    seconds = compare_engines(known.model_.encoder if known.kind == "detector" else known.encoder_.encoder, path)
+    told = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in seconds.items())
+    fastest = min(seconds, key=lambda name: seconds[name])
+    advice = (
+        f"Take the fastest with --engine {fastest}" if len(seconds) > 1 else "'pip install sppnet[export]' has more"
+    )
+    tell(f"The network by engine: {told}. {advice}.")
 
 
 def _answered(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sppnet.cli.options import Engine, EngineName
 from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 
@@ -16,6 +17,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are refused.")] = 16,
+    engine: EngineName = Engine.TORCH,
     upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one image file, at most.")] = 20,
 ) -> None:
     """Answer over HTTP, and on a page: what is in an image, where, and why.
@@ -38,6 +40,7 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        engine=engine.value,
         limits=limits,
         key=os.environ.get("SPPNET_API_KEY"),
         started=_tell,

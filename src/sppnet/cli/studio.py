@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sppnet.cli.options import Engine, EngineName
 from sppnet.cli.printing import bar, notes
 from sppnet.cli.program import app
 
@@ -19,6 +20,7 @@ def studio(
     path: Annotated[
         str, typer.Option(help="Path that the page lies below, as /studio: for a proxy that hands it on.")
     ] = "",
+    engine: EngineName = Engine.TORCH,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the page's address, do not open it.")] = False,
 ) -> None:
     """Open the page where you draw a few boxes and a detector learns to find the rest."""
@@ -37,4 +39,6 @@ def studio(
     password = os.environ.get("SPPNET_STUDIO_PASSWORD")
     if password is None and host != "127.0.0.1" and sys.stdin.isatty():
         password = typer.prompt("Password for everybody who labels", hide_input=True, confirmation_prompt=True)
-    serve_studio(folder, host=host, port=port, password=password, path=path, ready=ready, progress=bar)
+    serve_studio(
+        folder, host=host, port=port, password=password, path=path, engine=engine.value, ready=ready, progress=bar
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sppnet.backbones import DEFAULT, Backbone, choice_of, chosen_backbone, placed
+from sppnet.backbones import DEFAULT, Backbone, check_same_weights, choice_of, chosen_backbone, placed
 from sppnet.data import DetectionData, as_detection_data
 from sppnet.detection.cost import fit_estimate
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
@@ -29,7 +29,7 @@ from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
 from sppnet.features.contributions import Contributions
 from sppnet.features.encoder import MapsEncoder
-from sppnet.features.files import encoder_of
+from sppnet.features.files import encoder_of, encoder_with
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes, usual_short_side
@@ -169,6 +169,12 @@ class Detector(Parameters):
         """Move the network to a device, as ``device`` has it; what was learnt stays, and so do answers, nearly."""
         placed(self.model_.encoder.backbone, device)
         self.device = device
+        return self
+
+    def encode_by(self, network: Backbone) -> "Detector":
+        """Have a network of the same weights, run by another engine, make the maps; answers stay, nearly."""
+        check_same_weights(self.model_.encoder.backbone, network)
+        self._model = replace(self.model_, encoder=encoder_with(self.model_.encoder, network))
         return self
 
     def encode(self, image: Source) -> Maps:

@@ -6,7 +6,7 @@ import onnx
 from sppnet.classification.classifier import Classifier
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
-from sppnet.export.images import image_input
+from sppnet.export.images import image_inputs
 from sppnet.export.networks import network_maps
 from sppnet.export.pooling import pooled_windows
 
@@ -30,7 +30,7 @@ def classifier_graph(classifier: Classifier, *, scaled: bool = False) -> onnx.Mo
     advice = "Train it with maxima"
     check_that(plain, "export", "model", "of maxima, or of one average", images.levels, advice=advice)
     graph = Graph()
-    image, _ = image_input(graph, None if scaled else encoder.short_side, multiple=encoder.multiple)
+    (image,), _ = image_inputs(graph, [encoder.short_side], scaled=scaled, multiple=encoder.multiple)
     cells = network_maps(graph, encoder.backbone, image, [encoder.layer])[encoder.layer]
     vector = _pooled(graph, cells, images.levels, images.mode).to(np.float16).to(np.float32)
     if images.normalised:

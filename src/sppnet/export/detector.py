@@ -3,7 +3,6 @@
 It follows ``DetectorModel.detect`` step by step; what is there done class after class is here done for all at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,24 +15,18 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.model import CANDIDATES, PER_CLASS, SCORE_FLOOR, DetectorModel
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
-from sppnet.export.images import image_input
+from sppnet.export.images import image_inputs
+from sppnet.export.maps import JoinedMaps, Maps, MultiscaleMaps
 from sppnet.export.networks import network_maps
-from sppnet.export.pooling import averaged_scores, pooled_windows, window_scores
 from sppnet.export.regions import (
-    MapCells,
     apply_deltas,
     clip_boxes,
     grid_regions,
     inside,
     map_cells,
-    regions_of,
-    unique_windows,
     vote,
-    windows_of,
 )
 from sppnet.features.encoder import MapsEncoder
-from sppnet.features.joined import shares
-from sppnet.ops import bins
 from sppnet.proposals.protocol import Proposals
 
 NONE: Final = np.array(-np.inf, dtype=np.float32)
@@ -45,14 +38,14 @@ def detector_graph(
     """Write a detector as a graph.
 
     Args:
-        model: of one scale, with no layers between maps and scores, whose regions come from a grid.
-        scaled: whether images come scaled, with their own size as a second input; otherwise the graph scales.
+        model: with no layers between maps and scores, whose regions come from a grid.
+        scaled: whether images come scaled, with their own size as a further input; otherwise the graph scales.
         thresholds: (K,) the least confidence of each class; None is each one's own.
     Returns:
         ``image`` (height, width, 3) uint8 RGB [and ``size`` (2,) int64] -> ``boxes`` (N, 4) float32 in the pixels of
         the image, ``labels`` (N,) int64, ``confidence`` (N,) float32: as ``Detector.detect`` gives them.
     Raises:
-        ArgumentError: a detector of several scales, with layers on top, or whose regions need the image's pixels.
+        ArgumentError: a detector with layers on top, or whose regions need the image's pixels.
     """
     graph = Graph()
     size, maps = encoded_image(graph, model.encoder, scaled=scaled)
@@ -71,19 +64,26 @@ def detector_graph(
     return graph.model()
 
 
-def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[Value, "Maps"]:
+def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[Value, Maps]:
     """Add the inputs and the network; return the image's (height, width), (2,) int64, and its maps."""
     plain, layers_on_top = encoder.split()
-    one = len(encoder.scales) == 1 and layers_on_top is None
-    advice = "Export a detector of one scale that pools maps"
-    actual = f"scales {encoder.scales}, {'with' if layers_on_top else 'without'} layers on top"
-    check_that(one, "export", "model", "of one scale, without layers between maps and scores", actual, advice=advice)
-    image, size = image_input(graph, None if scaled else encoder.scales[0])
-    size, scaled_to = graph.input("size", np.int64, [2]) if scaled else size, graph.op("Shape", image, end=2)
-    found = network_maps(graph, plain.backbone, image, plain.layers)
-    rule = plain.describe()["rule"]
-    places = [map_cells(found[layer], plain.backbone, layer, (size, scaled_to), rule) for layer in plain.layers]
-    return size, Maps(tuple(places), tuple(plain.backbone.channels[layer] for layer in plain.layers))
+    advice = "Export a detector that pools maps"
+    expected = "without layers between maps and scores"
+    check_that(layers_on_top is None, "export", "model", expected, "one with them", advice=advice)
+    images, own = image_inputs(graph, encoder.scales, scaled=scaled)
+    size = graph.input("size", np.int64, [2]) if scaled else own
+    told, layers = plain.describe(), plain.layers
+    channels = tuple(plain.backbone.channels[layer] for layer in layers)
+    made = []
+    for image in images:
+        found = network_maps(graph, plain.backbone, image, layers)
+        sizes = size, graph.op("Shape", image, end=2)
+        places = [map_cells(found[layer], plain.backbone, layer, sizes, told["rule"]) for layer in layers]
+        made.append(JoinedMaps(tuple(places), channels))
+    if len(made) == 1:
+        return size, made[0]
+    pixels = size.to(np.float64)
+    return size, MultiscaleMaps(tuple(made), encoder.scales, pixels, told["rule"], told["view_side"])
 
 
 def boxes_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProto:
@@ -108,53 +108,14 @@ def boxes_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProt
     return graph.model()
 
 
-@dataclass(frozen=True)
-class Maps:
-    """The maps of an image, the finest first, which behave as one: ``FeatureMap`` or ``JoinedMaps``."""
-
-    places: tuple[MapCells, ...]
-    channels: tuple[int, ...]
-
-    def pool(self, regions: Value, levels: Sequence[int]) -> Value:
-        """(R, 4) -> (R, D), a row for each region."""
-        parts = zip(self.places, shares(levels, len(self.places)), strict=True)
-        pooled = [pooled_windows(regions.graph, at.cells, windows_of(regions, at), share) for at, share in parts]
-        return regions.graph.join(*pooled, axis=1)
-
-    def score(
-        self, regions: Value, levels: Sequence[int], weights: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> Value:
-        """(R, 4) -> (R, K), each window pooled once."""
-        total, start = regions.graph.constant(bias), 0
-        for place, share, channels in zip(self.places, shares(levels, len(self.places)), self.channels, strict=True):
-            end = start + bins(share) * channels
-            windows, which = unique_windows(windows_of(regions, place))
-            total = total + window_scores(regions.graph, place.cells, windows, share, weights[:, start:end]).take(which)
-            start = end
-        return total
-
-    def score_averages(
-        self, regions: Value, levels: Sequence[int], weights: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> Value:
-        """(R, 4) -> (R, K), of averaged bins."""
-        total, start = regions.graph.constant(np.zeros_like(bias)), 0
-        for place, share, channels in zip(self.places, shares(levels, len(self.places)), self.channels, strict=True):
-            end = start + bins(share) * channels
-            windows = windows_of(regions, place)
-            total = total + averaged_scores(regions.graph, place.cells, windows, share, weights[:, start:end])
-            start = end
-        return total + bias
-
-
 def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
     """Return the regions (R, 4) of an image of ``size`` (2,) float64, one for each window."""
     told, weights = proposals.describe(), [tensor.numpy() for tensor in proposals.tensors().values()]
     grid = told.get("grid", told)
     advice = 'Train it with proposals "grid" or "learnt"'
     check_that("shapes" in grid, "export", "model", "one whose regions are a grid's", told["method"], advice=advice)
-    graph, first = size.graph, maps.places[0]
-    regions = grid_regions(graph, size, grid["shapes"], grid["short_side"], grid["step"])
-    regions = regions_of(unique_windows(windows_of(regions, first))[0], first)
+    graph = size.graph
+    regions = maps.unique(grid_regions(graph, size, grid["shapes"], grid["short_side"], grid["step"]))
     if weights:
         scores = maps.score_averages(regions, told["levels"], *weights).transpose(1, 0)
         count, (classes, _) = regions.shape(0), weights[0].shape
@@ -163,7 +124,7 @@ def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
         ranks = graph.op("ScatterElements", order, order, places, axis=1).over("ReduceMin", 0)
         best = graph.best(0 - ranks, count.smaller(told["limit"]))[1]
         regions = regions.take(graph.unique(best)[0])
-    return regions_of(unique_windows(windows_of(regions, first))[0], first)
+    return maps.unique(regions)
 
 
 @dataclass(frozen=True)
@@ -212,8 +173,7 @@ class _Answers:
         answers = self.maps.score(boxes, self.model.head.levels, *_answering(self.model.head))
         own = answers.reshape(0, len(self.model.classes), 5)
         own = graph.op("GatherND", own, labels.insert(1), batch_dims=1)
-        aligned = regions_of(windows_of(boxes, self.maps.places[0]), self.maps.places[0])
-        moved = apply_deltas(aligned, own.part(1, 5, 1).to(np.float64) * share)
+        moved = apply_deltas(self.maps.align(boxes), own.part(1, 5, 1).to(np.float64) * share)
         return own.take(0, axis=1), inside(moved, self.size)
 
     @staticmethod

@@ -10,15 +10,16 @@ from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
+from sppnet.export.engine import check_maps
 from sppnet.export.graph import OPSET
-from sppnet.export.networks import check_maps
+from sppnet.export.images import input_names
 from sppnet.storage import write_file
 
 Scaling = Literal["inside", "outside"]
 
 _INPUTS = {
     "inside": "| `image` | (height, width, 3) uint8 | RGB, upright, of any size |",
-    "outside": "| `image` | (h, w, 3) uint8 | RGB, upright, its shorter side scaled to {short_side} pixels (bicubic) |",
+    "outside": "| `{name}` | (h, w, 3) uint8 | RGB, upright, shorter side scaled to {short_side} pixels (bicubic) |",
 }
 _OUTPUTS = {
     "detector": """| `boxes` | (N, 4) float32 | left, top, right, bottom in pixels of the image, ends excluded |
@@ -46,7 +47,7 @@ def export_detector(detector: Detector, folder: Path, *, scaling: Scaling = "ins
     model, scaled = detector.model_, scaling == "outside"
     check_maps(model.encoder.backbone, model.encoder.layers)
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
-    told = {"short_side": model.encoder.scales[0], "multiple": 1}
+    told = {"short_sides": list(model.encoder.scales), "multiple": 1}
     _write(folder, graph, "boxes" if boxes else "detector", model.classes, scaling, told)
 
 
@@ -54,7 +55,7 @@ def export_classifier(classifier: Classifier, folder: Path, *, scaling: Scaling 
     """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
     encoder = classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
-    told = {"short_side": encoder.short_side, "multiple": encoder.multiple}
+    told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
     _write(folder, graph, "classifier", classifier.classes_, scaling, told)
 
@@ -65,7 +66,9 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     content = graph.SerializeToString()
     labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET} | told
-    inputs = [_INPUTS[scaling].format(**told)]
+    sides = told["short_sides"] if scaling == "outside" else told["short_sides"][:1]
+    named = zip(input_names(sides), sides, strict=True)
+    inputs = [_INPUTS[scaling].format(name=name, short_side=side) for name, side in named]
     inputs += ["| `size` | (2,) int64 | height and width of the image before |"] if "size" in _names(graph) else []
     inputs += (
         ["| `boxes` | (R, 4) float32 | left, top, right, bottom in pixels of the image |"] if kind == "boxes" else []

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -16,10 +15,8 @@ from torch.overrides import TorchFunctionMode
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import ArgumentError, check_that, message
 from sppnet.export.graph import Graph, Value
-from sppnet.images import to_tensor
 
 SAMPLE: Final = 64  # pixels a side: a whole number of strides
-CHECKED: Final = ((97, 131), (160, 90))  # (height, width) on which a graph is compared with its network
 
 
 def network_maps(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequence[str]) -> dict[str, Value]:
@@ -34,35 +31,19 @@ def network_maps(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequen
     """
     mean, std = (np.asarray(each, dtype=np.float32) for each in (backbone.mean, backbone.std))
     normal = (pixels.to(np.float32) - mean) / std
-    recorder = _Recorder(graph)
-    sample = torch.zeros(1, 3, SAMPLE, SAMPLE)
-    recorder.known(sample, normal.transpose(2, 0, 1).insert(0))
-    with torch.no_grad(), recorder:
-        made = backbone.activations(sample, layers)
-    maps = {layer: recorder.value_of(made[layer]).to(np.float16).to(np.float32) for layer in layers}
+    found = layer_values(graph, backbone, normal.transpose(2, 0, 1).insert(0), layers)
+    maps = {layer: value.to(np.float16).to(np.float32) for layer, value in found.items()}
     return {layer: value.transpose(0, 2, 3, 1).drop(0) for layer, value in maps.items()}
 
 
-def check_maps(backbone: Backbone, layers: Sequence[str]) -> None:
-    """Run the graph of a network, and compare it with the network on an image of odd sides.
-
-    Raises:
-        ArgumentError: they differ: the network does something by the image's size that no call tells.
-    """
-    graph = Graph()
-    found = network_maps(graph, backbone, graph.input("image", np.uint8, ["height", "width", 3]), layers)
-    for number, layer in enumerate(layers):
-        graph.output(f"map{number}", found[layer], [f"{number}h", f"{number}w", f"{number}c"])
-    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
-    for size in CHECKED:
-        image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-        with torch.inference_mode():
-            expected = backbone.activations(to_tensor(image, mean=backbone.mean, std=backbone.std)[None], layers)
-        for layer, given in zip(layers, session.run(None, {"image": image}), strict=True):
-            wanted = expected[layer][0].permute(1, 2, 0).numpy()
-            alike = given.shape == wanted.shape and np.allclose(given, wanted, rtol=1e-2, atol=1e-2)
-            what, advice = "a network whose layers do the same at any size", "Export a model on EfficientNet-Lite"
-            check_that(alike, "export", "backbone", what, f"one whose {layer} differs", advice=advice)
+def layer_values(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequence[str]) -> dict[str, Value]:
+    """Run normalised pixels (N, 3, H, W) through a network: layer -> (N, C, H', W'); raises as ``network_maps``."""
+    recorder = _Recorder(graph)
+    sample = torch.zeros(1, 3, SAMPLE, SAMPLE)
+    recorder.known(sample, pixels)
+    with torch.no_grad(), recorder:
+        made = backbone.activations(sample, layers)
+    return {layer: recorder.value_of(made[layer]) for layer in layers}
 
 
 class _Recorder(TorchFunctionMode):

@@ -124,16 +124,29 @@ def regions_of(windows: Value, place: MapCells) -> Value:
 
 def unique_windows(windows: Value) -> tuple[Value, Value]:
     """(R, 4) -> the different windows (U, 4), rising, and which of them each is: ``geometry.unique_windows``."""
-    graph = windows.graph
-    highest = graph.join(windows.reshape(-1), graph.constant(np.zeros(1, dtype=np.int64))).over("ReduceMax", 0)
-    base = highest + 1
-    left, top, right, bottom = windows.columns()
-    keys, which = graph.unique(((left * base + top) * base + right) * base + bottom)
+    graph, (keys, base) = windows.graph, _keys(windows)
+    keys, which = graph.unique(keys)
     digits = []
     for _ in range(4):
         digits.append(graph.op("Mod", keys, base))
         keys = keys // base
     return graph.stack(*reversed(digits), axis=1), which
+
+
+def first_of_each_window(windows: Value) -> Value:
+    """(R, 4) -> the place of the first of each different window, (U,), rising."""
+    types = [np.int64] * 2
+    _, first = windows.graph.ops("Unique", _keys(windows)[0], dtypes=types, sorted=1)
+    return windows.graph.unique(first)[0]
+
+
+def _keys(windows: Value) -> tuple[Value, Value]:
+    """Return a number (R,) for each window, in the order of their edges, and the base of its digits."""
+    graph = windows.graph
+    highest = graph.join(windows.reshape(-1), graph.constant(np.zeros(1, dtype=np.int64))).over("ReduceMax", 0)
+    base = highest + 1
+    left, top, right, bottom = windows.columns()
+    return ((left * base + top) * base + right) * base + bottom, base
 
 
 def grid_regions(

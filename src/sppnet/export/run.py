@@ -49,7 +49,9 @@ def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: n
     """Return what a model finds in an image, the most certain first, or how it scores each class, the best first."""
     given = {"image": image}
     if told["scaling"] == "outside":
-        given = {"image": scaled(image, told["short_side"], told["multiple"])}
+        sides = told["short_sides"]
+        names = ["image"] if len(sides) == 1 else [f"image{side}" for side in sides]
+        given = {name: scaled(image, side, told["multiple"]) for name, side in zip(names, sides, strict=True)}
         if told["kind"] == "detector":
             given["size"] = np.array(image.shape[:2], dtype=np.int64)
     if told["kind"] == "detector":

@@ -449,6 +449,18 @@ def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, t
         assert abs(saved.evaluate(data, iou=iou).mean - trained.evaluate(data, iou=iou).mean) <= 0.005
 
 
+def test_the_network_is_run_by_the_engine_that_was_asked_for(shapes: Path, tmp_path: Path) -> None:
+    root = tmp_path / "shapes"
+    shutil.copytree(shapes, root)
+    session = Session(root, engine="onnxruntime")
+    with TestClient(studio_app(session), base_url=ADDRESS) as page:
+        _until(lambda: page.get("/api/state").json()["status"]["taught"])
+        (tmp_path / "studio").write_bytes(page.get("/api/export/model").content)
+    assert Detector.load(tmp_path / "studio").backbone == "efficientnet_lite0"
+    folders = {path.parent.parent.name for path in (session.folder.hidden / "features").rglob("*.safetensors")}
+    assert folders == {"onnxruntime"}
+
+
 @pytest.mark.parametrize("name", ["voc", "coco", "yolo"])
 def test_exported_labels_are_read_back(page: TestClient, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(io.BytesIO(page.get(f"/api/export/{name}").content)) as archive:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, ImageDecodeError, SppnetError, check_that, message
+from sppnet.export.engine import run_by
+from sppnet.export.installed import TORCH
 from sppnet.features.contributions import Contributions
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
@@ -52,8 +54,8 @@ class QuestionError(SppnetError):
         self.status = status
 
 
-def load(paths: list[Path]) -> dict[str, Model]:
-    """Return models by the names of their files without suffix.
+def load(paths: list[Path], engine: str = TORCH) -> dict[str, Model]:
+    """Return models, whose networks an engine runs, by the names of their files without suffix.
 
     Raises:
         CorruptFileError, DataError: a file that holds no model. ArgumentError: two files of one name.
@@ -62,7 +64,7 @@ def load(paths: list[Path]) -> dict[str, Model]:
     for path in paths:
         advice = "Rename one of the files"
         check_that(path.stem not in models, "serve", "models", "files of different names", path.name, advice=advice)
-        models[path.stem] = load_model(path)
+        models[path.stem] = run_by(load_model(path), engine)
     return models
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import uvicorn
 
 from sppnet.errors import ArgumentError, message
+from sppnet.export.installed import TORCH
 from sppnet.web.service.app import make_app
 from sppnet.web.service.connections import GuardedProtocol
 from sppnet.web.service.limits import Limits
@@ -30,6 +31,7 @@ def serve(
     host: str,
     port: int,
     workers: int | None = None,
+    engine: str = TORCH,
     limits: Limits | None = None,
     key: str | None = None,
     started: Callable[[str], object] = print,
@@ -40,6 +42,7 @@ def serve(
         paths: model files.
         host: address to listen on. port: 0 takes a free one.
         workers: processes that compute, one thread each; by default one for each core, see ``usable_workers``.
+        engine: that runs the models' networks.
         limits: of requests.
         key: that every question must bring; None asks for none.
         started: told the address once images can be answered.
@@ -53,7 +56,7 @@ def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
     count = workers or usable_workers()
     with contextlib.closing(_listening(host, port)) as listener:
-        made = Workers(paths, count=count, limits=limits or Limits())
+        made = Workers(paths, count=count, limits=limits or Limits(), engine=engine)
         asyncio.run(_serve(made, listener, host, key, started))
 
 

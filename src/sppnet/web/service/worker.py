@@ -1,4 +1,4 @@
-"""A process that computes: ``python -m sppnet.web.service.worker LIMITS MODEL...``, questions in, answers out.
+"""A process that computes: ``python -m sppnet.web.service.worker LIMITS ENGINE MODEL...``, questions in, answers out.
 
 Images from strangers are decoded here and not in the server: whatever a decoder does, it takes one worker with it
 at most. That the pixels are read is said before the answer, so that the server can give each its own time. A worker
@@ -33,7 +33,7 @@ def main() -> None:
         threading.Thread(target=_end_with_the_server, daemon=True).start()
     limits = Limits(**json.loads(sys.argv[1]))
     try:
-        _work([Path(name) for name in sys.argv[2:]], limits, questions, answers)
+        _work([Path(name) for name in sys.argv[3:]], sys.argv[2], limits, questions, answers)
     except BrokenPipeError:
         os._exit(0)  # the server is gone, and nothing here needs closing
 
@@ -46,14 +46,14 @@ def _end_with_the_server() -> None:
     os._exit(0)
 
 
-def _work(paths: list[Path], limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
+def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
     import torch
 
     from sppnet.web.service.answers import answer, describe, load
 
     torch.set_num_threads(1)
     try:
-        models = load(paths)
+        models = load(paths, engine)
         facts = [describe(path, models[path.stem]) for path in paths]
     except (SppnetError, OSError) as error:
         frames.write(answers, {"error": str(error)}, b"")
@@ -90,9 +90,9 @@ def _warm_up(name: str, model: Any, limits: Limits) -> None:
     answer({name: model}, limits, {"verb": verb, "model": name, "before": {}, **options}, file.getvalue())
 
 
-def arguments(limits: Limits, paths: list[Path]) -> list[str]:
+def arguments(limits: Limits, engine: str, paths: list[Path]) -> list[str]:
     """Return what to call this module with."""
-    return [json.dumps(dataclasses.asdict(limits)), *map(str, paths)]
+    return [json.dumps(dataclasses.asdict(limits)), engine, *map(str, paths)]
 
 
 if __name__ == "__main__":

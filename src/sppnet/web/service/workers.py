@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sppnet.errors import DataError
+from sppnet.export.installed import TORCH
 from sppnet.web.service import frames
 from sppnet.web.service.costly import CostlyImages
 from sppnet.web.service.limits import Limits
@@ -54,10 +55,11 @@ class Workers:
         paths: model files, loaded by each worker.
         count: how many compute at once; one more process stands by.
         limits: ``waiting``, ``decode_seconds`` and ``answer_seconds`` are kept here, the others by the workers.
+        engine: that runs the models' networks.
     """
 
-    def __init__(self, paths: list[Path], *, count: int, limits: Limits) -> None:
-        self.count, self.limits, self._paths = count, limits, paths
+    def __init__(self, paths: list[Path], *, count: int, limits: Limits, engine: str = TORCH) -> None:
+        self.count, self.limits, self._paths, self._engine = count, limits, paths, engine
         self.models: list[dict[str, Any]] = []
         """Facts of each model, known once ``start`` is through."""
         self.restarts = 0
@@ -248,7 +250,7 @@ class Workers:
 
     async def _started(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", MODULE, *arguments(self.limits, self._paths)),
+            *(sys.executable, "-m", MODULE, *arguments(self.limits, self._engine, self._paths)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=_environment(),

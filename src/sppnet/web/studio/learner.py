@@ -22,6 +22,7 @@ from sppnet.detection.detections import Detections
 from sppnet.detection.ordering import doubt_of, usefulness
 from sppnet.errors import SppnetError
 from sppnet.evaluation.matching import Judged
+from sppnet.export.installed import maps_folder
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.store import Box, Store, StoredImage
@@ -70,13 +71,14 @@ class Learner:
     Args:
         store, folder: the labels and the images.
         short_side: images are scaled to this shorter side.
+        engine: that runs the network.
         tell: called from the threads with the name of an event: "prepared", "learning", "learnt", "looked", "order",
             "measured", "failed".
     """
 
-    def __init__(self, store: Store, folder: Folder, *, short_side: int, tell: Tell) -> None:
+    def __init__(self, store: Store, folder: Folder, *, short_side: int, engine: str, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
-        self._short_side = short_side
+        self._short_side, self._engine = short_side, engine
         stored = store.images()
         self.images = {each.id: each for each in stored if each.name in folder.files}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
@@ -118,9 +120,12 @@ class Learner:
 
     @cached_property
     def _estimator(self) -> "Detector":
+        from sppnet.backbones import backbone
         from sppnet.detection.detector import Detector
+        from sppnet.export.engine import network_by
 
-        return Detector(cache=TensorCache(self.folder.hidden / "features"), short_side=self._short_side)
+        cache = TensorCache(maps_folder(self.folder.hidden / "features", self._engine))
+        return Detector(cache=cache, short_side=self._short_side, backbone=network_by(backbone(), self._engine))
 
     # Being told, from any thread
 

@@ -8,6 +8,7 @@ from typing import Final
 import uvicorn
 
 from sppnet.errors import ArgumentError, message
+from sppnet.export.installed import TORCH
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.access import Access
 from sppnet.web.studio.app import studio_app
@@ -25,6 +26,7 @@ def serve_studio(
     port: int = 0,
     password: str | None = None,
     path: str = "",
+    engine: str = TORCH,
     ready: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> None:
@@ -36,6 +38,7 @@ def serve_studio(
         password: that everybody has to give; None asks for none.
         port: to listen on; 0 takes one that is free.
         path: below which the page lies, as "/studio", where a proxy hands addresses on as they are.
+        engine: that runs the network.
         ready: called with the page's address once it can be asked for.
         progress: wraps the pass over images that are new.
     Raises:
@@ -57,7 +60,7 @@ def serve_studio(
                 message("studio", "port", "a free port", f"{port}: {error.strerror}", advice)
             ) from error
         listening.listen()
-        session = Session(folder, progress=progress)
+        session = Session(folder, engine=engine, progress=progress)
         ready(f"http://{host}:{listening.getsockname()[1]}{below}{'/' if below else ''}")
         app = studio_app(session, access=access)
         served = Below(app, below) if below else app

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sppnet.data.parting import compiled
+from sppnet.export.installed import TORCH, check_engine
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
 from sppnet.web.studio.board import Board, Limits
@@ -40,18 +41,21 @@ class Session:
 
     Args:
         root: a folder with images.
+        engine: that runs the network.
         progress: wraps the pass over images that are new.
     Raises:
+        ArgumentError, MissingExtraError: an engine that is unknown or not installed.
         DataError: no folder, no images, or open elsewhere.
     """
 
-    def __init__(self, root: Path, *, progress: Progress = silent) -> None:
+    def __init__(self, root: Path, *, engine: str = TORCH, progress: Progress = silent) -> None:
+        check_engine(engine)
         self.folder = Folder(root)
         self.store = Store(self.folder.hidden / FILE)
         self.problems = take_in(self.folder, self.store, progress=progress).problems
         self.events, self.people, self.imports = Events(), People(), Imports()
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
-        self.learner = Learner(self.store, self.folder, short_side=self._short_side(), tell=self._tell)
+        self.learner = Learner(self.store, self.folder, short_side=self._short_side(), engine=engine, tell=self._tell)
         self.board = Board(self.store, self.learner)
         self._images = Batches(self._tell_images)
         self._closing, self._looking, self._handing_out = threading.Event(), threading.Lock(), threading.Lock()
