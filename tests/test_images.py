@@ -448,9 +448,9 @@ def test_of_webp_whose_decoder_holds_it_several_times_less_is_accepted() -> None
         read_image(webp)
 
 
-def _memory_a_pixel(data: bytes) -> float:
+def _memory_a_pixel(data: bytes, form: str) -> float:
     """Return the bytes a pixel by which reading raises the most memory that a process of its own ever had."""
-    done = subprocess.run([sys.executable, "-c", MEMORY], input=data, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", MEMORY, form], input=data, capture_output=True, check=True)
     return float(done.stdout)
 
 
@@ -465,7 +465,7 @@ def most():
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 data = sys.stdin.buffer.read()
-Image.new("RGB", (8, 8)).save(small := BytesIO(), "PNG")
+Image.new("RGB", (8, 8)).save(small := BytesIO(), sys.argv[1])
 read_image(small.getvalue())
 before = most()
 height, width, _ = read_image(data).shape
@@ -474,15 +474,54 @@ print((most() - before) / (height * width))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory a process had")
-@pytest.mark.parametrize("form", ["JPEG", "16-bit PNG"])
-def test_reading_takes_at_most_twelve_bytes_a_pixel(form: str) -> None:
-    side = 3000
+@pytest.mark.parametrize(
+    ("name", "form", "mode"),
+    [
+        ("on its side", "JPEG", "RGB"),
+        ("of 16 bits", "PNG", "I;16"),
+        ("lossless", "WEBP", "RGB"),
+        ("of two frames", "WEBP", "RGBA"),
+    ],
+)
+def test_reading_takes_at_most_twelve_bytes_a_pixel(name: str, form: str, mode: str) -> None:
+    image = Image.new(mode, (3000, 3000))
     (exif := Image.Exif())[0x0112] = 6
-    made = {
-        "JPEG": lambda: _encoded(Image.new("RGB", (side, side)), "JPEG", exif=exif),
-        "16-bit PNG": lambda: _encoded(Image.fromarray(np.zeros((side, side), np.uint16)), "PNG", compress_level=1),
+    options: dict[str, Any] = {
+        "on its side": {"exif": exif},
+        "of 16 bits": {"compress_level": 1},
+        "of two frames": {"save_all": True, "append_images": [Image.new(mode, (3000, 3000), "red")]},
     }
-    assert _memory_a_pixel(made[form]()) <= 12
+    own = {"lossless": True, "method": 0} if form == "WEBP" else {}
+    assert _memory_a_pixel(_encoded(image, form, **own, **options.get(name, {})), form) <= 12
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_webp_is_read_as_pillow_reads_it(lossless: bool, mode: str, frames: int) -> None:
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 256, (33, 47, len(mode)), dtype=np.uint8)) for _ in range(frames)]
+    many = {"save_all": True, "append_images": noise[1:]} if frames > 1 else {}
+    data = _encoded(noise[0], "WEBP", lossless=lossless, **many)
+    with Image.open(BytesIO(data)) as image:
+        layer = image.convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    np.testing.assert_array_equal(read_image(data), expected)
+
+
+def test_a_first_frame_smaller_than_its_webp_lies_on_white() -> None:
+    still = _encoded(Image.new("RGB", (4, 2), "red"), "WEBP", lossless=True)
+    head = b"".join(number.to_bytes(3, "little") for number in (3, 2, 4 - 1, 2 - 1, 100))  # at (6, 4), 100 ms
+    frame = head + b"\0" + still[12:]
+    canvas = bytes([0x02, 0, 0, 0]) + (20 - 1).to_bytes(3, "little") + (10 - 1).to_bytes(3, "little")
+    chunks = [(b"VP8X", canvas), (b"ANIM", bytes(6)), (b"ANMF", frame), (b"ANMF", frame)]
+    content = b"".join(name + struct.pack("<I", len(each)) + each + b"\0" * (len(each) % 2) for name, each in chunks)
+    read = read_image(b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content)
+    expected = np.full((10, 20, 3), 255, np.uint8)
+    expected[4:6, 6:10] = (255, 0, 0)
+    np.testing.assert_array_equal(read, expected)
+    with pytest.raises(ImageDecodeError):
+        read_image(b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + canvas)
 
 
 # Deep values: one rule, of which 'sppnet check' tells

@@ -5,8 +5,22 @@ The command line prints it as one line and exits with code 2.
 """
 
 import errno
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+
+
+def places_of(error: BaseException) -> str:
+    """Say for a log what kind of exception it is and where it arose, not its message: that may name a person's files.
+
+    >>> try:
+    ...     open("/home/me/secret.jpg")
+    ... except OSError as error:
+    ...     places_of(error)
+    'FileNotFoundError at <doctest sppnet.errors.places_of[0]>:2'
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {', '.join(f'{Path(each.filename).name}:{each.lineno}' for each in frames)}"
 
 
 class SppnetError(Exception):

@@ -102,6 +102,40 @@ def _scans(data: bytes) -> Iterator[int]:
         place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
 
 
+# WebP
+
+ANIMATED, TRANSPARENT = 0x02, 0x10  # flags of a WebP with a canvas
+FRAME_HEAD: Final = 16  # bytes before a frame's pixels: place, size, time, flags
+
+
+def first_frame(data: bytes) -> tuple[bytes, tuple[int, int]]:
+    """Return the first frame of an animated WebP as a file of its own, and its (left, top) on the canvas.
+
+    Any other WebP is returned as it is: its place is (0, 0).
+
+    Raises:
+        ValueError: it holds no whole frame.
+    """
+    if data[12:16] != b"VP8X" or not data[20] & ANIMATED:
+        return data, (0, 0)
+    frame = next((content for name, content in _webp_chunks(data, 12) if name == b"ANMF"), b"")
+    pixels = frame[FRAME_HEAD:]
+    if pixels[:4] == b"ALPH":  # stands in front of pixels without it, in a file that has a canvas
+        flags_and_size = bytes([TRANSPARENT, 0, 0, 0]) + frame[6:12]
+        pixels = b"VP8X" + struct.pack("<I", len(flags_and_size)) + flags_and_size + pixels
+    if not pixels:
+        raise ValueError("it holds no whole frame")
+    left, top = (2 * int.from_bytes(frame[place : place + 3], "little") for place in (0, 3))
+    return b"RIFF" + struct.pack("<I", len(pixels) + 4) + b"WEBP" + pixels, (left, top)
+
+
+def _webp_chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        yield data[place : place + 4], data[place + 8 : place + 8 + length]
+        place += 8 + length + length % 2
+
+
 # TIFF
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
-from sppnet.image_headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
+from sppnet.image_headers import CHANNELS, check_parts, check_scans, count_pages, first_frame, layout_of_tiff, tiff_tags
 from sppnet.storage import open_file, read_file
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ SUFFIXES: Final = frozenset(
 )
 # Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
 MAX_PIXELS: Final = 100_000_000
-# These decoders hold the whole image several times, 16 bytes a pixel; others go row by row.
+# These decoders hold the whole image several times (WebP 8 bytes a pixel, AVIF up to 14); others go row by row.
 MAX_WEBP_PIXELS: Final = 32_000_000
 HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
 # Scaled, 16 megapixels take 2.5 GB inside the default network.
@@ -361,6 +361,8 @@ class _Decoded:
 
 def _decoded(image: ImageFile.ImageFile, data: bytes) -> _Decoded:
     """Decode an opened image of these bytes, and find what its values are."""
+    if image.format == "WEBP":
+        return _Decoded(_decoded_webp(data, image.size), None, None, None)
     rawmodes = {_rawmode(tile) for tile in image.tile}
     low = None
     if rawmodes & set(SIXTEEN_BITS) and not (image.mode == "RGB" and image.has_transparency_data):
@@ -369,6 +371,20 @@ def _decoded(image: ImageFile.ImageFile, data: bytes) -> _Decoded:
         low.load()
     image.load()
     return _measured(image, low)
+
+
+def _decoded_webp(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """Decode a WebP, of an animated one its first frame, by torchvision: Pillow holds it in 16 bytes a pixel."""
+    from torchvision.io import decode_webp
+
+    frame, place = first_frame(data)
+    pixels = decode_webp(torch.frombuffer(bytearray(frame), dtype=torch.uint8)).permute(1, 2, 0).numpy()
+    image = Image.fromarray(pixels)
+    if image.size == size:
+        return image
+    canvas = Image.new("RGBA", size)
+    canvas.paste(image, place)
+    return canvas
 
 
 def _measured(image: Image.Image, low: Image.Image | None) -> _Decoded:

@@ -418,7 +418,7 @@ def write_file(path: Path | str, content: bytes | str | Iterable[str], *, durabl
     path = Path(path)
     partial = path.with_name(PARTIAL.replace("*", f"{HOST}-{os.getpid()}-{secrets.token_hex(8)}"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, durable=durable)
         _sweep(path.parent.resolve())
         if isinstance(content, bytes | str):
             _check_room(path.parent, len(content))
@@ -429,7 +429,7 @@ def write_file(path: Path | str, content: bytes | str | Iterable[str], *, durabl
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
-        if durable and os.name == "posix":  # elsewhere a folder cannot be opened
+        if durable:
             _sync_folder(path.parent)
     except OSError as error:
         _forget(partial)
@@ -472,7 +472,23 @@ def _runs(process: int) -> bool:
     return True
 
 
+def make_folder(folder: Path, *, durable: bool = True) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Args:
+        durable: bring their names to the disk, so that not even a crash of the machine takes what is written into them.
+    Raises:
+        OSError: as ``mkdir`` has it.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()] if durable else []
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync_folder(each.parent)
+
+
 def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # where a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sppnet.errors import places_of
 from sppnet.web.service import problems
 from sppnet.web.service.limits import Limits
 from sppnet.web.service.measures import Measures
@@ -352,8 +353,8 @@ class _Measured:
 
         try:
             await self.app(scope, receive, send_counted)
-        except Exception:
-            LOG.exception("a fault of the service")
+        except Exception as error:
+            LOG.error("a fault of the service: %s", places_of(error))
             self.workers.faults += 1
             if not status:
                 refusal = failed(1)

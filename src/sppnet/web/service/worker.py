@@ -11,11 +11,10 @@ import os
 import select
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sppnet.errors import SppnetError
+from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
 from sppnet.web.service.limits import Limits
 
@@ -67,8 +66,8 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
             status, media_type, content = answer(
                 models, limits, question, image, read=lambda: frames.write(answers, {"read": True}, b"")
             )
-        except Exception:  # a fault of ours: the server tells of it, and this worker goes on
-            traceback.print_exc()
+        except Exception as error:  # a fault of ours: the server tells of it, and this worker goes on
+            print(places_of(error), file=sys.stderr, flush=True)
             frames.write(answers, {"fault": True}, b"")
             continue
         frames.write(answers, {"status": status, "media_type": media_type}, content)

@@ -223,11 +223,17 @@ class Workers:
             try:
                 process = await self._started()
             except (DataError, EOFError, OSError) as error:
-                LOG.error("a worker cannot be started: %s", error)
+                LOG.error("a worker cannot be started: %s", self._without_folders(str(error)))
                 await asyncio.sleep(REST)
             else:
                 self._join(process)
                 return process
+
+    def _without_folders(self, text: str) -> str:
+        """Return a text for the log in which the model files have their names alone."""
+        for path in self._paths:
+            text = text.replace(str(path), path.name)
+        return text
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         self._dismiss(process)

@@ -16,7 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError, places_of
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.access import LASTS, SESSION, Access, SessionsOnly, TooManyGuesses, token_of
 from sppnet.web.studio.changes import Changes, Row
@@ -131,9 +131,9 @@ def _said(error: Exception) -> str:
 
 
 def _fail(_: Request, error: Exception) -> Response:
-    logging.getLogger(__name__).error("the studio's requests", exc_info=error)
+    logging.getLogger(__name__).error("the studio's requests: %s", places_of(error))
     reason = f"{type(error).__name__}: {error}"[:300]
-    detail = f"This did not work: {reason}. Nothing was lost; the terminal has the details."
+    detail = f"This did not work: {reason}. Nothing was lost; the terminal tells where it arose."
     return JSONResponse({"detail": detail}, 500)
 
 

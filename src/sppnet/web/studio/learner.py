@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.ordering import doubt_of, usefulness
-from sppnet.errors import SppnetError
+from sppnet.errors import SppnetError, places_of
 from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
 from sppnet.storage import TensorCache
@@ -217,7 +217,7 @@ class Learner:
                 work()
             except Exception as error:  # the thread goes on, whatever one piece of work ran into
                 if not isinstance(error, SppnetError):
-                    logging.getLogger(__name__).exception("the studio's learner")
+                    logging.getLogger(__name__).error("the studio's learner: %s", places_of(error))
                 self.reason = str(error) or type(error).__name__
                 self.tell("failed", {})
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from sppnet.errors import DataError, WriteError
+from sppnet.storage import make_folder
 from sppnet.web.studio.schema import COLUMNS, VERSION, Table, add_missing, make_tables
 
 Kind = Literal["object", "rejected"]
@@ -141,7 +142,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file, self._lock = file, threading.RLock()
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
         except OSError as error:
             raise DataError(f"{file.parent}: the labels need this folder: {error.strerror}. {ALLOW}.") from error
         try:
