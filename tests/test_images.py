@@ -457,6 +457,7 @@ def _memory_a_pixel(data: bytes, form: str) -> float:
 MEMORY = """
 import sys
 from io import BytesIO
+import sppnet.images
 from PIL import Image
 from sppnet.images import read_image
 
@@ -466,6 +467,7 @@ def most():
 
 data = sys.stdin.buffer.read()
 Image.new("RGB", (8, 8)).save(small := BytesIO(), sys.argv[1])
+sppnet.images.SMALL_WEBP = 0  # so that all that decodes is loaded before
 read_image(small.getvalue())
 before = most()
 height, width, _ = read_image(data).shape
@@ -498,7 +500,10 @@ def test_reading_takes_at_most_twelve_bytes_a_pixel(name: str, form: str, mode: 
 @pytest.mark.parametrize("lossless", [True, False])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_webp_is_read_as_pillow_reads_it(lossless: bool, mode: str, frames: int) -> None:
+def test_large_webp_is_read_as_pillow_reads_it(
+    lossless: bool, mode: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "SMALL_WEBP", 0)
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (33, 47, len(mode)), dtype=np.uint8)) for _ in range(frames)]
     many = {"save_all": True, "append_images": noise[1:]} if frames > 1 else {}
@@ -509,7 +514,8 @@ def test_webp_is_read_as_pillow_reads_it(lossless: bool, mode: str, frames: int)
     np.testing.assert_array_equal(read_image(data), expected)
 
 
-def test_a_first_frame_smaller_than_its_webp_lies_on_white() -> None:
+def test_a_first_frame_smaller_than_its_webp_lies_on_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "SMALL_WEBP", 0)
     still = _encoded(Image.new("RGB", (4, 2), "red"), "WEBP", lossless=True)
     head = b"".join(number.to_bytes(3, "little") for number in (3, 2, 4 - 1, 2 - 1, 100))  # at (6, 4), 100 ms
     frame = head + b"\0" + still[12:]

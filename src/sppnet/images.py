@@ -43,8 +43,9 @@ SUFFIXES: Final = frozenset(
 )
 # Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
 MAX_PIXELS: Final = 100_000_000
-# These decoders hold the whole image several times (WebP 8 bytes a pixel, AVIF up to 14); others go row by row.
+# These decoders hold the whole image several times (large WebP 8 bytes a pixel, AVIF up to 14); others go row by row.
 MAX_WEBP_PIXELS: Final = 32_000_000
+SMALL_WEBP: Final = 4_000_000  # Pillow reads these in 75 MB, where to load torchvision would take 160
 HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
 # Scaled, 16 megapixels take 2.5 GB inside the default network.
 MAX_SCALED_PIXELS: Final = 16_000_000
@@ -361,7 +362,7 @@ class _Decoded:
 
 def _decoded(image: ImageFile.ImageFile, data: bytes) -> _Decoded:
     """Decode an opened image of these bytes, and find what its values are."""
-    if image.format == "WEBP":
+    if image.format == "WEBP" and image.width * image.height > SMALL_WEBP:
         return _Decoded(_decoded_webp(data, image.size), None, None, None)
     rawmodes = {_rawmode(tile) for tile in image.tile}
     low = None
@@ -375,6 +376,7 @@ def _decoded(image: ImageFile.ImageFile, data: bytes) -> _Decoded:
 
 def _decoded_webp(data: bytes, size: tuple[int, int]) -> Image.Image:
     """Decode a WebP, of an animated one its first frame, by torchvision: Pillow holds it in 16 bytes a pixel."""
+    import torch
     from torchvision.io import decode_webp
 
     frame, place = first_frame(data)
