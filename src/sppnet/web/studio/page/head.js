@@ -35,7 +35,8 @@ export function tellLearnt({ here: tellsHere = false } = {}) {
   const { labelled } = model.images.totals;
   const shown = shownSuggestions();
   const guesses = shown.filter(isGuess).length;
-  const here = tellsHere && openImage() ? ` ${counted(shown.length - guesses, guesses)} in this image.` : "";
+  const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
+  const here = tellsHere && looked ? ` ${counted(shown.length - guesses, guesses)} in this image.` : "";
   return say(`Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${here}`);
 }
 
