@@ -19,7 +19,7 @@ def test_the_simulation_is_right_where_it_can_be_reckoned() -> None:
     assert scale.simulated([1.0] * 10, 2) == 5.0
     assert scale.simulated([3.0, 1.0, 1.0, 1.0], 2) == 3.0
     assert scale.simulated([1.0] * 4, 8, start=2.0) == 3.0
-    assert scale.simulated([5.0, 1.0, 1.0, 1.0], 2, waiting=2) == 7.0  # nothing is begun before the first is taken
+    assert scale.simulated([5.0, 1.0, 1.0, 1.0], 2, waiting=2) == 6.0  # nothing is begun before the first is taken
 
 
 def test_alerts_watch_what_the_service_counts() -> None:
