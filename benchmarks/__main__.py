@@ -8,6 +8,7 @@ MEASUREMENTS = {
     "bccd": "bccd.measure",
     "bccd_parts": "bccd_parts.measure",
     "caltech101": "caltech101.measure",
+    "caltech101_few": "caltech101.measure_few",
     "caltech101_views": "caltech101.measure_views",
     "deep": "deep.measure",
     "effect": "effect.measure",

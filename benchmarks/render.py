@@ -201,6 +201,46 @@ def _studio_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sets_table() -> str:
+    """Return the table of the four kinds of images: of several draws the mean."""
+    record = records.read("sets")
+    lines = [
+        "| images, labelled | AP at 0.5 | at 0.7 | F1 at its threshold | best F1 | calibration error | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in record["figures"]["rows"] if record else []:
+        groups.setdefault((row["set"], row["labelled"]), []).append(row)
+    for (name, labelled), rows in groups.items():
+        shares = [100 * _mean(rows, figure) for figure in ("ap50", "ap70", "f1", "best_f1")]
+        cells = [*(f"{share:.1f}" for share in shares), f"{_mean(rows, 'calibration_error'):.2f}"]
+        draws = f" ({len(rows)} draws)" if len(rows) > 1 else ""
+        lines.append(f"| {name}, {labelled}{draws} | {' | '.join(cells)} | {_mean(rows, 'seconds_of_fit'):.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _few_table() -> str:
+    """Return the table of the classifier by how many images of a class it learnt from: the means of the draws."""
+    record = records.read("caltech101_few")
+    lines = [
+        "| images a class | accuracy | calibration error | right ones kept | images of other classes refused |",
+        "|---|---|---|---|---|",
+    ]
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in record["figures"]["draws"] if record else []:
+        groups.setdefault(row["images"], []).append(row)
+    for images, rows in groups.items():
+        accuracy, kept, refused = (
+            f"{100 * _mean(rows, name):.1f}" for name in ("accuracy", "right_ones_kept", "unknown_ones_refused")
+        )
+        lines.append(f"| {images} | {accuracy} | {_mean(rows, 'calibration_error'):.2f} | {kept} | {refused} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(rows: list[dict[str, Any]], figure: str) -> float:
+    return sum(row[figure] for row in rows) / len(rows)
+
+
 def _order(figures: dict[str, Any]) -> list[str]:
     chosen, random = (figures["mean_average_precision"][name]["10"] for name in ("studio", "random"))
     return [
@@ -285,4 +325,9 @@ def _views(figures: dict[str, Any]) -> list[str]:
     return ["", head, "|---|---|---|---|", *rows]
 
 
-PAGES: dict[str, Callable[[], str]] = {"README.md": _table, "docs/studio.md": _studio_table}
+PAGES: dict[str, Callable[[], str]] = {
+    "README.md": _table,
+    "docs/classification.md": _few_table,
+    "docs/detection.md": _sets_table,
+    "docs/studio.md": _studio_table,
+}

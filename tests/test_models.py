@@ -137,7 +137,7 @@ def test_the_published_head_is_kept(tmp_path: Path) -> None:
     loaded = sppnet.load(tmp_path / "model")
     image = np.random.default_rng(0).integers(0, 255, (70, 90, 3)).astype(np.uint8)
     np.testing.assert_array_equal(model.predict(image).scores, loaded.predict(image).scores)
-    assert (loaded.scores, _params(loaded)) == ("probabilities", _params(model))
+    assert (loaded.threshold_, _params(loaded)) == (0.0, _params(model))
 
 
 def test_a_network_is_opened_too(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sppnet.classification import classifier as module
-from sppnet.classification.classifier import Classifier
+from sppnet.classification.classifier import Classifier, Prediction
 from sppnet.data import FolderData, load_folders
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError
 from sppnet.images import read_image
@@ -57,6 +57,45 @@ def test_it_learns(classifier: Classifier, halves: tuple[FolderData, FolderData]
     assert report.as_dict()["classes"] == {"across": 1.0, "checks": 1.0, "down": 1.0}
 
 
+def test_scores_are_probabilities_and_what_is_none_of_the_classes_is_said(
+    classifier: Classifier, halves: tuple[FolderData, FolderData]
+) -> None:
+    for path, label in zip(halves[1].paths, halves[1].labels, strict=True):
+        prediction = classifier.predict(path)
+        assert prediction.scores.sum() == pytest.approx(1.0, abs=1e-5)
+        assert prediction.scores.argmax() == label
+        assert prediction.threshold == classifier.threshold_
+    assert 0 < classifier.threshold_ < 1
+    assert Prediction(("a", "b"), np.array([0.6, 0.4], np.float32), threshold=0.6).label == "a"
+    assert Prediction(("a", "b"), np.array([0.6, 0.4], np.float32), threshold=0.7).label == "none of these"
+
+
+def test_one_image_a_class_is_enough_to_learn_and_tells_nothing_of_how_sure(
+    halves: tuple[FolderData, FolderData],
+) -> None:
+    firsts = [int(np.flatnonzero(halves[0].labels == label)[0]) for label in range(3)]
+    few = dataclasses.replace(
+        halves[0], paths=tuple(halves[0].paths[row] for row in firsts), labels=halves[0].labels[firsts]
+    )
+    classifier = Classifier(short_side=96).fit(few)
+    assert classifier.threshold_ == 0.0
+    assert classifier.predict(few.paths[0]).label == few.classes[0]
+
+
+def test_of_very_many_images_a_tenth_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By descent as by the exact solution: nearly the same planes, and as sure."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 3
+    vectors = (rng.normal(size=(3, 40))[labels] + rng.normal(size=(200, 40))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact = module.learn_planes(vectors, labels, ("a", "b", "c"))
+    monkeypatch.setattr(module, "MOST_SOLVED", 100)
+    many = module.learn_planes(vectors, labels, ("a", "b", "c"))
+    answers = [learnt.scores(torch.from_numpy(vectors)) for learnt in (exact, many)]
+    assert (answers[0].argmax(dim=1) == answers[1].argmax(dim=1)).float().mean() > 0.95
+    assert (answers[0] - answers[1]).abs().mean() < 0.1
+
+
 def test_a_loaded_classifier_answers_as_the_saved_one(
     classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path
 ) -> None:
@@ -88,7 +127,7 @@ def test_a_cache_changes_no_bit(halves: tuple[FolderData, FolderData], classifie
 )
 def test_the_published_head_knows_photographs_at_their_own_size(image: str, names: set[str]) -> None:
     pixels = np.ascontiguousarray(getattr(skimage.data, image)())
-    classifier = Classifier.imagenet()
+    classifier = Classifier.imagenet(short_side=224)
     prediction = classifier.predict(pixels)
     assert prediction.label in names
     assert prediction.scores.sum() == pytest.approx(1.0, abs=1e-5)
@@ -97,7 +136,7 @@ def test_the_published_head_knows_photographs_at_their_own_size(image: str, name
 
 def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
     pixels = np.ascontiguousarray(skimage.data.chelsea()[:224, :224])
-    classifier = Classifier.imagenet()
+    classifier = Classifier.imagenet(short_side=224)
     backbone = classifier.encoder_.encoder.backbone
     inputs = (torch.from_numpy(pixels).float().permute(2, 0, 1)[None] - 127) / 128
     expected = backbone.logits(inputs).softmax(1)[0].numpy()

@@ -36,9 +36,9 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier(short_side=96).fit(FolderData(folder, ("one", "two"), tuple(paths), np.array([0, 0, 1, 1]), ()))
 
 
-@pytest.mark.parametrize("kind", ["margins", "probabilities"])
+@pytest.mark.parametrize("kind", ["learnt", "published"])
 def test_it_scores_as_the_classifier_does(kind: str, learnt: Classifier) -> None:
-    classifier = learnt if kind == "margins" else Classifier.imagenet(short_side=96)
+    classifier = learnt if kind == "learnt" else Classifier.imagenet(short_side=96)
     session = _session(classifier_graph(classifier))
     for size in SIZES:
         (scores,) = session.run(None, {"image": _image(*size)})

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sppnet.learning.calibration import SMALLEST_SLOPE, Calibration, best_threshold, calibrate
+from sppnet.learning.calibration import (
+    SHARPNESS,
+    SMALLEST_SLOPE,
+    Calibration,
+    best_threshold,
+    calibrate,
+    least_known,
+    sharpness,
+)
 
 
 def _drawn(count: int, *, slope: float, offset: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -109,3 +117,24 @@ def test_a_score_is_what_its_probability_stands_for() -> None:
     wanted = np.array([0.3, 0.9])
     np.testing.assert_allclose(known.probabilities(known.scores(wanted), np.array([0, 1])), wanted)
     np.testing.assert_allclose(known.probabilities(np.array([-1e9, 1e9]), np.array([0, 0])), [0, 1], atol=1e-300)
+
+
+def test_a_known_sharpness_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    margins = rng.uniform(-1, 1, (3000, 4))
+    odds = np.exp(5.0 * margins)
+    labels = np.array([rng.choice(4, p=row / row.sum()) for row in odds])
+    assert sharpness(margins, labels) == pytest.approx(5.0, rel=0.05)
+    assert sharpness(np.zeros((0, 4)), np.zeros(0, int)) == pytest.approx(SHARPNESS, rel=0.02)
+
+
+def test_a_class_without_images_is_never_probable() -> None:
+    margins = np.array([[1.0, -1.0, -np.inf], [-1.0, 1.0, -np.inf]] * 10)
+    assert np.isfinite(sharpness(margins, np.array([0, 1] * 10)))
+
+
+def test_few_of_what_is_named_right_are_below_the_least_known() -> None:
+    sure = np.linspace(0, 1, 101)
+    assert least_known(sure, np.ones(101, bool)) == pytest.approx(0.05)
+    assert least_known(sure, sure > 0.5) == pytest.approx(0.53, abs=0.01)
+    assert least_known(sure, np.zeros(101, bool)) == 0.0

@@ -76,7 +76,7 @@ class Settings:
     ridge: float = 20.0
     rounds: int = 2
     damping: float = 0.5
-    voting_iou: float | None = 0.6
+    voting_iou: float | None = 0.65
     rule: WindowRule = "paper"
     nms_iou: float = 0.3
     fitting: Fitting = Fitting(rates=(1e-2, 1e-3), steps=(2000, 500), dropout=0.0)

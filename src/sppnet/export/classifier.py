@@ -38,9 +38,7 @@ def classifier_graph(classifier: Classifier, *, scaled: bool = False) -> onnx.Mo
         length = graph.op("Sqrt", (vector * vector).over("ReduceSum", 1, keep=True))
         vector = vector / length.larger(SHORTEST)
     weights, bias = classifier.planes_
-    scores = vector @ weights.numpy().T + bias.numpy()
-    if classifier.scores == "probabilities":
-        scores = graph.op("Softmax", scores, axis=1)
+    scores = graph.op("Softmax", vector @ weights.numpy().T + bias.numpy(), axis=1)
     graph.output("scores", scores.reshape(-1), ["classes"])
     return graph.model()
 

@@ -15,6 +15,8 @@ PRIOR: Final = (2.0, -0.5)  # slope and offset of the curve before anything is k
 PRIOR_DEVIATION: Final = (1.0, 1.0)  # how far data easily pulls slope and offset of all classes from it
 CLASS_DEVIATION: Final = (0.5, 1.0)  # and those of one class from those of all
 STEPS: Final = 50
+SHARPNESS: Final = 12.0  # of least squares on -1 and 1, as long as nothing is known
+REFUSED: Final = 0.05  # of the images that are named right, so many are given up for all that show something else
 SMALLEST_SLOPE: Final = 0.1  # a higher score is never less certain
 
 
@@ -97,6 +99,32 @@ def best_threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], po
     best = int(f1.argmax())
     below = falling[best + 1] if best + 1 < len(falling) else falling[best]
     return float(np.clip((falling[best] + below) / 2, 0.01, 0.99))
+
+
+def sharpness(margins: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return by what to multiply margins so that their softmax is the probability of each class (Guo et al. 2017).
+
+    Args:
+        margins: (N, K) of images that were not learnt from. labels: (N,) their classes.
+    Returns:
+        The most probable factor; ``SHARPNESS`` without images.
+    """
+    steps = np.linspace(np.log(0.2), np.log(200.0), 400)
+    factors = np.exp(steps)[:, None, None]
+    logarithms = factors * margins
+    logarithms = logarithms - np.logaddexp.reduce(logarithms, axis=2, keepdims=True)
+    likelihood = np.take_along_axis(logarithms, labels[None, :, None], axis=2).sum(axis=(1, 2))
+    prior = -0.5 * np.square(steps - np.log(SHARPNESS))
+    return float(np.exp(steps[int((likelihood + prior).argmax())]))
+
+
+def least_known(probabilities: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Return the probability below which an image shows none of the classes: few that were named right lie there.
+
+    Args:
+        probabilities: (N,) of the best class of images that were not learnt from. right: (N,) whether it was theirs.
+    """
+    return float(np.quantile(probabilities[right], REFUSED)) if right.any() else 0.0
 
 
 def _fitted_curve(

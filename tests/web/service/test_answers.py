@@ -53,7 +53,7 @@ def test_the_best_detections_come_first_and_alone(served: Served, image: bytes) 
 def test_without_a_threshold_each_class_has_its_own(served: Served, detector: Detector, image: bytes) -> None:
     facts = served.ask("GET", "/v1/model").json()["models"]
     assert facts[0]["thresholds"] == detector.thresholds_.tolist()
-    assert facts[1]["thresholds"] is None
+    assert facts[1]["thresholds"] == [0.0]  # the published classifier knows of no image that it did not learn from
     every = served.post("/v1/detect?threshold=0", image).json()["detections"]
     least = dict(zip(facts[0]["classes"], facts[0]["thresholds"], strict=True))
     shown = served.post("/v1/detect", image).json()["detections"]
@@ -64,12 +64,17 @@ def test_without_a_threshold_each_class_has_its_own(served: Served, detector: De
 def test_the_bins_of_an_answer_sum_to_its_score(served: Served, image: bytes) -> None:
     answer = DetectAnswer.model_validate(served.post("/v1/detect?explain=true", image).json())
     classes = ClassifyAnswer.model_validate(served.post("/v1/classify?explain=true", image).json())
+    sums = []
     for each in (*answer.detections, *classes.best):
         assert each.contribution is not None
         terms = each.contribution
-        assert sum(terms.bins) + terms.bias == pytest.approx(each.score, abs=1e-4)
+        sums.append(sum(terms.bins) + terms.bias)
         assert len(terms.bins) == len(terms.boxes) == sum(side * side for side in terms.levels)
     assert len(answer.detections) >= 2
+    assert sums[: len(answer.detections)] == pytest.approx([each.score for each in answer.detections], abs=1e-4)
+    logits = np.array(sums[len(answer.detections) :])
+    odds = np.log([each.score / classes.best[0].score for each in classes.best])
+    np.testing.assert_allclose(logits - logits[0], odds, atol=1e-3)
 
 
 def test_classes_are_the_librarys(served: Served, models: dict[str, Path], image: bytes) -> None:

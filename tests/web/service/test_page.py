@@ -1,5 +1,6 @@
 """The page in a real browser: an image goes in, boxes come out, and what made a score adds up to it."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,8 +89,14 @@ def test_a_classifier_is_explained_over_the_whole_image(page: Page, shapes: Path
     page.set_input_files("#file", shapes / "JPEGImages/10.png")
     expect(page.locator("#found-title")).to_have_text("Best classes")
     expect(page.locator("#list button")).to_have_count(2)
-    best = _number(page.locator("#list button .number").first.inner_text())
-    assert _number(page.locator("#sum td.number").last.inner_text()) == pytest.approx(best, abs=0.006)
+    expect(page.locator("#summary")).to_contain_text(page.locator("#list button").first.inner_text().split()[0])
+    sums, odds = [], []
+    for rank in range(2):
+        page.locator("#list button").nth(rank).click()
+        sums.append(_number(page.locator("#sum td.number").last.inner_text()))
+        odds.append(_number(page.locator("#list button .number").nth(rank).inner_text()))
+    # What the bins sum to is the logit: a difference of two is the logarithm of the ratio of their probabilities.
+    assert sums[0] - sums[1] == pytest.approx(math.log(odds[0] / odds[1]), abs=0.05)
     assert page.locator("#overlay .bin").count() == 9
     expect(page.locator("#time-table")).to_contain_text("network")
     expect(page.locator("#threshold-choice")).to_be_hidden()

@@ -78,8 +78,7 @@ def describe(path: Path, model: Model) -> dict[str, Any]:
         "classes": list(model.classes_),
         "untrained": list(model.untrained_),
         "levels": list(model.levels),
-        "scores": "margins" if model.kind == "detector" else model.scores,
-        "thresholds": model.thresholds_.tolist() if model.kind == "detector" else None,
+        "thresholds": model.thresholds_.tolist() if model.kind == "detector" else [model.threshold_],
         "sha256": digest,
         "date": datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
     }
@@ -176,7 +175,7 @@ def _classify(model: Classifier, question: Mapping[str, Any], pixels: NDArray[np
     rows: list[dict[str, Any]] = [{"class": name, "score": round(score, 6)} for name, score in prediction.top(count)]
     for row, each in zip(rows, explained, strict=True) if question["explain"] else ():
         row["contribution"] = _contribution(each)
-    return {"best": rows}
+    return {"label": prediction.label, "best": rows}
 
 
 def _contribution(each: Contributions) -> dict[str, Any]:

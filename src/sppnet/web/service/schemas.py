@@ -63,10 +63,8 @@ class Named(BaseModel):
     """One class and its score."""
 
     class_: str = Field(alias="class")
-    score: float = Field(description="As the model's `scores` says: margins, or probabilities that sum to 1.")
-    contribution: Contribution | None = Field(
-        None, description="Only with explain=true. For probabilities it adds up to the logit."
-    )
+    score: float = Field(description="The probability; those of all classes sum to 1.")
+    contribution: Contribution | None = Field(None, description="Only with explain=true. It adds up to the logit.")
 
 
 class ClassifyAnswer(BaseModel):
@@ -75,6 +73,7 @@ class ClassifyAnswer(BaseModel):
     model: str
     height: Height
     width: Height
+    label: str = Field(description="The best class, or 'none of these' where its probability is below the threshold.")
     best: list[Named]
     seconds: Stages
 
@@ -105,9 +104,9 @@ class ModelFacts(BaseModel):
     kind: Literal["detector", "classifier"]
     classes: list[str]
     untrained: list[str] = Field(description="Classes without training examples, which are never found.")
-    scores: Literal["margins", "probabilities"] = Field(description="Signed distances to planes, or what sums to 1.")
-    thresholds: list[float] | None = Field(
-        description="Of a detector, the least confidence of each class that is shown where none is asked for."
+    thresholds: list[float] = Field(
+        description="Of a detector, the least confidence of each class that is shown where none is asked for; "
+        "of a classifier one, the least probability of the best class."
     )
     levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
     sha256: str = Field(description="Of the model's file, as it was when the service started.")

@@ -122,7 +122,7 @@ function listBatch() {
   at("batch-list").replaceChildren(
     ...looked.map((one) => {
       const name = element("span", { className: "name", textContent: one.image.name || "pasted" });
-      const said = one.problem ? "cannot be read" : one.answer ? found(visible(one.answer)) : "…";
+      const said = one.problem ? "cannot be read" : one.answer ? found(one.answer) : "…";
       const button = element(
         "button",
         { type: "button" },
@@ -137,14 +137,14 @@ function listBatch() {
   at("batch-list").querySelectorAll("button")[focused]?.focus();
 }
 
-/** What is counted where, as a person would say it: "2 raccoon, 1 cat". */
-function found(rows) {
-  const counts = new Map();
-  for (const { name } of rows) {
-    counts.set(name, (counts.get(name) || 0) + 1);
+/** What an image shows, as a person would say it: "2 raccoon, 1 cat", or the best class. */
+function found(answer) {
+  if (!answer.detections) {
+    return answer.label;
   }
-  if (model().kind !== "detector") {
-    return rows[0]?.name ?? "";
+  const counts = new Map();
+  for (const { name } of visible(answer)) {
+    counts.set(name, (counts.get(name) || 0) + 1);
   }
   return [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "nothing";
 }
@@ -232,10 +232,7 @@ function show() {
 
 function summary(answer, rows) {
   const size = `${answer.width} × ${answer.height} pixels, ${Math.round(answer.whole * 1000)} ms.`;
-  if (!answer.detections) {
-    return size;
-  }
-  const what = rows.length ? found(rows) : "Nothing that it is so sure of";
+  const what = rows.length ? found(answer) : "Nothing that it is so sure of";
   return `${what}. ${size}`;
 }
 
