@@ -149,7 +149,7 @@ def test_the_schema_names_every_refusal_and_type(served: Served) -> None:
     schema = served.ask("GET", "/openapi.json").json()
     assert set(schema["paths"]) == {"/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics"}
     detect = schema["paths"]["/v1/detect"]["post"]
-    assert set(detect["responses"]) == {"200", "400", "403", "404", "408", "413", "415", "422", "503"}
+    assert set(detect["responses"]) == {"200", "400", "401", "403", "404", "408", "413", "415", "422", "503"}
     assert list(detect["responses"]["422"]["content"]) == ["application/problem+json"]
     assert set(detect["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
     box = schema["components"]["schemas"]["Detection"]["properties"]["box"]
