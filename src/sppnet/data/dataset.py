@@ -17,6 +17,7 @@ from sppnet.data.gathering import Listing, by_name, gather
 from sppnet.data.layouts import coco, cvat, folders, ilsvrc, json_shapes, label_studio, tables, voc, yolo
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
+from sppnet.data.layouts.unread import LABELS, PACKED, Unread, unread
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
@@ -222,13 +223,17 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         raise NotThereError(
             message(function, "data", "a folder", f"{printable(root)}, which is {what}", "Name a folder")
         )
-    listed = contents(folder)
+    whole = listed = contents(folder)
     found = _best(function, listed, layout)
     while (found is None or _is_wrapped(found[0], listed)) and (inner := _wrapper(listed)) is not None:
         listed = listed.below(inner)
         found = _best(function, listed, layout)
+    if layout is None and (found is None or found[0].layout == "folders"):
+        told = unread(whole, LABELS) or (unread(whole, PACKED) if found is None else None)
+        if told is not None:
+            raise DataError(_unread(function, whole, told))
     if found is None:
-        raise DataError(_unknown(function, contents(folder), layout))
+        raise DataError(_unknown(function, whole, layout))
     chosen, others = found
     notes = [Problem(folder, None, f"{other.saw}: not read", "other-labels") for other in others]
     return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)), read_splits(listed))
@@ -280,6 +285,11 @@ def _two(function: str, listed: Contents, fits: Sequence[Found]) -> str:
     names = " or ".join(f"'{found.layout}'" for found in fits)
     advice = f"Say which is meant: layout={names}, on the command line --layout"
     return message(function, "data", "laid out in one way", f"{saw} in {printable(listed.root)}", advice)
+
+
+def _unread(function: str, listed: Contents, told: Unread) -> str:
+    where = printable(listed.path(told.file))
+    return message(function, "data", "laid out in a way that is read", f"{where}, {told.what}", told.advice)
 
 
 def _unknown(function: str, listed: Contents, layout: str | None) -> str:

@@ -33,6 +33,7 @@ _SPLITS: Final = {
     **{name: name for name in ("trainval", "minival", "minitrain", "holdout", "unlabeled", "testdev")},
 }
 _YEAR: Final = re.compile(r"(19|20)\d\d$")
+_VERSION: Final = re.compile(r"v\d+")
 _UPLOADED: Final = re.compile(r"(^|/)[0-9a-f]{8}-(?=[^/]+$)")  # Label Studio puts these letters before a name
 _EXPORTED: Final = re.compile(r"_([A-Za-z0-9]+)\.rf\.[0-9A-Za-z]+\.\w+$")  # Roboflow puts these letters behind a name
 _BETWEEN: Final = re.compile(r"[_\-. ]+|(?<=[a-z])(?=[A-Z])")
@@ -47,7 +48,8 @@ def split_of_name(name: str) -> str:
     """
     words = [word.lower() for word in _BETWEEN.split(name) if word]
     plain = [_YEAR.sub("", word) or word for word in words]
-    rest = [word for word in plain if word not in _FILLING and not _is_kind(word) and not _YEAR.fullmatch(word)]
+    plain = [word for word in plain if not _YEAR.fullmatch(word) and not _VERSION.fullmatch(word)]
+    rest = [word for word in plain if word not in _FILLING and not _is_kind(word)]
     return _SPLITS.get(rest[0], "") if len(rest) == 1 else ""
 
 
@@ -165,6 +167,10 @@ class Finder:
         texts = dict.fromkeys((_plain(written), _plain(_unquoted(written))))
         texts |= dict.fromkeys(_UPLOADED.sub(r"\1", text) for text in list(texts))
         return next(filter(None, (self._found(text, places, split) for text in texts)), None)
+
+    def several(self, written: str) -> list[str]:
+        """Return the images that have the name that a label gives, in whatever folders."""
+        return self._by_base.get(normal(posixpath.basename(_plain(written))), [])
 
     @cached_property
     def _words(self) -> frozenset[str]:

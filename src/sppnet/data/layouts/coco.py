@@ -6,7 +6,7 @@ Its boxes are left, top, width, height; they are converted here and nowhere else
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,10 +18,12 @@ from sppnet.data.layouts.records import (
     Parsed,
     Record,
     SetFiles,
+    are_shares,
     around,
     glance,
     has_keys,
     number_in,
+    on_whole_pixels,
     read_json,
     size_in,
 )
@@ -60,29 +62,32 @@ def _parse(path: Path) -> Parsed:
     image_rows, annotations, categories = (
         _records(path, document, key) for key in ("images", "annotations", "categories")
     )
+    if len({_whole(row.get("id")) for row in categories}) < len(categories):
+        broken(path, "two categories have the same id. Number them apart")
     used = {_whole(row.get("category_id")) for row in annotations}
     classes = {
         _field(path, row, "id", int): _field(path, row, "name", str).strip()
         for row in categories
         if _whole(row.get("id")) in used or not _is_group(row, categories)
     }
-    known = [_field(path, row, "id", int) for row in image_rows]
+    known = [_key(row.get("id")) or _field(path, row, "id", int) for row in image_rows]
     if len(set(known)) < len(known):
-        broken(path, "two images have the same id")
-    grouped: dict[int, list[Json]] = defaultdict(list)
+        broken(path, "two images have the same id. Number them apart")
+    grouped: dict[int | str, list[Json]] = defaultdict(list)
     strays: list[Problem] = []
     numbers = set(known)
     for row in annotations:
-        number = _whole(row.get("image_id"))
+        number = _key(row.get("image_id"))
         if number in numbers:
             grouped[number].append(row)
         else:
             strays.append(_stray(path, row))
+    read = partial(_box, classes=classes, share=are_shares(_numbers(annotations)))  # as Azure writes boxes
     records = []
     for row, number in zip(image_rows, known, strict=True):
-        name = row.get("file_name")
+        name = row.get("file_name", row.get("coco_url"))  # LVIS names images by their addresses alone
         if isinstance(name, str):
-            records.append(_record(path, row, number, grouped[number], classes))
+            records.append(_record(path, row, name, grouped[number], read))
         else:
             what = f"id {number}: file_name must be of type str, got {name!r:.40}"
             strays.append(Problem(path, None, what, "labels-unreadable"))
@@ -118,20 +123,31 @@ def _whole(value: object) -> Any:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _key(value: object) -> Any:
+    """Return what an image is known by in the file: a whole number or a text, None if it is neither."""
+    number = _whole(value)
+    return value if number is None and isinstance(value, str) and value else number
+
+
+def _numbers(annotations: Sequence[Json]) -> list[float]:
+    boxes = [row["bbox"] for row in annotations if isinstance(row.get("bbox"), list)]
+    return [number for box in boxes for number in box if isinstance(number, int | float)]
+
+
 def _stray(path: Path, row: Json) -> Problem:
     what = f"annotation {row.get('id')!r:.40}: there is no image with id {row.get('image_id')!r:.40}"
     return Problem(path, None, what, "image-missing")
 
 
-def _record(path: Path, row: Json, number: int, annotations: Sequence[Json], classes: dict[int, str]) -> Record:
+def _record(path: Path, row: Json, name: str, annotations: Sequence[Json], read: Callable[..., RawBox]) -> Record:
     rows = []
     for annotation in annotations:
         where = f"annotation {annotation.get('id')!r:.40}"
-        rows.append((Row(path, where=where), partial(_box, annotation, where, classes)))
-    return Record(row["file_name"], rows, size_in(row.get("height"), row.get("width")), number)
+        rows.append((Row(path, where=where), partial(read, annotation, where)))
+    return Record(name, rows, size_in(row.get("height"), row.get("width")), _whole(row.get("id")))
 
 
-def _box(row: Json, where: str, classes: dict[int, str], _: Size) -> RawBox:
+def _box(row: Json, where: str, size: Size, *, classes: dict[int, str], share: bool) -> RawBox:
     category, box = _whole(row.get("category_id")), row.get("bbox")
     if category not in classes:
         expected = "category_id must be an id of categories"
@@ -144,7 +160,17 @@ def _box(row: Json, where: str, classes: dict[int, str], _: Size) -> RawBox:
     left, top, width, height = (number_in(value, "bbox", "row-without-box") for value in box)
     edges = (left, top, left + width, top + height)
     difficult, crowd = _flag(row, "difficult"), _flag(row, "iscrowd")
-    return RawBox(classes[category], edges, where=where, difficult=difficult, crowd=crowd, outline=outline)
+    found = RawBox(classes[category], edges, where=where, difficult=difficult, crowd=crowd, outline=outline)
+    return _scaled(found, size) if share else found
+
+
+def _scaled(box: RawBox, size: Size) -> RawBox:
+    """Return a box in pixels that was read in parts of its image."""
+    height, width = size
+    left, top, right, bottom = box.edges
+    outline = [[(x * width, y * height) for x, y in points] for points in box.outline]
+    edges = (left * width, top * height, right * width, bottom * height)
+    return on_whole_pixels(box._replace(edges=edges, outline=outline), size)
 
 
 def _polygons(segmentation: object) -> list[list[tuple[float, float]]]:

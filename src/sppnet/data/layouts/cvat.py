@@ -23,7 +23,7 @@ NO_OBJECTS: Final = frozenset({"tag", "attribute"})
 def _fits(path: Path) -> bool:
     try:
         with open_file(path) as file:
-            return re.search(rb"<annotations[\s>]", file.read(4096)) is not None
+            return re.search(rb"<annotations[\s>]", file.read(4096).replace(b"\0", b"")) is not None  # of UTF-16
     except OSError:
         return False
 

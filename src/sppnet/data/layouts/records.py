@@ -1,5 +1,6 @@
 """What all layouts are read through: records of what a file says of an image, and how images are found for them."""
 
+import codecs
 import json
 import math
 import re
@@ -10,8 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
-
-import numpy as np
 
 from sppnet.data.contents import Contents
 from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of
@@ -331,7 +330,10 @@ def _find(
 ) -> RawImage:
     name = finder.find(record.name, folders, split=split)
     if name is None:
-        broken(source, missing(source, record.name).what, line=record.line, code="image-missing")
+        several = finder.several(record.name)[:2]
+        what = f"the image {record.name!r} may be {' or '.join(several)}. Write its folder too"
+        told = what if len(several) > 1 else missing(source, record.name).what
+        broken(source, told, line=record.line, code="image-missing")
     return read_record(record, listed.path(name), source)
 
 
@@ -370,7 +372,7 @@ def glance(path: Path) -> str:
             head = file.read(GLANCE)
             size = file.seek(0, 2)
             file.seek(max(len(head), size - GLANCE))
-            return (head + file.read(GLANCE)).decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
+            return decoded(head + file.read(GLANCE), "replace").lstrip("\ufeff \r\n\t")
     except OSError:
         return ""
 
@@ -378,6 +380,12 @@ def glance(path: Path) -> str:
 def has_keys(text: str, *keys: str) -> bool:
     """Tell whether a piece of JSON has all of these keys."""
     return all(re.search(rf'"{key}"\s*:', text) for key in keys)
+
+
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """Return a text: UTF-16 where it begins with that mark, otherwise UTF-8, with a mark or without."""
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if marked else "utf-8-sig", errors)
 
 
 def read_text(path: Path, *, limit: int) -> str:
@@ -389,11 +397,11 @@ def read_text(path: Path, *, limit: int) -> str:
     try:
         if path.stat().st_size > limit:
             broken(path, f"is larger than {limit:,} bytes")
-        return read_file(path, most=limit).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        return decoded(read_file(path, most=limit)).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
     except UnicodeDecodeError as error:
-        broken(path, f"is not UTF-8 text: {error.reason} at byte {error.start}")
+        broken(path, f"is not {error.encoding.upper()} text: {error.reason} at byte {error.start}. Save it as UTF-8")
 
 
 def read_json(path: Path) -> Any:
@@ -433,6 +441,11 @@ def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | No
     return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
 
 
+def are_shares(numbers: Sequence[float]) -> bool:
+    """Tell whether boxes are parts of their images: not one number is above 1, and some are no whole ones."""
+    return bool(numbers) and max(numbers) <= 1 and any(number % 1 for number in numbers)
+
+
 def on_whole_pixels(box: RawBox, size: Size) -> RawBox:
     """Return a box that was written in parts of its image, to six decimals, with the whole pixels that it was made of.
 
@@ -444,8 +457,8 @@ def on_whole_pixels(box: RawBox, size: Size) -> RawBox:
 
 
 def _on_whole(edge: float, side: int) -> float:
-    whole = np.rint(edge)
-    return float(whole) if abs(edge - whole) <= side * SHARE_STEP else edge
+    whole = float(round(edge)) if math.isfinite(edge) else edge
+    return whole if abs(edge - whole) <= side * SHARE_STEP else edge
 
 
 def pairs_in(value: object, what: str) -> list[tuple[float, float]]:

@@ -21,6 +21,8 @@ from sppnet.data.layouts.records import (
     Reader,
     Record,
     SetFiles,
+    are_shares,
+    decoded,
     number_in,
     on_whole_pixels,
     read_text,
@@ -59,6 +61,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "bottom": ("bottom", "ymax", "y_max", "y2", "bbox_ymax", "ybr"),
     "x": ("x", "bbox_x", "left", "xmin"),
     "y": ("y", "bbox_y", "top", "ymin"),
+    "cx": ("cx", "x_center", "xcenter", "center_x", "x_centre", "centre_x", "xc"),
+    "cy": ("cy", "y_center", "ycenter", "center_y", "y_centre", "centre_y", "yc"),
     "w": ("w", "bbox_w", "bbox_width", "box_width", "width"),
     "h": ("h", "bbox_h", "bbox_height", "box_height", "height"),
     "box": ("bbox", "box", "bounding_box"),
@@ -79,6 +83,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 CORNERS: Final = ("left", "top", "right", "bottom")
 SIDES: Final = ("x", "y", "w", "h")
+CENTRES: Final = ("cx", "cy", "w", "h")
 BARE: Final = ("image", *CORNERS, "class")  # keras-retinanet's rows, which have no header
 Cells = Sequence[str]
 
@@ -89,6 +94,7 @@ class _Columns(NamedTuple):
     Args:
         box: four columns, or one that holds a list.
         corners: whether these are left, top, right, bottom, and not left, top, width, height.
+        centred: whether these are the middle's x and y, width, height.
     """
 
     image: int
@@ -99,12 +105,13 @@ class _Columns(NamedTuple):
     crowd: int
     split: int
     size: tuple[int, int]
+    centred: bool = False
 
 
 def _fits(path: Path) -> bool:
     try:
         with open_file(path) as file:
-            text = file.read(GLANCE).decode("utf-8-sig", errors="replace")
+            text = decoded(file.read(GLANCE), "replace")
         return _columns(next(iter(_cells(text)), (0, []))[1]) is not None
     except (OSError, csv.Error):
         return False
@@ -112,12 +119,14 @@ def _fits(path: Path) -> bool:
 
 def _cells(text: str) -> Iterator[tuple[int, Cells]]:
     """Yield the rows that hold anything, with their lines; parted by whatever parts the first one most."""
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text))
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, cells
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def _columns(first: Cells) -> _Columns | None:
@@ -130,11 +139,12 @@ def _columns(first: Cells) -> _Columns | None:
         next((names.index(name) for name in known if name in names), -1)
         for known in (("difficult",), ("crowd", "iscrowd", "isgroupof"), ("split", "subset", "set"))
     )
-    for keys in (CORNERS, ("box",), SIDES):
+    for keys in (CORNERS, ("box",), SIDES, CENTRES):
         at = tuple(place[key] for key in keys)
         if place["image"] >= 0 and min(at) >= 0:
-            told = sizes if keys != SIDES else (-1, -1)
-            return _Columns(place["image"], at, keys == CORNERS, place["class"], difficult, crowd, split, told)
+            told = sizes if keys in (CORNERS, ("box",)) else (-1, -1)
+            columns = _Columns(place["image"], at, keys == CORNERS, place["class"], difficult, crowd, split, told)
+            return columns._replace(centred=keys == CENTRES)
     numbers = sum(_is_number(cell) for cell in first[1:5])
     if len(first) == len(BARE) and (numbers == 4 or not any(first[1:])) and re.search(r"\.\w{3,4}$", first[0].strip()):
         return _Columns(0, (1, 2, 3, 4), True, 5, -1, -1, -1, (-1, -1))
@@ -159,6 +169,8 @@ def _parse(path: Path) -> Parsed:
     if columns is None:
         broken(path, "must have columns for the image and its box", line=1)
     rows = rows if _is_bare(rows[0][1]) else rows[1:]
+    if _delimiter(text) != ",":
+        rows = [(line, _with_points(cells, columns.box)) for line, cells in rows]
     titles = _titles(path)
     share = _are_shares(columns, [cells for _, cells in rows])
     grouped: dict[str, list[tuple[int, Cells]]] = defaultdict(list)
@@ -173,6 +185,11 @@ def _parse(path: Path) -> Parsed:
     return Parsed([_record(path, name, mine, columns, read) for name, mine in grouped.items()], strays=strays)
 
 
+def _with_points(cells: Cells, box: Sequence[int]) -> Cells:
+    """Return cells whose numbers of the box have points where they had decimal commas."""
+    return [cell.replace(",", ".") if k in box and len(box) > 1 else cell for k, cell in enumerate(cells)]
+
+
 def _is_bare(first: Cells) -> bool:
     return any(map(_is_number, first[1:5])) or not any(first[1:])
 
@@ -181,7 +198,7 @@ def _are_shares(columns: _Columns, rows: Sequence[Cells]) -> bool:
     """Tell whether boxes are parts of their images: not one number is above 1, and some are no whole ones."""
     texts = [cells[k] for cells in rows for k in columns.box if k < len(cells)] if len(columns.box) == 4 else []
     numbers = [float(text) for text in texts if _is_number(text)]
-    return bool(numbers) and max(numbers) <= 1 and any(number % 1 for number in numbers)
+    return are_shares(numbers)
 
 
 def _titles(path: Path) -> dict[str, str]:
@@ -217,6 +234,7 @@ def _box(
         raise BadRowError(f"the box must be 4 numbers, got {' '.join(texts)[:60]!r}", "row-without-box")
     left, top, right, bottom = (number_in(text, "each edge of a box") for text in texts)
     if not columns.corners:
+        left, top = (left - right / 2, top - bottom / 2) if columns.centred else (left, top)
         right, bottom = left + right, top + bottom
     if share:
         left, top, right, bottom = left * size[1], top * size[0], right * size[1], bottom * size[0]

@@ -52,7 +52,7 @@ def look(listed: Contents) -> Found | None:
 def _fits(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return re.search(rb"<annotation[\s>]", file.read(4096)) is not None
+            return re.search(rb"<annotation[\s>]", file.read(4096).replace(b"\0", b"")) is not None  # of UTF-16
     except OSError:
         return False
 
@@ -64,10 +64,13 @@ def _is_split(path: Path) -> bool:
 
 def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:
     """List the images that lists of names hold."""
-    by_stem = {stem_of(name): (image, name) for image, name in files.images.items()}
     loose = {stem_of(name): name for name in files.loose}
     reads = []
-    for file in map(files.listed.path, lists):
+    for listed in lists:
+        base = listed[: listed.lower().rindex("imagesets/")]  # of several sets in one folder, each list is of its own
+        near = {image: name for image, name in files.images.items() if name.startswith(base)} or files.images
+        by_stem = {stem_of(name): (image, name) for image, name in near.items()}
+        file = files.listed.path(listed)
         for line, text in enumerate(read_text(file, limit=MAX_SET_BYTES).splitlines(), start=1):
             name = text.strip()
             stem = (
