@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ import numpy as np
 
 from sppnet.data.inspection import RECALL_AT, Inspection
 from sppnet.data.problems import CODES, LEVELS, Problem, printable
-from sppnet.data.samples import DetectionData
+from sppnet.data.samples import DetectionData, Outline
 from sppnet.errors import ImageDecodeError
 from sppnet.geometry import Boxes, longer_side_size
 from sppnet.images import encode, read_image, resize
@@ -20,12 +20,19 @@ SHOWN: Final = 48  # images on the page: those with problems first
 NAMED: Final = 20  # problems of one code that are named
 SIDE: Final = 320  # pixels of the longer side
 EDGES: Final = (0, 16, 32, 64, 128, 256, 512, np.inf)  # pixels: shorter sides of boxes are counted between these
+# Told apart with any colour vision (Okabe and Ito 2008), on light and dark images.
+COLOURS: Final = ("#d55e00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#0072b2", "#e69f00")
+Drawn = tuple[str, Boxes, Outline]  # class, box, outline
 STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c1c1c; }
+h1, p { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .2rem .8rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; } tr { border-bottom: 1px solid #ddd; }
-.images { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 20rem; } img, svg { width: 100%; }
-figcaption { overflow-wrap: anywhere; font-size: 13px; } rect { fill: none; stroke: #d6006c; }
+.images { display: flex; flex-wrap: wrap; gap: 1rem; } svg { width: 100%; }
+figure { margin: 0; width: min(20rem, 100%); }
+figcaption { overflow-wrap: anywhere; font-size: 13px; } rect, polygon { fill: none; }
+span { display: inline-block; margin-right: 1.2em; }
+b { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 .error { color: #b00020; } .warning { color: #8a5a00; } li { overflow-wrap: anywhere; }
 """
 
@@ -37,7 +44,7 @@ def report_page(title: str, found: Inspection) -> str:
         "<h2>Problems</h2>" + _problems(found.problems),
         "<h2>Classes</h2>" + _classes(found),
         *_boxes(found),
-        '<h2>Images</h2><div class="images">' + "".join(_figures(found)) + "</div>",
+        *_images(found),
     ]
     head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -49,7 +56,8 @@ def _text(text: object) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return "<table><tr>" + "".join(f"<th>{_text(cell)}</th>" for cell in head) + f"</tr>{body}</table>"
+    titles = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    return f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>'
 
 
 def _problems(problems: Sequence[Problem]) -> str:
@@ -75,29 +83,40 @@ def _classes(found: Inspection) -> str:
 
 
 def _boxes(found: Inspection) -> list[str]:
-    samples = [sample for part in found.parts.values() if isinstance(part, DetectionData) for sample in part.samples]
+    parts = [part for part in found.parts.values() if isinstance(part, DetectionData)]
+    # Each image once: VOC's trainval holds those of train and val again.
+    samples = list({sample.path: sample for part in parts for sample in part.samples}.values())
     if not samples:
         return []
     sides = np.concatenate([(each.boxes[:, 2:] - each.boxes[:, :2]).min(axis=1) for each in samples])
     counts, _ = np.histogram(sides, EDGES)
-    names = [f"{low:g} to {high:g} pixels" for low, high in pairwise(EDGES)]
+    names = [f"{low:g} to {high:g} pixels" if high < np.inf else f"{low:g} and more" for low, high in pairwise(EDGES)]
     return ["<h2>Shorter sides of boxes</h2>" + _table(["side", "boxes"], zip(names, counts.tolist(), strict=True))]
 
 
-def _figures(found: Inspection) -> list[str]:
+def _images(found: Inspection) -> list[str]:
+    """Return the images with their boxes in the colours of their classes: those with problems first."""
     named = {problem.path for problem in found.problems}
-    shown: list[tuple[Path, list[tuple[str, Boxes]]]] = [
-        (sample.path, [(part.classes[label], box) for label, box in zip(sample.labels, sample.boxes, strict=True)])
-        for part in found.parts.values()
-        if isinstance(part, DetectionData)
-        for sample in part.samples
-    ]
-    shown += [(path, []) for part in found.parts.values() if not isinstance(part, DetectionData) for path in part.paths]
-    shown.sort(key=lambda each: each[0] not in named)
-    return [_figure(path, boxes) for path, boxes in shown[:SHOWN]]
+    shown: dict[Path, list[Drawn]] = {}
+    for part in found.parts.values():
+        if not isinstance(part, DetectionData):
+            shown |= {path: [] for path in part.paths}
+            continue
+        for sample in part.samples:
+            rows = zip(sample.labels, sample.boxes, sample.all_outlines, strict=True)
+            shown[sample.path] = [(part.classes[label], box, outline) for label, box, outline in rows]
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(found.objects)}
+    first = sorted(shown, key=lambda path: path not in named)[:SHOWN]
+    of_all = f"{len(first)} of {len(shown)} images, those with problems first." if len(first) < len(shown) else ""
+    boxed = any(shown.values())
+    legend = "".join(
+        f'<span><b style="background: {colours[name]}"></b>{_text(name)}</span> ' for name in found.objects
+    )
+    figures = "".join(_figure(path, shown[path], colours) for path in first)
+    return [f"<h2>Images</h2><p>{of_all}</p><p>{legend if boxed else ''}</p>", f'<div class="images">{figures}</div>']
 
 
-def _figure(path: Path, boxes: Sequence[tuple[str, Boxes]]) -> str:
+def _figure(path: Path, boxes: Sequence[Drawn], colours: Mapping[str, str]) -> str:
     try:
         pixels = read_image(path)
     except ImageDecodeError as error:
@@ -105,12 +124,19 @@ def _figure(path: Path, boxes: Sequence[tuple[str, Boxes]]) -> str:
     height, width = pixels.shape[:2]
     small = encode(resize(pixels, longer_side_size((height, width), SIDE)), "JPEG", quality=80)
     data = base64.b64encode(small).decode()
-    rects = "".join(
-        f'<rect x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}" '
-        f'stroke-width="{max(height, width) / 160:g}"><title>{_text(name)}</title></rect>'
-        for name, (left, top, right, bottom) in boxes
-    )
+    line = max(height, width) / 160
+    shapes = "".join(_shapes(each, f'stroke="{colours[each[0]]}" stroke-width="{line:g}"') for each in boxes)
     shown = f'<image href="data:image/jpeg;base64,{data}" width="{width}" height="{height}"/>'
-    label = _text(f"{path.name}: {len(boxes)} boxes" if boxes else path.name)
-    drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{shown}{rects}</svg>'
+    number = f"{len(boxes)} box{'' if len(boxes) == 1 else 'es'}"
+    label = _text(f"{path.name}: {number}" if boxes else path.name)
+    drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{shown}{shapes}</svg>'
     return f"<figure>{drawing}<figcaption>{label}</figcaption></figure>"
+
+
+def _shapes(drawn: Drawn, stroke: str) -> str:
+    """Return a box, and its outline if there is one, as SVG."""
+    name, (left, top, right, bottom), outline = drawn
+    sides = f'x="{left:g}" y="{top:g}" width="{right - left:g}" height="{bottom - top:g}"'
+    polygons = [" ".join(f"{x:g},{y:g}" for x, y in points) for points in outline]
+    drawings = "".join(f'<polygon points="{points}" {stroke}/>' for points in polygons)
+    return f"<rect {sides} {stroke}><title>{_text(name)}</title></rect>{drawings}"
