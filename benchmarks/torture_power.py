@@ -211,12 +211,12 @@ IMAGES: Final = sorted(Path(__file__).parent.glob("torture*.py"))  # any files: 
 def _answer(out: Path, _: Tell) -> None:
     journal = _journal(out)
     for number in range(3):
-        if journal.answer(IMAGES[number]) is None:
+        if not journal.knows(IMAGES[number]):
             journal.add(IMAGES[number], _an_answer(number))
 
 
 def _journal(out: Path) -> Any:
-    from sppnet.detection.output import Journal
+    from sppnet.detection.journal import Journal
 
     return Journal(out / "found", {"model": "a"})
 
@@ -228,9 +228,9 @@ def _an_answer(number: int) -> dict[str, Any]:
 def _answered(out: Path) -> set[str]:
     journal, found = _journal(out), set()
     for number in range(3):
-        answer = journal.answer(IMAGES[number])
-        if answer is not None:
-            found.add(str(number) if answer == _an_answer(number) else f"half of {number}")
+        if journal.knows(IMAGES[number]):
+            right = journal.answer(IMAGES[number]) == _an_answer(number)
+            found.add(str(number) if right else f"half of {number}")
     return found
 
 
