@@ -56,14 +56,14 @@ def cache(
     address: Address = None,
     gpus: Gpus = 0.0,
     on_bad: Bad = OnBad.SKIP,
-    folder: Cache = None,
+    cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Make the feature maps that 'train detector' will ask for; those that are there stay as they are."""
     where = where_of(workers, on, address, gpus)
     found = [image.place for image in image_files(images)]
     side = short_side or _usual_side(found)
-    encoding = Encoding(backbone, weights, download, side, device, folder)
+    encoding = Encoding(backbone, weights, download, side, device, cache)
     skipped = Skipped(on_bad)
     with counting("Computing feature maps", len(found)) as advance:
         for count, bad in _each(partial(map_maker, encoding), found, where):
