@@ -15,7 +15,8 @@ import pytest
 from tests.data.test_ilsvrc import kit
 from tests.data.test_layouts import LAYOUTS
 
-from sppnet.data import Layout, coco_document, load_detection
+from sppnet.data import Layout, load_detection
+from sppnet.data.layouts.coco import coco_document
 from sppnet.errors import SppnetError
 
 Build = Callable[[Path], None]
