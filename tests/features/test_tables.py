@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sppnet.errors import ArgumentError, MissingExtraError
-from sppnet.features.tables import EDGES, FORMS, check_form, write_features
+from sppnet.features.tables import EDGES, FORMS, PARQUET, check_form, write_features
+from sppnet.parts import check_pyarrow
 from sppnet.storage import read_tensors
 
 Table = tuple[list[str], Any, Any]  # the image's name of each region, regions (R, 4), features (R, D)
@@ -39,18 +40,10 @@ def _from_csv(file: Path) -> Table:
     return [row[0] for row in rows], values[:, :4], values[:, 4:].astype(np.float32)
 
 
-def _from_parquet(file: Path) -> Table:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
-    columns = parquet.read_table(file).to_pydict()
-    regions = np.stack([columns[edge] for edge in EDGES], axis=1).reshape(-1, 4)
-    return columns["image"], regions, np.array(columns["features"], dtype=np.float32).reshape(len(regions), 3)
-
-
 READERS: dict[str, Callable[[Path], Table]] = {
     ".safetensors": _from_safetensors,
     ".npz": _from_npz,
     ".csv": _from_csv,
-    ".parquet": _from_parquet,
 }
 
 
@@ -59,8 +52,6 @@ READERS: dict[str, Callable[[Path], Table]] = {
 def test_what_was_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, form: str, counts: list[int], seed: int
 ) -> None:
-    if form == ".parquet":
-        pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sppnet[parquet]'")
     rng = np.random.default_rng(seed)
     images = [f'b,{place} "x"\u00e9.png' for place in reversed(range(len(counts)))]  # neither sorted nor plain
     boxes = [rng.uniform(0, 500, (count, 4)) for count in counts]
@@ -80,8 +71,8 @@ def test_npy_holds_the_features_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "rows.npy", allow_pickle=False), vectors)
 
 
-def test_every_form_is_read_here() -> None:
-    assert {*READERS, ".npy"} == set(FORMS)
+def test_every_form_but_parts_is_read_here() -> None:
+    assert {*READERS, ".npy", PARQUET} == set(FORMS)
 
 
 def test_another_suffix_is_refused() -> None:
@@ -93,6 +84,5 @@ def test_another_suffix_is_refused() -> None:
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError) as missing:
-        check_form(Path("rows.parquet"))
-    assert str(missing.value) == "features: .parquet needs pyarrow. Install it: pip install 'sppnet[parquet]'."
+    with pytest.raises(MissingExtraError, match=r"pip install 'sppnet\[parquet\]'"):
+        check_pyarrow()
