@@ -21,8 +21,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from safetensors import SafetensorError
 
@@ -282,7 +283,7 @@ def run_folder(out: Path) -> Path:
 # Files that are read: regular ones only, since a pipe, a socket or a device may never give an end
 
 
-def open_file(path: Path | str) -> BinaryIO:
+def open_file(path: Path | str) -> BufferedReader:
     """Open a regular file for reading, in bytes; the only way in which this package opens a file that it is given.
 
     Raises:

@@ -148,6 +148,7 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["train", "detector", "{empty}", "--out", "x"], 1, "DATA must be images with labels, got no files in"),
         (["train", "classifier", "{shapes}", "--out", "x"], 1, "Use 'sppnet train detector', or in Python load_det"),
         (["train", "detector", "{shapes}", "--out", "x", "--proposals", "selectve-serch"], 2, "you mean 'selective-"),
+        (["train", "detector", "{shapes}", "--out", "x", "--settings", "papre"], 2, "--settings must be one of ours,"),
         (["train", "detector", "{shapes}", "--out", "{empty}"], 2, "--out must be a file, got the folder"),
         (["train", "detector", "{shapes}", "--out", "{good}/model"], 2, "cannot be written: not a directory. Name"),
         (["evaluate", "{model}", "{shapes}", "--split", "winter"], 2, "--split must be one of train, val, all, got"),

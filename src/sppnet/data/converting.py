@@ -17,6 +17,7 @@ from sppnet.data.problems import printable
 from sppnet.data.samples import DetectionData
 from sppnet.errors import DataError, check_that
 from sppnet.progress import Progress, silent
+from sppnet.storage import write_file
 
 
 class WrittenLayout(NamedTuple):
@@ -77,7 +78,7 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
         folder.mkdir(parents=True, exist_ok=True)
         for sample, place in progress(f"Copying {part.name}", list(zip(part.samples, places, strict=True))):
             if isinstance(sample.pixels, bytes):
-                place.write_bytes(sample.pixels)
+                write_file(place, sample.pixels)
             else:
                 shutil.copyfile(sample.path, place)
         moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))

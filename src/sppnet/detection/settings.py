@@ -133,5 +133,5 @@ def named_settings(name: str) -> Settings:
     """
     if name not in SETTINGS:
         expected = f"one of {', '.join(SETTINGS)}"
-        raise ArgumentError(message("named_settings", "name", expected, repr(name), "Name one of these"))
+        raise ArgumentError(message("named_settings", "settings", expected, repr(name), "Name one of these"))
     return SETTINGS[name]

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -162,8 +163,10 @@ def test_a_path_is_read_where_it_lies_and_stays(page: TestClient, root: Path, tm
     page.post("/api/imports/drop", json={"token": token})
     assert sorted(path for path in (tmp_path / "set").rglob("*")) == before
     assert not list((root / ".sppnet").glob("import-*"))
-    missing = page.post("/api/imports/path", json={"path": str(tmp_path / "none")})
-    assert (missing.status_code, "path must be a file or folder" in missing.json()["detail"]) == (422, True)
+    os.mkfifo(tmp_path / "pipe.json")
+    for none in ("none", "pipe.json"):
+        missing = page.post("/api/imports/path", json={"path": str(tmp_path / none)})
+        assert (missing.status_code, "path must be a file or folder" in missing.json()["detail"]) == (422, True)
 
 
 def test_what_differs_is_told_and_taken_only_when_asked(page: TestClient, root: Path, tmp_path: Path) -> None:

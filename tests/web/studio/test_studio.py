@@ -215,6 +215,9 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(DataError, match=r"must be of version 1, got 99\. Update sppnet\."):
         Store(tmp_path / "b.sqlite")
+    other = sqlite3.connect(tmp_path / "b.sqlite", timeout=0)
+    other.execute("PRAGMA user_version = 0")  # what was refused holds the file no longer
+    other.close()
 
 
 # The folder

@@ -28,7 +28,7 @@ from sppnet.data.problems import broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
 from sppnet.geometry import ScoredBoxes, Size
-from sppnet.storage import write_file
+from sppnet.storage import open_file, write_file
 
 SHAPE: Final = "Pascal VOC (an XML file an image: Annotations/ and JPEGImages/, or beside the images)"
 MAX_SET_BYTES: Final = 100_000_000
@@ -51,15 +51,15 @@ def look(listed: Contents) -> Found | None:
 
 def _fits(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return re.search(rb"<annotation[\s>]", file.read(4096).replace(b"\0", b"")) is not None  # of UTF-16
     except OSError:
         return False
 
 
 def _is_split(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return not _CLASS_LINE.search(file.readline(1000))
+    with open_file(path) as file:
+        return not _CLASS_LINE.search(file.readline(1000).decode("utf-8", errors="replace"))
 
 
 def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:

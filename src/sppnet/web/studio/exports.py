@@ -26,7 +26,7 @@ from sppnet.data.parting import group_of, part
 from sppnet.detection.detections import Detections
 from sppnet.errors import DataError, ImageDecodeError, MissingExtraError
 from sppnet.images import encode
-from sppnet.storage import write_file
+from sppnet.storage import open_file, write_file
 from sppnet.web.studio import imports, uploads
 from sppnet.web.studio.offers import outline_of
 from sppnet.web.studio.session import Session
@@ -164,7 +164,7 @@ def split_of(names: Sequence[str], counts: Sequence[Mapping[int, int]], shares: 
 def _fault(session: Session, image: StoredImage) -> str:
     """Say why an image file cannot be taken; "" if it can."""
     try:
-        with session.folder.path(image.name).open("rb"):
+        with open_file(session.folder.path(image.name)):
             return ""
     except OSError as error:
         return f"{image.name}: {(error.strerror or str(error)).lower()}"

@@ -11,7 +11,7 @@ from sppnet.data.problems import printable
 from sppnet.errors import DataError, ImageDecodeError, WriteError
 from sppnet.geometry import longer_side_size
 from sppnet.images import encode, read_image, resize
-from sppnet.storage import cache_key, write_file
+from sppnet.storage import cache_key, open_file, write_file
 
 HIDDEN: Final = ".sppnet"
 THUMBNAIL: Final = 256  # pixels of the longer side
@@ -69,7 +69,7 @@ class Folder:
         It is "" for a file that cannot be read, or is no longer of that version.
         """
         try:
-            with self.path(name).open("rb") as file:
+            with open_file(self.path(name)) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 return digest if _version(os.fstat(file.fileno())) == version else ""
         except OSError:

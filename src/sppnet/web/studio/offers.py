@@ -20,6 +20,7 @@ from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError, message
 from sppnet.geometry import clip_boxes, iou
 from sppnet.progress import Progress, silent
+from sppnet.storage import open_file
 from sppnet.web.studio.store import Box, Step, Store, StoredImage, Values
 from sppnet.web.studio.suggestions import SAME_OBJECT, SAME_PLACE
 
@@ -110,8 +111,8 @@ def is_predictions(file: Path) -> bool:
     """Tell whether a file is the ``detections.json`` that ``sppnet predict`` writes."""
     if file.suffix.lower() != ".json":
         return False
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        start = "".join(opened.read(2000).split())
+    with open_file(file) as opened:
+        start = "".join(opened.read(2000).decode("utf-8", errors="replace").split())
     return start.startswith('[{"image":') and '"counts":' in start
 
 

@@ -151,8 +151,10 @@ class Store:
             raise DataError(f"{file}: the labels cannot be opened: {_reason(error)}.") from error
         try:
             self._open()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, DataError) as error:
             self._connection.close()
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"{file}: the labels cannot be opened: {_reason(error)}.") from error
 
     def _open(self) -> None:
