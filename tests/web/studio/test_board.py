@@ -8,6 +8,7 @@ import numpy as np
 
 from sppnet.web.studio.board import Board, Limits
 from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Store
 from sppnet.web.studio.suggestions import Suggestions
 
@@ -40,6 +41,8 @@ def test_what_every_complete_image_holds_is_expected_of_the_others(tmp_path: Pat
         assert [(each["label"], "expected" in each) for each in shown] == [(label, True), (other, False), (label, True)]
         assert board.summaries(limits, [keys[3]])[0]["found"] == {label: 2}
         assert board.summaries(Limits(limits.thresholds, {}), [keys[3]])[0]["found"] == {}
+        exporting: Any = SimpleNamespace(board=board, thresholds=limits.thresholds)
+        assert len(Session.counted(exporting, images[keys[3]]).scores) == 0  # what is expected is asked, not exported
 
 
 def _three(label: int, other: int) -> tuple[Any, Any]:

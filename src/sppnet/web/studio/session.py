@@ -264,8 +264,11 @@ class Session:
         return NOTHING if found is None else found.suggestions
 
     def counted(self, image: StoredImage) -> Suggestions:
-        """Return the suggestions that count, see ``limits``: unanswered, in an image that is not complete."""
-        return self.board.counting(image.id, self.limits)
+        """Return what is exported beside the boxes: unanswered suggestions from the threshold up, whatever is expected.
+
+        That every complete image holds an object is reason to ask about one in the others, none to count it there.
+        """
+        return self.board.counting(image.id, Limits(self.thresholds, {}))
 
     def known(self, image: int) -> StoredImage:
         """Return an image of the folder; Missing if there is none."""
