@@ -1,4 +1,4 @@
-"""Mutated files of labels of every layout: ``python -m benchmarks.mutations``, about an hour on one core.
+"""Mutated files of labels of every layout: ``python -m benchmarks.mutations``, some six minutes on a quiet core.
 
 The files are those that the tests of the layouts write, in each of the ways that people have them. What came out is
 written to ``results/mutations.json`` and rendered into ``docs/reliability.md``.
