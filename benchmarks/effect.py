@@ -71,10 +71,8 @@ def _summary(accuracies: list[float]) -> dict[str, Any]:
 
 def rendered(page: str) -> str:
     """Return the page on training with its table made anew from the results."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
     record = records.read("effect")
-    return f"{before}{BEGIN}\n{_table(record['figures']) if record else ''}{END}{after}"
+    return records.put_between(page, BEGIN, END, _table(record["figures"]) if record else "")
 
 
 def _table(figures: dict[str, Any]) -> str:

@@ -57,3 +57,10 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def put_between(page: str, begin: str, end: str, text: str) -> str:
+    """Return a page with what stands between two of its lines replaced by lines of text, such as a table."""
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}{end}{after}"

@@ -24,9 +24,7 @@ def update_pooling() -> None:
 def rendered_pooling(page: str) -> str:
     """Return the benchmarks' page with the tables of the pooling made anew from the results."""
     record = records.read("pooling")
-    before, rest = page.split(POOLING_BEGIN)
-    _, after = rest.split(POOLING_END)
-    return f"{before}{POOLING_BEGIN}\n{_pooling(record['figures']) if record else ''}{POOLING_END}{after}"
+    return records.put_between(page, POOLING_BEGIN, POOLING_END, _pooling(record["figures"]) if record else "")
 
 
 def update_proposals() -> None:
@@ -37,10 +35,8 @@ def update_proposals() -> None:
 def rendered_proposals(page: str) -> str:
     """Return the page on proposals with its tables made anew from the results."""
     record = records.read("proposals")
-    before, rest = page.split(PROPOSALS_BEGIN)
-    _, after = rest.split(PROPOSALS_END)
     tables = [_proposals(name, figures) for name, figures in record["figures"].items()] if record else []
-    return f"{before}{PROPOSALS_BEGIN}\n{''.join(tables)}\n{PROPOSALS_END}{after}"
+    return records.put_between(page, PROPOSALS_BEGIN, PROPOSALS_END, "".join(tables) + "\n")
 
 
 def update_export() -> None:
@@ -51,9 +47,7 @@ def update_export() -> None:
 def rendered_export(page: str) -> str:
     """Return the page on exports with its tables made anew from the results."""
     record = records.read("export")
-    before, rest = page.split(EXPORT_BEGIN)
-    _, after = rest.split(EXPORT_END)
-    return f"{before}{EXPORT_BEGIN}\n{_export(record['figures']) if record else ''}{EXPORT_END}{after}"
+    return records.put_between(page, EXPORT_BEGIN, EXPORT_END, _export(record["figures"]) if record else "")
 
 
 def _export(figures: dict[str, Any]) -> str:
@@ -160,9 +154,7 @@ def update_pages() -> None:
 
 def rendered(name: str, page: str) -> str:
     """Return a page, by its name in ``PAGES``, with its table made anew from the results."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{PAGES[name]()}{END}{after}"
+    return records.put_between(page, BEGIN, END, PAGES[name]())
 
 
 def _table() -> str:

@@ -149,9 +149,7 @@ def _memory() -> dict[str, float]:
 def rendered(page: str) -> str:
     """Return the page with its tables made anew from the results."""
     record = records.read("scale")
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{_tables(record['figures']) if record else ''}{END}{after}"
+    return records.put_between(page, BEGIN, END, _tables(record["figures"]) if record else "")
 
 
 def _tables(figures: dict[str, Any]) -> str:

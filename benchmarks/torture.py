@@ -107,9 +107,7 @@ def merged(known: dict[str, Any], figures: dict[str, Any], seed: int) -> dict[st
 def rendered(page: str) -> str:
     """Return the page on reliability with the table made anew from the results."""
     record = records.read("torture")
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{_table(record) if record else ''}{END}{after}"
+    return records.put_between(page, BEGIN, END, _table(record) if record else "")
 
 
 def _table(record: dict[str, Any]) -> str:
