@@ -200,10 +200,8 @@ def _sets_table() -> str:
         "| images, labelled | AP at 0.5 | at 0.7 | F1 at its threshold | best F1 | calibration error | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in record["figures"]["rows"] if record else []:
-        groups.setdefault((row["set"], row["labelled"]), []).append(row)
-    for (name, labelled), rows in groups.items():
+    rows_of = _grouped(record["figures"]["rows"] if record else [], "set", "labelled")
+    for (name, labelled), rows in rows_of.items():
         shares = [100 * _mean(rows, figure) for figure in ("ap50", "ap70", "f1", "best_f1")]
         cells = [*(f"{share:.1f}" for share in shares), f"{_mean(rows, 'calibration_error'):.2f}"]
         draws = f" ({len(rows)} draws)" if len(rows) > 1 else ""
@@ -218,15 +216,21 @@ def _few_table() -> str:
         "| images a class | accuracy | calibration error | right ones kept | images of other classes refused |",
         "|---|---|---|---|---|",
     ]
-    groups: dict[int, list[dict[str, Any]]] = {}
-    for row in record["figures"]["draws"] if record else []:
-        groups.setdefault(row["images"], []).append(row)
-    for images, rows in groups.items():
+    rows_of = _grouped(record["figures"]["draws"] if record else [], "images")
+    for (images,), rows in rows_of.items():
         accuracy, kept, refused = (
             f"{100 * _mean(rows, name):.1f}" for name in ("accuracy", "right_ones_kept", "unknown_ones_refused")
         )
         lines.append(f"| {images} | {accuracy} | {_mean(rows, 'calibration_error'):.2f} | {kept} | {refused} |")
     return "\n".join(lines) + "\n"
+
+
+def _grouped(rows: list[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Put rows that have the same values of some columns together: they are draws of one thing."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return groups
 
 
 def _mean(rows: list[dict[str, Any]], figure: str) -> float:
