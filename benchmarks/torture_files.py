@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -50,6 +51,7 @@ def images(seed: int, until: float, tally: Tally) -> None:
 def hostile_images(seed: int, until: float, tally: Tally) -> None:
     """Files that ask for much: an image or our one error, within bounds of memory and of a processor's time."""
     known = known_to_be_hostile()
+    import_module("torchvision.io")  # its decoder, loaded at the first large WebP, is no part of what that takes
     for number, rng in numbered("hostile images", seed, until):
         content = next(known, None) or hostile_image(rng)
         before, start = _resident(reset=True)[0], time.process_time()

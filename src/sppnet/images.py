@@ -50,7 +50,7 @@ HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
 # Scaled, 16 megapixels take 2.5 GB inside the default network.
 MAX_SCALED_PIXELS: Final = 16_000_000
 MAX_BYTES: Final = 500_000_000
-BAND: Final = 1 << 20  # pixels that are converted at once
+BAND: Final = 1 << 18  # pixels that are converted at a time: 22 bytes each while they are, where some are clear
 DEPTHS: Final = (8, 10, 12, 14, 16)  # bits that cameras and scanners have
 NARROW: Final = 8  # where less than an eighth of a depth's range is used, it is not the range
 STEPS: Final = 64  # of a depth's range; a narrow range begins and ends at one of them
