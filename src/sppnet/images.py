@@ -43,7 +43,7 @@ SUFFIXES: Final = frozenset(
 )
 # Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
 MAX_PIXELS: Final = 100_000_000
-# These decoders hold the whole image several times (large WebP 8 bytes a pixel, AVIF up to 14); others go row by row.
+# These decoders hold the whole image several times (large WebP 8 bytes a pixel, AVIF up to 12); others go row by row.
 MAX_WEBP_PIXELS: Final = 32_000_000
 SMALL_WEBP: Final = 4_000_000  # Pillow reads these in 75 MB, where to load torchvision would take 160
 HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
