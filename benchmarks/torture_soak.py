@@ -22,6 +22,7 @@ from benchmarks.torture_files import model_file, numbered, shapes
 EVERY: Final = 2.0  # seconds between two looks at what a program holds
 SETTLED: Final = 0.4  # of the time, after which caches are full and threads started
 GROWTH: Final = 1.0  # MB a minute, the most that may be
+CLASSES: Final = [{"do": "add class", "name": name} for name in ("a", "b")]
 SHORT: Final = 240  # seconds below which a slope says nothing
 
 
@@ -78,8 +79,10 @@ def _running(*command: str | Path) -> Iterator[_Program]:
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         if process.stdout is None:
             raise RuntimeError("it has no output")
-        yield _Program(process.stdout.readline().split()[-1], process.pid)
-        process.terminate()
+        try:
+            yield _Program(process.stdout.readline().split()[-1], process.pid)
+        finally:
+            process.terminate()
 
 
 def soak(seed: int, until: float, tally: Tally) -> None:
@@ -92,7 +95,7 @@ def soak(seed: int, until: float, tally: Tally) -> None:
         with _running("serve", model, "--port", "0", "--workers", "1") as service, _running(*studio) as page:
             programs = {"service": service, "studio": page}
             state = json.loads(page.ask("/api/state")[1])
-            _change(page, [{"do": "add class", "name": name} for name in ("a", "b")])
+            _change(page, CLASSES)
             start, looked = time.monotonic(), 0.0
             for number, rng in numbered("soak", seed, until):
                 used = rng.choice((_use_service, _use_service, _use_studio))
@@ -127,6 +130,8 @@ def _use_studio(studio: _Program, rng: random.Random, state: Any) -> int:
         case 0:
             left, top = rng.randrange(2, 60), rng.randrange(2, 50)
             classes = json.loads(studio.ask("/api/state")[1])["classes"]
+            if not classes:  # somebody undid them
+                return _change(studio, CLASSES)
             edges = [left, top, left + 30, top + 30]
             return _change(studio, [{"do": "add", "image": image, "label": rng.choice(classes)["id"], "edges": edges}])
         case 1 | 2:
