@@ -13,9 +13,6 @@ from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-import ray
-from ray.cluster_utils import Cluster
-
 from sppnet import parts
 from sppnet.cli import main, many
 
@@ -51,6 +48,9 @@ def after_the_first(killing: Callable[[], object], each: Callable[..., Iterator[
 
 
 if __name__ == "__main__":
+    import ray  # here alone: tests are collected where it is not installed too
+    from ray.cluster_utils import Cluster
+
     node_options = {"num_cpus": 1, "object_store_memory": 100_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node_options, "include_dashboard": False})
     second = cluster.add_node(**node_options)
