@@ -88,8 +88,8 @@ def _reader() -> Callable[[Path], int]:
 def _cluster() -> dict[str, Any] | None:
     """Time 20,000 small images on a cluster of this machine alone, read and written into parts; None without Ray."""
     from sppnet.errors import MissingExtraError
-    from sppnet.parts import ImageFile, PartFiles
     from sppnet.pipeline import Cluster, each_on_cluster
+    from sppnet.pipeline.parts import ImageFile, PartFiles
 
     with tempfile.TemporaryDirectory() as folder:
         (image := Path(folder) / "image.bin").write_bytes(os.urandom(2000))
@@ -107,7 +107,7 @@ def _cluster() -> dict[str, Any] | None:
 
 
 def _part_writer(folder: Path) -> Callable[[Any], int]:
-    from sppnet.parts import Table, write_part
+    from sppnet.pipeline.parts import Table, write_part
 
     table = Table({"image": "text", "bytes": "number"}, lambda name, size: [(name, size)])
 

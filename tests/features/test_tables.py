@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sppnet.errors import ArgumentError, MissingExtraError
 from sppnet.features.tables import EDGES, FORMS, PARQUET, check_form, write_features
-from sppnet.parts import check_pyarrow
+from sppnet.pipeline.parts import check_pyarrow
 from sppnet.storage import read_tensors
 
 Table = tuple[list[str], Any, Any]  # the image's name of each region, regions (R, 4), features (R, D)

@@ -72,7 +72,7 @@ class Pooling(NamedTuple):
 
     def run(self) -> dict[str, Any]:
         """Return what features depend on beside the image."""
-        from sppnet.parts import file_version
+        from sppnet.pipeline.parts import file_version
 
         regions = self.regions and file_version(self.regions)
         return {"encoder": self.open().fingerprint, "engine": self.engine.value, "levels": LEVELS, "regions": regions}
@@ -130,7 +130,7 @@ def features(
     import numpy as np
 
     from sppnet.features.tables import PARQUET, TABLE, check_form, write_features
-    from sppnet.parts import PartFiles
+    from sppnet.pipeline.parts import PartFiles
 
     form = check_form(Path(out))
     pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache, engine)

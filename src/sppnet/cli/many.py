@@ -15,7 +15,7 @@ from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.pipeline import Bad, Cluster, each_answer, each_on_cluster, shard
 
 if TYPE_CHECKING:
-    from sppnet.parts import ImageFile, Part, PartFiles, Table
+    from sppnet.pipeline.parts import ImageFile, Part, PartFiles, Table
 
 Place = Path | str  # of an image: a path, or an address in object storage
 Prepare = Callable[[], Callable[[Place], Any]]
@@ -103,7 +103,7 @@ def only_paths(given: Sequence[str]) -> list[Path]:
 def image_files(given: Sequence[str]) -> "list[ImageFile]":
     """Return the images named by path or address, and those in the folders named, as they are now."""
     from sppnet.images import is_image
-    from sppnet.parts import ImageFile, file_version
+    from sppnet.pipeline.parts import ImageFile, file_version
     from sppnet.storage import files_below, is_address
 
     paths = only_paths([each for each in given if not is_address(each)])
@@ -212,7 +212,7 @@ def _here(
     workers: int,
     advance: Callable[[int], None],
 ) -> Iterator[Bad]:
-    from sppnet.parts import write_part
+    from sppnet.pipeline.parts import write_part
 
     coming = answers(prepare, [image for part in missing for image in part.images], workers)
 
@@ -240,7 +240,7 @@ def _on_cluster(
 
 def _part_worker(prepare: Prepare, folder: Place, table: "Table") -> "Callable[[Part], tuple[int, list[Bad]]]":
     """Return the work of one worker on a part: it writes the part, and tells what could not be read."""
-    from sppnet.parts import write_part
+    from sppnet.pipeline.parts import write_part
 
     answer = prepare()
     return lambda part: (len(part.images), write_part(folder, table, part, map(answer, part.images)))

@@ -52,7 +52,7 @@ from sppnet.pipeline import Lazy
 if TYPE_CHECKING:
     from sppnet.detection.journal import Journal
     from sppnet.detection.output import ImageDetections
-    from sppnet.parts import ImageFile
+    from sppnet.pipeline.parts import ImageFile
 
 
 @app.command()
@@ -211,7 +211,7 @@ def _write_parts(
     asked: Asked, known: Any, found: "tuple[list[ImageFile], Place]", where: Where, on_bad: OnBad, as_json: bool
 ) -> None:
     from sppnet.detection.output import CLASS_TABLE, TABLE
-    from sppnet.parts import PartFiles
+    from sppnet.pipeline.parts import PartFiles
     from sppnet.storage import place_in
 
     name, table = ("classes", CLASS_TABLE) if known.kind == "classifier" else ("detections", TABLE)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sppnet.data import printable
 from sppnet.errors import CorruptFileError
-from sppnet.parts import file_version
+from sppnet.pipeline.parts import file_version
 from sppnet.storage import write_file
 
 JOURNAL: Final = "predictions.partial.jsonl"

@@ -29,7 +29,7 @@ from sppnet.data.layouts.tables import spreadsheet_safe
 from sppnet.data.layouts.voc import write_voc_samples
 from sppnet.detection.detections import Detections
 from sppnet.errors import ArgumentError, message
-from sppnet.parts import Columns, Table
+from sppnet.pipeline.parts import Columns, Table
 from sppnet.storage import write_file
 
 TOP: Final = 5  # classes of a classifier that are written for each image

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import Boxes
-from sppnet.parts import Table
+from sppnet.pipeline.parts import Table
 from sppnet.storage import write_file, write_tensors
 
 PARQUET: Final = ".parquet"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from sppnet.errors import ImageDecodeError
-from sppnet.image_headers import MAX_PARTS, count_pages
 from sppnet.images import read_image, read_size
+from sppnet.images.headers import MAX_PARTS, count_pages
 
 
 def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from sppnet.errors import MissingExtraError
-from sppnet.pipeline import Bad
+from sppnet.pipeline.answers import Bad
 from sppnet.storage import cache_key, files_below, is_address, place_in, remove_file, write_file
 
 IMAGES: Final = 1000  # a part

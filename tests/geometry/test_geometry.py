@@ -40,7 +40,7 @@ from sppnet.geometry import (
     windows_from_regions,
 )
 
-GOLDEN = np.load(Path(__file__).parent / "ops" / "authors_pooling.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "ops" / "authors_pooling.npz")
 NETS = ["zf5", "overfeat"]
 SCALES = (480, 576, 688, 864, 1200)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sppnet.parts import ImageFile, PartFiles, Table, write_part
 from sppnet.pipeline import Bad
+from sppnet.pipeline.parts import ImageFile, PartFiles, Table, write_part
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
 

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from sppnet import images
 from sppnet.errors import ArgumentError, ImageDecodeError, ShapeError
 from sppnet.geometry import shorter_side_size
 from sppnet.images import (
@@ -29,11 +28,14 @@ from sppnet.images import (
     accepted_formats,
     crop,
     is_image,
+    pixels,
     read_bytes,
     read_facts,
     read_image,
     read_size,
+    reading,
     resize,
+    rgb,
     to_tensor,
     value_range,
 )
@@ -336,7 +338,7 @@ def _mutated(data: bytes, random: np.random.Generator) -> bytes:
 
 @pytest.mark.parametrize("form", FILES)
 def test_broken_bytes_give_a_image_or_one_error(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)  # a header made huge costs no time
+    monkeypatch.setattr(reading, "MAX_PIXELS", 1_000_000)  # a header made huge costs no time
     random = np.random.default_rng(0)
     outcomes = set()
     for _ in range(400):
@@ -396,7 +398,7 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
 
 
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(reading, "MAX_BYTES", 2_000_000)
     (path := tmp_path / "large.png").write_bytes(bytes(2_000_001))
     with pytest.raises(ImageDecodeError, match="the file is larger than 2 MB"):
         read_bytes(path)
@@ -457,7 +459,7 @@ def _memory_a_pixel(data: bytes, form: str) -> float:
 MEMORY = """
 import sys
 from io import BytesIO
-import sppnet.images
+import sppnet.images.rgb
 from PIL import Image
 from sppnet.images import read_image
 
@@ -467,7 +469,7 @@ def most():
 
 data = sys.stdin.buffer.read()
 Image.new("RGB", (8, 8)).save(small := BytesIO(), sys.argv[1])
-sppnet.images.SMALL_WEBP = 0  # so that all that decodes is loaded before
+sppnet.images.rgb.SMALL_WEBP = 0  # so that all that decodes is loaded before
 read_image(small.getvalue())
 before = most()
 height, width, _ = read_image(data).shape
@@ -503,7 +505,7 @@ def test_reading_takes_at_most_twelve_bytes_a_pixel(name: str, form: str, mode: 
 def test_large_webp_is_read_as_pillow_reads_it(
     lossless: bool, mode: str, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "SMALL_WEBP", 0)
+    monkeypatch.setattr(rgb, "SMALL_WEBP", 0)
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (33, 47, len(mode)), dtype=np.uint8)) for _ in range(frames)]
     many = {"save_all": True, "append_images": noise[1:]} if frames > 1 else {}
@@ -515,7 +517,7 @@ def test_large_webp_is_read_as_pillow_reads_it(
 
 
 def test_a_first_frame_smaller_than_its_webp_lies_on_white(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "SMALL_WEBP", 0)
+    monkeypatch.setattr(rgb, "SMALL_WEBP", 0)
     still = _encoded(Image.new("RGB", (4, 2), "red"), "WEBP", lossless=True)
     head = b"".join(number.to_bytes(3, "little") for number in (3, 2, 4 - 1, 2 - 1, 100))  # at (6, 4), 100 ms
     frame = head + b"\0" + still[12:]
@@ -673,7 +675,7 @@ def test_a_scaled_image_of_too_many_pixels_is_refused() -> None:
 
 
 def test_the_largest_scaled_image_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_SCALED_PIXELS", 12)
+    monkeypatch.setattr(pixels, "MAX_SCALED_PIXELS", 12)
     assert resize(_noise(2, 2), (3, 4)).shape == (3, 4, 3)
     with pytest.raises(ImageDecodeError, match="scaled it has 13 x 1, more than 12"):
         resize(_noise(2, 2), (13, 1))

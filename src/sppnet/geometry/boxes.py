@@ -1,0 +1,173 @@
+"""Boxes: overlap, clipping, what moves one onto another, suppression and voting."""
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sppnet.errors import BoxError, check_shape, message
+
+Boxes = NDArray[np.float64]
+Size = tuple[int, int]
+
+
+class ScoredBoxes(Protocol):
+    """What was found in one image: N objects, in any order."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """(N, 4) float64 in the image's pixels, ends excluded."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64 indices of classes."""
+
+    @property
+    def confidence(self) -> NDArray[np.floating]:
+        """(N,) float, higher for the more certain: 0..1, or any score where only the order is asked for."""
+
+
+VOTE_SHARPNESS: Final = 2.0  # a box that scores higher by 1 weighs e^2 = 7.4 times as much
+MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarges a side more than this
+
+
+def check_boxes(function: str, boxes: ArrayLike, size: Size) -> Boxes:
+    """Return boxes (N, 4) float64 clipped to an image of ``size``; an empty list gives (0, 4).
+
+    Raises:
+        ShapeError: not (N, 4). BoxError: naming the first row that is NaN, empty, inverted or wholly outside.
+    """
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    check_shape(function, "regions", array.shape, ("R", 4), advice="Give left, top, right, bottom a region")
+    clipped = clip_boxes(array, size)
+    # Comparisons with NaN are false, so one test finds every kind of bad row.
+    inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    if not inside.all():
+        row = int(np.argmin(inside))
+        advice = "Give left < right and top < bottom inside the image"
+        expected = f"a box that holds some of the image of {size[0]} x {size[1]} pixels (height x width)"
+        raise BoxError(message(function, f"regions[{row}]", expected, array[row].tolist(), advice), row)
+    return clipped
+
+
+def clip_boxes(boxes: Boxes, size: Size) -> Boxes:
+    """Cut off what hangs out of an image of ``size``; NaN stays NaN."""
+    height, width = size
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    return np.minimum(np.maximum(boxes, 0.0), limits)
+
+
+def clip_polygon(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Cut off what hangs out of an image (Sutherland and Hodgman 1974).
+
+    Args:
+        points: (K, 2) float64 [x, y] in pixels, finite; the last is joined to the first. size: (height, width).
+    Returns:
+        (L, 2) float64, empty where nothing lies inside.
+    """
+    height, width = size
+    for axis, limit, side in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
+        depth = side * (points[:, axis] - limit)
+        if (depth >= 0).all():
+            continue
+        kept = []
+        for place, before in enumerate(range(-1, len(points) - 1)):
+            if (depth[place] >= 0) != (depth[before] >= 0):  # the edge that leads here crosses the border
+                share = depth[before] / (depth[before] - depth[place])
+                crossing = points[before] + share * (points[place] - points[before])
+                crossing[axis] = limit
+                kept.append(crossing)
+            kept += [points[place]] if depth[place] >= 0 else []
+        points = np.array(kept, dtype=np.float64).reshape(-1, 2)
+    return points
+
+
+def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
+    """Multiply rows by ``factors[0]`` and columns by ``factors[1]``."""
+    down, across = factors
+    scaled: Boxes = boxes * np.array([across, down, across, down])
+    return scaled
+
+
+def flip_boxes(boxes: Boxes, width: float) -> Boxes:
+    """Mirror boxes left to right in an image of ``width`` pixels; twice gives them back."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def area(boxes: Boxes) -> NDArray[np.float64]:
+    """Return the areas (N,) in pixels."""
+    areas: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
+def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
+    """Return intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both are empty."""
+    shared = _overlap(first, second, 0) * _overlap(first, second, 1)
+    union = area(first)[:, None] + area(second)[None, :] - shared
+    ratio: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
+
+
+def _overlap(first: Boxes, second: Boxes, axis: int) -> NDArray[np.float64]:
+    end = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+    shared: NDArray[np.float64] = np.maximum(end - np.maximum(first[:, None, axis], second[None, :, axis]), 0.0)
+    return shared
+
+
+def box_deltas(regions: Boxes, targets: Boxes) -> NDArray[np.float64]:
+    """Return what moves regions onto targets, (N, 4): shift of the centre in sides, logarithm of the growth.
+
+    The parametrisation of R-CNN, as the paper uses it; ``apply_deltas`` is its inverse.
+    """
+    sides, centres = sides_and_centres(regions)
+    target_sides, target_centres = sides_and_centres(targets)
+    return np.concatenate([(target_centres - centres) / sides, np.log(target_sides / sides)], axis=1)
+
+
+def apply_deltas(regions: Boxes, deltas: NDArray[np.float64]) -> Boxes:
+    """Move regions (N, 4) by deltas (N, 4); a side grows or shrinks 62.5 times at most."""
+    sides, centres = sides_and_centres(regions)
+    moved = centres + deltas[:, :2] * sides
+    half = sides * np.exp(np.clip(deltas[:, 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO)) / 2
+    return np.concatenate([moved - half, moved + half], axis=1)
+
+
+def sides_and_centres(boxes: Boxes) -> tuple[Boxes, Boxes]:
+    """Return widths and heights (N, 2), and the middles (N, 2) as x, y."""
+    return boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def nms(boxes: Boxes, scores: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """Keep boxes that overlap no better one by more than ``threshold`` IoU.
+
+    Args:
+        boxes: (N, 4). scores: (N,). threshold: IoU.
+    Returns:
+        Indices of the kept, by descending score; of equal scores, the first comes first.
+    """
+    from sppnet.geometry.suppression import keep_best  # compiled: whoever suppresses nothing does not wait for it
+
+    order = np.argsort(-scores, kind="stable")
+    return np.asarray(order[keep_best(boxes[order], threshold)], dtype=np.int64)
+
+
+def vote(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], threshold: float) -> Boxes:
+    """Place each kept box by all those that overlap it: where many regions agree, their mean is nearer the truth.
+
+    After Gidaris and Komodakis (2015), "box voting". Weights grow exponentially with the score, so that signed
+    scores need no floor.
+
+    Args:
+        boxes: (N, 4). scores: (N,) of them. kept: (M,) indices, from ``nms``.
+        threshold: IoU from which a box has a vote; a kept box always has its own.
+    Returns:
+        (M, 4) means of the voters, inside their hull.
+    """
+    voters = iou(boxes[kept], boxes) >= threshold
+    voters[np.arange(len(kept)), kept] = True
+    logarithms = np.where(voters, VOTE_SHARPNESS * np.asarray(scores, dtype=np.float64)[None], -np.inf)
+    weights = np.exp(logarithms - logarithms.max(axis=1, initial=-np.inf, keepdims=True))
+    placed: Boxes = (weights @ boxes) / weights.sum(axis=1, keepdims=True)
+    return placed

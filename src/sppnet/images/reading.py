@@ -1,0 +1,231 @@
+"""Image files to pixels: opened, refused where decoding would be out of proportion, read upright and in RGB."""
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
+from sppnet.images.formats import accepted_formats
+from sppnet.images.headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
+from sppnet.images.rgb import SIDEWAYS, decoded, measured, upright_rgb
+from sppnet.storage import open_file, read_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Source = Path | str | bytes | NDArray[np.uint8]
+# Pillow holds 4 bytes a pixel of colour and the result has 3: reading takes at most 8 bytes a pixel and the file's own.
+MAX_PIXELS: Final = 100_000_000
+# These decoders hold the whole image several times (large WebP 8 bytes a pixel, AVIF up to 12); others go row by row.
+MAX_WEBP_PIXELS: Final = 32_000_000
+HELD_WHOLE: Final = ("WEBP", "AVIF", "HEIF")
+MAX_BYTES: Final = 500_000_000
+EXIF_ORIENTATION: Final = 0x0112
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return an image file's bytes.
+
+    Raises:
+        ImageDecodeError: no such file, no permission, no regular file, or more than ``MAX_BYTES``.
+    """
+    with _reading(path):
+        return read_file(path, most=MAX_BYTES)
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageDecodeError(path, reason[0].lower() + reason[1:]) from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageDecodeError(path, str(error)) from error
+
+
+def read_image(source: Source, *, most: int = MAX_PIXELS, at_least: int | None = None) -> NDArray[np.uint8]:
+    """Read an image, upright and in RGB.
+
+    Args:
+        source: a path, a file's bytes, or pixels (H, W, 3) uint8 RGB, which are returned as they are.
+        most: pixels of a file, at most, by its header.
+        at_least: of a JPEG file whose shorter side is twice this or more, decode a half, a quarter or an eighth
+            of each side, and never fewer pixels than this: several times as fast where it is scaled down anyway.
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous.
+    Raises:
+        ImageDecodeError: whatever is wrong with the file, with its path and the reason.
+        ShapeError, ArgumentError: pixels of another shape or type.
+    """
+    if isinstance(source, np.ndarray):
+        return _checked_pixels(source)
+    name, data = _named_bytes(source)
+    with _opened(name, BytesIO(data), most) as image:
+        if image.format == "JPEG":
+            check_scans(name, data, image.width * image.height)
+        if at_least is not None:
+            _draft(image, at_least)
+        orientation = 1 if image.format == "TIFF" else _orientation(image)  # TIFF is turned by the time it is decoded
+        return upright_rgb(decoded(image, data), orientation)
+
+
+def _draft(image: Image.Image, at_least: int) -> None:
+    """Have a JPEG decoded at the smallest scale whose shorter side is ``at_least``; other formats stay whole."""
+    shrink = min(image.size) // at_least
+    if shrink > 1:
+        image.draft(None, (image.width // shrink, image.height // shrink))
+
+
+def is_one_image(images: Any) -> bool:
+    """Tell one image, in any form that ``as_source`` takes, from an iterable of several."""
+    if isinstance(images, Path | str | bytes | Image.Image):
+        return True
+    return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 3
+
+
+def _is_tensor(image: Any) -> "TypeGuard[Tensor]":
+    torch = sys.modules.get("torch")  # as long as nobody imported it, nothing is a tensor
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
+def as_source(image: Any) -> Source:
+    """Return an image in memory as pixels; paths, bytes and arrays as they are.
+
+    Args:
+        image: a PIL image, or a torch tensor (3, H, W), uint8 or float in 0..1; or what ``read_image`` takes.
+    """
+    if isinstance(image, Image.Image):
+        return upright_rgb(measured(ImageOps.exif_transpose(image), None), orientation=1)
+    if _is_tensor(image):
+        check_shape("read_image", "image", tuple(image.shape), (3, "H", "W"), advice="Give a torch tensor (3, H, W)")
+        pixels = image.detach().cpu()
+        scaled = (pixels.float().clamp(0, 1) * 255).round() if pixels.is_floating_point() else pixels
+        return np.ascontiguousarray(scaled.byte().permute(1, 2, 0).numpy())
+    known: Source = image
+    return known
+
+
+def image_digest(image: Source) -> str:
+    """Return what stands for an image's content, whatever it is called: 32 hexadecimal digits.
+
+    Raises:
+        ImageDecodeError: a file that cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        content = str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
+    else:
+        content = image if isinstance(image, bytes) else read_bytes(image)
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def read_size(image: Source) -> tuple[int, int]:
+    """Return the (height, width) of an image as it is seen, of a file from its header alone.
+
+    Raises:
+        ImageDecodeError: the header cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        return image.shape[0], image.shape[1]
+    if isinstance(image, bytes):
+        return _size_in("image", BytesIO(image))
+    with _reading(image), open_file(image) as file:
+        return _size_in(image, file)
+
+
+def _size_in(name: Path | str, file: BinaryIO) -> tuple[int, int]:
+    with _opened(name, file) as image:
+        return _seen_size(image)
+
+
+def _seen_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    sideways = _orientation(image) in SIDEWAYS and image.format != "TIFF"  # whose size is turned already
+    return (width, height) if sideways else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, from what stands before the pixels; 1 where there is none."""
+    # Not image.getexif(): for PNG that decodes the whole image in search of more.
+    return int(Image.Image.getexif(image).get(EXIF_ORIENTATION, 1))
+
+
+def _checked_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    advice = "Give RGB pixels, or a path, or a file's bytes"
+    check_shape("read_image", "image", pixels.shape, ("H", "W", 3), advice=advice)
+    if pixels.dtype != np.uint8 or pixels.size == 0:
+        actual = f"{pixels.dtype} of shape {pixels.shape}"
+        raise ArgumentError(message("read_image", "image", "uint8 with at least one pixel", actual, advice))
+    return np.ascontiguousarray(pixels)
+
+
+def _named_bytes(source: Path | str | bytes) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return "image", source
+    return str(source), read_bytes(source)
+
+
+@contextmanager
+def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
+    """Open an image of an accepted format and size; whatever goes wrong inside becomes one error."""
+    try:
+        check_parts(name, file)
+        # Pillow warns of what is refused below, or mended; in threads, a warning may still come through.
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=accepted_formats()) as image:
+            width, height = image.size
+            most = min(most, MAX_WEBP_PIXELS) if image.format in HELD_WHOLE else most
+            if width * height > most:
+                raise ImageDecodeError(name, f"{height} x {width} pixels are more than {most:,}")
+            yield image
+    except (ImageDecodeError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        layout = layout_of_tiff(file)
+        raise ImageDecodeError(name, layout or f"its content is none of {', '.join(accepted_formats())}") from error
+    except Exception as error:  # Pillow raises eight types and more on bad bytes
+        raise ImageDecodeError(name, str(error) or type(error).__name__) from error
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is read of an image file, and what is not.
+
+    Args:
+        size: (height, width) as it is seen.
+        pages: of a TIFF, or frames of an animation; the first is read.
+        unread: channels of a TIFF that are not read; the first ones are.
+        values: lowest and highest of a file of more than 8 bits; None for one of 8 bits.
+        shown: the values that are read as black and as white; None for one of 8 bits.
+    """
+
+    size: tuple[int, int]
+    pages: int
+    unread: int
+    values: tuple[float, float] | None
+    shown: tuple[float, float] | None
+
+
+def read_facts(path: Path | str) -> ImageFacts:
+    """Return what is read of an image file; one of more than 8 bits is decoded for it.
+
+    Raises:
+        ImageDecodeError: the file cannot be read.
+    """
+    data = read_bytes(path)
+    with _opened(path, BytesIO(data)) as image:
+        size, pages, unread = _seen_size(image), getattr(image, "n_frames", 1), 0
+        if image.format == "TIFF":
+            channels = tiff_tags(BytesIO(data)).get(CHANNELS, (1, 1))[1]
+            pages, unread = count_pages(data), max(0, channels - len(image.getbands())) if image.mode != "P" else 0
+        pixels = decoded(image, data)
+        return ImageFacts(size, pages, unread, pixels.values, pixels.shown)
