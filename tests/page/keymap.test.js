@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { commandOf, isFree, nameOf } from "../../src/sppnet/web/studio/page/keymap.js";
+import { commandOf, keysOf, nameOf, refusal } from "../../src/sppnet/web/studio/page/keymap.js";
 
 const key = (key, code, held = {}) => ({
   key,
@@ -68,11 +68,42 @@ test("with Ctrl or Command only what is meant so; with Alt nothing", () => {
   assert.equal(commandOf(key("a", "KeyA", { altKey: true })), null);
 });
 
-test("a class's own key is asked first, and cannot be a command's", () => {
-  const own = new Map([["q", 7]]);
-  assert.deepEqual(commandOf(key("Q", "KeyQ"), own), { own: 7 });
+const classes = (...keys) => keys.map((key, place) => ({ id: place + 1, name: `class ${place + 1}`, key }));
+
+test("a class's own key is asked first, on every keyboard", () => {
+  const own = new Map([
+    ["q", 7],
+    ["ö", 8],
+    [";", 9],
+  ]);
+  assert.deepEqual(commandOf(key("q", "KeyQ"), own), { own: 7 });
+  assert.deepEqual(commandOf(key("Q", "KeyQ"), own), { own: 7 }); // Caps Lock
+  assert.deepEqual(commandOf(key("й", "KeyQ"), own), { own: 7 }); // Russian
+  assert.deepEqual(commandOf(key("q", "KeyA"), own), { own: 7 }); // French
+  assert.deepEqual(commandOf(key("Ö", "Semicolon"), own), { own: 8 }); // German, Caps Lock
+  assert.deepEqual(commandOf(key(";", "Comma", { shiftKey: true }), own), { own: 9 }); // German
   assert.equal(commandOf(key("q", "KeyQ", { ctrlKey: true }), own), null);
-  assert.equal(isFree("q"), true);
-  assert.equal(isFree("a"), false);
-  assert.equal(isFree("1"), false);
+  assert.equal(commandOf(key("Q", "KeyQ", { shiftKey: true }), own), null);
+});
+
+test("from the tenth class on letters follow the digits, and leave out own keys and commands", () => {
+  const keys = keysOf(classes("", "", "q", "", "", "", "", "", "", "", "", "e", "", ""));
+  assert.deepEqual([...keys.values()].slice(0, 3), ["1", "2", "q"]);
+  assert.deepEqual([...keys.values()].slice(9), ["f", "g", "e", "i", "m"]);
+  const many = keysOf(classes(...Array(40).fill("")));
+  const given = [...many.values()].filter(Boolean);
+  assert.equal(new Set(given).size, given.length);
+  for (const letter of given.slice(9)) assert.equal(commandOf(key(letter, "")), null);
+  assert.equal(many.get(40), ""); // there are no more
+});
+
+test("a key that is taken is refused in words that say by what, and which are free", () => {
+  const all = classes("", "q");
+  assert.equal(refusal("e", all, 1), "");
+  assert.equal(refusal("q", all, 2), ""); // its own
+  assert.match(refusal("q", all, 1), /^Q is taken: it is the key of class 2\. Free are E, F, G, /);
+  assert.match(refusal("a", all, 1), /^A is taken: it already means “accept”\. /);
+  assert.match(refusal("3", all, 1), /^3 is taken: digits choose classes by their place\. /);
+  assert.equal(refusal("shift", all, 1), "A key is one letter or sign.");
+  assert.equal(refusal(" ", all, 1), "A key is one letter or sign.");
 });

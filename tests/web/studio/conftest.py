@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.driving import Studio
+from benchmarks.driving import Studio, begin
+from playwright.sync_api import Browser, Page
+from tests.web.studio.paging import opened
 
 
 @pytest.fixture
@@ -16,3 +18,15 @@ def small(shapes: Path, tmp_path: Path) -> Iterator[Studio]:
     studio = Studio(folder)
     yield studio
     studio.kill()
+
+
+@pytest.fixture
+def page(browser: Browser, small: Studio) -> Iterator[Page]:
+    """Open the page of a studio that learns only when asked, with one class, "disc"."""
+    page, wrong = opened(browser, small.address)
+    begin(page, "disc")
+    page.evaluate("import('/static/actions.js').then(({ keep }) => keep({ by_itself: false }))")
+    yield page
+    assert wrong == []
+    page.unroute_all(behavior="ignoreErrors")
+    page.context.close()

@@ -20,18 +20,6 @@ LAYOUTS = (
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def page(browser: Browser, small: Studio) -> Page:
-    """Open the page of a studio that learns only when asked, with one class, "disc"."""
-    page, wrong = opened(browser, small.address)
-    begin(page, "disc")
-    page.evaluate("import('/static/actions.js').then(({ keep }) => keep({ by_itself: false }))")
-    yield page
-    assert wrong == []
-    page.unroute_all(behavior="ignoreErrors")
-    page.context.close()
-
-
 def _size(page: Page) -> tuple[int, int]:
     facts = page.locator("#image-facts").inner_text().split()
     return int(facts[2]), int(facts[0])

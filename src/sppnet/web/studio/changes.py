@@ -1,6 +1,6 @@
 """The changes that a person can make, as the page sends them, and what each writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -9,7 +9,7 @@ from sppnet.detection.drawing import colour_of
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import check_boxes
 from sppnet.web.studio.offers import SAME_EDGES, outline_of, text_of
-from sppnet.web.studio.store import Box, Kind, Missing, Step, Store, Values
+from sppnet.web.studio.store import Box, Class, Kind, Missing, Step, Store, Values
 
 RESIZED: Final = 0.3  # pixels: the page rounds each edge to a tenth
 LONGEST_NAME: Final = 80
@@ -30,12 +30,19 @@ def _colour(text: str) -> str:
     return text
 
 
+def _key(text: str) -> str:
+    key = text.lower()
+    if key and (len(key) > 1 or not key.isprintable() or key.isspace() or key.isdigit()):
+        raise ValueError(message("studio", "key", "a letter or sign, or none", repr(text), "Choose another key"))
+    return key
+
+
 Edges = tuple[float, float, float, float]
 Name = Annotated[str, AfterValidator(_name)]
 Colour = Annotated[str, AfterValidator(_colour)]
 Row = Annotated[int, Field(ge=1, lt=2**53)]
 Note = Annotated[str, Field(max_length=2000)]
-Key = Annotated[str, Field(max_length=1)]
+Key = Annotated[str, Field(max_length=4), AfterValidator(_key)]
 
 
 class _Change(BaseModel):
@@ -279,6 +286,7 @@ def _edit_class(store: Store, step: Step, change: EditClass) -> set[int]:
     if change.colour is not None:
         values["colour"] = change.colour
     if change.key is not None:
+        _check_key(classes.values(), change)
         values["key"] = change.key
     step.change("class", change.label, values)
     if change.place is not None:
@@ -311,6 +319,13 @@ def _within(store: Store, image: int, edges: Edges) -> dict[str, float]:
 def _check_class(store: Store, row: int) -> None:
     if row not in (each.id for each in store.classes()):
         raise Missing(f"there is no class {row}")
+
+
+def _check_key(classes: Iterable[Class], change: EditClass) -> None:
+    for each in classes:
+        if each.key and each.key == change.key and each.id != change.label:
+            actual = f"{change.key!r}, the key of {each.name}"
+            raise ArgumentError(message("studio", "key", "one that no other class has", actual, "Choose another key"))
 
 
 def _check_new(store: Store, name: str) -> None:

@@ -1,14 +1,14 @@
 // The classes: chosen, searched, added; and the dialog that renames, recolours, reorders, merges and removes one.
 
 import { addClass, chooseClass, editClass, mergeClass, removeClass } from "./actions.js";
-import { isFree } from "./keymap.js";
+import { keysOf, nameOf, refusal } from "./keymap.js";
 import { boxed, classOf, model, on } from "./model.js";
 import { element, icon, replaceChildren, swatch } from "./parts.js";
 
 const byId = (id) => document.getElementById(id);
 const MANY = 12; // classes, from which on there is a search
 
-function classRow(each, index) {
+function classRow(each, key) {
   const choosing = element("button", {
     type: "button",
     class: "choose",
@@ -20,8 +20,10 @@ function classRow(each, index) {
     element("span", {}, each.name),
     element("span", { class: "soft number small" }, `${boxed(each.id)}`),
   );
-  const key = each.key || (index < 9 ? `${index + 1}` : "");
-  if (key) choosing.append(element("kbd", {}, key.toUpperCase()));
+  if (key) {
+    choosing.append(element("kbd", {}, key.toUpperCase()));
+    choosing.setAttribute("aria-keyshortcuts", key.toUpperCase());
+  }
   choosing.addEventListener("click", () => chooseClass(each.id));
   const editing = element(
     "button",
@@ -41,8 +43,12 @@ function classRow(each, index) {
 function render() {
   byId("class-search").hidden = model.classes.length < MANY;
   const wanted = byId("class-search").hidden ? "" : byId("class-search").value.trim().toLowerCase();
-  const rows = model.classes.map((each, index) => each.name.toLowerCase().includes(wanted) && classRow(each, index));
-  replaceChildren(byId("classes"), rows.filter(Boolean));
+  const keys = keysOf(model.classes);
+  const found = model.classes.filter((each) => each.name.toLowerCase().includes(wanted));
+  replaceChildren(
+    byId("classes"),
+    found.map((each) => classRow(each, keys.get(each.id))),
+  );
   const begins = model.classes.length === 0 && model.images.size > 0;
   if (begins && byId("first-class").hidden) setTimeout(() => byId("first-class-name").focus());
   byId("first-class").hidden = !begins;
@@ -78,7 +84,8 @@ function openDialog(id) {
   byId("rename-name").value = each.name;
   byId("rename-colour").value = each.colour;
   byId("rename-key").value = each.key;
-  byId("rename-key").setCustomValidity("");
+  byId("rename-key").placeholder = keysOf(model.classes).get(id);
+  tellKey("");
   const others = model.classes.filter((other) => other.id !== id);
   byId("merge-into").replaceChildren(
     element("option", { value: "" }, "Merge into…"),
@@ -88,17 +95,30 @@ function openDialog(id) {
   byId("rename-dialog").showModal();
 }
 
-byId("rename-key").addEventListener("input", (event) => {
-  const key = event.target.value.toLowerCase();
-  const taken = model.classes.some((each) => each.key === key && each.id !== edited);
-  const free = !key || (isFree(key) && !taken);
-  event.target.setCustomValidity(free ? "" : "This key is taken. Choose another letter.");
-  event.target.reportValidity();
+// The key is the one that is pressed, as `keymap.js` names it on every keyboard; a keyboard on the screen writes it.
+function takeKey(key) {
+  const why = key && refusal(key, model.classes, edited);
+  byId("rename-key").value = why ? classOf(edited).key : key;
+  tellKey(why);
+}
+
+function tellKey(text) {
+  byId("rename-said").hidden = !text;
+  byId("rename-said").textContent = text;
+}
+
+byId("rename-key").addEventListener("keydown", (event) => {
+  const name = nameOf(event);
+  const clears = ["backspace", "delete"].includes(name);
+  if (event.ctrlKey || event.metaKey || event.altKey || !(clears || [...name].length === 1)) return;
+  event.preventDefault();
+  takeKey(clears ? "" : name);
 });
+byId("rename-key").addEventListener("input", (event) => takeKey(event.target.value.trim().toLowerCase()));
 
 byId("rename").addEventListener("submit", () => {
   const [name, colour, key] = ["rename-name", "rename-colour", "rename-key"].map((id) => byId(id).value.trim());
-  editClass(edited, { name, colour, key: key.toLowerCase() });
+  editClass(edited, { name, colour, key });
 });
 
 function move(places) {

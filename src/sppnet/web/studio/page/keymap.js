@@ -58,11 +58,32 @@ export function commandOf(event, own = new Map()) {
   const name = nameOf(event);
   const mod = event.ctrlKey || event.metaKey;
   const printed = name.length === 1 && !/[a-z0-9]/.test(name);
-  if (!mod && !event.shiftKey && own.has(name)) return { own: own.get(name) };
+  if (!mod && own.has(name) && (printed || !event.shiftKey)) return { own: own.get(name) };
   if (!mod && /^[1-9]$/.test(name)) return { digit: Number(name) };
   const shift = event.shiftKey && !printed && !/^[0-9]$/.test(name);
   return COMMANDS[`${mod ? "mod+" : ""}${shift ? "shift+" : ""}${name}`] ?? null;
 }
 
-// Keys that a class can have for its own: those that ask for nothing else.
-export const isFree = (key) => /^[a-z]$/.test(key) && !Object.hasOwn(COMMANDS, key);
+// Letters that ask for nothing else, for classes without a digit and a key of their own.
+const LETTERS = [..."abcdefghijklmnopqrstuvwxyz"].filter((letter) => !Object.hasOwn(COMMANDS, letter));
+
+const free = (classes) => LETTERS.filter((letter) => !classes.some((each) => each.key === letter));
+
+// The key of each class, by its id: its own, else the digit of its place, from the tenth on the next letter that is free.
+export function keysOf(classes) {
+  const letters = free(classes);
+  const given = (each, place) => each.key || (place < 9 ? `${place + 1}` : (letters.shift() ?? ""));
+  return new Map(classes.map((each, place) => [each.id, given(each, place)]));
+}
+
+// Why a class cannot have a key for its own, "" if it can.
+export function refusal(key, classes, id) {
+  if ([...key].length !== 1 || /\s/.test(key)) return "A key is one letter or sign.";
+  const other = classes.find((each) => each.key === key && each.id !== id);
+  const reason =
+    (/[0-9]/.test(key) && "digits choose classes by their place") ||
+    (Object.hasOwn(COMMANDS, key) && `it already means “${COMMANDS[key]}”`) ||
+    (other && `it is the key of ${other.name}`);
+  if (!reason) return "";
+  return `${key.toUpperCase()} is taken: ${reason}. Free are ${free(classes).join(", ").toUpperCase() || "signs"}.`;
+}

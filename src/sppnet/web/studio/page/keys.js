@@ -18,7 +18,7 @@ import {
   turn,
 } from "./actions.js";
 import { step } from "./gallery.js";
-import { commandOf } from "./keymap.js";
+import { commandOf, keysOf } from "./keymap.js";
 import { chosenBoxes, chosenSuggestion, model } from "./model.js";
 import { chooseNext } from "./objects.js";
 import { element } from "./parts.js";
@@ -72,7 +72,7 @@ const HELP = [
     "draw a box, which fits itself to an object that the detector is sure of; inside the chosen box: move it; with Shift: draw, exactly so",
   ],
   ["Ctrl click", "choose one more box"],
-  ["1 … 9", "choose the class; of chosen boxes: change it; of a suggestion: change it and accept"],
+  ["1 … 9, own keys", "choose the class; of chosen boxes: change it; of a suggestion: change it and accept"],
   ["A, Enter", "accept the chosen suggestion, or choose the most certain one"],
   ["R, Delete", "reject the suggestion, or remove the chosen boxes"],
   ["Shift A, Shift R", "accept all suggestions from the threshold up; reject all that are shown"],
@@ -124,7 +124,8 @@ function run(command) {
   return true;
 }
 
-const ownKeys = () => new Map(model.classes.filter((each) => each.key).map((each) => [each.key, each.id]));
+const ownKeys = () =>
+  new Map([...keysOf(model.classes)].map(([id, key]) => [key, id]).filter(([key]) => !/^[0-9]?$/.test(key)));
 
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("dialog[open]")) return;
