@@ -6,7 +6,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.web.studio.paging import known, opened
 
 pytestmark = pytest.mark.browser
-PRESS = "([key, code]) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true}))"
+PRESS = """([key, code]) =>
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, code, bubbles: true }))"""
 
 
 def _add(page: Page, *names: str) -> None:
@@ -20,7 +21,6 @@ def _add(page: Page, *names: str) -> None:
 
 def _keys(page: Page) -> list[str]:
     return page.locator("#classes kbd").all_inner_texts()
-
 
 
 def _dialog(page: Page, name: str) -> None:

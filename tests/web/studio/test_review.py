@@ -1,12 +1,23 @@
 """Disagreements of labels and detector, and counts with intervals."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from sppnet.data.parting import compiled
+from sppnet.web.studio.changes import Changes
+from sppnet.web.studio.learner import LookedAt
 from sppnet.web.studio.review import Counted, count_groups, disagreements
+from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box
-from sppnet.web.studio.suggestions import Suggestions
+from sppnet.web.studio.suggestions import NOTHING, Suggestions
+
+
+def _asked(*changes: dict[str, Any]) -> Changes:
+    return Changes.model_validate({"what": "Label", "changes": list(changes)})
 
 
 def _found(*rows: tuple[tuple[float, float, float, float], int, float]) -> Suggestions:
@@ -33,10 +44,9 @@ def test_each_disagreement_is_of_one_kind() -> None:
         ("badly placed", 1),
         ("false", 1),
         ("missed", 1),
-        ("missed", 1),
-        ("missed", 1),
     ]
-    assert [row["sure"] for row in rows] == pytest.approx([0.8, 0.7, 0.6, 1, 1, 0.8])
+    assert [row["sure"] for row in rows] == pytest.approx([0.8, 0.7, 0.6, 0.8])
+    assert rows[0]["other"] == 1
 
 
 def test_difficult_objects_need_not_be_found() -> None:
@@ -73,3 +83,32 @@ def test_groups_are_told_by_a_pattern_in_the_names() -> None:
     assert [(each["group"], each["images"]) for each in groups] == [
         ("All", 4), ("others", 1), ("plate1", 2), ("plate2", 1),
     ]  # fmt: skip
+
+
+def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (100, 100), "gray").save(tmp_path / name)
+    session = Session(tmp_path)
+    names = [{"do": "add class", "name": name} for name in ("ace", "king")]
+    ace, king = session.change(_asked(*names))["added"]
+    first, second, third = session.learner.images
+    for image in (first, second):
+        box = {"do": "add", "image": image, "label": ace, "edges": [10, 10, 40, 40]}
+        session.change(_asked(box, {"do": "complete", "image": image, "complete": True}))
+    found = _found(((10, 10, 40, 40), king, 0.9), ((60, 60, 90, 90), ace, 0.8))
+    nothing = np.zeros(2, dtype=np.int64)
+    session.learner.found |= {each: LookedAt(found, 0.0, nothing, 1) for each in (first, third)}
+    session.learner.found[second] = LookedAt(NOTHING, 0.0, nothing, 1)
+    all_errors = session.review()
+    assert {(each["label"], each["kind"]): each["number"] for each in all_errors["counts"]} == {
+        (king, "confused"): 1,
+        (ace, "false"): 1,
+        (ace, "missed"): 1,
+    }  # and nothing of the third, which is not complete
+    assert all_errors["images"] == [first, second]
+    assert [row["kind"] for row in all_errors["rows"]] == ["missed", "confused", "false"]
+    assert [row["kind"] for row in session.review(label=ace)["rows"]] == ["missed", "false"]
+    (row,) = session.review("confused")["rows"]
+    assert (row["name"], row["label"], row["other"]) == ("a.png", king, ace)
+    assert session.review("badly placed", ace)["rows"] == []
+    session.store.close()

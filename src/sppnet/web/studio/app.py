@@ -24,6 +24,7 @@ from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.import_requests import IMPORTS, add_imports
 from sppnet.web.studio.pages import PAGE, SHARED
 from sppnet.web.studio.people import BROWSER, PERSON, Person
+from sppnet.web.studio.review import Disagreement
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
 from sppnet.web.studio.uploads import MOST_BYTES, receive
@@ -156,8 +157,8 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
         return session.quality()
 
     @app.get("/api/review")
-    def review() -> list[dict[str, Any]]:
-        return session.review()
+    def review(kind: Disagreement | None = None, label: Row | None = None) -> dict[str, Any]:
+        return session.review(kind, label)
 
     @app.get("/report")
     def report_page() -> FileResponse:

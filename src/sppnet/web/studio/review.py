@@ -27,7 +27,9 @@ def disagreements(
 ) -> Iterator[dict[str, Any]]:
     """Yield where what was found in a complete image differs from its boxes, for JSON.
 
-    Of each: its kind, class, edges, and ``sure`` in 0..1, how sure the detector is that the labels are wrong there.
+    Of each: its kind, class, edges, and ``sure`` in 0..1, how sure the detector is that the labels are wrong there;
+    of a confused one the ``other`` class, that of the box. A box that is found as another class, or in another place,
+    is not missed too.
     """
     objects = [box for box in boxes if box.kind == "object" and not box.crowd]
     places = np.array([box.edges for box in objects]).reshape(-1, 4)
@@ -36,16 +38,19 @@ def disagreements(
     same = found.labels[:, None] == labels
     counts = found.scores >= np.array([thresholds.get(label, 1.0) for label in found.labels.tolist()])
     for row in np.flatnonzero(counts).tolist():
-        own = float((overlap[row] * same[row]).max(initial=0.0))
-        other = float((overlap[row] * ~same[row]).max(initial=0.0))
-        if own < RIGHT_IOU:
-            kind: Disagreement = "confused" if other >= RIGHT_IOU else "badly placed" if own >= NEAR_IOU else "false"
-            edges, label = found.boxes[row].astype(float).round(1).tolist(), int(found.labels[row])
-            yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)}
+        own, others = overlap[row] * same[row], overlap[row] * ~same[row]
+        if own.max(initial=0.0) >= RIGHT_IOU:
+            continue
+        confused = others.max(initial=0.0) >= RIGHT_IOU
+        kind: Disagreement = "confused" if confused else "badly placed" if own.max(initial=0.0) >= NEAR_IOU else "false"
+        edges, label = found.boxes[row].astype(float).round(1).tolist(), int(found.labels[row])
+        other = {"other": int(labels[others.argmax()])} if confused else {}
+        yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)} | other
     near = (overlap >= RIGHT_IOU) & same
+    noticed = ((same & (overlap >= NEAR_IOU)) | (overlap >= RIGHT_IOU)) & counts[:, None]
     for column, box in enumerate(objects):
         best = float(found.scores[near[:, column]].max(initial=0.0))
-        if not (near[:, column] & counts).any() and not box.difficult:
+        if not noticed[:, column].any() and not box.difficult:
             yield {"kind": "missed", "label": box.label, "edges": box.edges, "sure": round(1 - best, 3)}
 
 

@@ -3,7 +3,9 @@
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from heapq import nlargest
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -23,7 +25,7 @@ from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
 from sppnet.web.studio.offers import write_labels, write_suggestions
 from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.people import People
-from sppnet.web.studio.review import count_groups, disagreements
+from sppnet.web.studio.review import Disagreement, count_groups, disagreements
 from sppnet.web.studio.store import Box, Missing, Store, StoredImage, Turned
 from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
 
@@ -340,16 +342,33 @@ class Session:
             "curve": self.learner.curve,
         }
 
-    def review(self) -> list[dict[str, Any]]:
-        """Return where detector and labels of complete images disagree, the surest first, for JSON."""
+    def review(self, kind: Disagreement | None = None, label: int | None = None) -> dict[str, Any]:
+        """Return where detector and labels of complete images disagree, for JSON.
+
+        Args:
+            kind, label: only those of a kind, of a class; None is all.
+        Returns:
+            ``counts`` by class and kind, ``images`` that any are in, and of those asked for the surest as ``rows``.
+        """
         thresholds = self.thresholds
-        rows = [
-            {"image": key, "name": image.name, **each}
-            for key, image in self.learner.images.items()
-            if self.known(key).complete and key in self.learner.found
-            for each in disagreements(self.store.boxes(key), self.suggestions(key), thresholds)
-        ]
-        return sorted(rows, key=lambda row: -float(row["sure"]))[:REVIEWED]
+        counts: Counter[tuple[int, str]] = Counter()
+        images, asked = [], []
+        for key, image in list(self.learner.images.items()):
+            if not self.known(key).complete or key not in self.learner.found:
+                continue
+            rows = list(disagreements(self.store.boxes(key), self.suggestions(key), thresholds))
+            counts.update((row["label"], row["kind"]) for row in rows)
+            images += [key] if rows else []
+            asked += [
+                {"image": key, "name": image.name, **row}
+                for row in rows
+                if kind in (None, row["kind"]) and label in (None, row["label"])
+            ]
+        return {
+            "counts": [{"label": of, "kind": which, "number": number} for (of, which), number in counts.items()],
+            "images": images,
+            "rows": nlargest(REVIEWED, asked, key=lambda row: float(row["sure"])),
+        }
 
     def report(self, groups: str = "") -> dict[str, Any]:
         """Return how many objects there are, with an interval, for JSON.

@@ -46,7 +46,7 @@ list.addEventListener("pointerleave", () => waits && arrange());
 list.addEventListener("focusout", (event) => waits && !list.contains(event.relatedTarget) && arrange());
 search.addEventListener("input", arrange);
 state.addEventListener("change", async () => {
-  if (state.value === "wrong") wrong = new Set((await get("api/review")).map((row) => row.image));
+  if (state.value === "wrong") wrong = new Set((await get("api/review")).images);
   arrange();
 });
 sort.addEventListener("change", () => {

@@ -32,12 +32,17 @@ function renderCurve() {
   byId("curve-text").textContent = `F1 ${percent(f1)} on held-out images, from ${images} labelled.${next}`;
 }
 
+// Errors, class by class: which are listed is chosen by the table of their counts.
+
+const KINDS = ["missed", "false", "confused", "badly placed"];
 const WORDS = {
-  missed: "boxed, but not found",
-  false: "found, but not boxed",
-  confused: "found as another class",
-  "badly placed": "found in another place",
+  missed: () => "boxed, but not found",
+  false: () => "found, but not boxed",
+  confused: ({ other }) => `boxed as ${nameOf(other)}`,
+  "badly placed": () => "found in another place",
 };
+
+let asked = { kind: null, label: null }; // what is listed; null is all
 
 async function open(row) {
   await show(row.image);
@@ -46,23 +51,72 @@ async function open(row) {
   showPlace(row);
 }
 
-byId("review").addEventListener("click", async () => {
-  const rows = await get("api/review");
-  byId("review-text").textContent = rows.length
-    ? "The surest first. A click shows the place: mend the label where the detector is right."
-    : "No disagreement in complete images.";
-  byId("disagreements").replaceChildren(
-    ...rows.map((row) => {
-      const picking = element("button", { type: "button", class: "pick", title: row.name });
-      picking.append(
-        swatch(classOf(row.label)?.colour ?? "gray"),
-        element("span", {}, nameOf(row.label)),
-        element("span", { class: "where" }, WORDS[row.kind]),
-      );
-      picking.addEventListener("click", () => open(row));
-      return element("li", { class: "box" }, picking);
-    }),
+function errorRow(row) {
+  const picking = element("button", { type: "button", class: "pick", title: row.name });
+  picking.append(
+    swatch(classOf(row.label)?.colour ?? "gray"),
+    element("span", {}, nameOf(row.label)),
+    element("span", { class: "where" }, WORDS[row.kind](row)),
   );
-});
+  picking.addEventListener("click", () => open(row));
+  return element("li", { class: "box" }, picking);
+}
+
+// A number of the table lists what it counts.
+function countCell(counts, kind, label, name) {
+  const fits = (each) => (kind === null || each.kind === kind) && (label === null || each.label === label);
+  const number = counts.filter(fits).reduce((total, each) => total + each.number, 0);
+  const chosen = asked.kind === kind && asked.label === label;
+  const button = element(
+    "button",
+    {
+      type: "button",
+      class: "plain number",
+      id: `errors-${kind ?? "all"}-${label ?? "all"}`.replace(" ", "-"),
+      "aria-pressed": chosen,
+      "aria-label": `${number} ${name}, ${kind ?? "all errors"}`,
+      disabled: !number && !chosen,
+    },
+    `${number}`,
+  );
+  button.addEventListener("click", () => review({ kind, label }));
+  return element("td", { class: "number" }, button);
+}
+
+function renderCounts(counts) {
+  const classes = [...model.classes.map(({ id, name }) => ({ id, name })), { id: null, name: "All" }];
+  const focused = document.activeElement?.id;
+  byId("errors").hidden = !counts.length;
+  byId("errors").tBodies[0].replaceChildren(
+    ...classes.map(({ id, name }) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        ...KINDS.map((kind) => countCell(counts, kind, id, name)),
+        countCell(counts, null, id, name),
+      ),
+    ),
+  );
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+async function review(wanted) {
+  asked = wanted;
+  const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== null));
+  const { counts, rows } = await get(`api/review?${query}`);
+  renderCounts(counts);
+  const total = counts
+    .filter((each) => [null, each.kind].includes(wanted.kind) && [null, each.label].includes(wanted.label))
+    .reduce((all, each) => all + each.number, 0);
+  const which = `${wanted.label === null ? "" : `${nameOf(wanted.label)}, `}${wanted.kind ?? "all"}`;
+  const listed = rows.length < total ? `the first ${rows.length} of ${total}` : `${total}`;
+  byId("review-text").textContent = counts.length
+    ? `Listed: ${which}, ${listed}, the surest first. A click shows the place: mend the label where the detector is right.`
+    : "No disagreement in complete images.";
+  byId("disagreements").replaceChildren(...rows.map(errorRow));
+}
+
+byId("review").addEventListener("click", () => review({ kind: null, label: null }));
 
 on("quality", renderCurve);

@@ -1,0 +1,46 @@
+"""Errors and similar objects, in a real browser."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from tests.web.studio.paging import known
+
+pytestmark = pytest.mark.browser
+
+
+def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(page: Page) -> None:
+    page.get_by_label("Name of another class").fill("square")
+    page.keyboard.press("Enter")
+    page.locator("#classes", has_text="square").wait_for()
+    disc, square = (each["id"] for each in known(page, "model.classes"))
+    images = known(page, "[...model.images.images.keys()]")
+    errors: list[dict[str, Any]] = [
+        {"kind": "missed", "label": disc, "edges": [10, 10, 30, 30], "sure": 0.9, "image": images[2], "name": "a"},
+        {"kind": "confused", "label": disc, "other": square, "edges": [20, 20, 60, 60], "sure": 0.8},
+        {"kind": "false", "label": square, "edges": [5, 5, 40, 40], "sure": 0.7},
+    ]
+    errors = [{"image": images[3], "name": "b"} | each for each in errors]
+    counts = [{"label": each["label"], "kind": each["kind"], "number": 1} for each in errors]
+
+    def answer(route: Route) -> None:
+        wanted = {name: value[0] for name, value in parse_qs(urlsplit(route.request.url).query).items()}
+        rows = [each for each in errors if all(str(each[name]) == value for name, value in wanted.items())]
+        route.fulfill(json={"counts": counts, "images": images[2:4], "rows": rows})
+
+    page.route("**/api/review*", answer)
+    page.get_by_role("tab", name="Quality").click()
+    page.get_by_role("button", name="Check").click()
+    numbers = page.locator("#errors tbody tr")
+    expect(numbers).to_have_text(["disc10102", "square01001", "All11103"])
+    expect(page.locator("#disagreements .where")).to_have_text(
+        ["boxed, but not found", "boxed as square", "found, but not boxed"]
+    )
+    page.get_by_role("button", name="2 disc, all errors").click()
+    expect(page.locator("#disagreements .where")).to_have_text(["boxed, but not found", "boxed as square"])
+    expect(page.locator("#review-text")).to_contain_text("Listed: disc, all, 2, the surest first.")
+    page.get_by_role("button", name="1 All, false").click()
+    expect(page.locator("#disagreements .where")).to_have_text(["found, but not boxed"])
+    page.locator("#disagreements .pick").click()
+    expect(page.locator("#image-name")).to_have_text(known(page, f"model.images.get({images[3]}).name"))
