@@ -13,8 +13,8 @@ from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-from sppnet import parts
 from sppnet.cli import main, many
+from sppnet.pipeline import parts
 
 
 def kill_a_worker() -> None:
