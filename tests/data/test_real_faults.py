@@ -241,7 +241,7 @@ def test_labels_of_another_size_are_named(tmp_path: Path) -> None:
     text(tmp_path / "0.xml", voc(made, "0.jpg").replace("<width>160", "<width>320"))
     (problem,) = load_detection(tmp_path).problems
     assert problem.code == "size-differs"
-    assert "was made for an image of 320 x 120 pixels, which has 160 x 120" in str(problem)
+    assert "the labels of 0.jpg are of 320 x 120 pixels, and the image has 160 x 120" in str(problem)
 
 
 def test_a_truncated_image_is_found_and_left_out(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sppnet.data.layouts import coco, cvat, folders, ilsvrc, json_shapes, label_
 from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
 from sppnet.data.layouts.unread import LABELS, PACKED, Unread, unread
+from sppnet.data.layouts.values import glance
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
@@ -204,6 +205,14 @@ def _wrong_kind(function: str, dataset: Dataset, wanted: str, call: str, command
 # Recognising
 
 
+class NoLabelsError(DataError):
+    """A folder of images and nothing else; ``listed`` is what lies there."""
+
+    def __init__(self, what: str, listed: Contents) -> None:
+        super().__init__(what)
+        self.listed = listed
+
+
 def open_dataset(root: Path | str, function: str = "recognise", *, layout: str | None = None) -> Dataset:
     """Recognise a data set by its files.
 
@@ -233,6 +242,8 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         if told is not None:
             raise DataError(_unread(function, whole, told))
     if found is None:
+        if layout is None and whole.images and not whole.others:
+            raise NoLabelsError(_without_labels(function, whole), whole)
         raise DataError(_unknown(function, whole, layout))
     chosen, others = found
     notes = [Problem(folder, None, f"{other.saw}: not read", "other-labels") for other in others]
@@ -300,12 +311,19 @@ def _unknown(function: str, listed: Contents, layout: str | None) -> str:
         return message(function, "data", "images", saw, "Fetch what the links lead to")
     if not listed.images:
         return message(function, "data", "images with labels", saw, "Name the folder that holds the images")
-    if not listed.others:
-        advice = "Draw boxes in 'sppnet studio', or sort the images into one folder a class"
-        return message(function, "data", "images with labels", saw, advice)
+    begins = next((name for name in listed.of_suffix(".csv", ".tsv", ".json", ".xml", ".txt")), None)
+    if begins is not None:
+        first = " ".join(glance(listed.path(begins))[:200].split())[:60]
+        saw = f"{saw}; {printable(begins)} begins with {printable(first)!r}"
     shapes = "\n  ".join(_SHAPES)
     advice = f"These are read:\n  {shapes}\nSee docs/data.md"
     return message(function, "data", "laid out in a way that is known", saw, advice)
+
+
+def _without_labels(function: str, listed: Contents) -> str:
+    advice = "Draw boxes in 'sppnet studio', or sort the images into one folder a class"
+    saw = f"{listed.summary()} in {printable(listed.root)}"
+    return message(function, "data", "images with labels", saw, advice)
 
 
 def _names(listed: Contents) -> list[Problem]:

@@ -19,6 +19,8 @@ from sppnet.images import read_size
 
 DECIMALS: Final = 4  # of a pixel that boxes keep: so the same boxes have the same bits in every layout
 MAX_NAME: Final = 1000  # letters of a class's name
+SLOPPY: Final = 1  # pixels that boxes may reach out of their image without a word
+TWICE: Final = "is there twice"
 
 Points = Sequence[tuple[float, float]]  # x, y in 0-based pixels
 
@@ -72,6 +74,7 @@ class Listing(NamedTuple):
         images: to read. numbers: of the classes in the data set's own file.
         scope: the images that should have labels: one that none of ``images`` reads is named.
         problems: of the split as a whole.
+        check: raises BrokenSampleError where all that was read shows that it was read wrongly.
     """
 
     classes: Sequence[str] | None
@@ -79,6 +82,7 @@ class Listing(NamedTuple):
     numbers: Mapping[str, int] = MappingProxyType({})
     scope: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
+    check: Callable[[Sequence[RawImage]], None] = lambda _: None
 
 
 class Row(NamedTuple):
@@ -134,11 +138,13 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     make the same data.
 
     Raises:
-        BrokenSampleError: an image that cannot be used, or an unreadable row, unless ``on_bad`` is "skip".
+        BrokenSampleError: an image that cannot be used, or an unreadable row, unless ``on_bad`` is "skip"; all of them,
+            where they were plainly read wrongly.
         DataError: a class that ``classes`` does not hold.
     """
     read = [_read(image, on_bad) for image in listing.images]
     raws, doubles = _merged([raw for raw in read if isinstance(raw, RawImage)])
+    listing.check(raws)
     raws.sort(key=lambda raw: by_name(raw.path))
     found = sorted({*(listing.classes or ()), *_names_used(raws)}) if classes is None else list(dict.fromkeys(classes))
     checked = [_checked(raw, found) for raw in raws]
@@ -180,7 +186,8 @@ def _merged(raws: Sequence[RawImage]) -> tuple[list[RawImage], list[Problem]]:
         first = same[0]
         other = next((raw for raw in same[1:] if _labels_of(raw) != _labels_of(first)), None)
         if other is not None:
-            what = f"labels the image {first.path.name} too, as {first.source.name} does: all their boxes are taken"
+            also = "twice" if other.source == first.source else f"too, as {first.source.name} does"
+            what = f"labels the image {first.path.name} {also}: all boxes are taken"
             problems.append(Problem(other.source, None, what, "image-twice"))
             boxes = {(box.name, box.edges): box for raw in reversed(same) for box in raw.boxes}
             first = first._replace(boxes=list(boxes.values()), problems=[each for raw in same for each in raw.problems])
@@ -200,27 +207,52 @@ def _checked(raw: RawImage, classes: Sequence[str]) -> tuple[Sample, list[Proble
     """Make a sample of the good boxes, and a problem of each bad one."""
     edges = np.array([box.edges for box in raw.boxes], dtype=np.float64).reshape(-1, 4).round(DECIMALS)
     clipped = clip_boxes(edges, raw.size)
-    faults = [
-        box.fault or name_fault(box.name) or _fault(before, after, raw.size)
-        for box, before, after in zip(raw.boxes, edges, clipped, strict=True)
-    ]
+    faults = _faults(raw, edges, clipped)
     kept = np.array([not fault for fault in faults], dtype=np.bool_)
     good = [box for box, fault in zip(raw.boxes, faults, strict=True) if not fault]
     outlines = [_outline(box, after, raw.size) for box, after in zip(good, clipped[kept], strict=True)]
     problems = [
-        Problem(raw.source, box.line, f"{_where(box)}the box {_edges(box)} {fault}; it is dropped", _code(box))
+        _of_box(raw, box, f"the box {_edges(box)} {fault}; it is dropped", _code(box, fault))
         for box, fault in zip(raw.boxes, faults, strict=True)
         if fault
     ]
+    problems += _cut(raw, good, edges[kept], clipped[kept])
     what = "the outline is no polygon of three points or more: it is left out, and the box is used"
     problems += [
-        Problem(raw.source, box.line, f"{_where(box)}{what}", "outline-left-out")
+        _of_box(raw, box, what, "outline-left-out")
         for box, (_, broken_ones) in zip(good, outlines, strict=True)
         if broken_ones
     ]
     sample = _sample(raw, good, clipped[kept], classes)
     kept_outlines = tuple(outline for outline, _ in outlines)
     return replace(sample, outlines=kept_outlines if any(kept_outlines) else ()), problems
+
+
+def _faults(raw: RawImage, edges: Boxes, clipped: Boxes) -> list[str]:
+    """Return why each box of an image cannot be used, "" where it can."""
+    faults = []
+    seen = set()
+    for box, before, after in zip(raw.boxes, edges, clipped, strict=True):
+        same = (box.name, box.difficult, box.crowd, *before.tolist())
+        fault = box.fault or name_fault(box.name) or _fault(before, after, raw.size)
+        faults.append(fault or (TWICE if same in seen else ""))
+        seen.add(same)
+    return faults
+
+
+def _cut(raw: RawImage, good: Sequence[RawBox], edges: Boxes, clipped: Boxes) -> list[Problem]:
+    """Return a problem of each box that reaches out of its image further than rounding explains."""
+    reach = np.abs(edges - clipped).max(axis=1, initial=0)
+    image = f"an image of {raw.size[1]} x {raw.size[0]} pixels"
+    return [
+        _of_box(raw, box, f"the box {_edges(box)} reaches {far:g} pixels out of {image}; it is cut", "box-cut")
+        for box, far in zip(good, reach.tolist(), strict=True)
+        if far > SLOPPY
+    ]
+
+
+def _of_box(raw: RawImage, box: RawBox, what: str, code: str) -> Problem:
+    return Row(raw.source, box.line, box.where).problem(what, code)
 
 
 def _outline(box: RawBox, edges: Boxes, size: Size) -> tuple[Outline, int]:
@@ -233,7 +265,9 @@ def _outline(box: RawBox, edges: Boxes, size: Size) -> tuple[Outline, int]:
     return () if is_box else tuple(cut), len(polygons) - len(whole)
 
 
-def _code(box: RawBox) -> str:
+def _code(box: RawBox, fault: str) -> str:
+    if fault == TWICE:
+        return "box-twice"
     return "class-name" if not box.fault and name_fault(box.name) else box.code
 
 
@@ -274,16 +308,21 @@ def _edges(box: RawBox) -> str:
     return f"[{', '.join(f'{edge:g}' for edge in box.edges)}]"
 
 
-def _where(box: RawBox) -> str:
-    return f"{box.where}: " if box.where else ""
-
-
 def _label(source: Path, box: RawBox, classes: Sequence[str]) -> int:
     if box.name not in classes:
         expected = f"one of {', '.join(map(printable, classes))}"
-        what = f"{_where(box)}the class must be {expected}, got {printable(box.name)!r}. Correct the label."
-        raise DataError(str(Problem(source, box.line, what, "row-unreadable")))
+        what = f"the class must be {expected}, got {printable(box.name)!r}. Correct the label."
+        raise DataError(str(Row(source, box.line, box.where).problem(what, "row-unreadable")))
     return classes.index(box.name)
+
+
+def classes_twice(source: Path, names: Sequence[str], line: int | None = None) -> list[Problem]:
+    """Return a problem of each name that a file has for several classes."""
+    return [
+        Problem(source, line, f"{times} classes are named {printable(name)!r}: they are one", "class-twice")
+        for name, times in Counter(names).items()
+        if times > 1
+    ]
 
 
 # What writers ask

@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from sppnet.data import DetectionData, Duplicate, FolderData, Problem, duplicates
-from sppnet.data.dataset import Dataset, open_dataset
+from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Problem, duplicates
+from sppnet.data.contents import Contents
+from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import usual_short_side
 from sppnet.images import ImageFacts, read_facts
@@ -27,7 +28,7 @@ class Inspection:
     """What ``inspect`` found.
 
     Args:
-        layout: its name. saw: what speaks for it.
+        layout: its name, "none" of images without labels. saw: what speaks for it.
         images: how many each split holds.
         objects: of each class, how many each split holds (images, where the layout is folders).
         sizes: the smallest, the median and the largest shorter side in pixels; None without images.
@@ -80,17 +81,19 @@ def inspect(root: Path | str, *, layout: str | None = None, progress: Progress =
     Raises:
         DataError: a layout that is not known, or two at once.
     """
-    dataset = open_dataset(root, "check", layout=layout)
+    try:
+        dataset = open_dataset(root, "check", layout=layout)
+    except NoLabelsError as error:
+        return _unlabelled(error.listed, str(error), progress)
     parts, unread = _parts(dataset)
     paths = {split: list(part.paths) for split, part in parts.items()}
     bad, sizes = _decoded(paths, progress)
     twins = [twin for twin in duplicates(_readable(paths, bad)) if twin.path != twin.other_path]
     problems = [*unread, *_of_parts(parts), *bad, *_of_all(dataset, parts)]
+    problems += _in_two(paths)
     for twin in twins:
         what = f"in '{twin.other_split}', is the same image as {twin.path} in '{twin.split}'"
         problems.append(Problem(twin.other_path, None, what, "in-two-splits"))
-    order = ("error", "warning", "note")
-    ranked = sorted(dict.fromkeys(problems), key=lambda problem: order.index(problem.level))
     first = parts.get("train") or next(iter(parts.values()), None)
     return Inspection(
         layout=dataset.layout,
@@ -98,11 +101,26 @@ def inspect(root: Path | str, *, layout: str | None = None, progress: Progress =
         images={split: len(part) for split, part in parts.items()},
         objects=_objects(parts),
         sizes=sizes,
-        problems=tuple(ranked),
+        problems=_ranked(problems),
         twins=tuple(twins),
         proposal_recall=proposal_recall(first) if isinstance(first, DetectionData) else {},
         parts=parts,
     )
+
+
+def _unlabelled(listed: Contents, what: str, progress: Progress) -> Inspection:
+    """Tell what there is to tell of images without labels, which a model may look at all the same."""
+    images = tuple(listed.path(name) for name in listed.images)
+    part = FolderData(listed.root, (), images, np.zeros(len(images), dtype=np.int64), ())
+    bad, sizes = _decoded({ALL: list(images)}, progress)
+    unusable_one = Problem(listed.root, None, what.partition(": ")[2], "no-labels")
+    problems = _ranked([unusable_one, *listed.problems, *bad])
+    return Inspection("none", listed.summary(), {ALL: len(images)}, {}, sizes, problems, (), {}, {ALL: part})
+
+
+def _ranked(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return problems, each once: errors first, then warnings, then notes."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: LEVELS.index(problem.level)))
 
 
 def _parts(dataset: Dataset) -> tuple[dict[str, Part], list[Problem]]:
@@ -143,6 +161,17 @@ def unusable(name: str, part: Part) -> Problem | None:
         what = f"all {number} boxes of the split '{name}' are marked as crowds (iscrowd), which are not learnt from"
         return Problem(part.root, None, what, "only-crowds")
     return None
+
+
+def _in_two(paths: Mapping[str, Sequence[Path]]) -> list[Problem]:
+    """Return a problem of each two splits that list the same files, where these should not: VOC's trainval may."""
+    problems = []
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        both = sorted(set(paths.get(first, ())) & set(paths.get(second, ())))
+        if both:
+            what = f"and {len(both) - 1} more images are in '{first}' and in '{second}' too"
+            problems.append(Problem(both[0], None, what, "in-two-splits"))
+    return problems
 
 
 def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:

@@ -101,14 +101,16 @@ class Pairing:
     def __init__(self, images: Sequence[str]) -> None:
         self._keys: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
+        self._whole: dict[str, list[str]] = {}  # by the image's whole name, as in 1.jpg.txt
         for name in images:
             self._keys[key_of(name)].append(name)
             self._stems[stem_of(name)].append(name)
+            self._whole[key_of(f"{name}.txt")] = [name]
 
     def images(self, labels: str) -> list[str]:
         """Return the images that a file of labels belongs to: none, one, or several of one stem in one folder."""
         for name in dict.fromkeys((labels, _unquoted(labels))):
-            found = self._keys.get(key_of(name)) or self._by_stem(name)
+            found = self._keys.get(key_of(name)) or self._whole.get(key_of(name)) or self._by_stem(name)
             if found:
                 beside = [each for each in found if each.rpartition("/")[0] == labels.rpartition("/")[0]]
                 return beside or found
@@ -195,7 +197,10 @@ class Finder:
 
 def _plain(written: str) -> str:
     text = written.strip().replace("\\", "/")
-    return re.sub(r"^[a-z][a-z0-9+.-]+://[^/]*/", "", text).split("?d=")[-1]  # "?d=": Label Studio's local files
+    address = re.match(r"[a-z][a-z0-9+.-]+://[^/]*/", text)
+    if address is not None and "?d=" not in text:
+        text = text[address.end() :].partition("?")[0]
+    return text.split("?d=")[-1]  # "?d=": Label Studio's local files
 
 
 def leads_out(written: str) -> bool:

@@ -13,11 +13,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from sppnet.data.gathering import BadRowError, RawBox, Row, answer_rows, check_found
-from sppnet.data.layouts.records import (
-    Parsed,
-    Record,
-    SetFiles,
+from sppnet.data.gathering import BadRowError, RawBox, Row, answer_rows, check_found, classes_twice
+from sppnet.data.layouts.records import Parsed, Record, SetFiles
+from sppnet.data.layouts.values import (
     are_shares,
     around,
     glance,
@@ -26,7 +24,9 @@ from sppnet.data.layouts.records import (
     on_whole_pixels,
     read_json,
     size_in,
+    text_in,
 )
+from sppnet.data.misreading import SIDES
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Outline, Sample
 from sppnet.errors import DataError
@@ -66,7 +66,7 @@ def _parse(path: Path) -> Parsed:
         broken(path, "two categories have the same id. Number them apart")
     used = {_whole(row.get("category_id")) for row in annotations}
     classes = {
-        _field(path, row, "id", int): _field(path, row, "name", str).strip()
+        _field(path, row, "id", int): _name(path, row)
         for row in categories
         if _whole(row.get("id")) in used or not _is_group(row, categories)
     }
@@ -92,7 +92,9 @@ def _parse(path: Path) -> Parsed:
             what = f"id {number}: file_name must be of type str, got {name!r:.40}"
             strays.append(Problem(path, None, what, "labels-unreadable"))
     # Of two classes of one name, the first number counts.
-    return Parsed(records, list(classes.values()), {classes[key]: key for key in sorted(classes, reverse=True)}, strays)
+    numbers_of = {classes[key]: key for key in sorted(classes, reverse=True)}
+    problems = [*classes_twice(path, list(classes.values())), *_scored(path, annotations)]
+    return Parsed(records, list(classes.values()), numbers_of, strays, problems, SIDES)
 
 
 def _records(path: Path, document: Json, key: str) -> list[Json]:
@@ -112,6 +114,16 @@ def _field(path: Path, row: Json, key: str, kind: type[T]) -> T:
     if not isinstance(value, kind):
         broken(path, f"id {row.get('id')!r:.40}: {key} must be of type {kind.__name__}, got {row.get(key)!r:.40}")
     return value
+
+
+def _name(path: Path, row: Json) -> str:
+    return text_in(row, "name").strip() if isinstance(row.get("name"), int) else _field(path, row, "name", str).strip()
+
+
+def _scored(path: Path, annotations: Sequence[Json]) -> list[Problem]:
+    scored = next((row for row in annotations if "score" in row), None)
+    what = f"annotation {scored.get('id')!r:.40}: its score is not used" if scored else ""
+    return [Problem(path, None, what, "score-ignored")] if scored else []
 
 
 def _whole(value: object) -> Any:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles, number_in, outlined, size_in
+from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles
+from sppnet.data.layouts.values import number_in, outlined, size_in
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size

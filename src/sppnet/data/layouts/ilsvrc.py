@@ -15,7 +15,8 @@ from typing import Final
 from sppnet.data.contents import Contents
 from sppnet.data.gathering import Listing, RawImage
 from sppnet.data.layouts import voc
-from sppnet.data.layouts.records import Found, read_record, read_text
+from sppnet.data.layouts.records import Found, read_record
+from sppnet.data.layouts.values import read_text
 from sppnet.data.layouts.xml_files import read_xml
 from sppnet.data.names import split_of_name, stem_of
 from sppnet.data.problems import Problem

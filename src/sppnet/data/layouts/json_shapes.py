@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import (
-    ImageFiles,
-    Parsed,
-    Reader,
-    Record,
-    SetFiles,
+from sppnet.data.layouts.records import ImageFiles, Parsed, Reader, Record, SetFiles
+from sppnet.data.layouts.values import (
     around,
     glance,
     has_keys,
@@ -27,6 +23,7 @@ from sppnet.data.layouts.records import (
     size_in,
     text_in,
 )
+from sppnet.data.misreading import CENTRES
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size
 
@@ -131,7 +128,7 @@ def _createml(path: Path) -> Parsed:
             )
             continue
         records.append(Record(name, _rows(path, shapes, f"image {name!r:.60}: annotations", _createml_box)))
-    return Parsed(records, strays=strays)
+    return Parsed(records, strays=strays, written=CENTRES)
 
 
 def _createml_box(shape: Json, _: Size) -> RawBox:

@@ -16,19 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import (
-    Parsed,
-    Record,
-    SetFiles,
-    around,
-    glance,
-    has_keys,
-    number_in,
-    pairs_in,
-    read_json,
-    size_in,
-    text_in,
-)
+from sppnet.data.layouts.records import Parsed, Record, SetFiles
+from sppnet.data.layouts.values import around, glance, has_keys, number_in, pairs_in, read_json, size_in, text_in
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.geometry import Size
@@ -36,7 +25,7 @@ from sppnet.storage import write_file
 
 SHAPE: Final = "Label Studio (its JSON or JSON-MIN, and images)"
 OUTLINE: Final = "outline"  # said of a polygon that belongs to a box, its parent, and is no object of its own
-FORMS: Final = ("rectanglelabels", "polygonlabels", "ellipselabels")
+FORMS: Final = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
 Json = dict[str, Any]
 
 
@@ -52,14 +41,34 @@ def _parse(path: Path) -> Parsed:
         broken(path, "must hold a list of tasks")
     records: list[Record] = []
     strays: list[Problem] = []
+    problems: list[Problem] = []
     for place, task in enumerate(document, start=1):
         where = f"task {task.get('id', place)!r:.30}" if isinstance(task, dict) else f"task {place}"
         name = _image(task) if isinstance(task, dict) else ""
-        if name:
-            records.append(_record(path, task, where, name))
-        else:
+        if not name:
             strays.append(Problem(path, None, f"{where}: names no image", "labels-unreadable"))
-    return Parsed(records, strays=strays)
+        elif _is_answered(task):
+            records.append(_record(path, task, where, name))
+        else:  # nobody has said that its image shows no object
+            problems += _predicted(path, task, where)
+    return Parsed(records, strays=strays, problems=problems)
+
+
+def _is_answered(task: Json) -> bool:
+    """Tell whether anybody has labelled a task: one that was skipped, or is still to be done, has no labels."""
+    answers = task.get("annotations", task.get("completions", ()))
+    return "data" not in task or not isinstance(answers, list) or bool(_given(answers))
+
+
+def _given(answers: Sequence[Any]) -> list[Json]:
+    return [each for each in answers if isinstance(each, dict) and not each.get("was_cancelled")]
+
+
+def _predicted(path: Path, task: Json, where: str) -> list[Problem]:
+    predictions = task.get("predictions")
+    number = len(predictions) if isinstance(predictions, list) else 0
+    what = f"{where}: its {number} predictions are no labels. Accept them in Label Studio, and export again"
+    return [Problem(path, None, what, "predictions-left-out")] if number else []
 
 
 def _image(task: Json) -> str:
@@ -75,15 +84,29 @@ def _image(task: Json) -> str:
 
 def _record(path: Path, task: Json, where: str, name: str) -> Record:
     results, problems = _results(path, task, where)
-    shapes = [result for result in results if isinstance(result, dict) and _is_shape(result)]
+    shapes = _named([result for result in results if isinstance(result, dict) and _is_shape(result)])
     forms = [shape for shape in shapes if not _said(shape, OUTLINE)]
     outlines = [shape for shape in shapes if _said(shape, OUTLINE)]
     rows = [
         (Row(path, where=f"{where}, object {k}"), partial(_box, form, outlines))
         for k, form in enumerate(forms, start=1)
     ]
+    problems += _odd(path, where, forms)
     sizes = [size_in(form.get("original_height"), form.get("original_width")) for form in forms]
     return Record(name, rows, next(filter(None, sizes), None), problems=tuple(problems))
+
+
+def _odd(path: Path, where: str, forms: Sequence[Json]) -> list[Problem]:
+    """Return what of a task's shapes is read otherwise than it may be meant."""
+    problems = []
+    for k, form in enumerate(forms, start=1):
+        labels = _classes(form.get("value", form))
+        if isinstance(labels, list) and len(labels) > 1:
+            what = f"{where}, object {k}: of its classes {', '.join(map(str, labels)):.60} the first is taken"
+            problems.append(Problem(path, None, what, "shape-left-out"))
+    turn = next((form["image_rotation"] for form in forms if form.get("image_rotation")), 0)
+    what = f"{where}: the image was turned by {turn} degrees in Label Studio, which is not followed. Look at its boxes"
+    return [*problems, *([Problem(path, None, what, "size-differs")] if turn else ())]
 
 
 def _results(path: Path, task: Json, where: str) -> tuple[list[Any], list[Problem]]:
@@ -94,10 +117,24 @@ def _results(path: Path, task: Json, where: str) -> tuple[list[Any], list[Proble
     answers = task.get("annotations", task.get("completions", []))
     if not isinstance(answers, list):
         return [], [Problem(path, None, f"{where}: annotations must be a list", "row-unreadable")]
-    given = [each for each in answers if isinstance(each, dict) and not each.get("was_cancelled")]
+    given = _given(answers)
     several = [Problem(path, None, f"{where}: of {len(given)} answers the first is read", "image-twice")]
     result = given[0].get("result", []) if given else []
     return result if isinstance(result, list) else [], several if len(given) > 1 else []
+
+
+def _named(shapes: list[Json]) -> list[Json]:
+    """Return shapes without those whose class stands apart, in another result of the same id, which has the shape too.
+
+    So Label Studio writes what its tags Rectangle and Labels make together.
+    """
+    named = {str(each.get("id")) for each in shapes if _classes(each.get("value")) and "id" in each}
+    return [each for each in shapes if _classes(each.get("value", each)) or str(each.get("id")) not in named]
+
+
+def _classes(value: object) -> object:
+    """Return the list of classes that a shape has; None where it has none."""
+    return next((value[key] for key in FORMS if key in value), None) if isinstance(value, dict) else None
 
 
 def _is_shape(result: Json) -> bool:
@@ -110,12 +147,14 @@ def _box(result: Json, outlines: Sequence[Json], size: Size) -> RawBox | None:
         raise BadRowError(f"value must be a record, got {value!r:.40}")
     if "choices" in value or "text" in value or "rating" in value:
         return None  # what is said of the whole image
-    labels = next((value[key] for key in FORMS if key in value), None)
+    labels = _classes(value)
     kind = text_in(result, "type") or next((key for key in value if key.endswith("labels")), "a shape")
     if labels is None:
         raise BadRowError(f"{kind!r:.30} is no box or polygon; it is left out", "shape-left-out")
     if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
         raise BadRowError("has no class", "row-without-box")
+    if not {"width", "radiusX", "points"} & set(value):
+        raise BadRowError(f"{kind!r:.30} is no box or polygon; it is left out", "shape-left-out")
     own = _polygon(value, size)
     mine = [each.get("value") for each in outlines if each.get("parentID") == result.get("id")]
     polygons = [own] if own else [_polygon(each, size) for each in mine if isinstance(each, dict)]

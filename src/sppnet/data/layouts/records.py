@@ -1,8 +1,5 @@
 """What all layouts are read through: records of what a file says of an image, and how images are found for them."""
 
-import codecs
-import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,18 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from sppnet.data.contents import Contents
-from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of
+from sppnet.data.gathering import Listing, RawBox, RawImage, Row, read_rows, size_of
+from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import Finder, Pairing, leads_out, split_of, split_of_name
 from sppnet.data.problems import BrokenSampleError, Problem, broken
 from sppnet.geometry import Size
-from sppnet.storage import open_file, read_file
 
-MAX_JSON_BYTES: Final = 2_000_000_000
-GLANCE: Final = 200_000  # bytes at both ends of a file that its kind is told by
-SHARE_STEP: Final = 1e-6  # that parts of an image are usually written to
 LOOKED_AT: Final = 3  # files of labels that are looked into to tell their kind
 SIDE_FOLDERS: Final = frozenset(
     (  # noqa: SIM905
@@ -54,12 +48,20 @@ class Record(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What a file of labels holds: a record an image, its classes if it lists them, and what is wrong with the rest."""
+    """What a file of labels holds.
+
+    Args:
+        records: one an image. classes: if it lists them. numbers: of these.
+        strays: rows that belong to no image, and images that cannot be told. problems: of the file as a whole.
+        written: how boxes are read, one of those of ``misreading``; empty where they cannot be read otherwise.
+    """
 
     records: Sequence[Record]
     classes: Sequence[str] | None = None
     numbers: Mapping[str, int] = MappingProxyType({})
     strays: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
+    written: str = ""
 
 
 class Found(NamedTuple):
@@ -84,16 +86,15 @@ def read_record(record: Record, image: Path, source: Path) -> RawImage:
     if not record.rows:
         what = f"the image {image.name!r} has no boxes: it shows no object"
         problems.append(Problem(source, record.line, what, "labels-empty"))
-    problems = [*record.problems, *_of_size(record, size, source), *problems]
+    problems = [*record.problems, *_of_size(record, image, size, source), *problems]
     return RawImage(image, size, source, boxes, record.number, problems)
 
 
-def _of_size(record: Record, size: Size, source: Path) -> list[Problem]:
+def _of_size(record: Record, image: Path, size: Size, source: Path) -> list[Problem]:
     told = record.size
     if told is None or told == size or 0 in told:
         return []
-    turned = ": its EXIF data turns it" if told == size[::-1] else ""
-    what = f"was made for an image of {told[1]} x {told[0]} pixels, which has {size[1]} x {size[0]}{turned}"
+    what = f"the labels of {image.name} are of {told[1]} x {told[0]} pixels, and the image has {size[1]} x {size[0]}"
     return [Problem(source, record.line, what, "size-differs")]
 
 
@@ -154,7 +155,7 @@ class ImageFiles:
         loose = [name for name in files.loose if split in ("", split_of(name))]
         reads += [partial(self.search, files, name, split) for name in loose]
         scope = [listed.path(name) for name in counted(listed.images) if split in ("", split_of(name))]
-        return Listing(None, reads, scope=scope)
+        return Listing(None, reads, scope=scope, problems=shared(listed, mine), check=partial(check_written, CORNERS))
 
     def read(self, labels: Path, image: Path) -> RawImage:
         """Read the labels of an image."""
@@ -203,6 +204,19 @@ class LabelFiles:
     def place(self) -> str:
         """Say where the files lie."""
         return place_of(self.images) if self.images else f"in {place_name(self.loose)}"
+
+
+def shared(listed: Contents, images: Mapping[str, str]) -> list[Problem]:
+    """Return a problem of each file of labels that several images have, given that of each image."""
+    owners: dict[str, list[str]] = defaultdict(list)
+    for image, labels in images.items():
+        owners[labels].append(image)
+    told = "is taken for each of {}: give each image a name of its own"
+    return [
+        Problem(listed.path(labels), None, told.format(" and ".join(sorted(names))), "labels-shared")
+        for labels, names in owners.items()
+        if len(names) > 1
+    ]
 
 
 def place_of(images: Mapping[str, str]) -> str:
@@ -294,9 +308,8 @@ class SetFiles:
         classes = [name for part in parts for name in part.classes or ()]
         images = [partial(_unnumbered, image) for part in parts for image in part.images]
         scope = list(dict.fromkeys(path for part in parts for path in part.scope))
-        return Listing(
-            classes or None, images, scope=scope, problems=[each for part in parts for each in part.problems]
-        )
+        problems = [each for part in parts for each in part.problems]
+        return Listing(classes or None, images, scope=scope, problems=problems, check=partial(_check_each, parts))
 
     def _part(self, listed: Contents, finder: Finder, file: str, split: str) -> Listing:
         source = listed.path(file)
@@ -308,7 +321,14 @@ class SetFiles:
         images = [partial(_find, record, source, listed, finder, folders, split) for record in records]
         images += [partial(_stray, problem) for problem in parsed.strays]
         inside = [listed.path(name) for name in counted(listed.images) if _in_scope(name, file, split)]
-        return Listing(parsed.classes, images, parsed.numbers, inside)
+        listing = Listing(parsed.classes, images, parsed.numbers, inside, parsed.problems)
+        check = partial(check_written, parsed.written, source=source)
+        return listing._replace(check=check) if parsed.written else listing
+
+
+def _check_each(parts: Sequence[Listing], raws: Sequence[RawImage]) -> None:
+    for part in parts:
+        part.check(raws)
 
 
 def _split_of_record(record: Record, listed: Contents, finder: Finder, file: str) -> str:
@@ -360,124 +380,3 @@ def _likely_folders(listed: Contents, file: str, split: str) -> list[str]:
     of_split = sorted(name for name in listed.folders if split and split_of(f"{name}/x") == split)
     near = [beside, f"{beside}/images" if beside else "images", "images", "", beside.rpartition("/")[0]]
     return [name for name in dict.fromkeys([*named, *near, *of_split]) if name in listed.folders]
-
-
-# JSON
-
-
-def glance(path: Path) -> str:
-    """Return both ends of a file as text, to tell its kind by; empty if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            head = file.read(GLANCE)
-            size = file.seek(0, 2)
-            file.seek(max(len(head), size - GLANCE))
-            return decoded(head + file.read(GLANCE), "replace").lstrip("\ufeff \r\n\t")
-    except OSError:
-        return ""
-
-
-def has_keys(text: str, *keys: str) -> bool:
-    """Tell whether a piece of JSON has all of these keys."""
-    return all(re.search(rf'"{key}"\s*:', text) for key in keys)
-
-
-def decoded(content: bytes, errors: str = "strict") -> str:
-    """Return a text: UTF-16 where it begins with that mark, otherwise UTF-8, with a mark or without."""
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if marked else "utf-8-sig", errors)
-
-
-def read_text(path: Path, *, limit: int) -> str:
-    """Return a text file of the data set.
-
-    Raises:
-        BrokenSampleError: unreadable, larger than ``limit`` bytes, or not UTF-8.
-    """
-    try:
-        if path.stat().st_size > limit:
-            broken(path, f"is larger than {limit:,} bytes")
-        return decoded(read_file(path, most=limit)).replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
-    except UnicodeDecodeError as error:
-        broken(path, f"is not {error.encoding.upper()} text: {error.reason} at byte {error.start}. Save it as UTF-8")
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        BrokenSampleError: naming the line, if it is no JSON.
-    """
-    try:
-        return json.loads(read_text(path, limit=MAX_JSON_BYTES))
-    except json.JSONDecodeError as error:
-        broken(path, f"is not JSON: {error.msg}", line=error.lineno)
-    except (ValueError, RecursionError) as error:
-        broken(path, f"is not usable JSON: {error}")
-
-
-def number_in(value: object, what: str, code: str = "row-unreadable") -> float:
-    """Return a number, be it written as one or as a text; BadRowError names what it should be."""
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    raise BadRowError(f"{what} must be a number, got {value!r:.40}", code)
-
-
-def around(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
-    """Return the box [left, top, right, bottom] around points (x, y); NaN where one of them is not finite."""
-    across, down = [x for x, _ in points], [y for _, y in points]
-    if not all(map(math.isfinite, (*across, *down))):
-        return math.nan, math.nan, math.nan, math.nan
-    return min(across), min(down), max(across), max(down)
-
-
-def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | None = None) -> RawBox:
-    """Return the box around polygons, which keeps them as its outline."""
-    return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
-
-
-def are_shares(numbers: Sequence[float]) -> bool:
-    """Tell whether boxes are parts of their images: not one number is above 1, and some are no whole ones."""
-    return bool(numbers) and max(numbers) <= 1 and any(number % 1 for number in numbers)
-
-
-def on_whole_pixels(box: RawBox, size: Size) -> RawBox:
-    """Return a box that was written in parts of its image, to six decimals, with the whole pixels that it was made of.
-
-    An edge that the rounding of the file may have moved off a whole pixel lies on it.
-    """
-    sides = (size[1], size[0], size[1], size[0])
-    edges = tuple(_on_whole(edge, side) for edge, side in zip(box.edges, sides, strict=True))
-    return box._replace(edges=cast(tuple[float, float, float, float], edges))
-
-
-def _on_whole(edge: float, side: int) -> float:
-    whole = float(round(edge)) if math.isfinite(edge) else edge
-    return whole if abs(edge - whole) <= side * SHARE_STEP else edge
-
-
-def pairs_in(value: object, what: str) -> list[tuple[float, float]]:
-    """Return a list of points, [[x, y], ...]; BadRowError where it is none."""
-    if not isinstance(value, list) or not value or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-        raise BadRowError(f"{what} must be a list of points x, y, got {value!r:.60}")
-    return [(number_in(x, what), number_in(y, what)) for x, y in value]
-
-
-def text_in(record: Mapping[str, Any], key: str, default: str = "") -> str:
-    """Return a text of a record; the default where there is none or it is no text or number."""
-    value = record.get(key, default)
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else default
-
-
-def size_in(height: object, width: object) -> Size | None:
-    """Return (height, width) if both are whole numbers, as files of labels say sizes."""
-    try:
-        sides = int(float(height)), int(float(width))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return sides if min(sides) > 0 else None

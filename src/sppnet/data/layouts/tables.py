@@ -15,19 +15,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
-from sppnet.data.layouts.records import (
-    GLANCE,
-    Parsed,
-    Reader,
-    Record,
-    SetFiles,
-    are_shares,
-    decoded,
-    number_in,
-    on_whole_pixels,
-    read_text,
-    size_in,
-)
+from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles
+from sppnet.data.layouts.values import GLANCE, are_shares, decoded, number_in, on_whole_pixels, read_text, size_in
+from sppnet.data.misreading import CENTRES, CORNERS, SIDES
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData
 from sppnet.geometry import Size
@@ -54,6 +44,12 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "name",
         "frame",
         "picture",
+        "photo",
+        "image_filename",
+        "image_file",
+        "img_name",
+        "img_file",
+        "patientid",
     ),
     "left": ("left", "xmin", "x_min", "x1", "bbox_xmin", "xtl"),
     "top": ("top", "ymin", "y_min", "y1", "bbox_ymin", "ytl"),
@@ -81,10 +77,10 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "target",
     ),
 }
-CORNERS: Final = ("left", "top", "right", "bottom")
-SIDES: Final = ("x", "y", "w", "h")
-CENTRES: Final = ("cx", "cy", "w", "h")
-BARE: Final = ("image", *CORNERS, "class")  # keras-retinanet's rows, which have no header
+CORNER_COLUMNS: Final = ("left", "top", "right", "bottom")
+SIDE_COLUMNS: Final = ("x", "y", "w", "h")
+CENTRE_COLUMNS: Final = ("cx", "cy", "w", "h")
+BARE: Final = ("image", *CORNER_COLUMNS, "class")  # keras-retinanet's rows, which have no header
 Cells = Sequence[str]
 
 
@@ -139,12 +135,14 @@ def _columns(first: Cells) -> _Columns | None:
         next((names.index(name) for name in known if name in names), -1)
         for known in (("difficult",), ("crowd", "iscrowd", "isgroupof"), ("split", "subset", "set"))
     )
-    for keys in (CORNERS, ("box",), SIDES, CENTRES):
+    for keys in (CORNER_COLUMNS, ("box",), SIDE_COLUMNS, CENTRE_COLUMNS):
         at = tuple(place[key] for key in keys)
         if place["image"] >= 0 and min(at) >= 0:
-            told = sizes if keys in (CORNERS, ("box",)) else (-1, -1)
-            columns = _Columns(place["image"], at, keys == CORNERS, place["class"], difficult, crowd, split, told)
-            return columns._replace(centred=keys == CENTRES)
+            told = sizes if keys in (CORNER_COLUMNS, ("box",)) else (-1, -1)
+            columns = _Columns(
+                place["image"], at, keys == CORNER_COLUMNS, place["class"], difficult, crowd, split, told
+            )
+            return columns._replace(centred=keys == CENTRE_COLUMNS)
     numbers = sum(_is_number(cell) for cell in first[1:5])
     if len(first) == len(BARE) and (numbers == 4 or not any(first[1:])) and re.search(r"\.\w{3,4}$", first[0].strip()):
         return _Columns(0, (1, 2, 3, 4), True, 5, -1, -1, -1, (-1, -1))
@@ -182,7 +180,15 @@ def _parse(path: Path) -> Parsed:
         else:
             strays.append(Problem(path, line, "names no image", "row-unreadable"))
     read = partial(_box, columns=columns, share=share, titles=titles)
-    return Parsed([_record(path, name, mine, columns, read) for name, mine in grouped.items()], strays=strays)
+    records = [_record(path, name, mine, columns, read) for name, mine in grouped.items()]
+    written = CORNERS if columns.corners else CENTRES if columns.centred else SIDES
+    return Parsed(records, strays=strays, problems=_unnamed(path, columns), written=written)
+
+
+def _unnamed(path: Path, columns: _Columns) -> list[Problem]:
+    """Return a problem where no column names the class."""
+    what = "no column names the class: every object is called 'object'"
+    return [] if columns.label >= 0 else [Problem(path, 1, what, "class-unnamed")]
 
 
 def _with_points(cells: Cells, box: Sequence[int]) -> Cells:
@@ -254,7 +260,7 @@ look = FILES.look
 # Writing: texts that a spreadsheet would run as a formula get an apostrophe, which reading takes off again
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "'")
-HEADER: Final = ("image", *CORNERS, "class", "difficult", "crowd")
+HEADER: Final = ("image", *CORNER_COLUMNS, "class", "difficult", "crowd")
 
 
 def spreadsheet_safe(text: str) -> str:

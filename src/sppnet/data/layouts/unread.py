@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from sppnet.data.contents import Contents
-from sppnet.data.layouts.records import LOOKED_AT, glance
+from sppnet.data.layouts.records import LOOKED_AT
+from sppnet.data.layouts.values import glance
 
 IMAGE: Final = r"\S[^\n]*\.(?:jpe?g|png|bmp|tiff?|webp)"
 NUMBER: Final = r"-?\d+(?:\.\d+)?"
@@ -22,10 +23,14 @@ class Unread(NamedTuple):
 
 
 _COCO: Final = "Export COCO instead"
+_BOXES: Final = "Fetch the table of its boxes instead"
 LABELS: Final[Sequence[Unread]] = (
     Unread("CSV of VGG Image Annotator", (".csv",), r"region_shape_attributes", "Export its JSON instead"),
     Unread("CSV of Label Studio", (".csv", ".tsv"), r"^annotation_id\W|rectanglelabels", "Export its JSON instead"),
     Unread("classes of whole images by Roboflow", ("_classes.csv",), r"^filename", "Export one folder a class instead"),
+    Unread("classes of whole images by Open Images", (".csv",), r"^ImageID,Source,LabelName,Confidence\r?\n", _BOXES),
+    Unread("panoptic JSON of COCO", (".json",), r'"segments_info"\s*:', _COCO),
+    Unread("COCO's results, which are no labels", (".json",), r'^\[(?=.*"image_id"\s*:)(?=.*"score"\s*:)', _COCO),
     Unread("JSON of Datumaro", (".json",), r'(?=.*"items"\s*:)(?=.*"label_id"\s*:)', _COCO),
     Unread("JSON of BDD100K or Scalabel", (".json",), r'"box2d"\s*:', _COCO),
     Unread("JSON of Labelbox", (".json", ".ndjson"), r'"(?:Labeled Data|data_row)"\s*:', _COCO),
@@ -35,6 +40,8 @@ LABELS: Final[Sequence[Unread]] = (
     Unread("JSON lines", (".jsonl", ".ndjson"), r'^\{.*"(?:file_name|image)"\s*:', _COCO),
     Unread("text files of DOTA", (".txt",), rf"^(?:[a-z]+:[^\n]*\n)*(?:{NUMBER} ){{8}}[A-Za-z]", _COCO),
     Unread("text files of KITTI", (".txt",), rf"^[A-Za-z_]+(?: {NUMBER}){{14}}", _COCO),
+    Unread("list of images and boxes", (".txt",), rf"^{IMAGE}(?:,{NUMBER}){{4}},\S", "Name it .csv instead"),
+    Unread("list of images and boxes", (".txt",), rf"^{IMAGE}(?: {NUMBER}){{4}} \S", "Write it as CSV instead"),
     Unread("list of boxes of WIDER FACE", (".txt",), rf"^{IMAGE}\s*\n\d+\s*\n(?:{NUMBER} ){{4}}", _COCO),
     Unread("list of boxes of MOT", (".txt",), rf"^\d+,-?\d+(?:,{NUMBER}){{4}}", _COCO),
     Unread("list of images and boxes of keras-yolo3", (".txt",), rf"^{IMAGE} \d+,\d+,\d+,\d+,\d+", _COCO),

@@ -21,10 +21,12 @@ from sppnet.data.gathering import (
     check_found,
     unique_stems,
 )
-from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, read_text, size_in
+from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, shared
+from sppnet.data.layouts.values import read_text, size_in
 from sppnet.data.layouts.xml_files import Node, read_xml
+from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import stem_of
-from sppnet.data.problems import broken
+from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
 from sppnet.geometry import ScoredBoxes, Size
@@ -33,7 +35,7 @@ from sppnet.storage import open_file, write_file
 SHAPE: Final = "Pascal VOC (an XML file an image: Annotations/ and JPEGImages/, or beside the images)"
 MAX_SET_BYTES: Final = 100_000_000
 # Beside the splits, VOC lists who shows a class: "2008_000008 -1", "2008_000015  1".
-_CLASS_LINE: Final = re.compile(r" (-1| 0| 1)\s*$")
+_CLASS_LINE: Final = re.compile(r"\s(-1|0|1)\s*$")
 _LISTS: Final = re.compile(r"(?:^|/)ImageSets/(?:Main/)?[^/]+\.txt$", re.IGNORECASE)
 
 
@@ -65,12 +67,13 @@ def _is_split(path: Path) -> bool:
 def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:
     """List the images that lists of names hold."""
     loose = {stem_of(name): name for name in files.loose}
-    reads = []
+    reads: list[partial[RawImage]] = []
+    problems: list[Problem] = []
     for listed in lists:
         base = listed[: listed.lower().rindex("imagesets/")]  # of several sets in one folder, each list is of its own
         near = {image: name for image, name in files.images.items() if name.startswith(base)} or files.images
         by_stem = {stem_of(name): (image, name) for image, name in near.items()}
-        file = files.listed.path(listed)
+        file, wanted = files.listed.path(listed), set()
         for line, text in enumerate(read_text(file, limit=MAX_SET_BYTES).splitlines(), start=1):
             name = text.strip()
             stem = (
@@ -80,7 +83,9 @@ def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:
                 stem = name
             if name:
                 reads.append(partial(_named, files, by_stem.get(stem), loose.get(stem), (file, line, name)))
-    return Listing(None, reads)
+                wanted.add(stem)
+        problems += shared(files.listed, {image: name for image, name in near.items() if stem_of(name) in wanted})
+    return Listing(None, reads, problems=problems, check=partial(check_written, CORNERS))
 
 
 def _named(

@@ -13,18 +13,31 @@ from typing import Final
 import yaml
 
 from sppnet.data.contents import Contents
-from sppnet.data.gathering import BadRowError, Listing, RawBox, RawImage, Row, read_rows, size_of, unique_stems
-from sppnet.data.layouts.records import LOOKED_AT, Found, counted, on_whole_pixels, outlined, place_of, read_text
+from sppnet.data.gathering import (
+    BadRowError,
+    Listing,
+    RawBox,
+    RawImage,
+    Row,
+    classes_twice,
+    read_rows,
+    size_of,
+    unique_stems,
+)
+from sppnet.data.layouts.records import LOOKED_AT, Found, counted, place_of, shared
+from sppnet.data.layouts.values import on_whole_pixels, outlined, read_text
 from sppnet.data.layouts.yolo_places import (
     MAX_BYTES,
     NAME_LISTS,
     Named,
     Place,
     classes_in,
+    count_differs,
     named,
     places,
     read_yaml,
 )
+from sppnet.data.misreading import CENTRES, check_written
 from sppnet.data.names import Pairing, split_of_name
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
@@ -34,6 +47,8 @@ from sppnet.storage import write_file
 
 SHAPE: Final = "YOLO (a text file an image: images/ and labels/, or beside the images; data.yaml or classes.txt)"
 
+NO_PART: Final = 2  # numbers from this on are no parts of an image, but pixels or what keypoints have
+_DECIMAL: Final = re.compile(r"\d+,\d+")
 _LONG: Final = re.compile(r"\.\d{7}|e", re.IGNORECASE)  # a number of more than the usual six decimals
 
 
@@ -108,9 +123,9 @@ class _Set:
     def listing(self, split: str, place: "partial[Place]") -> Listing:
         """List the images of a split."""
         found = place()
-        classes = list(self._known.classes) if self._known else None
+        classes = self._known.classes if self._known else None
         root = self._known.source if self._known and self._known.source else self._listed.root
-        problems = list(found.problems)
+        problems = [*found.problems, *(_of_names(self._known) if self._known else ())]
         if not found.images and not found.missing:
             broken(root, f"{split or 'the set'} holds no images", code="no-images")
         if classes is None:
@@ -120,11 +135,14 @@ class _Set:
         mine = [name for name in self._strays if name.rpartition("/")[0] in kept or not kept - {""}]
         what = "belongs to no image"
         problems += [Problem(self._listed.path(name), None, what, "labels-without-image") for name in mine]
+        labelled = {image: self._labels[image] for image in found.images if image in self._labels}
+        problems += shared(self._listed, labelled)
         reads = [partial(self._read, name, classes) for name in found.images]
         reads += [partial(_missing, problem) for problem in found.missing]
-        return Listing(classes, reads, problems=problems)
+        names = None if classes is None else list(classes.values())
+        return Listing(names, reads, problems=problems, check=partial(_check, classes))
 
-    def _read(self, image: str, classes: Sequence[str] | None) -> RawImage:
+    def _read(self, image: str, classes: Mapping[int, str] | None) -> RawImage:
         path = self._listed.path(image)
         size = size_of(path)
         name = self._labels.get(image)
@@ -135,14 +153,16 @@ class _Set:
         rows = [
             (Row(labels, line), partial(_box, line, text, size, classes, self._keypoints))
             for line, text in enumerate(read_text(labels, limit=MAX_BYTES).splitlines(), start=1)
-            if text.strip()
+            if text.strip() and not text.lstrip().startswith("#")
         ]
         boxes, problems = read_rows(rows)
         if not rows:
             problems = [Problem(labels, None, "is empty: the image shows no object", "labels-empty")]
-        scored = next((row.line for row, read in rows if len(_words(read.args[1])) == 6), None)
-        if scored is not None:
-            problems.append(Problem(labels, scored, "the sixth number, a confidence, is not used", "score-ignored"))
+        for fits, what, code in UNUSED:
+            keypoints = self._keypoints and fits is _has_keypoints
+            line = next((row.line for row, read in rows if keypoints or fits(_numbers(read.args[1]))), None)
+            if line is not None and (keypoints or not self._keypoints):
+                problems.append(Problem(labels, line, what, code))
         return RawImage(path, size, labels, boxes, problems=problems)
 
 
@@ -150,28 +170,87 @@ def _missing(problem: Problem) -> RawImage:
     broken(problem.path, problem.what, line=problem.line, code=problem.code)
 
 
+def _of_names(known: Named) -> list[Problem]:
+    """Return what is wrong with the names of the classes."""
+    source = known.source
+    return [] if source is None else [*classes_twice(source, list(known.classes.values())), *count_differs(known)]
+
+
+def _check(classes: Mapping[int, str] | None, raws: Sequence[RawImage]) -> None:
+    """Raise BrokenSampleError where labels count classes from 1, or write boxes in another way."""
+    over = [(raw, box) for raw in raws for box in raw.boxes if box.code == "class-number"]
+    if classes is not None and over and min(classes) == 0:
+        last = max(classes) + 1
+        used = {box.name for raw in raws for box in raw.boxes}
+        if classes[0] not in used and all(box.fault == _no_name(last, classes) for _, box in over):
+            raw, box = over[0]
+            what = (
+                f"class {last} is used and class 0 is not, though YOLO counts from 0 and {last} names are told. "
+                f"Take 1 from every class's number, or map the numbers in data.yaml: 1: {classes[0]}"
+            )
+            broken(raw.source, what, line=box.line, code="numbers-from-one")
+    check_written(CENTRES, raws)
+
+
+def _no_name(number: int, classes: Mapping[int, str]) -> str:
+    return f"has class {number}, and names are told for {min(classes)} to {max(classes)}"
+
+
 def _words(text: str) -> list[str]:
-    return text.replace(",", " ").replace(";", " ").split()
+    """Return the words of a row; a comma is one of a number where spaces part five words or more."""
+    words = text.split()
+    decimal = len(words) > 4 and any(map(_DECIMAL.fullmatch, words))
+    return text.replace(",", ".").split() if decimal else text.replace(",", " ").replace(";", " ").split()
 
 
-def _box(line: int, text: str, size: Size, classes: Sequence[str] | None, keypoints: bool) -> RawBox:
+def _numbers(text: str) -> list[float]:
+    """Return the numbers of a row behind its class; none where it cannot be read."""
+    try:
+        return [float(word) for word in _words(text)[1:]]
+    except ValueError:
+        return []
+
+
+def _box(line: int, text: str, size: Size, classes: Mapping[int, str] | None, keypoints: bool) -> RawBox:
     words = _words(text)
     try:
         number, numbers = float(words[0]), [float(word) for word in words[1:]]
         if not number.is_integer():
             raise ValueError(words[0])
-        raw = _shape(numbers[:4] if keypoints else numbers, size)._replace(line=line)
+        raw = _shape(numbers[:4] if keypoints or _has_keypoints(numbers) else numbers, size)._replace(line=line)
         if not any(map(_LONG.search, words)):
             raw = on_whole_pixels(raw, size)
     except (ValueError, IndexError, OverflowError):
         expected = "class, centre x, centre y, width, height, or class and three corners x, y at least"
         raise BadRowError(f"the line must be {expected}, got {text.strip()[:60]!r}") from None
+    if not keypoints and not _has_keypoints(numbers) and max(numbers) >= NO_PART:
+        raise BadRowError(f"the numbers must be parts of the image, 0 to 1, got {text.strip()[:60]!r}")
     name = int(number)
     if classes is None:
         return raw._replace(name=str(name))
-    if not 0 <= name < len(classes):
-        return raw._replace(fault=f"has class {name}, and there are {len(classes)} from 0", code="class-number")
+    if name not in classes:
+        return raw._replace(fault=_no_name(name, classes), code="class-number")
     return raw._replace(name=classes[name])
+
+
+def _has_score(numbers: Sequence[float]) -> bool:
+    return len(numbers) == 5
+
+
+def _has_keypoints(numbers: Sequence[float]) -> bool:
+    """Tell whether a box and keypoints [x, y, 0 to 2] are meant, not a polygon: all that are seen lie in the box."""
+    x, y, across, down = numbers[:4] if len(numbers) > 6 and len(numbers) % 3 == 1 else (0.0, 0.0, 0.0, 0.0)
+    points = list(zip(numbers[4::3], numbers[5::3], numbers[6::3], strict=False))
+    return across > 0 and all(
+        seen in (0, 1, 2) and (seen == 0 or (abs(left - x) <= across / 2 and abs(top - y) <= down / 2))
+        for left, top, seen in points
+    )
+
+
+UNUSED: Final = (
+    (_has_score, "the sixth number, a confidence, is not used", "score-ignored"),
+    (_has_keypoints, "the keypoints behind the box are not used", "points-left-out"),
+)
 
 
 def _shape(numbers: Sequence[float], size: Size) -> RawBox:
@@ -200,7 +279,7 @@ def write_yolo(folder: Path | str, data: DetectionData) -> None:
     folder, classes = Path(folder), list(data.classes)
     file = folder / "data.yaml"
     document = read_yaml(file) if file.is_file() else {}
-    if document and classes_in(file, document) != classes:
+    if document and classes_in(file, document) != dict(enumerate(classes)):
         raise DataError(f"{file}: names must be {', '.join(classes)}. Write to another folder.")
     labels = folder / "labels" / data.name
     for stem, sample in zip(unique_stems(data), data.samples, strict=True):

@@ -2,13 +2,15 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
 
 from sppnet.data.contents import Contents, normal
-from sppnet.data.layouts.records import by_split, counted, read_text
+from sppnet.data.layouts.records import by_split, counted
+from sppnet.data.layouts.values import read_text
 from sppnet.data.names import Finder, split_of, split_of_name
 from sppnet.data.problems import Problem, broken
 
@@ -16,6 +18,7 @@ MAX_BYTES: Final = 10_000_000
 MAX_LIST_BYTES: Final = 500_000_000
 MAX_YAML_BYTES: Final = 1_000_000
 MAX_YAML_DEPTH: Final = 16
+MAX_DIGITS: Final = 10  # of a class's number
 DEEP: Final = f"uses aliases or tags, or lies more than {MAX_YAML_DEPTH} deep, which is refused"
 # libyaml, where PyYAML was built with it, is ten times as fast; either makes nothing but texts, lists and dicts.
 LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -45,9 +48,9 @@ class Place(NamedTuple):
 
 
 class Named(NamedTuple):
-    """The classes of a set, the file that names them, and its document if it is YAML."""
+    """The classes of a set by their numbers, the file that names them, and its document if it is YAML."""
 
-    classes: Sequence[str]
+    classes: Mapping[int, str]
     source: Path | None
     document: Mapping[str, Any]
 
@@ -70,7 +73,8 @@ def named(listed: Contents) -> Named | None:
     if not lists:
         return None
     path = listed.path(lists[0])
-    return Named([text.strip() for text in read_text(path, limit=MAX_BYTES).splitlines() if text.strip()], path, {})
+    names = [text.strip() for text in read_text(path, limit=MAX_BYTES).splitlines() if text.strip()]
+    return Named(dict(enumerate(names)), path, {})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -104,15 +108,38 @@ def _check_tokens(path: Path, text: str) -> None:
             broken(path, DEEP, line=line)
 
 
-def classes_in(path: Path, document: Mapping[str, Any]) -> list[str]:
-    """Return the names that a data.yaml lists, or maps numbers to."""
+def classes_in(path: Path, document: Mapping[str, Any]) -> dict[int, str]:
+    """Return the names that a data.yaml lists from 0, or maps numbers to, by these numbers."""
     names = document.get("names")
-    if isinstance(names, dict) and all(isinstance(key, str) and key.strip().isdecimal() for key in names):
-        by_number = {int(key): name for key, name in names.items()}
-        names = [by_number[key] for key in range(len(by_number))] if set(by_number) == set(range(len(names))) else None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        broken(path, "names must list the classes, or map 0, 1, ... to them")
-    return [" ".join(name.split()) for name in names]
+    if isinstance(names, list):
+        names = {str(number): name for number, name in enumerate(names)}
+    known = (
+        isinstance(names, dict)
+        and all(map(_is_number, names))
+        and all(isinstance(each, str) for each in names.values())
+    )
+    if not isinstance(names, dict) or not names or not known:
+        broken(path, "names must list the classes, or map 0, 1, ... to them", line=line_of(path, "names"))
+    return {int(number): " ".join(name.split()) for number, name in names.items()}
+
+
+def _is_number(key: object) -> bool:
+    return isinstance(key, str) and key.strip().isdecimal() and len(key) < MAX_DIGITS
+
+
+def line_of(path: Path, key: str) -> int | None:
+    """Return the line of a YAML file that a key of its document stands on."""
+    lines = read_text(path, limit=MAX_YAML_BYTES).splitlines()
+    return next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"{key}:")), None)
+
+
+def count_differs(known: Named) -> list[Problem]:
+    """Return a problem where ``nc`` of a data.yaml is not the number of its names."""
+    said = known.document.get("nc")
+    if known.source is None or not _is_number(said) or int(str(said)) == len(known.classes):
+        return []
+    what = f"nc is {said}, and names has {len(known.classes)}"
+    return [Problem(known.source, line_of(known.source, "nc"), what, "class-count")]
 
 
 # Splits
@@ -134,9 +161,28 @@ def places(listed: Contents, known: Named | None) -> dict[str, Any]:
 
 
 def _lists(listed: Contents) -> dict[str, list[str]]:
-    """Return DarkNet's lists of images by split: train.txt, or what obj.data names."""
+    """Return DarkNet's lists of images by split: what obj.data names, otherwise train.txt and its like."""
+    told = _told_lists(listed)
+    if told:
+        return told
     lists = [name for name in listed.of_suffix(".txt") if split_of_name(Path(name).stem) and "/" not in name]
     return {split_of_name(Path(name).stem): [name] for name in lists if _names_images(listed.path(name))}
+
+
+def _told_lists(listed: Contents) -> dict[str, list[str]]:
+    """Return the lists that a .data file names, "train = data/train.txt", found by the ends of their paths."""
+    told: dict[str, list[str]] = {}
+    lists = listed.of_suffix(".txt")
+    for name in listed.of_suffix(".data"):
+        for line in read_text(listed.path(name), limit=MAX_BYTES).splitlines():
+            key, _, path = (part.strip() for part in line.partition("="))
+            parts = path.replace("\\", "/").split("/")
+            ends = ["/".join(parts[k:]) for k in range(len(parts))]
+            ends += [f"{name.rpartition('/')[0]}/{parts[-1]}"]
+            found = next((end for end in ends if end in lists), None)
+            if split_of_name(key) and found is not None and _names_images(listed.path(found)):
+                told.setdefault(split_of_name(key), []).append(found)
+    return told
 
 
 def _names_images(path: Path) -> bool:
@@ -199,8 +245,10 @@ class _Told:
 
     def _one(self, key: str, text: str) -> Place:
         exact = self._exact(text)
-        target = exact if exact is not None else self._elsewhere(split_of_name(key) or key, text)
-        line = self._line(key)
+        target = exact
+        for look in (self._below_base, partial(self._elsewhere, split_of_name(key) or key)):
+            target = look(text) if target is None else target
+        line = line_of(self._source, key)
         if target is None:
             where = f"{text} leads nowhere, and no folder of {self._source.parent} is plainly meant"
             broken(self._source, f"{key}: {where}. Correct the path.", line=line, code="split-missing")
@@ -219,6 +267,12 @@ class _Told:
         plain = text.strip().replace("\\", "/")
         below = [plain, plain.removeprefix("../"), posixpath.join(self._base.replace("\\", "/"), plain)]
         return next((name for each in below if (name := self._known(each)) is not None), None)
+
+    def _below_base(self, text: str) -> str | None:
+        """Return the folder or list that a path names below the end of ``path``, which is of another machine."""
+        parts = [part for part in self._base.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        ends = ["/".join((*parts[k:], text.strip().replace("\\", "/"))) for k in range(len(parts))]
+        return next((name for each in ends if (name := self._known(each)) is not None), None)
 
     def _known(self, path: str) -> str | None:
         if "\0" in path:
@@ -243,10 +297,6 @@ class _Told:
         named = sorted(name for name in holding if split_of(f"{name}/x") == split)
         tops = {_down_to_split(name) for name in named}
         return tops.pop() if len(tops) == 1 else None
-
-    def _line(self, key: str) -> int | None:
-        lines = self._source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        return next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"{key}:")), None)
 
 
 def _texts(value: object) -> list[str]:

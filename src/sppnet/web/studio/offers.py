@@ -14,7 +14,7 @@ import numpy as np
 
 from sppnet.data import DetectionData, Outline, Problem, Sample, open_dataset, printable
 from sppnet.data.contents import Contents
-from sppnet.data.layouts.records import read_json
+from sppnet.data.layouts.values import read_json
 from sppnet.data.names import Finder
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError, message
