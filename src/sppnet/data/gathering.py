@@ -14,8 +14,8 @@ from sppnet.data.names import own_name
 from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
 from sppnet.data.samples import DetectionData, OnBad, Outline, Sample
 from sppnet.errors import DataError, ImageDecodeError, check_that
-from sppnet.geometry import Boxes, ScoredBoxes, Size, clip_boxes, clip_polygon
-from sppnet.images import read_size
+from sppnet.geometry import SIDEWAYS, Boxes, ScoredBoxes, Size, clip_boxes, clip_polygon
+from sppnet.images import read_header
 
 DECIMALS: Final = 4  # of a pixel that boxes keep: so the same boxes have the same bits in every layout
 MAX_NAME: Final = 1000  # letters of a class's name
@@ -119,16 +119,22 @@ def read_rows(rows: Iterable[tuple[Row, Callable[[], RawBox | None]]]) -> tuple[
     return boxes, problems
 
 
-def size_of(path: Path) -> Size:
-    """Return (height, width) of an image, as it is seen.
+def header_of(path: Path) -> tuple[Size, int]:
+    """Return (height, width) of an image, as it is seen, and its EXIF orientation.
 
     Raises:
         BrokenSampleError: its header cannot be read.
     """
     try:
-        return read_size(path)
+        return read_header(path)
     except ImageDecodeError as error:
         broken(path, f"cannot be read: {error.reason}", code="image-unreadable")
+
+
+def unsure_of_turn(path: Path, orientation: int) -> list[Problem]:
+    """Return a problem where labels without a size may be of an image as it is stored, which is seen sideways."""
+    what = "is turned by its EXIF data; its labels, which tell no size, are taken to be of the image as it is seen"
+    return [Problem(path, None, what, "turned-unsure")] if orientation in SIDEWAYS else []
 
 
 def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
@@ -242,11 +248,11 @@ def _faults(raw: RawImage, edges: Boxes, clipped: Boxes) -> list[str]:
 
 def _cut(raw: RawImage, good: Sequence[RawBox], edges: Boxes, clipped: Boxes) -> list[Problem]:
     """Return a problem of each box that reaches out of its image further than rounding explains."""
-    reach = np.abs(edges - clipped).max(axis=1, initial=0)
+    beyond = np.abs(edges - clipped).max(axis=1, initial=0)
     image = f"an image of {raw.size[1]} x {raw.size[0]} pixels"
     return [
         _of_box(raw, box, f"the box {_edges(box)} reaches {far:g} pixels out of {image}; it is cut", "box-cut")
-        for box, far in zip(good, reach.tolist(), strict=True)
+        for box, far in zip(good, beyond.tolist(), strict=True)
         if far > SLOPPY
     ]
 

@@ -23,6 +23,7 @@ from sppnet.geometry.boxes import (
     vote,
 )
 from sppnet.geometry.sizes import SHORT_SIDES, longer_side_size, shorter_side_size, usual_short_side
+from sppnet.geometry.upright import FROM_BELOW, FROM_RIGHT, SIDEWAYS, upright_boxes, upright_points
 from sppnet.geometry.views import VIEW_SIDE, nearest_scale, view_regions, warp_places
 from sppnet.geometry.windows import (
     RELEASED_SHRINK,
@@ -39,9 +40,12 @@ from sppnet.geometry.windows import (
 )
 
 __all__ = [
+    "FROM_BELOW",
+    "FROM_RIGHT",
     "MAX_LOG_RATIO",
     "RELEASED_SHRINK",
     "SHORT_SIDES",
+    "SIDEWAYS",
     "VIEW_SIDE",
     "VOTE_SHARPNESS",
     "AxisGrid",
@@ -69,6 +73,8 @@ __all__ = [
     "scale_boxes",
     "shorter_side_size",
     "unique_windows",
+    "upright_boxes",
+    "upright_points",
     "usual_short_side",
     "view_regions",
     "vote",

@@ -18,6 +18,7 @@ from sppnet.images.reading import (
     is_one_image,
     read_bytes,
     read_facts,
+    read_header,
     read_image,
     read_size,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "is_one_image",
     "read_bytes",
     "read_facts",
+    "read_header",
     "read_image",
     "read_size",
     "resize",

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
+from sppnet.geometry import SIDEWAYS
 from sppnet.images.formats import accepted_formats
 from sppnet.images.headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
-from sppnet.images.rgb import SIDEWAYS, decoded, measured, upright_rgb
+from sppnet.images.rgb import decoded, measured, upright_rgb
 from sppnet.storage import open_file, read_file
 
 if TYPE_CHECKING:
@@ -141,6 +142,16 @@ def read_size(image: Source) -> tuple[int, int]:
         return _size_in("image", BytesIO(image))
     with _reading(image), open_file(image) as file:
         return _size_in(image, file)
+
+
+def read_header(path: Path | str) -> tuple[tuple[int, int], int]:
+    """Return the (height, width) of an image file as it is seen, and its EXIF orientation, 1 to 8; 1 if it has none.
+
+    Raises:
+        ImageDecodeError: the header cannot be read.
+    """
+    with _reading(path), open_file(path) as file, _opened(path, file) as image:
+        return _seen_size(image), _orientation(image)
 
 
 def _size_in(name: Path | str, file: BinaryIO) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from sppnet.geometry import FROM_BELOW, FROM_RIGHT, SIDEWAYS
 from sppnet.images.formats import FORMATS
 from sppnet.images.headers import first_frame
 
@@ -18,9 +19,6 @@ BAND: Final = 1 << 18  # pixels that are converted at a time: 22 bytes each whil
 DEPTHS: Final = (8, 10, 12, 14, 16)  # bits that cameras and scanners have
 NARROW: Final = 8  # where less than an eighth of a depth's range is used, it is not the range
 STEPS: Final = 64  # of a depth's range; a narrow range begins and ends at one of them
-SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange height and width
-FROM_BELOW: Final = frozenset({3, 4, 6, 7})  # whose first row in the file is the last that is seen, or column
-FROM_RIGHT: Final = frozenset({2, 3, 7, 8})
 SIXTEEN_BITS: Final = {"RGB;16L": "RGB;16B", "RGB;16B": "RGB;16L", "RGBA;16L": "RGBA;16B", "RGBA;16B": "RGBA;16L"}
 NATIVE: Final = {"RGB;16N": f"RGB;16{sys.byteorder[0].upper()}", "RGBA;16N": f"RGBA;16{sys.byteorder[0].upper()}"}
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from sppnet.data.contents import Contents
-from sppnet.data.gathering import Listing, RawBox, RawImage, Row, read_rows, size_of
+from sppnet.data.gathering import Listing, RawBox, RawImage, Row, header_of, read_rows, unsure_of_turn
 from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import Finder, Pairing, leads_out, split_of, split_of_name
 from sppnet.data.problems import BrokenSampleError, Problem, broken
-from sppnet.geometry import Size
+from sppnet.geometry import SIDEWAYS, Size, upright_boxes, upright_points
 
 LOOKED_AT: Final = 3  # files of labels that are looked into to tell their kind
 SIDE_FOLDERS: Final = frozenset(
@@ -80,14 +82,30 @@ class Found(NamedTuple):
 
 
 def read_record(record: Record, image: Path, source: Path) -> RawImage:
-    """Read what a record says of an image that was found."""
-    size = size_of(image)
-    boxes, problems = read_rows((row, partial(read, size)) for row, read in record.rows)
+    """Read what a record says of an image that was found; one made before EXIF data turned the image is turned too."""
+    size, orientation = header_of(image)
+    stored = orientation in SIDEWAYS and record.size == size[::-1] != size
+    of_labels = size[::-1] if stored else size
+    boxes, problems = read_rows((row, partial(read, of_labels)) for row, read in record.rows)
     if not record.rows:
         what = f"the image {image.name!r} has no boxes: it shows no object"
         problems.append(Problem(source, record.line, what, "labels-empty"))
-    problems = [*record.problems, *_of_size(record, image, size, source), *problems]
+    elif stored:
+        boxes = [_turned(box, of_labels, orientation) for box in boxes]
+        what = f"the labels of {image.name} are of the image before its EXIF data turns it: their boxes are turned too"
+        problems.append(Problem(source, record.line, what, "labels-turned"))
+    elif record.size is None:
+        problems += unsure_of_turn(image, orientation)
+    problems = [*record.problems, *([] if stored else _of_size(record, image, size, source)), *problems]
     return RawImage(image, size, source, boxes, record.number, problems)
+
+
+def _turned(box: RawBox, size: Size, orientation: int) -> RawBox:
+    """Return a box and its outline, of an image of a size as it is stored, in the image as it is seen."""
+    left, top, right, bottom = upright_boxes(np.array([box.edges]), size, orientation)[0].tolist()
+    outlines = [np.array(points, dtype=np.float64).reshape(-1, 2) for points in box.outline]
+    turned = [upright_points(points, size, orientation).tolist() for points in outlines]
+    return box._replace(edges=(left, top, right, bottom), outline=turned)
 
 
 def _of_size(record: Record, image: Path, size: Size, source: Path) -> list[Problem]:

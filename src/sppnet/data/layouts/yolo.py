@@ -20,9 +20,10 @@ from sppnet.data.gathering import (
     RawImage,
     Row,
     classes_twice,
+    header_of,
     read_rows,
-    size_of,
     unique_stems,
+    unsure_of_turn,
 )
 from sppnet.data.layouts.records import LOOKED_AT, Found, counted, place_of, shared
 from sppnet.data.layouts.values import on_whole_pixels, outlined, read_text
@@ -144,7 +145,7 @@ class _Set:
 
     def _read(self, image: str, classes: Mapping[int, str] | None) -> RawImage:
         path = self._listed.path(image)
-        size = size_of(path)
+        size, orientation = header_of(path)
         name = self._labels.get(image)
         if name is None:  # the layout's way to say that an image shows no object, if it was meant so
             what = "has no file of labels: it is taken to show no object"
@@ -163,7 +164,8 @@ class _Set:
             line = next((row.line for row, read in rows if keypoints or fits(_numbers(read.args[1]))), None)
             if line is not None and (keypoints or not self._keypoints):
                 problems.append(Problem(labels, line, what, code))
-        return RawImage(path, size, labels, boxes, problems=problems)
+        turned = unsure_of_turn(path, orientation) if rows else []
+        return RawImage(path, size, labels, boxes, problems=[*problems, *turned])
 
 
 def _missing(problem: Problem) -> RawImage:
