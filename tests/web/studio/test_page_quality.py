@@ -4,8 +4,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from benchmarks.driving import draw
 from playwright.sync_api import Page, Route, expect
-from tests.web.studio.paging import known
+from tests.web.studio.paging import SLOW, asked, known, until
 
 pytestmark = pytest.mark.browser
 
@@ -44,3 +45,30 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
     expect(page.locator("#disagreements .where")).to_have_text(["found, but not boxed"])
     page.locator("#disagreements .pick").click()
     expect(page.locator("#image-name")).to_have_text(known(page, f"model.images.get({images[3]}).name"))
+
+
+def test_the_like_of_a_box_is_found_opened_and_suggested(page: Page) -> None:
+    size = tuple(map(int, page.locator("#image-facts").inner_text().split()[:3:2]))[::-1]
+    until(lambda: asked(page, "/api/state")["status"]["ready"] == 12)
+    page.locator("#stage").focus()
+    page.keyboard.press("f")
+    expect(page.locator("#said")).to_have_text("Choose a box first: what looks like it is then found in all images.")
+    draw(page, size, (20, 20, 60, 60))
+    expect(page.locator("#boxes .box.chosen")).to_have_count(1)
+    page.keyboard.press("f")
+    expect(page.get_by_role("tab", name="Alike")).to_have_attribute("aria-selected", "true")
+    text = page.locator("#alike-text")
+    expect(text).to_contain_text("Looked at 12 images", timeout=SLOW)
+    assert 11 <= page.locator("#alike-rows li").count() <= 60
+    page.locator("#alike-0").click()
+    name = page.locator("#alike-rows .name").first.inner_text()
+    expect(page.locator("#image-name")).to_have_text(name)
+    page.locator("#alike-take-0").click()
+    expect(page.locator("#undo")).to_have_attribute("title", "Undo: Suggest 1 of disc")
+    expect(page.locator("#alike-take-0")).to_be_disabled()
+    page.get_by_role("button", name="Suggest the first 20").click()
+    expect(page.locator("#undo")).to_have_attribute("title", "Undo: Suggest 20 of disc")
+    until(lambda: sum(sum(each["found"].values()) for each in asked(page, "/api/state")["images"]) > 5)
+    page.get_by_role("button", name="Like this image").click()
+    expect(page.locator("#alike-text")).to_contain_text("Looked at 12 images: the 11 most like")
+    expect(page.locator("#alike-rows .take")).to_have_count(0)

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError, places_of
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.access import LASTS, SESSION, Access, SessionsOnly, TooManyGuesses, token_of
+from sppnet.web.studio.alike import add_alike
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.import_requests import IMPORTS, add_imports
@@ -92,6 +93,7 @@ def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
     _add_reading(app, session, local=access is None)
     _add_images(app, session)
     _add_writing(app, session)
+    add_alike(app, session)
     add_imports(app, session, local=access is None)
     if access is not None:
         _add_login(app, access)

@@ -64,6 +64,15 @@ class AddBox(_Change):
     crowd: bool = False
 
 
+class Suggest(_Change):
+    """Suggest an object, to be accepted or rejected: what a person saw alike elsewhere."""
+
+    do: Literal["suggest"]
+    image: Row
+    label: Row
+    edges: Edges
+
+
 class EditBox(_Change):
     """Move a box, give it another class, flags or a note.
 
@@ -144,7 +153,17 @@ class RemoveClass(_Change):
 
 
 Change = Annotated[
-    AddBox | EditBox | RemoveBox | SetComplete | SetNote | TakeOver | AddClass | EditClass | MergeClass | RemoveClass,
+    AddBox
+    | Suggest
+    | EditBox
+    | RemoveBox
+    | SetComplete
+    | SetNote
+    | TakeOver
+    | AddClass
+    | EditClass
+    | MergeClass
+    | RemoveClass,
     Field(discriminator="do"),
 ]
 
@@ -182,6 +201,10 @@ def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[in
     match change:
         case AddBox():
             return _add_box(store, step, change), {change.image}
+        case Suggest():
+            _check_class(store, change.label)
+            row = {"image": change.image, "class": change.label, "score": 1.0}
+            return step.add("suggestion", row | _within(store, change.image, change.edges)), {change.image}
         case EditBox():
             return None, {_edit_box(store, step, change)}
         case RemoveBox():

@@ -29,8 +29,11 @@ from sppnet.web.studio.store import Box, Store, StoredImage
 from sppnet.web.studio.suggestions import Suggestions
 
 if TYPE_CHECKING:
+    from sppnet.backbones import Backbone
     from sppnet.detection.detector import Detector
     from sppnet.detection.examples import ImageLabels
+    from sppnet.features.encoder import Encoder
+    from sppnet.features.maps import FeatureMap
 
 Item = TypeVar("Item")
 Tell = Callable[[str, dict[str, Any]], None]
@@ -119,13 +122,33 @@ class Learner:
             thread.join()
 
     @cached_property
-    def _estimator(self) -> "Detector":
+    def _cache(self) -> TensorCache:
+        return TensorCache(maps_folder(self.folder.hidden / "features", self._engine))
+
+    @cached_property
+    def _network(self) -> "Backbone":
         from sppnet.backbones import backbone
-        from sppnet.detection.detector import Detector
         from sppnet.export.engine import network_by
 
-        cache = TensorCache(maps_folder(self.folder.hidden / "features", self._engine))
-        return Detector(cache=cache, short_side=self._short_side, backbone=network_by(backbone(), self._engine))
+        return network_by(backbone(), self._engine)
+
+    @cached_property
+    def _estimator(self) -> "Detector":
+        from sppnet.detection.detector import Detector
+
+        return Detector(cache=self._cache, short_side=self._short_side, backbone=self._network)
+
+    @cached_property
+    def _likeness(self) -> "Encoder":
+        from sppnet.detection.likeness import likeness_layer
+        from sppnet.features.encoder import Encoder
+
+        layer = likeness_layer(self._network)
+        return Encoder(layer, self._short_side, cache=self._cache, backbone=self._network)
+
+    def map_of(self, image: int) -> "FeatureMap | None":
+        """Return the map by which an image is compared with others; None as long as it is not computed."""
+        return self._likeness.cached(self.folder.path(self.images[image].name)) if image in self.ready else None
 
     # Being told, from any thread
 

@@ -242,6 +242,20 @@ export function rejectRest() {
     );
 }
 
+// What a person points to when more of it is to be found: a box or a suggestion.
+export function chosenForLike() {
+  const box = chosenBox();
+  return chosenSuggestion() ?? (box?.kind === "object" ? box : null);
+}
+
+// Has places in other images, {image, edges}, suggested there.
+export const suggestPlaces = (places, label) =>
+  change(
+    `Suggest ${places.length} of ${nameOf(label)}`,
+    places.map(({ image, edges }) => ({ do: "suggest", image, label, edges })),
+    null,
+  );
+
 // A key answers the chosen suggestion; where none is chosen, it chooses the most certain one.
 export function answerChosen(kind) {
   const suggestion = chosenSuggestion();

@@ -16,6 +16,7 @@ const COMMANDS = {
   t: "teach",
   h: "hide suggestions",
   b: "hide boxes",
+  f: "find more",
   l: "names",
   x: "difficult",
   "shift+x": "crowd",

@@ -17,6 +17,7 @@ import {
   toggleFlag,
   turn,
 } from "./actions.js";
+import { findMore } from "./alike.js";
 import { step } from "./gallery.js";
 import { commandOf, keysOf } from "./keymap.js";
 import { chosenBoxes, chosenSuggestion, model } from "./model.js";
@@ -42,6 +43,7 @@ const COMMANDS = {
   complete: toggleComplete,
   done,
   teach,
+  "find more": findMore,
   "hide suggestions": () => hide("suggestions"),
   "hide boxes": () => hide("boxes"),
   names: () => hide("names"),
@@ -83,6 +85,7 @@ const HELP = [
   ["Arrows", "move the chosen boxes by a pixel, with Ctrl by ten; with Shift resize one"],
   ["X, Shift X", "mark the chosen boxes as difficult, as a crowd"],
   ["Ctrl C, V, D, A", "copy, paste, duplicate boxes; choose all"],
+  ["F", "find more: what looks like the chosen box in other images"],
   ["H, B, L", "hide suggestions, boxes, the names on them"],
   ["Page ↓ ↑", "next and previous image"],
   ["Z, Y", "undo and redo; with Ctrl too"],

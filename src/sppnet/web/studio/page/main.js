@@ -1,6 +1,7 @@
 // Opens the page: state first, then events as they come.
 
 import { lookAgain, refresh } from "./actions.js";
+import "./alike.js";
 import { listen } from "./api.js";
 import "./classes.js";
 import "./files.js";

@@ -5,6 +5,7 @@ import { sum } from "./catalogue.js";
 import { colourOf, model, on, tell } from "./model.js";
 import { element, percent, shape } from "./parts.js";
 import { thresholdOf } from "./shown.js";
+import { isOpen } from "./tabs.js";
 
 const byId = (id) => document.getElementById(id);
 const chart = byId("histogram");
@@ -13,7 +14,7 @@ const [WIDTH, HEIGHT, AXIS] = [288, 120, 14];
 const COUNTED = 200; // images whose counts are listed; the file has them all
 let waits = null;
 
-const isShown = () => !byId("quality").hidden;
+const isShown = () => isOpen("quality");
 
 function renderHistogram() {
   if (!isShown()) return;
@@ -158,32 +159,11 @@ export function qualityChanged() {
   }, 1000);
 }
 
-// Tabs
-
-const tabs = [byId("tab-objects"), byId("tab-quality")];
-
-function chooseTab(chosen) {
-  for (const tab of tabs) {
-    const open = tab === chosen;
-    tab.setAttribute("aria-selected", open);
-    tab.tabIndex = open ? 0 : -1;
-    byId(tab.getAttribute("aria-controls")).hidden = !open;
-  }
-  if (isShown()) {
-    tell("quality", "images");
-    refreshQuality();
-  }
-}
-
-for (const tab of tabs) {
-  tab.addEventListener("click", () => chooseTab(tab));
-  tab.addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    const other = tabs[1 - tabs.indexOf(tab)];
-    chooseTab(other);
-    other.focus();
-  });
-}
+on("tab", () => {
+  if (!isShown()) return;
+  tell("quality", "images");
+  refreshQuality();
+});
 
 let drawing = false;
 

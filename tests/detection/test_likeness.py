@@ -1,0 +1,66 @@
+"""What looks like one example."""
+
+import numpy as np
+import pytest
+
+from sppnet.backbones import EfficientNetLite0
+from sppnet.detection.likeness import LEVELS, SAME_IOU, Example, likeness_layer
+from sppnet.features.encoder import Encoder
+from sppnet.features.maps import FeatureMap
+from sppnet.geometry import iou
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    network = EfficientNetLite0()
+    return Encoder(likeness_layer(network), 160, backbone=network)
+
+
+@pytest.fixture(scope="module")
+def feature_map(encoder: Encoder) -> FeatureMap:
+    pixels = np.random.default_rng(0).integers(90, 150, (200, 320, 3)).astype(np.uint8)
+    pixels[40:120, 60:140] = (250, 30, 20)
+    pixels[60:100, 80:120] = (20, 30, 250)
+    return encoder(pixels)
+
+
+def test_cosines_are_those_of_the_roots_of_pooled_means(feature_map: FeatureMap) -> None:
+    example = Example.of(feature_map, np.array([60.0, 40.0, 140.0, 120.0]))
+    boxes, cosines = example.find(feature_map, 20)
+
+    def roots(box: np.ndarray) -> np.ndarray:
+        return np.sqrt(feature_map.averages(box, LEVELS).numpy().clip(0)).astype(np.float64)
+
+    mine, theirs = roots(np.array([[60.0, 40.0, 140.0, 120.0]]))[0], roots(boxes)
+    expected = theirs @ mine / np.linalg.norm(theirs, axis=1) / np.linalg.norm(mine)
+    assert feature_map.averages(boxes, LEVELS).min() >= 0  # this network's
+    np.testing.assert_allclose(cosines, expected, atol=1e-5)
+    assert (np.diff(cosines) <= 0).all()
+
+
+def test_the_example_is_found_first_and_no_place_twice(feature_map: FeatureMap) -> None:
+    box = np.array([60.0, 40.0, 140.0, 120.0])
+    boxes, cosines = Example.of(feature_map, box).find(feature_map, 5)
+    assert len(boxes) == 5
+    assert iou(box[None], boxes[:1])[0, 0] >= 0.5
+    overlap = iou(boxes, boxes) - np.eye(5)
+    assert overlap.max() <= SAME_IOU
+    assert cosines.max() <= 1 + 1e-5
+
+
+def test_an_image_is_compared_as_a_whole(encoder: Encoder, feature_map: FeatureMap) -> None:
+    other = encoder(np.full((100, 90, 3), 128, dtype=np.uint8))
+    example = Example.of(feature_map)
+    (itself,), (one,) = example.find(feature_map, 5)
+    (box,), (cosine,) = example.find(other, 5)
+    assert itself.tolist() == [0, 0, 320, 200]
+    assert box.tolist() == [0, 0, 90, 100]
+    assert one == pytest.approx(1, abs=1e-5)
+    assert cosine < one
+
+
+def test_a_box_as_large_as_the_image_has_a_grid_too(feature_map: FeatureMap) -> None:
+    boxes, _ = Example.of(feature_map, np.array([0.0, 0.0, 320.0, 200.0])).find(feature_map, 5)
+    assert len(boxes) >= 1
+    tiny, _ = Example.of(feature_map, np.array([10.0, 10.0, 13.0, 13.0])).find(feature_map, 5)
+    assert len(tiny) == 5
