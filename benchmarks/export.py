@@ -26,7 +26,7 @@ from sppnet.export.detector import detector_graph
 from sppnet.export.engine import ENGINES, run_by
 from sppnet.export.folder import export_detector
 from sppnet.export.graph import Graph
-from sppnet.export.pooling import pooled_windows
+from sppnet.export.pooling import block_table, pooled_windows
 from sppnet.export.run import answer, load, pixels, scaled
 from sppnet.geometry import iou
 from sppnet.images import read_image, resize
@@ -140,16 +140,17 @@ def _pooling() -> dict[str, Any]:
     first = np.stack([rng.integers(0, width - 1, count), rng.integers(0, height - 1, count)], axis=1)
     sides = rng.integers(1, 24, (count, 2))
     windows = np.concatenate([first, np.minimum(first + sides, (width, height))], axis=1)
-    last = torch.rand(1, channels, height, width).contiguous(memory_format=torch.channels_last)[0]
+    rounded = torch.rand(1, channels, height, width).half().float()  # as maps are
+    last = rounded.contiguous(memory_format=torch.channels_last)[0]
     graph = Graph()
-    cells, places = graph.input("cells", np.float32, ["h", "w", channels]), graph.input("windows", np.int64, ["r", 4])
-    graph.output("rows", pooled_windows(graph, cells, places, LEVELS), ["r", "d"])
+    cells, places = graph.input("cells", np.float16, ["h", "w", channels]), graph.input("windows", np.int64, ["r", 4])
+    graph.output("rows", pooled_windows(block_table(graph, cells, LEVELS), places, LEVELS), ["r", "d"])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    given = {"cells": last.permute(1, 2, 0).numpy(), "windows": windows}
+    given = {"cells": last.permute(1, 2, 0).half().numpy(), "windows": windows}
     kernel = torch.from_numpy(windows)
     return _in_turn(
         {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sppnet.export.graph import Graph
-from sppnet.export.pooling import pooled_windows, window_scores
+from sppnet.export.pooling import block_table, pooled_windows, window_scores
 from sppnet.ops import bins, pool_windows
 
 SIZES = [(13, 13), (1, 1), (2, 7), (38, 50), (5, 131), (64, 3), (1, 300), (60, 80)]
@@ -34,13 +34,14 @@ def _windows(height: int, width: int, *, count: int = 60) -> Tensor:
     return torch.from_numpy(np.concatenate([fixed, np.stack([left, top, right, bottom], axis=1)]))
 
 
-def _session(levels: Sequence[int], weights: np.ndarray | None = None) -> onnxruntime.InferenceSession:
+def _session(
+    levels: Sequence[int], weights: np.ndarray | None = None, *, dtype: type = np.float32
+) -> onnxruntime.InferenceSession:
     graph = Graph()
-    cells, windows = graph.input("cells", np.float32, ["h", "w", CHANNELS]), graph.input("windows", np.int64, ["r", 4])
+    cells, windows = graph.input("cells", dtype, ["h", "w", CHANNELS]), graph.input("windows", np.int64, ["r", 4])
+    table = block_table(graph, cells, levels)
     rows = (
-        pooled_windows(graph, cells, windows, levels)
-        if weights is None
-        else window_scores(graph, cells, windows, levels, weights)
+        pooled_windows(table, windows, levels) if weights is None else window_scores(table, windows, levels, weights)
     )
     graph.output("rows", rows, ["r", "d"])
     return onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
@@ -55,20 +56,23 @@ def _expected(features: Tensor, windows: Tensor, levels: Sequence[int]) -> np.nd
     return pool_windows(features, windows, levels=levels).transpose(1, 2).flatten(1).numpy()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("levels", PYRAMIDS, ids=str)
-def test_it_has_the_bits_of_the_kernels(levels: tuple[int, ...]) -> None:
-    session = _session(levels)
+def test_it_has_the_bits_of_the_kernels(levels: tuple[int, ...], dtype: type) -> None:
+    session = _session(levels, dtype=dtype)
     for size in SIZES:
-        features, windows = _map(*size), _windows(*size)
+        features, windows = torch.from_numpy(_map(*size).numpy().astype(dtype)), _windows(*size)
         found = _run(session, features, windows)
         np.testing.assert_array_equal(found, _expected(features, windows, levels))
         assert not np.signbit(found[found == 0]).any()
 
 
-def test_nan_and_infinities_go_where_the_kernels_take_them() -> None:
-    features, windows = _map(19, 23), _windows(19, 23)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_nan_and_infinities_go_where_the_kernels_take_them(dtype: type) -> None:
+    features, windows = torch.from_numpy(_map(19, 23).numpy().astype(dtype)), _windows(19, 23)
     features[0, 4, 4], features[1], features[2, 0, 0], features[3] = torch.nan, -torch.inf, torch.inf, -0.0
-    np.testing.assert_array_equal(_run(_session((3, 2, 1)), features, windows), _expected(features, windows, (3, 2, 1)))
+    found = _run(_session((3, 2, 1), dtype=dtype), features, windows)
+    np.testing.assert_array_equal(found, _expected(features, windows, (3, 2, 1)))
 
 
 def test_no_windows_give_no_rows() -> None:

@@ -8,7 +8,7 @@ from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.images import image_inputs
 from sppnet.export.networks import network_maps
-from sppnet.export.pooling import pooled_windows
+from sppnet.export.pooling import block_table, pooled_windows
 
 SHORTEST = 1e-12  # vectors are divided by their length, or by this
 
@@ -46,9 +46,9 @@ def classifier_graph(classifier: Classifier, *, scaled: bool = False) -> onnx.Mo
 def _pooled(graph: Graph, cells: Value, levels: tuple[int, ...], mode: str) -> Value:
     """Pool a whole map (H, W, C) into one row (1, C * B), channel by channel."""
     if mode == "average":
-        return cells.over("ReduceMean", 0).over("ReduceMean", 0, keep=False).insert(0)
+        return cells.to(np.float32).over("ReduceMean", 0).over("ReduceMean", 0, keep=False).insert(0)
     height, width, channels = (cells.shape(axis) for axis in range(3))
     whole = graph.stack(graph.constant(np.array(0)), graph.constant(np.array(0)), width, height).insert(0)
-    rows = pooled_windows(graph, cells, whole, levels)
+    rows = pooled_windows(block_table(graph, cells, levels), whole, levels)
     by_bin = graph.op("Reshape", rows, graph.stack(graph.constant(np.array(-1)), channels))
     return by_bin.transpose(1, 0).reshape(1, -1)

@@ -56,7 +56,7 @@ class JoinedMaps:
     def pool(self, regions: Value, levels: Sequence[int]) -> Value:
         """(R, 4) -> (R, D), a row for each region."""
         parts = zip(self.places, shares(levels, len(self.places)), strict=True)
-        pooled = [pooled_windows(regions.graph, at.cells, windows_of(regions, at), share) for at, share in parts]
+        pooled = [pooled_windows(at.table(share), windows_of(regions, at), share) for at, share in parts]
         return regions.graph.join(*pooled, axis=1)
 
     def score(
@@ -66,7 +66,7 @@ class JoinedMaps:
         total = regions.graph.constant(bias)
         for place, share, part in self._parts(levels, weights):
             windows, which = unique_windows(windows_of(regions, place))
-            total = total + window_scores(regions.graph, place.cells, windows, share, part).take(which)
+            total = total + window_scores(place.table(share), windows, share, part).take(which)
         return total
 
     def score_averages(

@@ -25,15 +25,14 @@ def network_maps(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequen
     Args:
         pixels: (h, w, 3) uint8 RGB. layers: names of the network's maps.
     Returns:
-        layer -> (H, W, C) float32, rounded to half precision as ``Encoder`` does.
+        layer -> (H, W, C) float16, rounded as ``Encoder`` does.
     Raises:
         ArgumentError: the network calls a function that has no operator here.
     """
     mean, std = (np.asarray(each, dtype=np.float32) for each in (backbone.mean, backbone.std))
     normal = (pixels.to(np.float32) - mean) / std
     found = layer_values(graph, backbone, normal.transpose(2, 0, 1).insert(0), layers)
-    maps = {layer: value.to(np.float16).to(np.float32) for layer, value in found.items()}
-    return {layer: value.transpose(0, 2, 3, 1).drop(0) for layer, value in maps.items()}
+    return {layer: value.transpose(0, 2, 3, 1).drop(0).to(np.float16) for layer, value in found.items()}
 
 
 def layer_values(graph: Graph, backbone: Backbone, pixels: Value, layers: Sequence[str]) -> dict[str, Value]:

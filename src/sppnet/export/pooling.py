@@ -1,8 +1,8 @@
 """Pooling thousands of windows of one map in standard operators: the bits of the kernels, at any size.
 
 A bin of any size is the maximum of four looked-up maxima: of blocks whose sides are powers of two, at its four corners,
-overlapping. The tables of such blocks, which the processor's kernel makes too, are as deep as the largest bin asks, and
-made by one maximum each.
+overlapping. The table of such blocks, which the processor's kernel makes too, is as deep as the largest bin of a map asks,
+and made by one maximum for each power of two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,30 +39,48 @@ class BlockTable:
     width_of: Value
 
 
-def pooled_windows(graph: Graph, cells: Value, windows: Value, levels: Sequence[int]) -> Value:
+def block_table(graph: Graph, cells: Value, levels: Sequence[int]) -> BlockTable:
+    """Make the table of a map for the bins of all its windows: once, however often it is asked.
+
+    Args:
+        cells: (H, W, C) float32, or float16 where they are rounded to it: half the memory is read in less time.
+        levels: bins per side of each level of the pyramid.
+    """
+    coarsest = min(level for level in levels if not any(other > level and other % level == 0 for other in levels))
+    lengths = [cells.shape(axis) for axis in (0, 1)]
+    # Rounded down and up, the bins of a window of n times k cells or fewer have k cells, or one more.
+    tallest, widest = ((((length + (coarsest - 1)) // coarsest) + 1).smaller(length) for length in lengths)
+    tall = _doubled(cells + 0.0, 0, tallest)  # + 0: both zeros are one
+    both = _doubled(graph.join(*tall), 1, widest)
+    maxima = graph.join(*(_flat(graph, blocks) for blocks in both))
+    rows = graph.stack(*(blocks.shape(0) for blocks in tall))
+    widths = graph.stack(*(blocks.shape(1) for blocks in both))
+    sizes = widths * both[0].shape(0)
+    return BlockTable(maxima, rows.running() - rows, sizes.running() - sizes, widths)
+
+
+def pooled_windows(table: BlockTable, windows: Value, levels: Sequence[int]) -> Value:
     """Pool every window into a row, as ``ops.pool_windows`` does.
 
     Args:
-        cells: (H, W, C) float32. windows: (R, 4) int64 inside the map, at least one cell each; none is allowed.
+        table: of these levels. windows: (R, 4) int64 inside the map, at least one cell each; none is allowed.
     Returns:
-        (R, B * C), bin by bin and in it channel by channel.
+        (R, B * C) float32, bin by bin and in it channel by channel.
     """
-    made = dict(_bins(graph, cells, windows, tuple(levels)))
-    return graph.join(*(made[number] for number in range(len(made))), axis=1)
+    made = dict(_bins(table, windows, tuple(levels)))
+    return windows.graph.join(*(made[number] for number in range(len(made))), axis=1)
 
 
-def window_scores(
-    graph: Graph, cells: Value, windows: Value, levels: Sequence[int], weights: NDArray[np.float32]
-) -> Value:
+def window_scores(table: BlockTable, windows: Value, levels: Sequence[int], weights: NDArray[np.float32]) -> Value:
     """Compute pooled rows times ``weights.T``, (R, K), bin after bin, so that the rows are never held whole.
 
     Args:
-        cells, windows, levels: as in ``pooled_windows``.
+        table, windows, levels: as in ``pooled_windows``.
         weights: (K, B * C), bin by bin and in it channel by channel.
     """
     count = bins(levels)
     parts = weights.reshape(len(weights), count, weights.shape[1] // count).transpose(1, 2, 0)
-    products = (maxima @ parts[number] for number, maxima in _bins(graph, cells, windows, tuple(levels)))
+    products = (maxima @ parts[number] for number, maxima in _bins(table, windows, tuple(levels)))
     scores: Value = reduce(add, products)
     return scores
 
@@ -73,7 +91,7 @@ def averaged_scores(
     """Compute rows of averaged bins times ``weights.T``, (R, K) float32, as ``FeatureMap.score_averages`` does.
 
     Args:
-        cells, windows, levels: as in ``pooled_windows``. weights: as in ``window_scores``.
+        cells: (H, W, C) float16 or float32. windows, levels, weights: as in ``window_scores``.
     """
     count = bins(levels)
     parts = iter(weights.reshape(len(weights), count, weights.shape[1] // count).transpose(1, 2, 0))
@@ -94,7 +112,7 @@ def _bin_means(
 ) -> Value:
     """Weigh cells (H, W, C) by (C, K) and average one bin of R windows: (R, K), by sums over the map."""
     size = graph.stack(cells.shape(0), cells.shape(1), graph.constant(np.array(weights.shape[1])))
-    weighed = graph.op("Reshape", _flat(graph, cells) @ weights, size, allowzero=1).to(np.float64)
+    weighed = graph.op("Reshape", _flat(graph, cells).to(np.float32) @ weights, size, allowzero=1).to(np.float64)
     for axis in (0, 1):
         weighed = graph.op("CumSum", weighed, graph.constant(np.array(axis)))
     sums = _flat(graph, graph.op("Pad", weighed, graph.constant(np.array([1, 1, 0, 0, 0, 0]))))
@@ -104,12 +122,11 @@ def _bin_means(
     return (total / ((bottom - top) * (right - left)).to(np.float64).insert(1)).to(np.float32)
 
 
-def _bins(graph: Graph, cells: Value, windows: Value, levels: tuple[int, ...]) -> Iterator[tuple[int, Value]]:
+def _bins(table: BlockTable, windows: Value, levels: tuple[int, ...]) -> Iterator[tuple[int, Value]]:
     """Yield each bin's number and its maxima (R, C), in the order of ``nested_plan``: coarse ones from finer ones."""
-    left, top, right, bottom = windows.columns()
+    graph, (left, top, right, bottom) = windows.graph, windows.columns()
     rows = [_edges(graph, top, bottom, level) for level in levels]
     columns = [_edges(graph, left, right, level) for level in levels]
-    table = _block_table(graph, cells, _largest(graph, rows), _largest(graph, columns))
     down, across = (
         _blocks(graph, *(graph.join(*ends) for ends in zip(*axis, strict=True))) for axis in (rows, columns)
     )
@@ -120,30 +137,13 @@ def _bins(graph: Graph, cells: Value, windows: Value, levels: tuple[int, ...]) -
         else:
             parts = list(_corners(table, [side.take(row) for side in down], [side.take(column) for side in across]))
         made[number] = reduce(Value.larger, parts)
-        yield number, made[number]
+        yield number, made[number].to(np.float32)
 
 
 def _edges(graph: Graph, first: Value, end: Value, level: int) -> tuple[Value, Value]:
     """(R,) ends of windows -> (level, R) firsts and ends of their bins: ``geometry.bin_edges``."""
     number, length = graph.constant(np.arange(level)[:, None]), end - first
     return first + number * length // level, first + ((number + 1) * length + (level - 1)) // level
-
-
-def _largest(graph: Graph, edges: Sequence[tuple[Value, Value]]) -> Value:
-    """Return how many cells the longest of all bins has, () int64; 1 without windows."""
-    lengths = [(end - first).reshape(-1) for first, end in edges]
-    return graph.join(*lengths, graph.constant(np.ones(1, dtype=np.int64))).over("ReduceMax", 0)
-
-
-def _block_table(graph: Graph, cells: Value, tallest: Value, widest: Value) -> BlockTable:
-    """Make the table for bins of at most so many rows and columns."""
-    tall = _doubled(cells + np.float32(0), 0, tallest)  # + 0: both zeros are one
-    both = _doubled(graph.join(*tall), 1, widest)
-    maxima = graph.join(*(_flat(graph, blocks) for blocks in both))
-    rows = graph.stack(*(blocks.shape(0) for blocks in tall))
-    widths = graph.stack(*(blocks.shape(1) for blocks in both))
-    sizes = widths * both[0].shape(0)
-    return BlockTable(maxima, rows.running() - rows, sizes.running() - sizes, widths)
 
 
 def _flat(graph: Graph, blocks: Value) -> Value:

@@ -4,7 +4,7 @@ Boxes are (N, 4) float64 in pixels, windows (N, 4) int64 in cells, sizes (2,) in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
+from sppnet.export.pooling import BlockTable, block_table
 from sppnet.geometry import MAX_LOG_RATIO, RELEASED_SHRINK, VOTE_SHARPNESS, WindowRule
 from sppnet.proposals.grid import OVERHANG
 
@@ -38,12 +39,20 @@ class AxisCells:
 
 @dataclass(frozen=True)
 class MapCells:
-    """A map (H, W, C) float32 of an image, where its cells lie, and by which rule windows are taken."""
+    """A map (H, W, C) float16 of an image, where its cells lie, and by which rule windows are taken."""
 
     cells: Value
     down: AxisCells
     across: AxisCells
     rule: WindowRule
+    _tables: dict[tuple[int, ...], BlockTable] = field(default_factory=dict)
+
+    def table(self, levels: Sequence[int]) -> BlockTable:
+        """Return the table that bins of these levels are looked up in, which is made once."""
+        wanted = tuple(levels)
+        if wanted not in self._tables:
+            self._tables[wanted] = block_table(self.cells.graph, self.cells, wanted)
+        return self._tables[wanted]
 
 
 def scaled_size(graph: Graph, size: Value, short_side: int, *, multiple: int = 1) -> Value:
