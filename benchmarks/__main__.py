@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "sets": "sets.measure",
     "studio": "studio.measure",
     "studio_actions": "studio_actions.measure",
+    "studio_alike": "studio_alike.measure",
     "studio_order": "studio_order.measure",
     "svm": "svm.measure",
     "update": "update.measure",

@@ -6,11 +6,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.driving import Studio
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from tests.web.studio.paging import SLOW, edges_of, known, opened
+from tests.web.studio.paging import SLOW, edges_of, known, opened, until
 from tests.web.studio.test_page_faults import AXE
 
 pytestmark = pytest.mark.browser
@@ -99,3 +100,21 @@ def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Stud
     page.get_by_role("button", name="Keep it here, scaled").click()
     expect(page.locator("#replaced")).to_be_hidden()
     assert edges_of(page) == [[2 * edge for edge in edges] for edges in before]
+
+
+def test_a_video_asks_how_many_of_its_frames_and_they_become_images(page: Page, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(11):
+        writer.write(np.full((48, 64, 3), number * 20, dtype=np.uint8))
+    writer.release()
+    page.locator("#image-name").filter(has_text="00.png").wait_for()
+    page.locator("#add-files").set_input_files(tmp_path / "film.avi")
+    expect(page.locator("#ask-title")).to_have_text("Frames of film.avi")
+    page.get_by_role("button", name="Cancel").click()
+    assert known(page, "model.images.size") == 12
+    page.locator("#add-files").set_input_files(tmp_path / "film.avi")
+    page.get_by_role("button", name="Five a second").click()
+    expect(page.locator("#said")).to_have_text("6 images are added.", timeout=SLOW)
+    expect(page.locator("#image-name")).to_have_text("film/frame_0000000.jpg")
+    until(lambda: known(page, "model.images.size") == 18)

@@ -4,10 +4,12 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from sppnet.web.studio import uploads
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.session import Session
 
@@ -70,17 +72,66 @@ def test_files_come_only_as_bytes_from_the_page_itself(page: TestClient) -> None
     assert page.post("/api/changes", content=b"{}", headers=BYTES).status_code == 415
 
 
-def test_a_video_becomes_its_frames(page: TestClient, tmp_path: Path) -> None:
+def _video(tmp_path: Path, *, frames: int = 25, shade: int = 10, start: int = 0) -> bytes:
+    """Write a film of 10 frames a second, each of another grey, and return it."""
     cv2 = pytest.importorskip("cv2")
-    import numpy as np
-
     file = tmp_path / ".sppnet" / "made.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for number in range(25):
-        writer.write(np.full((48, 64, 3), number * 10, dtype=np.uint8))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), start + number * shade, dtype=np.uint8))
     writer.release()
-    answer = page.post("/api/uploads?name=film.avi", content=file.read_bytes(), headers=BYTES)
-    assert answer.json()["files"] == 3  # at 0, 1 and 2 seconds
-    assert [name for name in _names(page) if name.startswith("film/")] == [
-        "film/frame_0000000.jpg", "film/frame_0000010.jpg", "film/frame_0000020.jpg",
-    ]  # fmt: skip
+    content = file.read_bytes()
+    file.unlink()
+    return content
+
+
+def test_a_video_becomes_its_frames_in_their_order(page: TestClient, tmp_path: Path) -> None:
+    answer = page.post("/api/uploads?name=film.avi", content=_video(tmp_path), headers=BYTES).json()
+    assert (answer["files"], answer["cut"]) == (3, False)  # at 0, 1 and 2 seconds
+    names = [name for name in _names(page) if name.startswith("film/")]
+    assert names == ["film/frame_0000000.jpg", "film/frame_0000010.jpg", "film/frame_0000020.jpg"]
+    greys = [int(np.array(Image.open(tmp_path / name).convert("L")).mean()) for name in names]
+    np.testing.assert_allclose(greys, [0, 100, 200], atol=4)
+    assert not list((tmp_path / ".sppnet").glob("upload-*"))
+
+
+@pytest.mark.parametrize(("every", "numbers"), [(0.5, [0, 5, 10, 15, 20]), (0.001, list(range(25))), (10, [0])])
+def test_the_step_between_frames_is_chosen(page: TestClient, tmp_path: Path, every: float, numbers: list[int]) -> None:
+    page.post(f"/api/uploads?name=film.avi&every={every}", content=_video(tmp_path), headers=BYTES)
+    assert [int(name[-11:-4]) for name in _names(page) if name.startswith("film/")] == numbers
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "4000", "x"])
+def test_a_step_that_is_none_is_refused(page: TestClient, every: str) -> None:
+    answer = page.post(f"/api/uploads?name=film.avi&every={every}", content=b"", headers=BYTES)
+    assert (answer.status_code, "every" in answer.json()["detail"]) == (422, True)
+
+
+def test_another_video_of_the_name_lies_beside_it_and_the_same_one_is_there_once(
+    page: TestClient, tmp_path: Path
+) -> None:
+    first, other = _video(tmp_path), _video(tmp_path, frames=11, shade=20, start=40)
+    for content in (first, other, first):
+        page.post("/api/uploads?name=film.avi", content=content, headers=BYTES)
+    folders = [name.split("/")[0] for name in _names(page) if "/" in name]
+    assert folders == ["film 2"] * 2 + ["film"] * 3
+
+
+def test_of_a_long_video_the_first_frames_are_taken_and_that_is_said(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_FRAMES", 2)
+    answer = page.post("/api/uploads?name=film.avi", content=_video(tmp_path), headers=BYTES).json()
+    assert (answer["files"], answer["cut"]) == (2, True)
+
+
+def test_frames_that_are_too_large_and_bytes_that_are_no_video_are_refused(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = _video(tmp_path)
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 3000)
+    answer = page.post("/api/uploads?name=film.avi", content=content, headers=BYTES)
+    assert answer.json()["detail"].startswith("studio: the file must be a video of up to 3000 pixels a frame, got one")
+    answer = page.post("/api/uploads?name=film.avi", content=b"nothing", headers=BYTES)
+    assert "the file must be a video, got one without a frame" in answer.json()["detail"]
+    assert _names(page) == ["a.png"]

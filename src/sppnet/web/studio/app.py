@@ -28,12 +28,13 @@ from sppnet.web.studio.people import BROWSER, PERSON, Person
 from sppnet.web.studio.review import Disagreement
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
-from sppnet.web.studio.uploads import MOST_BYTES, receive
+from sppnet.web.studio.uploads import LONGEST_STEP, MOST_BYTES, receive
 
 UPLOADS: Final = "/api/uploads"
 YEAR: Final = 365 * 86_400  # seconds
 
 Share = Annotated[float, Query(ge=0, le=0.5)]
+Every = Annotated[float, Query(gt=0, le=LONGEST_STEP, allow_inf_nan=False)]
 Groups = Annotated[str, Query(max_length=200)]
 Export = Literal[
     "voc", "coco", "yolo", "csv", "labelstudio", "model", "onnx", "detections", "counts", "report", "images"
@@ -225,9 +226,9 @@ def _add_writing(app: FastAPI, session: Session) -> None:
         return session.redo(person=person)
 
     @app.post(UPLOADS)
-    async def upload(name: str, request: Request) -> dict[str, Any]:
-        files = await receive(session.folder, name, request.stream())
-        return {"image": await run_in_threadpool(session.taken_in, files[0]), "files": len(files)}
+    async def upload(name: str, request: Request, every: Every = 1.0) -> dict[str, Any]:
+        files, cut = await receive(session.folder, name, request.stream(), every=every)
+        return {"image": await run_in_threadpool(session.taken_in, files[0]), "files": len(files), "cut": cut}
 
     @app.post("/api/next")
     def next_image(asked: From, person: Person) -> dict[str, Any]:

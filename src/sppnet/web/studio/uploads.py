@@ -3,29 +3,40 @@
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 
 from sppnet.errors import ArgumentError, ImageDecodeError, MissingExtraError, message
-from sppnet.images import FORMATS, SUFFIXES, encode, read_size
+from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, encode, read_size
 from sppnet.storage import write_file
 from sppnet.web.studio.folder import Folder
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 MOST_BYTES: Final = 2_000_000_000
 PARTIAL: Final = "upload-"  # how names begin of what is being received
-EVERY: Final = 1.0  # seconds between two frames of a video
+LONGEST_STEP: Final = 3600.0  # seconds between two frames of a video
 MOST_FRAMES: Final = 2000
+USUAL_RATE: Final = 25.0  # frames a second, where a file says none that is one
+MOST_RATE: Final = 1000.0
 JPEG_QUALITY: Final = 92
 
 
-async def receive(folder: Folder, name: str, body: AsyncIterator[bytes]) -> list[Path]:
+class Received(NamedTuple):
+    """The image files that came of one; ``cut``: a video has more frames than are taken."""
+
+    files: list[Path]
+    cut: bool
+
+
+async def receive(folder: Folder, name: str, body: AsyncIterator[bytes], *, every: float) -> Received:
     """Write a file that comes in parts, whole or not at all.
 
     Args:
         name: that its sender gives it; of a path only the last part counts.
+        every: seconds between two frames of a video.
     Returns:
         The image files that are new; those of an image that is there already, byte for byte, are there.
     Raises:
@@ -39,7 +50,9 @@ async def receive(folder: Folder, name: str, body: AsyncIterator[bytes]) -> list
     partial = folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}{kind}"
     try:
         await write_parts(partial, body)
-        return _frames(partial, folder.root / Path(named).stem) if kind in VIDEOS else [_image(partial, folder, named)]
+        if kind in VIDEOS:
+            return await run_in_threadpool(_frames, partial, folder.root / Path(named).stem, every)
+        return Received([await run_in_threadpool(_image, partial, folder, named)], cut=False)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -72,8 +85,8 @@ def _free(path: Path, content: bytes) -> Path:
     return place
 
 
-def _frames(video: Path, folder: Path) -> list[Path]:
-    """Write a frame a second of a video as JPEG into a folder of its name."""
+def _frames(video: Path, folder: Path, every: float) -> Received:
+    """Write frames of a video as JPEG into a folder of its name, one frame in memory at a time."""
     try:
         import cv2
     except ModuleNotFoundError as error:
@@ -81,20 +94,38 @@ def _frames(video: Path, folder: Path) -> list[Path]:
             "studio: videos need the extra 'proposals'. Install it: pip install 'sppnet[proposals]'."
         ) from error
     reader = cv2.VideoCapture(str(video))
-    step = max(1, round((reader.get(cv2.CAP_PROP_FPS) or 25) * EVERY))
-    written: list[Path] = []
     try:
+        width, height = (int(reader.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MAX_PIXELS:
+            expected, actual = f"a video of up to {MAX_PIXELS} pixels a frame", f"one of {width} x {height}"
+            raise ArgumentError(message("studio", "the file", expected, actual, "Make it smaller first"))
+        rate = reader.get(cv2.CAP_PROP_FPS)
+        step = max(1, round((rate if 0 < rate < MOST_RATE else USUAL_RATE) * every))
+        written: list[Path] = []
         number = 0
-        while reader.grab() and len(written) < MOST_FRAMES:
-            if number % step == 0:
-                there, pixels = reader.retrieve()
-                if there:
-                    written.append(folder / f"frame_{number:07}.jpg")
-                    rgb: NDArray[np.uint8] = np.array(pixels[:, :, ::-1], dtype=np.uint8)
-                    write_file(written[-1], encode(rgb, "JPEG", quality=JPEG_QUALITY), durable=False)
+        while len(written) < MOST_FRAMES and reader.grab():
+            there, pixels = reader.retrieve() if number % step == 0 else (False, None)
+            if there and pixels is not None:
+                rgb: NDArray[np.uint8] = np.array(pixels[:, :, ::-1], dtype=np.uint8)
+                content = encode(rgb, "JPEG", quality=JPEG_QUALITY)
+                name = f"frame_{number:07}.jpg"
+                if not written:
+                    folder = _free_folder(folder, name, content)
+                written.append(folder / name)
+                write_file(written[-1], content, durable=False)
             number += 1
+        cut = len(written) == MOST_FRAMES and reader.grab()
     finally:
         reader.release()
     if not written:
         raise ArgumentError(message("studio", "the file", "a video", "one without a frame", "Choose another file"))
-    return written
+    return Received(written, cut)
+
+
+def _free_folder(folder: Path, first: str, content: bytes) -> Path:
+    """Return the folder, or one with a number where it holds another video's frames."""
+    number, place = 1, folder
+    while place.exists() and not ((place / first).is_file() and (place / first).read_bytes() == content):
+        number += 1
+        place = folder.with_name(f"{folder.name} {number}")
+    return place

@@ -3,7 +3,7 @@
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
 import { bring, isImport } from "./importing.js";
-import { say } from "./saying.js";
+import { ask, say } from "./saying.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -48,22 +48,46 @@ for (const link of document.querySelectorAll("#export-dialog a")) {
   });
 }
 
-// Images that are dropped anywhere on the page, or chosen, are copied into the folder.
+// Images that are dropped anywhere on the page, or chosen, are copied into the folder; of videos as many frames as asked.
 
-async function add(files) {
+const isVideo = ({ name, type }) => type.startsWith("video/") || /\.(mp4|mov|avi|mkv|webm|m4v)$/i.test(name);
+
+// Seconds between two frames; null where a person thinks better of it.
+async function stepFor(videos) {
+  const names = videos.length === 1 ? videos[0].name : `${videos.length} videos`;
+  const { value } = await ask(`Frames of ${names}`, "How many of its frames shall be images to label?", [
+    { name: "One a second", value: 1, style: "first" },
+    { name: "Five a second", value: 0.2 },
+    { name: "Every frame", value: 0.001 },
+    { name: "One in ten seconds", value: 10 },
+    { name: "Cancel", value: null },
+  ]);
+  return value;
+}
+
+async function add(chosen) {
+  let files = [...chosen];
+  const videos = files.filter(isVideo);
+  const every = videos.length ? await stepFor(videos) : null;
+  if (videos.length && every === null) files = files.filter((file) => !isVideo(file));
   let last = null;
   let added = 0;
-  for (const [place, file] of [...files].entries()) {
-    say(`Adding ${place + 1} of ${files.length}: ${file.name}…`, { busy: true });
+  let cut = "";
+  for (const [place, file] of files.entries()) {
+    const frames = isVideo(file);
+    say(`${frames ? "Taking frames of" : "Adding"} ${place + 1} of ${files.length}: ${file.name}…`, { busy: true });
     try {
-      last = (await send(`api/uploads?name=${encodeURIComponent(file.name)}`, file)).image;
-      added += 1;
+      const query = `name=${encodeURIComponent(file.name)}${frames ? `&every=${every}` : ""}`;
+      const answer = await send(`api/uploads?${query}`, file);
+      last = answer.image;
+      added += answer.files;
+      if (answer.cut) cut = ` ${file.name} has more frames than the first ${answer.files}: take fewer a second.`;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       say(error.message, { bad: true });
     }
   }
-  if (added) say(added === 1 ? "One image is added." : `${added} images are added.`);
+  if (added) say(`${added === 1 ? "One image is added." : `${added} images are added.`}${cut}`, { bad: Boolean(cut) });
   if (last !== null) show(last);
 }
 
