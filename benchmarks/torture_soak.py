@@ -1,4 +1,8 @@
-"""A service and a studio in mixed use, as people use them: what grows meanwhile, and whether it goes on growing."""
+"""A service and a studio in mixed use, as people use them: what grows meanwhile, and whether it goes on growing.
+
+What is labelled is bounded, as growth shall be the programs' own: an image with ``BOXES`` boxes loses one before it
+gets another. Growth is measured once each kind of work was done, and caches are full.
+"""
 
 import contextlib
 import json
@@ -12,17 +16,22 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import numpy as np
 
 from benchmarks.tally import Tally
 from benchmarks.torture_clients import image_file, resources
 from benchmarks.torture_files import model_file, numbered, shapes
+from sppnet.web.studio.people import PERSON
 
 EVERY: Final = 2.0  # seconds between two looks at what a program holds
-SETTLED: Final = 0.4  # of the time, after which caches are full and threads started
+SETTLED: Final = 0.25  # of the time, after which caches are full and threads started
 GROWTH: Final = 1.0  # MB a minute, the most that may be
 CLASSES: Final = [{"do": "add class", "name": name} for name in ("a", "b")]
+BOXES: Final = 3  # of an image, at most
+FIRST: Final = "who came first"  # the person whose labels nobody else's undo takes away
+EXPORTS: Final = ("voc", "coco", "yolo", "csv", "labelstudio", "detections", "counts", "report", "model")
 SHORT: Final = 240  # seconds below which a slope says nothing
 
 
@@ -38,9 +47,11 @@ class _Program:
         held = [resources(each) for each in (self.process, *_children(self.process))]
         self.seen.append((time.monotonic(), *(sum(each[part] for each in held) for part in range(3))))  # type: ignore[arg-type]
 
-    def ask(self, path: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
+    def ask(
+        self, path: str, body: bytes | None = None, kind: str = "application/json", person: str = "another"
+    ) -> tuple[int, bytes]:
         """Return the status and the answer to a request; (0, b"") where none came."""
-        headers = {"Content-Type": kind, "Origin": self.address}
+        headers = {"Content-Type": kind, "Origin": self.address, "Cookie": f"{PERSON}={quote(person)}"}
         request = urllib.request.Request(f"{self.address}{path}", body, headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -94,8 +105,7 @@ def soak(seed: int, until: float, tally: Tally) -> None:
         studio = ("studio", images, "--port", "0", "--no-browser")
         with _running("serve", model, "--port", "0", "--workers", "1") as service, _running(*studio) as page:
             programs = {"service": service, "studio": page}
-            state = json.loads(page.ask("/api/state")[1])
-            _change(page, CLASSES)
+            state = _first_labels(page)
             start, looked = time.monotonic(), 0.0
             for number, rng in numbered("soak", seed, until):
                 used = rng.choice((_use_service, _use_service, _use_studio))
@@ -124,26 +134,46 @@ def _use_service(service: _Program, rng: random.Random, _: Any) -> int:
     return service.ask(path, body, "image/png")[0]
 
 
+def _first_labels(studio: _Program) -> Any:
+    """Name two classes and label half of the images, so that there is always something learnt; return the state."""
+    _change(studio, CLASSES, FIRST)
+    state = json.loads(studio.ask("/api/state")[1])
+    for image in state["images"][::2]:
+        places = zip(state["classes"], ([2, 2, 40, 40], [66, 2, 104, 40]), strict=True)
+        boxes = [{"do": "add", "image": image["id"], "label": each["id"], "edges": edges} for each, edges in places]
+        _change(studio, [*boxes, {"do": "complete", "image": image["id"], "complete": True}], FIRST)
+    studio.ask("/api/measure", b"{}")
+    return state
+
+
 def _use_studio(studio: _Program, rng: random.Random, state: Any) -> int:
     image = rng.choice(state["images"])["id"]
-    match rng.randrange(8):
-        case 0:
-            left, top = rng.randrange(2, 60), rng.randrange(2, 50)
-            classes = json.loads(studio.ask("/api/state")[1])["classes"]
-            if not classes:  # somebody undid them
-                return _change(studio, CLASSES)
-            edges = [left, top, left + 30, top + 30]
-            return _change(studio, [{"do": "add", "image": image, "label": rng.choice(classes)["id"], "edges": edges}])
-        case 1 | 2:
+    match rng.randrange(10):
+        case 0 | 1:
+            return _label(studio, rng, image, rng.choice(state["classes"])["id"])
+        case 2:
             return studio.ask("/api/undo", b"{}")[0]
         case 3:
             return studio.ask("/api/redo", b"{}")[0]
         case 4:
             return studio.ask("/api/next", json.dumps({"image": image}).encode())[0]
+        case 5:
+            return studio.ask(f"/api/export/{rng.choice(EXPORTS)}")[0]
         case _:
             paths = (f"/api/images/{image}", f"/api/images/{image}/image", f"/api/images/{image}/thumbnail")
-            return studio.ask(rng.choice((*paths, "/api/state", "/api/report", "/api/quality", "/api/export/coco")))[0]
+            return studio.ask(rng.choice((*paths, "/api/state", "/api/report", "/api/quality", "/api/review")))[0]
 
 
-def _change(studio: _Program, changes: list[dict[str, Any]]) -> int:
-    return studio.ask("/api/changes", json.dumps({"what": "Label", "changes": changes}).encode())[0]
+def _label(studio: _Program, rng: random.Random, image: int, label: int) -> int:
+    """Draw a box, or where there are enough take one away."""
+    boxes = json.loads(studio.ask(f"/api/images/{image}")[1])["boxes"]
+    if len(boxes) >= BOXES:
+        return _change(studio, [{"do": "remove", "box": rng.choice(boxes)["id"]}])
+    left, top = rng.randrange(2, 60), rng.randrange(2, 50)
+    edges = [left, top, left + 30, top + 30]
+    return _change(studio, [{"do": "add", "image": image, "label": label, "edges": edges}])
+
+
+def _change(studio: _Program, changes: list[dict[str, Any]], person: str = "another") -> int:
+    body = json.dumps({"what": "Label", "changes": changes}).encode()
+    return studio.ask("/api/changes", body, person=person)[0]

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
 from sppnet.web.service.limits import Limits
+from sppnet.web.service.memory import given_back
 
 NICER: Final = 10  # the server answers and refuses while all cores compute
 
@@ -60,6 +61,7 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
     for name, model in models.items():
         _warm_up(name, model, limits)
     frames.write(answers, {"models": facts}, b"")
+    give_back = given_back()
     while (frame := frames.read(questions)) is not None:
         question, image = frame
         try:
@@ -71,6 +73,7 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
             frames.write(answers, {"fault": True}, b"")
             continue
         frames.write(answers, {"status": status, "media_type": media_type}, content)
+        give_back()  # the client has its answer meanwhile
 
 
 def _warm_up(name: str, model: Any, limits: Limits) -> None:
