@@ -1,5 +1,6 @@
 """Processes that end, or find no room, at each of their writes: what ends is gone on with, and nothing told is lost."""
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -9,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks.boundaries import KILL, REMOVES, Write, supervised
 from benchmarks.tally import Tally
 from benchmarks.torture_files import in_memory, model_file, numbered, shapes
+from sppnet.storage import write_file
 
 Tell = Callable[[str], None]  # says that something is done: from then on it must not be lost
 
@@ -50,10 +52,10 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
 
     import sppnet.cli
     import sppnet.export.folder
-    import sppnet.web.studio.store  # noqa: F401
+    import sppnet.web.studio.exports  # noqa: F401
     from sppnet import Detector, TensorCache, load_detection
 
-    root = shapes(folder / "shapes", 3)
+    root = shapes(folder / "shapes", 2)
     data = load_detection(root, split="train")
     # In a process of its own, as threads that learning begins cannot be forked.
     model = Path(in_a_process(lambda place: str(model_file(place)), folder))
@@ -80,6 +82,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
         "export a model": Scenario(export_model, _files_told, files_below),
         "predict": Scenario(predict, _files_told, files_below),
         "studio": Scenario(label, labelled, stored),
+        "studio's folder": Scenario(partial(_use_folder, root / "JPEGImages"), _used, _use_of),
     }
 
 
@@ -154,6 +157,67 @@ def stored(out: Path) -> Any:
     with Store(out / ".sppnet" / "studio.sqlite") as store:
         boxes = [(box.image, box.label, box.edges) for box in store.boxes()]
         return store.setting("threshold", None), [each.name for each in store.classes()], boxes
+
+
+def _use_folder(images: Path, out: Path, tell: Tell) -> None:
+    """Open a folder in a studio: upload an image, look at both as thumbnails, box an object, export."""
+    from sppnet.web.studio.changes import Changes
+    from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
+    from sppnet.web.studio.session import Session
+    from sppnet.web.studio.uploads import receive
+
+    first, second = ((path.name, path.read_bytes()) for path in sorted(images.iterdir()))
+    write_file(out / first[0], first[1])
+    session = Session(out)
+    with session.store:
+        remove_partial(session)
+        (place,) = asyncio.run(receive(session.folder, second[0], _in_parts(second[1])))
+        image = session.taken_in(place)
+        tell(second[0])
+        for name in session.folder.names:
+            session.folder.thumbnail(name)
+        if not session.store.classes():
+            session.change(Changes(what="Class", changes=[{"do": "add class", "name": "a"}]))
+        if not session.store.boxes():
+            box = {"do": "add", "image": image, "label": session.store.classes()[0].id, "edges": (1, 2, 30, 40)}
+            session.change(Changes(what="Box", image=image, changes=[box]))
+        tell("box")
+        for name in ("coco", "counts"):
+            write_export(session, name, file := session.folder.hidden / f"{PARTIAL}{name}")
+            file.unlink()
+
+
+async def _in_parts(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), 9000):
+        yield content[start : start + 9000]
+
+
+def _used(out: Path) -> set[str]:
+    """Return which images are there, and whether the box is."""
+    from sppnet.web.studio.store import Store
+
+    found = {path.name for path in out.glob("*.png")}
+    if not (out / ".sppnet" / "studio.sqlite").exists():
+        return found
+    with Store(out / ".sppnet" / "studio.sqlite") as store:
+        return found | ({"box"} if store.boxes() else set())
+
+
+def _use_of(out: Path) -> Any:
+    """Return what lies in the folder, hidden names too, and what is known of it: all but the bytes of SQLite's file."""
+    from sppnet.web.studio.store import Store
+
+    files = {name: digest for name, digest in files_below(out).items() if "studio.sqlite" not in name}
+    # A thumbnail is named after its file's time, which the second run may have made anew.
+    thumbnails = sorted(digest for name, digest in files.items() if "thumbnails" in name)
+    with Store(out / ".sppnet" / "studio.sqlite") as store:
+        known = [(each.name, each.height, each.width, each.fault) for each in store.images()]
+        boxes = [(box.edges, box.kind) for box in store.boxes()]
+        return (
+            {name: digest for name, digest in files.items() if "thumbnails" not in name},
+            sorted(set(thumbnails)),
+            (known, [each.name for each in store.classes()], boxes),
+        )
 
 
 # Interruptions
