@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks import records
 from benchmarks.tally import Tally, added
 from benchmarks.torture_files import hostile_images, images, labels, model_file, models
+from benchmarks.torture_load import load
 from benchmarks.torture_power import power_loss
 from benchmarks.torture_soak import soak
 from benchmarks.torture_writes import failing_writes, full_disks, kills
@@ -49,16 +50,17 @@ class Section(NamedTuple):
 
 
 SECTIONS: Final = {
-    "images": Section(images, 0.09),
-    "hostile images": Section(hostile_images, 0.12, FREED_AT_ONCE),
-    "labels": Section(labels, 0.11),
-    "models": Section(models, 0.12),
-    "kills": Section(kills, 0.13, FORKED),
-    "failing writes": Section(failing_writes, 0.08, FORKED),
-    "full disks": Section(full_disks, 0.05, FORKED),
-    "power loss": Section(power_loss, 0.05),
-    "clients": Section(clients, 0.1),
-    "soak": Section(soak, 0.17),
+    "images": Section(images, 0.07),
+    "hostile images": Section(hostile_images, 0.09, FREED_AT_ONCE),
+    "labels": Section(labels, 0.09),
+    "models": Section(models, 0.09),
+    "kills": Section(kills, 0.11, FORKED),
+    "failing writes": Section(failing_writes, 0.11, FORKED),
+    "full disks": Section(full_disks, 0.09, FORKED),
+    "power loss": Section(power_loss, 0.03),
+    "clients": Section(clients, 0.06),
+    "load": Section(load, 0.04),
+    "soak": Section(soak, 0.22),
 }
 ALONE: Final = "from benchmarks.torture import alone; alone({name!r}, {seed}, {seconds})"
 

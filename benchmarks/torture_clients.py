@@ -93,7 +93,7 @@ CLIENTS: Final[dict[str, Callable[[random.Random], bytes]]] = {
 }
 
 
-class _Health:
+class Health:
     """Asks for /healthz all the time, and remembers how long each answer took, and beside which clients."""
 
     def __init__(self, address: str) -> None:
@@ -103,7 +103,7 @@ class _Health:
         self.statuses: set[int] = set()
         self._thread = threading.Thread(target=self._ask)
 
-    def __enter__(self) -> "_Health":
+    def __enter__(self) -> "Health":
         self._thread.start()
         return self
 
@@ -140,7 +140,7 @@ def torment(model: Path, seed: int, until: float, tally: Tally) -> None:
         if process.stdout is None:
             raise RuntimeError("the service has no output")
         address = process.stdout.readline().split()[-1]
-        with _Health(address) as health, ThreadPoolExecutor(TOGETHER) as clients:
+        with Health(address) as health, ThreadPoolExecutor(TOGETHER) as clients:
             for number, rng in numbered("clients", seed, until):
                 health.beside = name = list(CLIENTS)[number % len(CLIENTS)]
                 senders = [random.Random(rng.random()) for _ in range(TOGETHER)]

@@ -32,10 +32,11 @@ CLASSES: Final = [{"do": "add class", "name": name} for name in ("a", "b")]
 BOXES: Final = 3  # of an image, at most
 FIRST: Final = "who came first"  # the person whose labels nobody else's undo takes away
 EXPORTS: Final = ("voc", "coco", "yolo", "csv", "labelstudio", "detections", "counts", "report", "model")
+PARTS: Final = 10  # of the time: what is held at least in each is what remains, whatever is computed in between
 SHORT: Final = 240  # seconds below which a slope says nothing
 
 
-class _Program:
+class Program:
     """A program of ours that serves, and what it and its processes held over the time."""
 
     def __init__(self, address: str, process: int) -> None:
@@ -63,10 +64,13 @@ class _Program:
             return 0, b""
 
     def growth(self) -> tuple[float, int, int]:
-        """Return MB a minute, and descriptors and threads more, from when it had settled to the end."""
+        """Return MB a minute that remain, and descriptors and threads more, from when it had settled to the end."""
         times, *held = (np.array(each, dtype=float) for each in zip(*self.seen, strict=True))
         later = times > times[0] + SETTLED * (times[-1] - times[0])
-        slope = float(np.polyfit(times[later], held[0][later], 1)[0]) * 60 / 1e6
+        parts = [np.array_split(each[later], PARTS) for each in (times, held[0])]
+        remains = [float(part.min()) for part in parts[1] if len(part)]
+        middles = [float(part.mean()) for part in parts[0] if len(part)]
+        slope = float(np.polyfit(middles, remains, 1)[0]) * 60 / 1e6 if len(remains) > 1 else 0.0
         thirds = [np.array_split(each[later], 3) for each in held[1:]]
         descriptors, threads = (int(np.median(each[-1]) - np.median(each[0])) for each in thirds)
         return slope, descriptors, threads
@@ -85,13 +89,13 @@ def _children(process: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _running(*command: str | Path) -> Iterator[_Program]:
+def running(*command: str | Path) -> Iterator[Program]:
     arguments = [sys.executable, "-m", "sppnet.cli", *map(str, command)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         if process.stdout is None:
             raise RuntimeError("it has no output")
         try:
-            yield _Program(process.stdout.readline().split()[-1], process.pid)
+            yield Program(process.stdout.readline().split()[-1], process.pid)
         finally:
             process.terminate()
 
@@ -103,7 +107,7 @@ def soak(seed: int, until: float, tally: Tally) -> None:
         images = shapes(folder / "labelled", 8) / "JPEGImages"
         model = model_file(folder)
         studio = ("studio", images, "--port", "0", "--no-browser")
-        with _running("serve", model, "--port", "0", "--workers", "1") as service, _running(*studio) as page:
+        with running("serve", model, "--port", "0", "--workers", "1") as service, running(*studio) as page:
             programs = {"service": service, "studio": page}
             state = _first_labels(page)
             start, looked = time.monotonic(), 0.0
@@ -128,13 +132,13 @@ def soak(seed: int, until: float, tally: Tally) -> None:
                 tally.lose(f"{name} grew by {slope:.2f} MB a minute, {descriptors} descriptors, {threads} threads")
 
 
-def _use_service(service: _Program, rng: random.Random, _: Any) -> int:
+def _use_service(service: Program, rng: random.Random, _: Any) -> int:
     path = rng.choice(("/v1/detect", "/v1/detect", "/healthz", "/metrics", "/v1/model"))
     body = image_file(rng) if path == "/v1/detect" else None
     return service.ask(path, body, "image/png")[0]
 
 
-def _first_labels(studio: _Program) -> Any:
+def _first_labels(studio: Program) -> Any:
     """Name two classes and label half of the images, so that there is always something learnt; return the state."""
     _change(studio, CLASSES, FIRST)
     state = json.loads(studio.ask("/api/state")[1])
@@ -146,7 +150,7 @@ def _first_labels(studio: _Program) -> Any:
     return state
 
 
-def _use_studio(studio: _Program, rng: random.Random, state: Any) -> int:
+def _use_studio(studio: Program, rng: random.Random, state: Any) -> int:
     image = rng.choice(state["images"])["id"]
     match rng.randrange(10):
         case 0 | 1:
@@ -164,7 +168,7 @@ def _use_studio(studio: _Program, rng: random.Random, state: Any) -> int:
             return studio.ask(rng.choice((*paths, "/api/state", "/api/report", "/api/quality", "/api/review")))[0]
 
 
-def _label(studio: _Program, rng: random.Random, image: int, label: int) -> int:
+def _label(studio: Program, rng: random.Random, image: int, label: int) -> int:
     """Draw a box, or where there are enough take one away."""
     boxes = json.loads(studio.ask(f"/api/images/{image}")[1])["boxes"]
     if len(boxes) >= BOXES:
@@ -174,6 +178,6 @@ def _label(studio: _Program, rng: random.Random, image: int, label: int) -> int:
     return _change(studio, [{"do": "add", "image": image, "label": label, "edges": edges}])
 
 
-def _change(studio: _Program, changes: list[dict[str, Any]], person: str = "another") -> int:
+def _change(studio: Program, changes: list[dict[str, Any]], person: str = "another") -> int:
     body = json.dumps({"what": "Label", "changes": changes}).encode()
     return studio.ask("/api/changes", body, person=person)[0]

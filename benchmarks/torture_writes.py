@@ -55,7 +55,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
     import sppnet.web.studio.exports  # noqa: F401
     from sppnet import Detector, TensorCache, load_detection
 
-    root = shapes(folder / "shapes", 2)
+    root = shapes(folder / "labelled", 2)
     data = load_detection(root, split="train")
     # In a process of its own, as threads that learning begins cannot be forked.
     model = Path(in_a_process(lambda place: str(model_file(place)), folder))

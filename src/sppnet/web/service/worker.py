@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
 from sppnet.web.service.limits import Limits
-from sppnet.web.service.memory import given_back
+from sppnet.web.shared.memory import given_back
 
 NICER: Final = 10  # the server answers and refuses while all cores compute
 

@@ -16,6 +16,7 @@ from sppnet.data.parting import compiled
 from sppnet.export.installed import TORCH, check_engine
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
+from sppnet.web.shared.memory import given_back
 from sppnet.web.studio.board import Board, Limits
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Batches, Events
@@ -117,10 +118,11 @@ class Session:
     # The folder, while it is open
 
     def _watch(self) -> None:
-        took = 0.0
+        took, give_back = 0.0, given_back()
         while not self._closing.wait(max(LOOK_EVERY, took / LOOK_SHARE)):
             start = perf_counter()
             self.look_again()
+            give_back()  # what exports and large images took, each in another thread
             took = perf_counter() - start
 
     def look_again(self) -> None:

@@ -1,6 +1,6 @@
-"""The memory that a worker computed in is given back: each size of images needs other pieces, and the heap keeps them.
+"""Memory that was computed in is given back: glibc's heaps, one or more a thread, keep what was freed in pieces.
 
-glibc alone is told: other systems' libraries give back what is free by themselves.
+Other systems' libraries give back by themselves what is free.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-MORE: Final = 32_000_000  # bytes beyond what was needed when last given back: it costs 5 ms, every fifty images or so
+MORE: Final = 32_000_000  # bytes more than there were when it was last given back: it costs some milliseconds
 STATM: Final = Path("/proc/self/statm")
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from sppnet.web.service.memory import MORE, STATM, given_back
+from sppnet.web.shared.memory import MORE, STATM, given_back
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
@@ -31,5 +31,5 @@ def test_memory_in_pieces_goes_back() -> None:
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.web.service.memory.STATM", STATM / "none")
+    monkeypatch.setattr("sppnet.web.shared.memory.STATM", STATM / "none")
     assert not given_back()()
