@@ -171,8 +171,8 @@ def _use_folder(images: Path, out: Path, tell: Tell) -> None:
     session = Session(out)
     with session.store:
         remove_partial(session)
-        (place,) = asyncio.run(receive(session.folder, second[0], _in_parts(second[1])))
-        image = session.taken_in(place)
+        received = asyncio.run(receive(session.folder, second[0], _in_parts(second[1]), every=1))
+        image = session.taken_in(received.files[0])
         tell(second[0])
         for name in session.folder.names:
             session.folder.thumbnail(name)

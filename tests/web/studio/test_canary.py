@@ -47,7 +47,10 @@ def test_the_log_names_no_image_and_no_folder(
         ("POST", "/api/changes", {"what": CANARY, "changes": [{"do": "add class", "name": CANARY * 30}]}),
         ("POST", f"/api/upload?name={CANARY}.jpg", CANARY),
     ]
-    with caplog.at_level(logging.DEBUG), TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
+    with (
+        caplog.at_level(logging.DEBUG),
+        TestClient(app, base_url=ADDRESS) as client,
+    ):  # to which nothing is raised: a server would log its message
         for method, place, body in asked:
             client.request(method, place, json=body, headers=headers)
         image = client.get("/api/state").json()["images"][0]["id"]
@@ -71,4 +74,4 @@ def test_the_log_names_no_image_and_no_folder(
 def test_what_is_logged_of_a_fault_is_its_kind_and_its_place() -> None:
     with pytest.raises(OSError, match=CANARY) as caught:
         open_file(Path(f"/home/{CANARY}/a.jpg"))
-    assert re.fullmatch(r"FileNotFoundError at test_canary\.py:\d+, storage\.py:\d+", places_of(caught.value))
+    assert re.fullmatch(r"FileNotFoundError at test_canary\.py:\d+, files\.py:\d+", places_of(caught.value))

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from fastapi.testclient import TestClient
 
 from sppnet.errors import WriteError
 from sppnet.web.studio.app import studio_app
+from sppnet.web.studio.events import Batches
+from sppnet.web.studio.opening import TakenIn
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Store
 
@@ -87,3 +90,59 @@ def test_a_body_of_two_lengths_is_refused(page: TestClient) -> None:
         411,
         "content-length must be given, and no transfer-encoding.",
     )
+
+
+def test_an_upload_that_finds_no_room_says_so_and_leaves_nothing(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = next(tmp_path.glob("*.png")).read_bytes()
+    headers = {"Content-Type": "application/octet-stream"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _full)
+        answer = page.post("/api/uploads?name=new.png", content=content, headers=headers)
+    hidden = tmp_path / ".sppnet"
+    assert (answer.status_code, answer.json()["detail"]) == (
+        507,
+        f"{hidden}: cannot be written: No space left on device. Free some space there, or name another disk.",
+    )
+    assert not list(hidden.glob("upload-*"))
+    assert page.post("/api/uploads?name=new.png", content=content, headers=headers).status_code == 200
+
+
+def test_the_folder_is_watched_on_after_a_full_disk_that_is_told_once(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sppnet.web.studio.session.LOOK_EVERY", 0.01)
+    path, again, looks = next(tmp_path.glob("*.png")), threading.Event(), iter(range(1000))
+
+    def take_in(*_: object) -> TakenIn:
+        if next(looks) < 3:
+            raise WriteError(path, FULL)
+        again.set()
+        return TakenIn()
+
+    monkeypatch.setattr("sppnet.web.studio.session.take_in", take_in)
+    assert again.wait(20)
+    said = [record.getMessage() for record in caplog.records if "look at its folder" in record.getMessage()]
+    assert len(said) == 1
+    assert path.name not in said[0]
+
+
+def test_numbers_are_handed_on_after_a_failure() -> None:
+    got, second = [], threading.Event()
+
+    def send(numbers: list[int]) -> None:
+        got.extend(numbers)
+        if len(got) == 1:
+            raise FULL
+        second.set()
+
+    batches = Batches(send)
+    batches.start()
+    batches.add(1, at_once=True)
+    while not got:
+        second.wait(0.01)
+    batches.add(2, at_once=True)
+    assert second.wait(20)
+    batches.stop()
+    assert got == [1, 2]

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError, places_of
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
@@ -70,6 +73,7 @@ def studio_app(session: Session, *, access: Access | None = None) -> FastAPI:
     """
     guards = [
         Middleware(PageHeaders),
+        Middleware(_Faults, folder=session.folder.hidden),
         Middleware(OwnPagesOnly, uploads={UPLOADS, IMPORTS}, most=MOST_BYTES, any_host=access is not None),
     ]
     if access is not None:
@@ -118,7 +122,6 @@ def _answer_errors(app: FastAPI) -> None:
 
     for kind, status in statuses.items():
         app.add_exception_handler(kind, answering(status))
-    app.add_exception_handler(Exception, _fail)
     # FastAPI's own answer repeats the input, which may hold what JSON cannot, such as NaN.
     app.add_exception_handler(RequestValidationError, lambda _, error: JSONResponse({"detail": _said(error)}, 422))
 
@@ -134,11 +137,40 @@ def _said(error: Exception) -> str:
     return f"studio: the request must be one of this version's page, got another {places}. Reload the page."
 
 
-def _fail(_: Request, error: Exception) -> Response:
-    logging.getLogger(__name__).error("the studio's requests: %s", places_of(error))
-    reason = f"{type(error).__name__}: {error}"[:300]
-    detail = f"This did not work: {reason}. Nothing was lost; the terminal tells where it arose."
-    return JSONResponse({"detail": detail}, 500)
+class _Faults:
+    """ASGI middleware that answers what nobody else did: a full disk, and faults of ours.
+
+    Neither is left to the server, whose log would tell the message, and so the names of a person's files.
+    """
+
+    def __init__(self, app: ASGIApp, *, folder: Path) -> None:
+        self.app, self.folder = app, folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        begun = False
+
+        async def send_noted(part: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(part)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except ClientDisconnect:
+            return  # who would read an answer
+        except Exception as error:
+            answer = self._answer(error)
+            if not begun:
+                await answer(scope, receive, send)
+
+    def _answer(self, error: Exception) -> Response:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return JSONResponse({"detail": str(WriteError(self.folder, error))}, 507)
+        logging.getLogger(__name__).error("the studio's requests: %s", places_of(error))
+        reason = f"{type(error).__name__}: {error}"[:300]
+        detail = f"This did not work: {reason}. Nothing was lost; the terminal tells where it arose."
+        return JSONResponse({"detail": detail}, 500)
 
 
 def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
@@ -181,10 +213,8 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
         file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
             written = write_export(session, name, file, shares={"val": val, "test": test}, groups=groups)
-        except BaseException as error:
+        except BaseException:
             file.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise WriteError(file.parent, error) from error
             raise
         removed = BackgroundTask(file.unlink, missing_ok=True)
         headers = {"Cache-Control": "no-store", "X-Left-Out": str(len(written.left_out))}

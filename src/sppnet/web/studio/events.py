@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
+
+from sppnet.errors import places_of
 
 WAITING: Final = 1000  # events a page may lag behind; then it is let go, and asks for all anew
 GAP: Final = 0.25  # seconds between two events of the same kind: a page draws no more than it can show
@@ -103,7 +106,10 @@ class Batches:
                 self._now.wait_for(lambda: self._stopped or self._waiting)
                 waiting, self._waiting = self._waiting, {}
             if waiting:
-                self._send(list(waiting))
+                try:
+                    self._send(list(waiting))
+                except Exception as error:  # the next numbers are handed on, whatever became of these
+                    logging.getLogger(__name__).error("the studio's events: %s", places_of(error))
             elif self._stopped:
                 return
             self._at_once.wait(GAP)

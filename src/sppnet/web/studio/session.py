@@ -1,10 +1,12 @@
 """One folder opened in the studio: the store, the learner and what the pages are told of both."""
 
 import json
+import logging
 import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from heapq import nlargest
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from sppnet.data.parting import compiled
+from sppnet.errors import WriteError, places_of
 from sppnet.export.installed import TORCH, check_engine
 from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
@@ -118,10 +121,15 @@ class Session:
     # The folder, while it is open
 
     def _watch(self) -> None:
-        took, give_back = 0.0, given_back()
+        took, said, give_back = 0.0, "", given_back()
         while not self._closing.wait(max(LOOK_EVERY, took / LOOK_SHARE)):
             start = perf_counter()
-            self.look_again()
+            try:
+                self.look_again()
+                said = ""
+            except Exception as error:  # such as a full disk, which may have room at the next look
+                if said != (said := places_of(error)):
+                    logging.getLogger(__name__).error("the studio's look at its folder: %s", said)
             give_back()  # what exports and large images took, each in another thread
             took = perf_counter() - start
 
@@ -413,7 +421,8 @@ class Session:
         for start in range(0, len(images), TOGETHER):
             told = self.board.summaries(self.limits, images[start : start + TOGETHER])
             self.events.tell("image", status | {"images": told})
-        self._write_digests(images)
+        with suppress(WriteError):  # without room they are written when the images are told of again
+            self._write_digests(images)
 
     def _write_digests(self, images: Iterable[int]) -> None:
         """Write by what an image will be known if it is renamed, of those that were just read anyway."""
