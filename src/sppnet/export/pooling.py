@@ -1,8 +1,8 @@
 """Pooling thousands of windows of one map in standard operators: the bits of the kernels, at any size.
 
 A bin of any size is the maximum of four looked-up maxima: of blocks whose sides are powers of two, at its four corners,
-overlapping. The table of such blocks, which the processor's kernel makes too, is as deep as the largest bin of a map asks,
-and made by one maximum for each power of two.
+overlapping. The table of such blocks, which the processor's kernel makes too, is as deep as the largest bin of a map
+asks, and made by one maximum for each power of two.
 """
 
 from collections.abc import Iterator, Sequence
