@@ -40,9 +40,7 @@ def _session(
     graph = Graph()
     cells, windows = graph.input("cells", dtype, ["h", "w", CHANNELS]), graph.input("windows", np.int64, ["r", 4])
     table = block_table(graph, cells, levels)
-    rows = (
-        pooled_windows(table, windows, levels) if weights is None else window_scores(table, windows, levels, weights)
-    )
+    rows = pooled_windows(table, windows, levels) if weights is None else window_scores(table, windows, levels, weights)
     graph.output("rows", rows, ["r", "d"])
     return onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
 
