@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from sppnet.backbones.protocol import Backbone
 from sppnet.features.maps import FeatureMap
-from sppnet.geometry import Boxes, nms
+from sppnet.geometry import Boxes, area, iou
 from sppnet.proposals.grid import GridProposals
 
 LEVELS: Final = (2,)
 SCALES: Final = (0.7, 1.0, 1.4)  # of the example's sides, at which its like is looked for
 STEP: Final = 0.3  # of a region's side, between neighbours
 LARGEST: Final = 1.7  # shorter sides of the image, from which on a scale is left out
-SAME_IOU: Final = 0.3  # of regions that overlap by more, the most alike stands for all
+SAME: Final = 0.5  # share of the smaller of two regions, from which on the most alike stands for both
 CHUNK: Final = 1024  # regions at a time: of 4 bins and 672 channels 22 MB in float64
 
 
@@ -58,8 +58,21 @@ class Example:
         regions = _whole(feature_map) if self.grid is None else feature_map.unique(self.grid.of_size(feature_map.size))
         chunks = (regions[start : start + CHUNK] for start in range(0, len(regions), CHUNK))
         cosines = np.concatenate([_rows(feature_map, chunk) @ self.row for chunk in chunks])
-        kept = nms(regions, cosines, SAME_IOU)[:most]
+        kept = _apart(regions, cosines, most)
         return regions[kept], cosines[kept]
+
+
+def _apart(regions: Boxes, cosines: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Return the rows of the best, of which none covers another by ``SAME`` of the smaller one."""
+    kept: list[int] = []
+    left = np.argsort(-cosines, kind="stable")
+    while len(left) and len(kept) < most:
+        best, left = left[:1], left[1:]
+        kept += best.tolist()
+        one, others = area(regions[best]), area(regions[left])
+        share = iou(regions[best], regions[left])[0]
+        left = left[share * (one + others) / (1 + share) < SAME * np.minimum(one, others)]
+    return np.array(kept)
 
 
 def _whole(feature_map: FeatureMap) -> Boxes:

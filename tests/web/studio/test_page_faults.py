@@ -152,6 +152,16 @@ def test_the_same_box_is_drawn_once(page: Page) -> None:
     assert len(edges_of(page)) == 1
 
 
+def test_boxes_that_are_on_their_way_are_drawn_in_their_image_alone_and_no_longer(page: Page) -> None:
+    for _ in range(2):
+        draw(page, _size(page), (20, 20, 60, 60))
+        page.keyboard.press("PageDown")
+    until(lambda: known(page, "model.drawn") == [])
+    page.keyboard.press("PageUp")
+    until(lambda: known(page, "model.boxes.length") == 1)
+    assert known(page, "model.drawn") == []
+
+
 def test_several_boxes_are_copied_moved_and_removed(page: Page) -> None:
     for left in (10, 60):
         draw(page, _size(page), [left, 20, left + 30, 50])

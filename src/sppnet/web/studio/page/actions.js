@@ -120,8 +120,8 @@ export async function addBox(edges, { label = model.label, image = model.open } 
     say("There is such a box already.");
     return choose({ box: twin.id });
   }
-  const drawn = { label, edges };
-  model.drawn.push(drawn);
+  const drawn = { image, label, edges };
+  model.drawn = [...model.drawn, drawn];
   const answer = await change(`Draw a ${nameOf(label)}`, [{ do: "add", image, label, edges }], image);
   model.drawn = model.drawn.filter((each) => each !== drawn);
   if (answer && model.open === image) choose({ box: answer.added[0] });

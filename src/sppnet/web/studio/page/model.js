@@ -22,7 +22,7 @@ export const model = {
   quality: { histogram: { counts: {} }, measured: [], curve: [] },
   open: null, // id of the open image
   boxes: [], // of it: {id, label, kind, edges}
-  drawn: [], // boxes on their way to the studio
+  drawn: [], // boxes on their way to the studio: {image, label, edges}
   suggestions: [], // of it: {label, edges, score}
   replaced: null, // of it: the image that its file replaced and whose labels are kept aside, {width, height, boxes}
   revision: 0,
@@ -72,9 +72,16 @@ export const chosenSuggestion = () =>
 
 export const sameEdges = (a, b) => a.every((edge, place) => edge === b[place]);
 
-const NOTHING_OPEN = { replaced: null, boxes: [], drawn: [], suggestions: [], chosen: null, also: new Set(), round: 0 };
+const nothing = () => ({
+  replaced: null,
+  boxes: [],
+  suggestions: [],
+  chosen: null,
+  also: new Set(),
+  round: 0,
+});
 
-export const openAnew = (image) => Object.assign(model, NOTHING_OPEN, { open: image, also: new Set() });
+export const openAnew = (image) => Object.assign(model, nothing(), { open: image });
 
 // Takes in an answer or an event; what is not in it stays.
 export function takeIn(content) {

@@ -32,7 +32,7 @@ function drawBoxes(pen, view, state) {
     });
   }
   pen.globalAlpha = 1;
-  for (const { label, edges } of model.drawn) drawBox(pen, view, edges, label, {});
+  for (const { image, label, edges } of model.drawn) if (image === model.open) drawBox(pen, view, edges, label, {});
   for (const box of model.boxes) {
     if (box.kind !== "object") continue;
     const first = box.id === model.chosen?.box;
