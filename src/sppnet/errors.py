@@ -6,7 +6,8 @@ The command line prints it as one line and exits with code 2.
 
 import errno
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -84,7 +85,18 @@ class MissingExtraError(SppnetError, ImportError):
 
 def message(function: str, argument: str, expected: str, actual: object, advice: str) -> str:
     """Return the one sentence form of every message of this package."""
-    return f"{function}: {argument} must be {expected}, got {actual}. {advice}."
+    return f"{function}: {argument} must be {expected}, got {actual}. {advice}{'' if advice.endswith('?') else '.'}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after the names that one may be meant by, "" where none is near.
+
+    >>> did_you_mean("Trian", ("train", "val"))
+    "Did you mean 'train'?"
+    """
+    by_plain = {each.lower().replace("_", "-"): each for each in known}
+    near = get_close_matches(name.lower().replace("_", "-"), by_plain, n=2)
+    return f"Did you mean {' or '.join(repr(by_plain[each]) for each in near)}?" if near else ""
 
 
 def check_shape(

@@ -99,7 +99,7 @@ def _library(name: str) -> tuple[str, str]:
     found = [library for library, has in (("timm", _is_timm), ("torchvision", _is_torchvision)) if has(name)]
     if found:
         return found[0], name
-    near = difflib.get_close_matches(name, [*VARIANTS, *_all_names()], n=4)
+    near = dict.fromkeys(difflib.get_close_matches(name, [*VARIANTS, *_all_names()], n=4))
     expected = f"{', '.join(VARIANTS)}, or a network of timm or torchvision"
     advice = f"Perhaps you mean {' or '.join(near)}" if near else "timm.list_models() has all names"
     if not _timm_installed():

@@ -16,6 +16,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Every new image size adds to oneDNN's cache of compiled layers; unbounded it grows by half a gigabyte.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
+from typer.exceptions import TyperException
+
 # Each adds its commands, in the order of --help.
 from sppnet.cli import (  # noqa: F401
     bench,
@@ -32,6 +34,7 @@ from sppnet.cli import (  # noqa: F401
     train,
     train_network,
 )
+from sppnet.cli.misuse import in_words
 from sppnet.cli.printing import notes, said
 from sppnet.cli.program import app
 from sppnet.errors import ArgumentError, MissingExtraError, SppnetError
@@ -44,7 +47,14 @@ BAD_COMMAND: Final = 2
 ANYWHERE: Final = ("--quiet", "-q", "--verbose")  # taken before a command and after it
 # How messages of the library begin: "load_detection: split must be ...". A user knows options, not functions.
 _OF_LIBRARY: Final = re.compile(r"^[A-Za-z_]+(?:\.[a-z_]+)?: (\w+) must be ")
-_OPTIONS: Final = {"data": "DATA", "root": "DATA", "form": "--format", "model": "MODEL", "file": "--plot"}
+_OPTIONS: Final = {
+    "data": "DATA",
+    "root": "DATA",
+    "form": "--format",
+    "model": "MODEL",
+    "file": "--plot",
+    "name": "--backbone",
+}
 
 
 def main() -> None:
@@ -56,16 +66,22 @@ def main() -> None:
     first = [word for word in words if word in ANYWHERE]
     rest = [word for word in sys.argv[1:] if word not in first]
     try:
-        app([*first, *rest])
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
-        raise
+        code = app([*first, *rest], standalone_mode=False)
+    except TyperException as error:
+        text = error.format_message()
+        if text.lstrip().startswith("Usage:"):  # of a command that was given nothing
+            notes.print(text)
+        else:
+            notes.print(f"Error: {in_words(error)}", style="red")
+        sys.exit(BAD_COMMAND)
     except (SppnetError, OSError, MemoryError) as error:
         if said.verbose:
             notes.print_exception()
         notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
         sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
+    if code == INTERRUPTED:
+        notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
+    sys.exit(code or 0)
 
 
 def in_options(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from sppnet.cli.printing import bar, printable, warn
-from sppnet.errors import ArgumentError, DataError
+from sppnet.errors import ArgumentError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from sppnet.classification.classifier import Classifier
@@ -204,8 +204,6 @@ def named_proposals(name: str) -> Any:
     Raises:
         ArgumentError: neither a way that is known nor a file.
     """
-    from difflib import get_close_matches
-
     from sppnet.proposals.files import FileProposals
     from sppnet.proposals.learnt import METHOD
     from sppnet.proposals.opencv import EdgeBoxes, SelectiveSearch
@@ -215,8 +213,7 @@ def named_proposals(name: str) -> Any:
     if name in methods:
         return methods[name]()
     if not Path(name).is_file():
-        close = get_close_matches(name.lower().replace("_", "-"), methods, n=1)
-        advice = f"Did you mean '{close[0]}'?" if close else "Name one of these."
+        advice = did_you_mean(name, methods) or "Name one of these."
         known = ", ".join(f"'{method}'" for method in methods)
         raise ArgumentError(f"--proposals must be {known} or a file, got {printable(name)!r}. {advice}")
     return FileProposals(Path(name))

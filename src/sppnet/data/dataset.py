@@ -22,7 +22,7 @@ from sppnet.data.layouts.values import glance
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
-from sppnet.errors import DataError, message
+from sppnet.errors import DataError, did_you_mean, message
 
 Layout = Literal[
     "voc",
@@ -110,7 +110,8 @@ class Dataset:
         unknown = [part for part in wanted if part not in names]
         if unknown:
             expected = f"one of {', '.join(dict.fromkeys((*names, ALL)))}"
-            raise NotThereError(self._no_split(function, expected, repr(split)))
+            near = did_you_mean(unknown[0], (*names, ALL))
+            raise NotThereError(self._no_split(function, expected, repr(split), near))
         return wanted
 
     def _only(self, function: str, name: str) -> list[str]:
@@ -118,9 +119,10 @@ class Dataset:
             raise NotThereError(self._no_split(function, f"named, for there is only '{name}'", "none"))
         return [name]
 
-    def _no_split(self, function: str, expected: str, actual: str) -> str:
+    def _no_split(self, function: str, expected: str, actual: str, near: str = "") -> str:
         names = ", ".join(self.splits)
-        advice = f"{printable(self.listed.root)} has {names}. Name one of these, several as 'train+val', or 'all'"
+        told = near or "Name one of these, several as 'train+val', or 'all'"
+        advice = f"{printable(self.listed.root)} has {names}. {told}"
         return message(function, "split", expected, actual, advice)
 
     def boxes(
@@ -224,9 +226,9 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
     """
     folder = Path(root)
     if layout is not None and layout not in get_args(Layout):
-        raise NotThereError(
-            message(function, "layout", f"one of {', '.join(get_args(Layout))}", repr(layout), "Name one")
-        )
+        known = get_args(Layout)
+        advice = did_you_mean(layout, known) or "Name one"
+        raise NotThereError(message(function, "layout", f"one of {', '.join(known)}", repr(layout), advice))
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
         raise NotThereError(

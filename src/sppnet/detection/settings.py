@@ -7,7 +7,7 @@ are two presets.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from sppnet.errors import ArgumentError, message
+from sppnet.errors import ArgumentError, did_you_mean, message
 from sppnet.geometry import WindowRule
 
 EVERY: Final = 1_000_000  # regions an image: as many as there are
@@ -133,5 +133,9 @@ def named_settings(name: str) -> Settings:
     """
     if name not in SETTINGS:
         expected = f"one of {', '.join(SETTINGS)}"
-        raise ArgumentError(message("named_settings", "settings", expected, repr(name), "Name one of these"))
+        raise ArgumentError(
+            message(
+                "named_settings", "settings", expected, repr(name), did_you_mean(name, SETTINGS) or "Name one of these"
+            )
+        )
     return SETTINGS[name]
