@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -175,6 +176,21 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["train", "detector", "{shapes}", "--out", "x", "--minutes", "-"], 2, "--minutes must be a number, got '-'."),
         (["train", "detector", "{shapes}", "--out", "x", "--epochs"], 2, "--epochs must be given a value, got none."),
         (["train", "detector", "{shapes}"], 2, "--out must be given, got none. '"),
+        (
+            ["train", "detector", "{shapes}", "--out", "x", "--epochs", "3"],
+            2,
+            "--epochs must come with --deep, got none.",
+        ),
+        (
+            ["train", "detector", "{shapes}", "--out", "x", "--groups", "v"],
+            2,
+            "--groups must come with --val, got none.",
+        ),
+        (
+            ["predict", "{model}", "{good}", "--profile", "--draw", "--format", "csv"],
+            2,
+            "--format, --draw: the model is",
+        ),
         (["train", "detectr", "{shapes}"], 2, "No such command 'detectr'. Did you mean 'detector'?"),
         (
             ["convert", "{shapes}", "--out", "x", "--to", "cooc"],
@@ -358,3 +374,20 @@ def test_regions_of_the_data_cover_its_objects(shapes: Path) -> None:
     from sppnet.data.inspection import proposal_recall
 
     assert proposal_recall(load_detection(shapes, split="train"))["square"][0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("bash", {"COMP_WORDS": "sppnet train de", "COMP_CWORD": "2"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "sppnet train de"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "sppnet train de", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_shells_are_told_how_a_command_goes_on(shell: str, asked: dict[str, str]) -> None:
+    program = "import sys; sys.argv[0] = 'sppnet'; from sppnet.cli import main; main()"
+    environment = {**os.environ, **asked, "_SPPNET_COMPLETE": f"complete_{shell}"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert "detector" in done.stdout
+    assert "classifier" not in done.stdout

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sppnet.storage import TensorCache
 
 
+ALIASES: Final = {"form": "format", "part": "shard", "as_json": "json"}  # options by the names of their parameters
 MODEL_SUFFIX: Final = ".safetensors"
 
 Part = TypeVar("Part", "DetectionData", "FolderData")
@@ -58,7 +59,8 @@ Split = Annotated[
     typer.Option(help="Part of the data: 'train' (the default where there are splits), 'train+val', 'all'."),
 ]
 LayoutName = Annotated[
-    str | None, typer.Option("--layout", help="How the labels are laid out, where a folder holds several kinds.")
+    str | None,
+    typer.Option("--layout", help="Of the labels, where a folder holds several kinds: 'voc', 'coco', 'yolo', ..."),
 ]
 Groups = Annotated[
     str | None,
@@ -107,7 +109,7 @@ Cache = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-ModelFile = Annotated[Path, typer.Argument(help="A model that 'sppnet train' wrote.")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that 'sppnet train' wrote.")]
 
 
 def images_below(given: Sequence[Path]) -> list[Path]:
@@ -163,10 +165,21 @@ def check_out_folder(path: Path, option: str = "--out") -> None:
 
 def refuse_given(context: typer.Context, options: Sequence[str], kind: str) -> None:
     """Raise ArgumentError if one of these options was given: they mean nothing to a model of that kind."""
-    given = [name for name in options if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    if given:
-        names = ", ".join(f"--{name.replace('_', '-').removeprefix('as-')}" for name in given)
+    names = _given(context, options)
+    if names:
         raise ArgumentError(f"{names}: the model is {kind}, which has no use for this. Leave it out.")
+
+
+def refuse_without(context: typer.Context, options: Sequence[str], other: str) -> None:
+    """Raise ArgumentError if one of these options was given: without another option they mean nothing."""
+    names = _given(context, options)
+    if names:
+        raise ArgumentError(f"{names} must come with {other}, got none. Add it, or leave {names} out.")
+
+
+def _given(context: typer.Context, options: Sequence[str]) -> str:
+    given = [name for name in options if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    return ", ".join(f"--{ALIASES.get(name, name).replace('_', '-')}" for name in given)
 
 
 def load_model(

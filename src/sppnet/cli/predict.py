@@ -102,6 +102,8 @@ def predict(
             raise ArgumentError(f"--format must be {expected}, got '{form.value}'. It finds no boxes.")
     asked = Asked(model, cache, engine, device, threshold)
     if profile:
+        refuse_with_profile = ("out", "form", "draw", "threshold", "workers", "part", "on", "address", "gpus", "cache")
+        refuse_given(context, refuse_with_profile, "only timed by --profile")
         _profile(known, images_below(only_paths(images)), on_bad, as_json)
         return
     if form is Format.PARQUET:

@@ -28,6 +28,7 @@ from sppnet.cli.options import (
     cache_in,
     check_out_file,
     named_proposals,
+    refuse_without,
     usable,
 )
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, printable, tell, warn
@@ -43,6 +44,7 @@ FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a c
 
 @train.command("detector")
 def train_detector(
+    context: typer.Context,
     data: Data,
     out: Out,
     split: Split = None,
@@ -78,6 +80,10 @@ def train_detector(
     from sppnet.storage import run_folder
 
     start = time.perf_counter()
+    if val is None:
+        refuse_without(context, ("groups",), "--val")
+    if not deep:
+        refuse_without(context, ("minutes", "epochs"), "--deep")
     check_out_file(out)
     regions = named_proposals(proposals)
     loaded = load_detection(data, split=split, on_bad=on_bad.value, layout=layout)
@@ -111,6 +117,7 @@ def train_detector(
 
 @train.command("classifier")
 def train_classifier(
+    context: typer.Context,
     data: Data,
     out: Out,
     split: Split = None,
@@ -131,6 +138,8 @@ def train_classifier(
     from sppnet.data import load_folders
 
     start = time.perf_counter()
+    if val is None:
+        refuse_without(context, ("groups",), "--val")
     check_out_file(out)
     parts = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
     network = named_backbone(backbone, weights=weights, download=download)
