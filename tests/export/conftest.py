@@ -4,20 +4,38 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import OURS, Settings
+from sppnet.export.images import input_names
 from sppnet.features.files import encoder_of
 from sppnet.features.multiscale import MultiscaleEncoder
+from sppnet.geometry import shorter_side_size
+from sppnet.images import resize
 from sppnet.learning.calibration import Calibration
 from sppnet.proposals.grid import GridProposals
 
 CLASSES = ("cell", "disc", "nobody saw it")
 LEVELS = (3, 2, 1)
+SIZES = [(1, 1), (2, 3), (60, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
 VIEW_SIDE = 30.0
 GRID = GridProposals(((40.0, 30.0), (24.0, 24.0), (20.0, 50.0)), 96, 0.4)
+
+
+def image_of(height: int, width: int) -> np.ndarray:
+    """Return coloured clouds: noise alone has the same features everywhere."""
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(0, 256, (max(1, height // 12), max(1, width // 12), 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def scaled_inputs(model: DetectorModel, image: np.ndarray) -> dict[str, np.ndarray]:
+    size, scales = (image.shape[0], image.shape[1]), model.encoder.scales
+    pixels = [resize(image, shorter_side_size(size, scale)) for scale in scales]
+    return dict(zip(input_names(scales), pixels, strict=True)) | {"size": np.array(size, dtype=np.int64)}
 
 
 def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, scales: Sequence[int] = (96,)) -> DetectorModel:

@@ -8,39 +8,21 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
-from tests.export.conftest import CLASSES, GRID, LEVELS, assert_same, drawn_model
+from tests.export.conftest import CLASSES, GRID, LEVELS, SIZES, assert_same, drawn_model, image_of, scaled_inputs
 
-from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import PAPER, RELEASED, Settings
 from sppnet.errors import ArgumentError
 from sppnet.export.detector import boxes_graph, detector_graph
-from sppnet.export.images import input_names
 from sppnet.features.layers import FullyConnected, LayeredEncoder, RegionLayers
 from sppnet.features.scene import Scene
-from sppnet.geometry import clip_boxes, shorter_side_size
-from sppnet.images import is_image, read_image, resize
+from sppnet.geometry import clip_boxes
+from sppnet.images import is_image, read_image
 from sppnet.proposals.learnt import LearntProposals
 from sppnet.proposals.opencv import EdgeBoxes
-
-SIZES = [(1, 1), (2, 3), (60, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
-
-
-def _image(height: int, width: int) -> np.ndarray:
-    """Return coloured clouds: noise alone has the same features everywhere."""
-    rng = np.random.default_rng(height * 1000 + width)
-    coarse = rng.integers(0, 256, (max(1, height // 12), max(1, width // 12), 3)).astype(np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-
-
-def _scaled(model: DetectorModel, image: np.ndarray) -> dict[str, np.ndarray]:
-    size, scales = (image.shape[0], image.shape[1]), model.encoder.scales
-    pixels = [resize(image, shorter_side_size(size, scale)) for scale in scales]
-    return dict(zip(input_names(scales), pixels, strict=True)) | {"size": np.array(size, dtype=np.int64)}
 
 
 @pytest.mark.parametrize("settings", [Settings(), PAPER, RELEASED], ids=["ours", "paper", "released"])
@@ -49,9 +31,9 @@ def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Set
     model = drawn_model(layers, settings=settings)
     session, found_any = _session(detector_graph(model, scaled=True)), 0
     for size in SIZES:
-        image = _image(*size)
+        image = image_of(*size)
         expected = model.detect(Scene(image, model.encoder))
-        boxes, labels, confidence = session.run(None, _scaled(model, image))
+        boxes, labels, confidence = session.run(None, scaled_inputs(model, image))
         assert_same(boxes, labels, confidence, expected, where=size)
         found_any += len(labels)
     assert found_any > 30
@@ -60,12 +42,12 @@ def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Set
 @pytest.mark.parametrize("settings", [Settings(), RELEASED], ids=["ours", "released"])
 def test_each_region_is_taken_from_the_scale_that_suits_it(settings: Settings) -> None:
     model = drawn_model(("stride8", "stride16"), settings=settings, scales=(80, 112))
-    assert len(set(model.encoder(_image(97, 101)).chosen(GRID.of_size((97, 101))))) == 2
+    assert len(set(model.encoder(image_of(97, 101)).chosen(GRID.of_size((97, 101))))) == 2
     session, found_any = _session(detector_graph(model, scaled=True)), 0
     for size in SIZES:
-        image = _image(*size)
+        image = image_of(*size)
         expected = model.detect(Scene(image, model.encoder))
-        assert_same(*session.run(None, _scaled(model, image)), expected, where=size)
+        assert_same(*session.run(None, scaled_inputs(model, image)), expected, where=size)
         found_any += len(expected)
     assert found_any > 30
 
@@ -77,16 +59,16 @@ def test_learnt_proposals_rank_the_same_regions(scales: tuple[int, ...]) -> None
     weights = torch.randn(1, length, generator=torch.Generator().manual_seed(5)) * 0.01
     learnt = LearntProposals(plain.encoder.fingerprint, GRID, weights, torch.zeros(1), limit=200)
     model = replace(plain, proposals=learnt)
-    session, image = _session(detector_graph(model, scaled=True)), _image(200, 300)
+    session, image = _session(detector_graph(model, scaled=True)), image_of(200, 300)
     expected = model.detect(Scene(image, model.encoder))
-    assert_same(*session.run(None, _scaled(model, image)), expected)
+    assert_same(*session.run(None, scaled_inputs(model, image)), expected)
 
 
 def test_scaled_within_it_finds_almost_the_same() -> None:
     model = drawn_model(("stride8",))
     session = _session(detector_graph(model))
     for size in SIZES:
-        image = _image(*size)
+        image = image_of(*size)
         expected = model.detect(Scene(image, model.encoder))
         boxes, labels, confidence = session.run(None, {"image": image})
         assert abs(len(labels) - len(expected)) <= 1
@@ -100,19 +82,19 @@ def test_scaled_within_it_finds_almost_the_same() -> None:
 @pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
 @pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
 def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...], scales: tuple[int, ...]) -> None:
-    model, image = drawn_model(layers, scales=scales), _image(97, 141)
+    model, image = drawn_model(layers, scales=scales), image_of(97, 141)
     rng = np.random.default_rng(0)
     corner, far = rng.uniform(0, 60, (40, 2)), rng.uniform(1, 80, (40, 2))
     boxes = np.concatenate([corner, corner + far], axis=1).astype(np.float32)
     session = _session(boxes_graph(model, scaled=True))
-    features, confidence = session.run(None, _scaled(model, image) | {"boxes": boxes})
+    features, confidence = session.run(None, scaled_inputs(model, image) | {"boxes": boxes})
     maps, inside = model.encoder(image), clip_boxes(boxes.astype(np.float64), (97, 141))
     np.testing.assert_allclose(features, maps.pool(inside, LEVELS).numpy(), atol=5e-3)
     scores = model.head.scores(maps, inside)
     for label in range(len(CLASSES)):
         expected = model.calibration.probabilities(scores[:, label], np.full(len(boxes), label))
         np.testing.assert_allclose(confidence[:, label], expected, atol=1e-3)
-    none = session.run(None, _scaled(model, image) | {"boxes": np.zeros((0, 4), np.float32)})
+    none = session.run(None, scaled_inputs(model, image) | {"boxes": np.zeros((0, 4), np.float32)})
     assert [len(each) for each in none] == [0, 0]
 
 
@@ -142,7 +124,7 @@ def test_it_finds_what_the_detector_finds_in_real_images(shared_data: Path) -> N
         for path in paths[:: max(1, len(paths) // 12)][:12]:
             image = read_image(path)
             expected = model.detect(Scene(image, model.encoder))
-            boxes, labels, confidence = session.run(None, _scaled(model, image))
+            boxes, labels, confidence = session.run(None, scaled_inputs(model, image))
             assert_same(boxes, labels, confidence, expected, where=path)
             found_any += len(labels)
     assert found_any > 100

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from tests.export.conftest import CLASSES, LEVELS, drawn_model
+from tests.export.conftest import CLASSES, LEVELS, assert_same, drawn_model, image_of, scaled_inputs
 from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
 from sppnet.cli import app
+from sppnet.errors import ArgumentError
 from sppnet.export.folder import export_classifier, export_detector
+from sppnet.export.run import scaled
+from sppnet.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,48 @@ def test_the_command_tells_what_it_wrote(tmp_path: Path, detector: Detector) -> 
     told = json.loads(CliRunner().invoke(app, command).stdout)
     assert told["files"] == ["README.md", "labels.json", "model.onnx", "run.py"]
     assert told["bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_program_of_pytorch(tmp_path: Path, detector: Detector, image: Path) -> None:
+    detector.save(tmp_path / "model.safetensors")
+    command = ["export", str(tmp_path / "model.safetensors"), "--format", "pt2", "--scaling", "outside", "--json"]
+    command += ["--out", str(tmp_path / "x")]
+    told = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert told["files"] == ["README.md", "labels.json", "model.pt2"]
+    assert 'torch.export.load("model.pt2").module()' in (tmp_path / "x" / "README.md").read_text()
+    with torch.no_grad():
+        program = torch.export.load(tmp_path / "x" / "model.pt2").module()
+        given = scaled_inputs(detector.model_, read_image(image)).values()
+        found = [each.numpy() for each in program(*(torch.from_numpy(np.array(each)) for each in given))]
+    assert_same(*found, detector.detect(image))
+
+
+def test_openvino_scores_as_the_classifier_does(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'sppnet[openvino]'")
+    classifier = Classifier.imagenet(short_side=96)
+    export_classifier(classifier, tmp_path, scaling="outside", form="openvino")
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.json", "model.bin", "model.xml"}
+    model = openvino.compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in [(1, 1), (97, 101), (30, 400)]:
+        pixels = image_of(*size)
+        (scores,) = model({"image": scaled(pixels, 96, 32)}).values()
+        np.testing.assert_allclose(scores, classifier.predict(pixels).scores, atol=1e-3)
+
+
+def test_openvino_is_refused_where_it_finds_something_else(tmp_path: Path, detector: Detector) -> None:
+    told = (
+        r"export: --format must be onnx or pt2 for a detector, got openvino\. OpenVINO computes coordinates in 32 bits"
+    )
+    with pytest.raises(ArgumentError, match=told):
+        export_detector(detector, tmp_path, form="openvino")
+
+
+def test_a_page_is_not_asked_of_another_format(tmp_path: Path, detector: Detector) -> None:
+    detector.save(tmp_path / "model.safetensors")
+    command = ["export", str(tmp_path / "model.safetensors"), "--web", "--format", "pt2", "--out", str(tmp_path / "x")]
+    done = CliRunner().invoke(app, command)
+    assert str(done.exception) == "export: --web must be asked with --format onnx, got pt2. Leave one out."
 
 
 def test_boxes_are_not_asked_of_a_classifier(tmp_path: Path) -> None:

@@ -19,10 +19,21 @@ class Scaling(StrEnum):
     OUTSIDE = "outside"
 
 
+class Form(StrEnum):
+    """Kinds of model files."""
+
+    ONNX = "onnx"
+    PT2 = "pt2"
+    OPENVINO = "openvino"
+
+
 @app.command()
 def export(
     model: ModelFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    form: Annotated[
+        Form, typer.Option("--format", help="ONNX; PyTorch's own, .pt2; or, of a classifier, OpenVINO's.")
+    ] = Form.ONNX,
     scaling: Annotated[
         Scaling, typer.Option(help="Scale images inside the file, or outside, before: exactly as sppnet does.")
     ] = Scaling.INSIDE,
@@ -37,12 +48,14 @@ def export(
     ),
     as_json: Json = False,
 ) -> None:
-    """Write a model as one ONNX file, from image to boxes or scores, with a script that runs it."""
+    """Write a model as one file, from image to boxes or scores; of ONNX, with a script that runs it."""
     if web and (boxes or scaling is Scaling.OUTSIDE):
         asked = "--boxes" if boxes else "--scaling outside"
         raise ArgumentError(message("export", "--web", "asked without --boxes, scaled inside", asked, "Leave it out"))
+    if web and form is not Form.ONNX:
+        raise ArgumentError(message("export", "--web", "asked with --format onnx", form.value, "Leave one out"))
     try:
-        from sppnet.export.folder import export_classifier, export_detector
+        from sppnet.export.folder import MODEL_FILES, export_classifier, export_detector
         from sppnet.export.web import runtime_files, write_page
     except ModuleNotFoundError as error:
         advice = "Install it with 'pip install sppnet[export]'"
@@ -50,16 +63,17 @@ def export(
     runtime = runtime_files(node_modules) if web else {}
     known = load_model(model, None)
     if known.kind == "detector":
-        export_detector(known, out, scaling=scaling.value, boxes=boxes)
+        export_detector(known, out, scaling=scaling.value, boxes=boxes, form=form.value)
     elif boxes:
         raise ArgumentError(message("export", "--boxes", "asked of a detector", known.kind, "Leave it out"))
     else:
-        export_classifier(known, out, scaling=scaling.value)
+        export_classifier(known, out, scaling=scaling.value, form=form.value)
     if web:
         write_page(out, runtime)
     written = sorted(path.name for path in out.iterdir())
     if as_json:
-        print_json({"model": str(out / "model.onnx"), "bytes": (out / "model.onnx").stat().st_size, "files": written})
+        file = out / MODEL_FILES[form.value]
+        print_json({"model": str(file), "bytes": file.stat().st_size, "files": written})
         return
     print(f"{out}: {', '.join(written)}")
     tried = f"python {out}/run.py IMAGE" if "run.py" in written else f"see {out}/README.md"

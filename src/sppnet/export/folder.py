@@ -1,21 +1,51 @@
 """A model exported to a folder: the graph, what it is called, how to run it."""
 
 import json
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import onnx
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
+from sppnet.errors import check_that
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.engine import check_maps
 from sppnet.export.graph import OPSET
 from sppnet.export.images import input_names
+from sppnet.export.installed import check_engine
 from sppnet.storage import write_file
 
 Scaling = Literal["inside", "outside"]
+Form = Literal["onnx", "pt2", "openvino"]
+
+MODEL_FILES: dict[Form, str] = {"onnx": "model.onnx", "pt2": "model.pt2", "openvino": "model.xml"}
+_ABOUT: dict[Form, str] = {
+    "onnx": f"has standard operators alone (ONNX opset {OPSET})",
+    "pt2": "is a program of PyTorch's own operators, and torchvision's for suppression",
+    "openvino": "and `model.bin`, its weights, are OpenVINO's intermediate representation",
+}
+_TRIED: dict[Form, str] = {
+    "onnx": "Try it: `pip install numpy pillow onnxruntime`, then `python run.py IMAGE ...`.",
+    "pt2": """It takes its inputs, tensors, in this order, and gives its outputs in theirs:
+
+```python
+import torch, torchvision
+
+program = torch.export.load("model.pt2").module()
+```""",
+    "openvino": """It takes and gives arrays by name:
+
+```python
+import openvino
+
+model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+```""",
+}
 
 _INPUTS = {
     "inside": "| `image` | (height, width, 3) uint8 | RGB, upright, of any size |",
@@ -29,42 +59,69 @@ _OUTPUTS = {
 | `confidence` | (R, K) float32 | of each class for each box, before suppression |""",
     "classifier": "| `scores` | (K,) float32 | of each class, in the order of labels.json |",
 }
-_SCALED_WITHIN = """The image is scaled within, by the operator Resize as ONNX Runtime has it. It rounds one pixel in a
-thousand otherwise than Pillow does, by one level of 255, so that boxes and confidence may differ a little from those of
-sppnet; with `--scaling outside` they do not."""
+_SCALED_WITHIN = """The image is scaled within, by {by}, which rounds some pixels in a thousand otherwise than
+Pillow does, by one or two levels of 255, so that boxes and confidence may differ a little from those of sppnet; with
+`--scaling outside` they do not."""
+_SCALED_BY: dict[Form, str] = {
+    "onnx": "the operator Resize as ONNX Runtime has it",
+    "pt2": "PyTorch's `interpolate`",
+    "openvino": "OpenVINO's `Interpolate`",
+}
 
 
-def export_detector(detector: Detector, folder: Path, *, scaling: Scaling = "inside", boxes: bool = False) -> None:
+def export_detector(
+    detector: Detector,
+    folder: Path,
+    *,
+    scaling: Scaling = "inside",
+    boxes: bool = False,
+    form: Form = "onnx",
+) -> None:
     """Write a detector to a folder, as ``detector_graph`` and the files beside it tell.
 
     Args:
         detector: that was trained or loaded. folder: made where it is not there.
         scaling: "inside" the graph, by its own Resize, or "outside", before it.
         boxes: True takes boxes as an input, and gives their features and confidence.
+        form: "onnx"; or "pt2", a program of ``torch.export``.
     Raises:
-        ArgumentError: a detector that has no graph of standard operators, and why.
+        ArgumentError: a detector that has no graph of standard operators, and why; or "openvino", which computes
+            coordinates in 32 bits: boxes would lie up to 49 pixels apart from the detector's.
     """
+    advice = "OpenVINO computes coordinates in 32 bits: leave it to the network, by --engine openvino"
+    check_that(form in ("onnx", "pt2"), "export", "--format", "onnx or pt2 for a detector", form, advice=advice)
     model, scaled = detector.model_, scaling == "outside"
     check_maps(model.encoder.backbone, model.encoder.layers)
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
     told = {"short_sides": list(model.encoder.scales), "multiple": 1}
-    _write(folder, graph, "boxes" if boxes else "detector", model.classes, scaling, told)
+    _write(folder, (graph, form), "boxes" if boxes else "detector", model.classes, scaling, told)
 
 
-def export_classifier(classifier: Classifier, folder: Path, *, scaling: Scaling = "inside") -> None:
-    """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
+def export_classifier(
+    classifier: Classifier, folder: Path, *, scaling: Scaling = "inside", form: Form = "onnx"
+) -> None:
+    """Write a classifier to a folder; arguments and errors as of ``export_detector``.
+
+    ``form`` may be "openvino" too, by its own converter; raises MissingExtraError where that is not installed.
+    """
     encoder = classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
     told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
-    _write(folder, graph, "classifier", classifier.classes_, scaling, told)
+    _write(folder, (graph, form), "classifier", classifier.classes_, scaling, told)
 
 
 def _write(
-    folder: Path, graph: onnx.ModelProto, kind: str, classes: tuple[str, ...], scaling: Scaling, told: dict[str, Any]
+    folder: Path,
+    model: tuple[onnx.ModelProto, Form],
+    kind: str,
+    classes: tuple[str, ...],
+    scaling: Scaling,
+    told: dict[str, Any],
 ) -> None:
+    graph, form = model
+    files = _FILES[form](graph)
     folder.mkdir(parents=True, exist_ok=True)
-    content = graph.SerializeToString()
     labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET} | told
     sides = told["short_sides"] if scaling == "outside" else told["short_sides"][:1]
     named = zip(input_names(sides), sides, strict=True)
@@ -74,28 +131,54 @@ def _write(
         ["| `boxes` | (R, 4) float32 | left, top, right, bottom in pixels of the image |"] if kind == "boxes" else []
     )
     write_file(folder / "labels.json", json.dumps(labels, ensure_ascii=False, indent=1) + "\n")
-    write_file(folder / "README.md", _page(kind, len(content), inputs, scaling))
-    if kind != "boxes":
+    write_file(folder / "README.md", _page(kind, form, sum(map(len, files.values())), inputs, scaling))
+    if form == "onnx" and kind != "boxes":
         write_file(folder / "run.py", Path(__file__).with_name("run.py").read_text(encoding="utf-8"))
-    write_file(folder / "model.onnx", content)
+    for name, content in files.items():
+        write_file(folder / name, content)
+
+
+def _program_files(graph: onnx.ModelProto) -> dict[str, bytes]:
+    import torch
+
+    from sppnet.export.program import exported_program
+
+    out = BytesIO()
+    torch.export.save(exported_program(graph), out)
+    return {"model.pt2": out.getvalue()}
+
+
+def _openvino_files(graph: onnx.ModelProto) -> dict[str, bytes]:
+    check_engine("openvino")
+    import openvino
+
+    with TemporaryDirectory() as folder:
+        (written := Path(folder) / "model.onnx").write_bytes(graph.SerializeToString())
+        openvino.save_model(openvino.convert_model(written), Path(folder) / "model.xml", compress_to_fp16=False)
+        return {name: (Path(folder) / name).read_bytes() for name in ("model.bin", "model.xml")}
+
+
+_FILES: dict[Form, Callable[[onnx.ModelProto], dict[str, bytes]]] = {
+    "onnx": lambda graph: {"model.onnx": graph.SerializeToString()},
+    "pt2": _program_files,
+    "openvino": _openvino_files,
+}
 
 
 def _names(graph: onnx.ModelProto) -> set[str]:
     return {each.name for each in graph.graph.input}
 
 
-def _page(kind: str, size: int, inputs: list[str], scaling: Scaling) -> str:
+def _page(kind: str, form: Form, size: int, inputs: list[str], scaling: Scaling) -> str:
     rows = "\n".join(["| name | shape and type | what it is |", "|---|---|---|", *inputs])
     outputs = "\n".join(["| name | shape and type | what it is |", "|---|---|---|", _OUTPUTS[kind]])
-    run = (
-        "" if kind == "boxes" else "\nTry it: `pip install numpy pillow onnxruntime`, then `python run.py IMAGE ...`.\n"
-    )
-    note = f"\n{_SCALED_WITHIN}\n" if scaling == "inside" else ""
+    tried = "" if form == "onnx" and kind == "boxes" else f"\n{_TRIED[form]}\n"
+    note = f"\n{_SCALED_WITHIN.format(by=_SCALED_BY[form])}\n" if scaling == "inside" else ""
     return f"""# An exported {"detector of given boxes" if kind == "boxes" else kind}
 
-`model.onnx` ({size / 1e6:.1f} MB) has standard operators alone (ONNX opset {OPSET}): one image at a time, of any size.
+`{MODEL_FILES[form]}` ({size / 1e6:.1f} MB) {_ABOUT[form]}: one image at a time, of any size.
 `labels.json` names the classes, in the order of the model's numbers.
-{run}
+{tried}
 ## Inputs
 
 {rows}

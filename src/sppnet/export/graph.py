@@ -119,8 +119,8 @@ class Value:
         return self.graph.op("Squeeze", self, self.graph.value(axes, np.int64))
 
     def part(self, first: "Value | int", end: "Value | int", axis: int) -> "Value":
-        """Return what lies from one place of an axis to before another; ends past the last are the last."""
-        ends = [self.graph.value(each, np.int64).reshape(1) for each in (first, end)]
+        """Return what lies from one place of an axis to before another, (1,) each; ends past the last are the last."""
+        ends = [each if isinstance(each, Value) else self.graph.value([each], np.int64) for each in (first, end)]
         return self.graph.op("Slice", self, *ends, self.graph.value([axis], np.int64))
 
     def over(self, kind: str, axis: int, *, keep: bool = False) -> "Value":

@@ -124,20 +124,36 @@ def _bin_means(
 
 def _bins(table: BlockTable, windows: Value, levels: tuple[int, ...]) -> Iterator[tuple[int, Value]]:
     """Yield each bin's number and its maxima (R, C), in the order of ``nested_plan``: coarse ones from finer ones."""
-    graph, (left, top, right, bottom) = windows.graph, windows.columns()
-    rows = [_edges(graph, top, bottom, level) for level in levels]
-    columns = [_edges(graph, left, right, level) for level in levels]
-    down, across = (
-        _blocks(graph, *(graph.join(*ends) for ends in zip(*axis, strict=True))) for axis in (rows, columns)
-    )
+    plan = nested_plan(levels)
+    direct = plan[plan[:, 3] == 0]
+    places = _places(table, windows, levels, direct[:, 1:3])
+    corners_of = dict(zip(direct[:, 0].tolist(), range(len(direct)), strict=True))
     made: dict[int, Value] = {}
-    for number, row, column, group, first, stride in nested_plan(levels).tolist():
+    for number, _, _, group, first, stride in plan.tolist():
         if group:
             parts = [made[first + y * stride + x] for y in range(group) for x in range(group)]
         else:
-            parts = list(_corners(table, [side.take(row) for side in down], [side.take(column) for side in across]))
+            corners = places.take(corners_of[number])
+            parts = [table.maxima.take(corners.take(corner)) for corner in range(4)]
         made[number] = reduce(Value.larger, parts)
         yield number, made[number].to(np.float32)
+
+
+def _places(table: BlockTable, windows: Value, levels: tuple[int, ...], edges: NDArray[np.int64]) -> Value:
+    """Return where in the table the four blocks of bins are, (B, 4, R), by the bins' row and column edges (B, 2)."""
+    graph, (left, top, right, bottom) = windows.graph, windows.columns()
+    down, across = (
+        _blocks(graph, *(graph.join(*ends) for ends in zip(*axis, strict=True)))
+        for axis in (
+            [_edges(graph, top, bottom, level) for level in levels],
+            [_edges(graph, left, right, level) for level in levels],
+        )
+    )
+    upper, lower, high = (side.take(edges[:, 0]) for side in down)
+    begin, end, wide = (side.take(edges[:, 1]) for side in across)
+    row, first, width = table.row_of.take(high), table.place_of.take(wide), table.width_of.take(wide)
+    lines = [(row + side) * width + first for side in (upper, lower)]
+    return graph.stack(*(line + side for line in lines for side in (begin, end)), axis=1)
 
 
 def _edges(graph: Graph, first: Value, end: Value, level: int) -> tuple[Value, Value]:
@@ -155,11 +171,14 @@ def _flat(graph: Graph, blocks: Value) -> Value:
 
 def _doubled(cells: Value, axis: int, largest: Value) -> list[Value]:
     """Return the maxima of 1, 2, 4, ... neighbours along an axis; none of more than ``largest``."""
-    made, length = [cells], cells.shape(axis)
-    for span in (2**power for power in range(1, LONGEST.bit_length())):
-        asked = (largest >= span).to(np.int64)
-        count, apart = asked * (length - (span - 1)), asked * (span // 2)
-        made.append(made[-1].part(0, count, axis).larger(made[-1].part(apart, apart + count, axis)))
+    spans = 2 ** np.arange(1, LONGEST.bit_length())
+    asked = (largest >= cells.graph.constant(spans)).to(np.int64)
+    counts, apart = asked * (cells.shape(axis) + (1 - spans)), asked * (spans // 2)
+    ends, nothing = counts + apart, cells.graph.constant(np.zeros(1, dtype=np.int64))
+    made = [cells]
+    for power in range(len(spans)):
+        first, last, end = (each.take([power]) for each in (apart, counts, ends))
+        made.append(made[-1].part(nothing, last, axis).larger(made[-1].part(first, end, axis)))
     return made
 
 
@@ -169,13 +188,3 @@ def _blocks(graph: Graph, first: Value, end: Value) -> tuple[Value, Value, Value
     longer = (end - first).insert(0) >= graph.constant(spans[1:, None, None])
     power = longer.to(np.int64).over("ReduceSum", 0)
     return first, end - graph.constant(spans).take(power), power
-
-
-def _corners(table: BlockTable, down: Sequence[Value], across: Sequence[Value]) -> Iterator[Value]:
-    """Yield the maxima (R, C) of the four blocks of a bin."""
-    (top, bottom, high), (left, right, wide) = down, across
-    first, width = table.place_of.take(wide), table.width_of.take(wide)
-    for row in (top, bottom):
-        line = (table.row_of.take(high) + row) * width + first
-        for column in (left, right):
-            yield table.maxima.take(line + column)
