@@ -93,6 +93,19 @@ test("searches, states and classes filter", () => {
   assert.deepEqual(passing({ label: 7 }), [1, 3]);
 });
 
+test("unsure are those of more doubt than most, complete ones never", () => {
+  const held = catalogue(
+    image(1, "1", { doubt: 0.2 }),
+    image(2, "2", { doubt: 3 }),
+    image(3, "3", { doubt: 9, complete: true }),
+    image(4, "4", { doubt: 0.1 }),
+    image(5, "5", { doubt: 2 }),
+  );
+  assert.deepEqual([...held.unsure()], [2, 5]);
+  assert.deepEqual(held.arranged({ passes: filter({ state: "unsure", among: held.unsure() }) }), [2, 5]);
+  assert.deepEqual([...catalogue(image(1, "1"), image(2, "2")).unsure()], []);
+});
+
 test("20,000 images are arranged in a moment", () => {
   const held = new Catalogue();
   for (let id = 1; id <= 20_000; id++) held.set(image(id, `folder/${id}.jpg`));

@@ -56,6 +56,13 @@ export class Catalogue {
     return this.ranks.get(id);
   }
 
+  // Ids of the images that the detector is less sure of than of most that are not complete.
+  unsure() {
+    const open = [...this.images.values()].filter((image) => !image.complete && !image.fault);
+    const mean = open.reduce((total, image) => total + (image.doubt ?? 0), 0) / Math.max(1, open.length);
+    return new Set(open.filter((image) => (image.doubt ?? 0) > mean).map((image) => image.id));
+  }
+
   // Ids in the order asked for, of the images that pass. `order` holds the most useful to label, the first first.
   arranged({ sort = "name", order = [], passes = () => true }) {
     const places = new Map(order.map((id, place) => [id, place]));
@@ -87,6 +94,7 @@ const STATES = {
   noted: (image) => Boolean(image.note),
   faulty: (image) => Boolean(image.fault),
   wrong: (image) => image.complete,
+  unsure: (image) => !image.complete,
 };
 
 const COMPARED = { "<": (a, b) => a < b, ">": (a, b) => a > b, "=": (a, b) => a === b };

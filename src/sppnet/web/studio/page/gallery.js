@@ -30,7 +30,7 @@ export function arrange() {
     text: search.value,
     state: state.value.startsWith("class ") ? "all" : state.value,
     label: state.value.startsWith("class ") ? Number(state.value.slice(6)) : null,
-    among: state.value === "wrong" ? wrong : null,
+    among: state.value === "wrong" ? wrong : state.value === "unsure" ? model.images.unsure() : null,
   });
   order = model.images.arranged({ sort: sort.value, order: model.order, passes });
   byId("none-pass").hidden = order.length > 0 || !model.images.size;
