@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "studio_actions": "studio_actions.measure",
     "studio_alike": "studio_alike.measure",
     "studio_order": "studio_order.measure",
+    "studio_two": "studio_two.measure",
     "svm": "svm.measure",
     "update": "update.measure",
     "training": "training.measure",

@@ -115,7 +115,7 @@ export function hide(what) {
 // Boxes
 
 export async function addBox(edges, { label = model.label, image = model.open } = {}) {
-  const twin = objects().find((box) => box.label === label && nearlySame(box.edges, edges));
+  const twin = image === model.open && objects().find((box) => box.label === label && nearlySame(box.edges, edges));
   if (twin) {
     say("There is such a box already.");
     return choose({ box: twin.id });
