@@ -376,6 +376,18 @@ def test_regions_of_the_data_cover_its_objects(shapes: Path) -> None:
     assert proposal_recall(load_detection(shapes, split="train"))["square"][0] == 1.0
 
 
+def test_pages_that_are_not_looked_at_are_told(run: Run, model: Path, tmp_path: Path) -> None:
+    frames = [Image.new("L", (60, 40), 40 * k) for k in range(3)]
+    for name in ("a.tif", "b.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    done = run("predict", model, tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    told = (
+        f"{tmp_path / 'a.tif'}: of 3 pages or frames the first is read (1 more like this: 'sppnet check' names them)."
+    )
+    assert told in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize(
     ("shell", "asked"),
     [

@@ -64,3 +64,18 @@ def test_shards_are_a_partition() -> None:
     assert {len(part) for part in parts} == {4, 5}
     with pytest.raises(ArgumentError, match=r"shard: part must be from 1 to 5, got 6\. Write the part first, as 3/10"):
         shard(range(23), 6, 5)
+
+
+def _quiet() -> Callable[[int], bool]:
+    return _is_quiet
+
+
+def _is_quiet(_: int) -> bool:
+    held = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return not held and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+
+def test_ctrl_c_ends_processes_without_a_word_and_is_heard_by_the_first() -> None:
+    assert all(each_answer(_quiet, range(4), workers=2))
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler

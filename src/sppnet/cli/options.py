@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from sppnet.cli.printing import bar, printable, warn
+from sppnet.cli.printing import bar, printable, tell, warn
 from sppnet.errors import ArgumentError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that '
 def images_below(given: Sequence[Path]) -> list[Path]:
     """Return the images named, and those in the folders named, each once; what is left out is told once and counted."""
     from sppnet.data import images_of
+    from sppnet.data.inspection import parts_unread
 
     for path in given:
         if not path.exists():
@@ -125,6 +126,10 @@ def images_below(given: Sequence[Path]) -> list[Path]:
     warn(problems)
     if not found:
         raise DataError(f"{printable(given[0])}: holds no images that can be read. Name images, or folders of images.")
+    unread = parts_unread(found)
+    if unread:
+        rest = f" ({len(unread) - 1} more like this: 'sppnet check' names them)" if len(unread) > 1 else ""
+        tell(f"{unread[0]}{rest}.")
     return found
 
 

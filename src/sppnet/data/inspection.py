@@ -13,12 +13,13 @@ from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import usual_short_side
-from sppnet.images import ImageFacts, read_facts
+from sppnet.images import read_facts, read_parts
 from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
 from sppnet.proposals.protocol import covered
 
 RECALL_AT: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
+WITH_PARTS: Final = frozenset({".tif", ".tiff", ".gif"})  # that commonly have several pages or odd channels
 Part = DetectionData | FolderData
 P = TypeVar("P", DetectionData, FolderData)
 
@@ -234,17 +235,28 @@ def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[
             problems.append(Problem(path, None, error.reason, "image-unreadable"))
             continue
         shorter.append(min(facts.size))
-        problems += _unread(path, facts)
+        problems += _unread(path, facts.pages, facts.unread)
         if facts.shown is not None:
             shown.setdefault(path.parent, {}).setdefault(facts.shown, []).append(path)
     sizes = (min(shorter), int(np.median(shorter)), max(shorter)) if shorter else None
     return [*problems, *(problem for ranges in shown.values() for problem in _of_ranges(ranges))], sizes
 
 
-def _unread(path: Path, facts: ImageFacts) -> list[Problem]:
+def parts_unread(paths: Sequence[Path]) -> list[Problem]:
+    """Return what is not read of images of formats with pages and channels of any number; they are not decoded."""
+    problems = []
+    for path in (each for each in paths if each.suffix.lower() in WITH_PARTS):
+        try:
+            problems += _unread(path, *read_parts(path))
+        except ImageDecodeError:  # which is told where it is read
+            continue
+    return problems
+
+
+def _unread(path: Path, pages: int, channels: int) -> list[Problem]:
     """Return what of an image is not read."""
-    told = [(facts.pages > 1, f"of {facts.pages} pages or frames the first is read")]
-    told += [(facts.unread > 0, f"{facts.unread} of its channels are not read, the first ones are")]
+    told = [(pages > 1, f"of {pages} pages or frames the first is read")]
+    told += [(channels > 0, f"{channels} of its channels are not read, the first ones are")]
     return [Problem(path, None, what, "pages") for holds, what in told if holds]
 
 

@@ -20,6 +20,7 @@ from sppnet.images.reading import (
     read_facts,
     read_header,
     read_image,
+    read_parts,
     read_size,
 )
 from sppnet.images.rgb import value_range
@@ -42,6 +43,7 @@ __all__ = [
     "read_facts",
     "read_header",
     "read_image",
+    "read_parts",
     "read_size",
     "resize",
     "to_tensor",

@@ -234,9 +234,24 @@ def read_facts(path: Path | str) -> ImageFacts:
     """
     data = read_bytes(path)
     with _opened(path, BytesIO(data)) as image:
-        size, pages, unread = _seen_size(image), getattr(image, "n_frames", 1), 0
-        if image.format == "TIFF":
-            channels = tiff_tags(BytesIO(data)).get(CHANNELS, (1, 1))[1]
-            pages, unread = count_pages(data), max(0, channels - len(image.getbands())) if image.mode != "P" else 0
+        size, (pages, unread) = _seen_size(image), _parts_of(image, data)
         pixels = decoded(image, data)
         return ImageFacts(size, pages, unread, pixels.values, pixels.shown)
+
+
+def read_parts(path: Path | str) -> tuple[int, int]:
+    """Return how many pages or frames an image file has, of which the first is read, and channels that are not read.
+
+    Raises:
+        ImageDecodeError: its header cannot be read.
+    """
+    data = read_bytes(path)
+    with _opened(path, BytesIO(data)) as image:
+        return _parts_of(image, data)
+
+
+def _parts_of(image: ImageFile.ImageFile, data: bytes) -> tuple[int, int]:
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1), 0
+    channels = tiff_tags(BytesIO(data)).get(CHANNELS, (1, 1))[1]
+    return count_pages(data), max(0, channels - len(image.getbands())) if image.mode != "P" else 0

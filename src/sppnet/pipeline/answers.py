@@ -1,10 +1,12 @@
 """Many items through several processes: answers as they come, few at a time in memory."""
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar, overload
@@ -80,7 +82,8 @@ def each_answer(
     waiting: deque[Future[Answer]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(_answered, item))
+            with _spared_interrupts():  # the first item starts the processes
+                waiting.append(pool.submit(_answered, item))
             if len(waiting) >= workers * IN_FLIGHT:
                 yield waiting.popleft().result()
         while waiting:
@@ -92,8 +95,29 @@ def each_answer(
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _spared_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back while processes begin, which inherit that; see ``_end_by_interrupts``."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_by_interrupts() -> None:
+    """End this process at once by Ctrl-C, one held back so far too: the first process tells of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _begin(prepare: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     global _ANSWER
+    _end_by_interrupts()
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before numpy and torch are loaded
     _ANSWER = prepare()
