@@ -279,8 +279,8 @@ def _interrupted(section: str, seed: int, until: float, tally: Tally, disturb: C
     with tempfile.TemporaryDirectory(dir=in_memory()) as name:
         folder = Path(name)
         tried = scenarios(folder)
-        for each in tried.values():  # so that what is compiled and read once is there in each fork
-            each.work(folder / "warm", lambda _: None)
+        for key, each in tried.items():  # so that what is compiled and read once is there in each fork
+            each.work(folder / "warm" / key, lambda _: None)
         wanted = {key: ending_of(each, folder / "whole") for key, each in tried.items()}
         left, reached, most = list(tried), dict.fromkeys(tried, 0), dict[str, int]()
         for number, rng in numbered(section, seed, until):
