@@ -61,12 +61,16 @@ class CorruptFileError(SppnetError):
     """A model or cache file whose bytes are not what was written."""
 
 
+def is_full(error: BaseException) -> bool:
+    """Tell whether a disk, or what one may use of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 class WriteError(SppnetError, OSError):
     """A file that cannot be written; the message names it, the reason and what to do. ``errno`` is the system's."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "Free some space there, or name another disk" if full else "Name a place that can be written"
+        advice = "Free some space there, or name another disk" if is_full(error) else "Name a place that can be written"
         reason = error.strerror or str(error)
         super().__init__(f"{path}: cannot be written: {reason}. {advice}.")
         self.errno, self.strerror, self.filename = error.errno, reason, str(path)

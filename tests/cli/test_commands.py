@@ -1,6 +1,7 @@
 """The command line as a user meets it: in processes of its own, where that matters."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet import cli, storage
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
 from sppnet.storage import TensorCache
@@ -122,6 +123,25 @@ def test_drawings_show_the_boxes(model: Path, shapes: Path, folder: Path) -> Non
     plain = np.asarray(Image.open(image)).astype(int)
     assert drawn.shape == plain.shape
     assert (np.abs(drawn - plain).max(axis=2) > 60).sum() > 100
+
+
+def test_a_full_disk_ends_the_drawing_with_the_files_name_and_what_to_do(
+    run: Run, model: Path, shapes: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = storage.write_file
+
+    def full(path: Path, content: bytes, *, durable: bool = True) -> None:
+        if path.suffix == ".jpg":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))  # as a library would raise it
+        write(path, content, durable=durable)
+
+    monkeypatch.setattr(storage, "write_file", full)
+    image = shapes / "JPEGImages" / "00.png"
+    done = run("predict", model, image, "--out", tmp_path / "drawn", "--draw", "--cache", folder / "cache")
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "00.detections.jpg: cannot be written: No space left on device. Free some space there, or name" in said
+    assert "Errno" not in said
 
 
 def test_a_bad_image_is_named_skipped_and_counted(

@@ -1,8 +1,10 @@
 """Data sets written in every layout, read back, and on: the same boxes to a thousandth of a pixel."""
 
 import itertools
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tests.data.drawing import image, text, voc
 
 from sppnet.data import DetectionData, Sample, load_detection, splits
 from sppnet.data.converting import WRITTEN, convert, flat_names
-from sppnet.errors import ArgumentError, DataError
+from sppnet.errors import ArgumentError, DataError, WriteError
 
 NAMES = ("a", '=1+"x"', "'quoted", "細胞 & <x>", "-1")
 HEIGHT, WIDTH = 120, 160
@@ -98,6 +100,17 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"names no class\. Label an object first\."):
         convert([load_detection(text(tmp_path / "none/0.xml", voc([], "0.jpg")).parent)], "voc", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_do_not_fit_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = made(tmp_path, [[], []])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    out = tmp_path / "new" / "out"
+    with pytest.raises(WriteError, match=r"out: cannot be written: it needs \d+\.\d kB where 0\.1 kB are free\. Free"):
+        convert([data], "coco", out)
+    assert not out.parent.exists()
 
 
 def test_flags_that_a_layout_has_no_place_for_are_counted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from sppnet.errors import DataError, SppnetError, WriteError
-from sppnet.storage import TensorCache, cache_key, open_file, read_file, read_tensors, write_file
+from sppnet.storage import TensorCache, cache_key, check_room, open_file, read_file, read_tensors, write_file
+from sppnet.storage.files import HOST
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:
@@ -92,6 +94,17 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_process(tmp_path: Path
     assert {each.name for each in tmp_path.iterdir()} == {"b.txt", mine.name, foreign.name}
 
 
+def test_a_clock_that_goes_back_removes_nothing_that_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    mine = tmp_path / f".sppnet-{HOST}-{int(dead.stdout)}-00.tmp"  # whose writer has ended, whatever the time is
+    foreign = tmp_path / ".sppnet-00000000-1-00.tmp"
+    for each in (mine, foreign):
+        each.write_bytes(b"")
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # all files are of the future now
+    write_file(tmp_path / "a.txt", "")
+    assert {each.name for each in tmp_path.iterdir()} == {"a.txt", foreign.name}
+
+
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
@@ -119,3 +132,10 @@ def test_a_cache_in_an_impossible_place_is_said(place: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cache.put(cache_key("b"), {"a": torch.zeros(1)})
+
+
+def test_little_that_does_not_fit_is_told_in_kilobytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1500))
+    with pytest.raises(WriteError, match=r"b: cannot be written: it needs 2\.0 kB where 1\.5 kB are free\. Free some"):
+        check_room(tmp_path / "a" / "b", 2000)
+    check_room(tmp_path / "b", 1500)

@@ -37,7 +37,7 @@ from sppnet.cli import (  # noqa: F401
 from sppnet.cli.misuse import in_words
 from sppnet.cli.printing import notes, said
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, MissingExtraError, SppnetError
+from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, is_full
 
 __all__ = ["app", "main"]
 
@@ -77,6 +77,8 @@ def main() -> None:
     except (SppnetError, OSError, MemoryError) as error:
         if said.verbose:
             notes.print_exception()
+        if isinstance(error, OSError) and is_full(error) and not isinstance(error, WriteError):
+            error = WriteError(error.filename2 or error.filename or "the disk", error)
         notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
         sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
     if code == INTERRUPTED:

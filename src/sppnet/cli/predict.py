@@ -46,7 +46,7 @@ from sppnet.cli.options import (
 )
 from sppnet.cli.printing import bar, notes, print_json, print_json_list, printable, show_stages, tell
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, is_full
 from sppnet.pipeline import Lazy
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _write_boxes(paths: Sequence[Path], journal: "Journal", form: Format, as_jso
 
 
 def _draw(found: "Sequence[ImageDetections]", out: Path) -> None:
-    """Draw the detections of each image; a drawing that cannot be written is named and costs nothing else."""
+    """Draw the detections of each image; unless the disk is full, what cannot be written is named and passed over."""
     from sppnet.detection.output import drawing_names
     from sppnet.images import encode
     from sppnet.storage import write_file
@@ -206,6 +206,8 @@ def _draw(found: "Sequence[ImageDetections]", out: Path) -> None:
         try:
             write_file(out / name, drawing, durable=False)
         except OSError as error:
+            if is_full(error):
+                raise
             notes.print(f"Not drawn: {printable(each.path)}: {(error.strerror or str(error)).lower()}", style="yellow")
 
 

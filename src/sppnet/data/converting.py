@@ -1,6 +1,5 @@
 """Whole data sets written in a layout, images and labels, by the one table of how each layout lies on the disk."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,10 @@ from sppnet.data.layouts.tables import write_csv
 from sppnet.data.layouts.voc import write_voc
 from sppnet.data.layouts.yolo import write_yolo
 from sppnet.data.problems import printable
-from sppnet.data.samples import DetectionData
+from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
 from sppnet.progress import Progress, silent
-from sppnet.storage import write_file
+from sppnet.storage import check_room, read_file, write_file
 
 
 class WrittenLayout(NamedTuple):
@@ -58,7 +57,8 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
         parts: the splits. layout: one of ``WRITTEN``. out: a folder that is empty or not there yet.
         progress: wraps the pass over the images, given its name.
     Raises:
-        ArgumentError: another layout. DataError: a folder that holds something, before anything is written.
+        ArgumentError: another layout. DataError: a folder that holds something. WriteError: a disk without room for the
+            images. All of these before anything is written.
     """
     advice = "Name one of these"
     check_that(layout in WRITTEN, "convert", "layout", f"one of {', '.join(WRITTEN)}", repr(layout), advice=advice)
@@ -71,6 +71,7 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
     wrong = next((name for name in classes if name_fault(name)), None)
     if wrong is not None:
         raise DataError(f"{printable(wrong)!r:.80}: the class {name_fault(wrong)}. Rename it.")
+    check_room(out, sum(_bytes_of(sample) for part in parts for sample in part.samples))
     names = iter(flat_names([_below(sample.path, part.root) for part in parts for sample in part.samples]))
     for part in parts:
         folder = out / known.images.format(split=part.name)
@@ -80,12 +81,16 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
             if isinstance(sample.pixels, bytes):
                 write_file(place, sample.pixels)
             else:
-                shutil.copyfile(sample.path, place)
+                write_file(place, read_file(sample.path))
         moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))
         known.write(out, replace(part, root=out, samples=moved).relabelled(classes))
     samples = [sample for part in parts for sample in part.samples]
     lost = Counter({flag: int(sum(getattr(sample, flag).sum() for sample in samples)) for flag in known.loses})
     return Converted(len(samples), sum(len(sample.boxes) for sample in samples), +lost)
+
+
+def _bytes_of(sample: Sample) -> int:
+    return len(sample.pixels) if isinstance(sample.pixels, bytes) else sample.path.stat().st_size
 
 
 def _below(path: Path, root: Path) -> str:

@@ -92,7 +92,7 @@ def write_file(path: Path | str, content: bytes | str | Iterable[str], *, durabl
         make_folder(path.parent, durable=durable)
         _sweep(path.parent.resolve())
         if isinstance(content, bytes | str):
-            _check_room(path.parent, len(content))
+            check_room(path, len(content))
         with partial.open("xb") as file:
             for chunk in chunks:
                 file.write(chunk.encode() if isinstance(chunk, str) else chunk)
@@ -115,11 +115,20 @@ def _forget(partial: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _check_room(folder: Path, count: int) -> None:
-    """Refuse what plainly does not fit before it is written."""
-    free = shutil.disk_usage(folder).free
+def check_room(path: Path, count: int) -> None:
+    """Refuse to write so many bytes to a file, or below a folder, that plainly does not have the room.
+
+    Raises:
+        WriteError: how much there is, and how much it needs.
+    """
+    free = shutil.disk_usage(next(each for each in path.absolute().parents if each.is_dir())).free
     if count > free:
-        raise OSError(errno.ENOSPC, f"it needs {count / 1e6:.1f} MB where {free / 1e6:.1f} MB are free")
+        needs = f"it needs {_amount(count)} where {_amount(free)} are free"
+        raise WriteError(path, OSError(errno.ENOSPC, needs))
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 @functools.cache

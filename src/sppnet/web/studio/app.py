@@ -1,6 +1,5 @@
 """The studio's requests: each is checked, handed to the session, and answered in JSON."""
 
-import errno
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError, places_of
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, MissingExtraError, WriteError, is_full, places_of
 from sppnet.web.shared.guard import OwnPagesOnly, PageHeaders
 from sppnet.web.studio.access import LASTS, SESSION, Access, SessionsOnly, TooManyGuesses, token_of
 from sppnet.web.studio.alike import add_alike
@@ -165,7 +164,7 @@ class _Faults:
                 await answer(scope, receive, send)
 
     def _answer(self, error: Exception) -> Response:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and is_full(error):
             return JSONResponse({"detail": str(WriteError(self.folder, error))}, 507)
         logging.getLogger(__name__).error("the studio's requests: %s", places_of(error))
         reason = f"{type(error).__name__}: {error}"[:300]
