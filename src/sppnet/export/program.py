@@ -18,12 +18,10 @@ import torchvision
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from sppnet.images import resize
-
 # Whole numbers that make a shape: an array of int and torch.SymInt, of type object; everything else is a tensor.
 Sizes = np.ndarray[Any, np.dtype[np.object_]]
 
-SAMPLE: Final = (97, 130)  # height and width of the image that is looked at while the program is recorded
+SAMPLE: Final = (97, 130)  # lengths of the first two axes while the program is recorded: of values none is computed
 
 
 class _Constant(Sizes):
@@ -44,7 +42,7 @@ def exported_program(graph: onnx.ModelProto) -> torch.export.ExportedProgram:
         lengths = [length.dim_value if length.HasField("dim_value") else None for length in kind.shape.dim]
         # Different lengths wherever they are free: equal ones would be taken for one.
         shape = [SAMPLE[place] + 16 * number if length is None else length for place, length in enumerate(lengths)]
-        samples.append(_sample(shape, helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+        samples.append(torch.from_numpy(np.zeros(shape, dtype=helper.tensor_dtype_to_np_dtype(kind.elem_type))))
         dim = torch.export.Dim
         free.append({place: dim.DYNAMIC for place, length in enumerate(lengths) if length is None})
     with torch.no_grad(), warnings.catch_warnings():
@@ -52,17 +50,6 @@ def exported_program(graph: onnx.ModelProto) -> torch.export.ExportedProgram:
         return torch.export.export(
             GraphModule(graph), tuple(samples), dynamic_shapes={"inputs": tuple(free)}, strict=False
         )
-
-
-def _sample(shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
-    """Return an input to look at: clouds of colour, boxes from a corner on, or the size of an image."""
-    if len(shape) == 1:
-        return torch.tensor(SAMPLE[:2])
-    if dtype == np.uint8:
-        coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
-        return torch.from_numpy(resize(coarse, (shape[0], shape[1])).copy())
-    corners = torch.arange(shape[0] * 2, dtype=torch.float32).reshape(-1, 2)
-    return torch.cat([corners, corners + 20], dim=1)
 
 
 class GraphModule(nn.Module):
