@@ -46,7 +46,7 @@ def files_below(folder: Path) -> dict[str, str]:
 
 
 def scenarios(folder: Path) -> dict[str, Scenario]:
-    """Return what is interrupted; images and models that they need lie in a folder."""
+    """Return what is interrupted, the quickest first; images and models that they need lie in a folder."""
     # All that is needed is imported here, once: each trial is a fork of this process.
     import onnx  # noqa: F401
 
@@ -77,12 +77,12 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
         tell("found/detections.csv")
 
     return {
-        "train with a cache": Scenario(train, _files_told, files_below),
-        "export labels": Scenario(partial(_export_labels, data), _files_told, files_below),
-        "export a model": Scenario(export_model, _files_told, files_below),
-        "predict": Scenario(predict, _files_told, files_below),
         "studio": Scenario(label, labelled, stored),
         "studio's folder": Scenario(partial(_use_folder, root / "JPEGImages"), _used, _use_of),
+        "export labels": Scenario(partial(_export_labels, data), _files_told, files_below),
+        "predict": Scenario(predict, _files_told, files_below),
+        "train with a cache": Scenario(train, _files_told, files_below),
+        "export a model": Scenario(export_model, _files_told, files_below),
     }
 
 
@@ -284,7 +284,7 @@ def _interrupted(section: str, seed: int, until: float, tally: Tally, disturb: C
         wanted = {key: ending_of(each, folder / "whole") for key, each in tried.items()}
         left, reached, most = list(tried), dict.fromkeys(tried, 0), dict[str, int]()
         for number, rng in numbered(section, seed, until):
-            key = rng.choice(left or list(tried))
+            key = left[0] if left else rng.choice(list(tried))
             reached[key] += 1
             boundary, torn = (reached[key], 0.0) if left else (rng.randint(1, most[key]), rng.random())
             disturbance = disturb(boundary, torn)
