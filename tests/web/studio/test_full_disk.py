@@ -1,12 +1,14 @@
 """A full disk stops what needs room, with words, and nothing else; with room again it goes on."""
 
 import errno
+import io
 import os
 import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -109,6 +111,19 @@ def test_an_upload_that_finds_no_room_says_so_and_leaves_nothing(
     assert page.post("/api/uploads?name=new.png", content=content, headers=headers).status_code == 200
 
 
+def test_a_zip_that_finds_no_room_is_not_called_broken(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.txt", "0 0.5 0.5 0.1 0.1")
+    headers = {"Content-Type": "application/octet-stream"}
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", _full)
+        answer = page.post("/api/imports?name=labels.zip", content=file.getvalue(), headers=headers)
+    assert answer.status_code == 507
+    assert "cannot be written: No space left on device. Free some space there" in answer.json()["detail"]
+    assert page.post("/api/imports?name=labels.zip", content=file.getvalue(), headers=headers).status_code == 200
+
+
 def test_the_folder_is_watched_on_after_a_full_disk_that_is_told_once(
     page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,3 +161,35 @@ def test_numbers_are_handed_on_after_a_failure() -> None:
     assert second.wait(20)
     batches.stop()
     assert got == [1, 2]
+
+
+def test_features_of_the_other_images_are_computed_whatever_one_of_them_runs_into(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in sorted((shapes / "JPEGImages").iterdir())[:2]:
+        shutil.copy(path, tmp_path)
+    prepared = iter([RuntimeError("a name"), None])
+
+    def prepare(*_: object) -> None:
+        error = next(prepared)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("sppnet.detection.detector.Detector.prepare_image", prepare)
+    session, both = Session(tmp_path), threading.Event()
+    tell = session.learner.tell
+
+    def told(name: str, content: dict[str, Any]) -> None:
+        tell(name, content)
+        if len(session.learner.ready) == 1 and len(session.learner.faults) == 1:
+            both.set()
+
+    session.learner.tell = told
+    session.start()
+    assert both.wait(60)
+    session.close()
+    assert list(session.learner.faults.values()) == ["a name"]
+    said = [record.getMessage() for record in caplog.records if "features" in record.getMessage()]
+    assert len(said) == 1
+    assert "RuntimeError at" in said[0]
+    assert "a name" not in said[0]

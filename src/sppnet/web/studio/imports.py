@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from sppnet.data.contents import contents
 from sppnet.data.names import LABEL_FOLDERS, key_of, leads_out, stem_of
-from sppnet.errors import ArgumentError, DataError, SppnetError, message
+from sppnet.errors import ArgumentError, DataError, SppnetError, is_full, message
 from sppnet.images import is_image
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
@@ -137,6 +137,8 @@ class Import:
                         with archive.open(row) as opened, place.open("wb") as written:
                             shutil.copyfileobj(opened, written)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+            if is_full(error):  # no fault of the zip's
+                raise
             reason = str(error)[:100] or type(error).__name__
             raise ArgumentError(message("studio", name, "a zip file", reason, "Make the zip anew")) from error
         self._match((image, None) for image in images)

@@ -205,7 +205,9 @@ class Learner:
             fault = ""
             try:
                 self._estimator.prepare_image(self.folder.path(image.name))
-            except (SppnetError, OSError, MemoryError) as error:
+            except Exception as error:  # the thread goes on with the others, whatever this image ran into
+                if not isinstance(error, SppnetError | OSError | MemoryError):
+                    logging.getLogger(__name__).error("the studio's features: %s", places_of(error))
                 fault = str(error) or type(error).__name__
             with self._now:
                 if image.id not in self.images:
