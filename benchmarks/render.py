@@ -181,6 +181,22 @@ def _studio_table() -> str:
     speed, order = records.read("studio"), records.read("studio_order")
     lines = ["| measured | result |", "|---|---|"]
     lines += [line.removesuffix(" |") for line in _studio(speed["figures"])] if speed else []
+    for name, mine in (records.read("studio_actions") or {"figures": {}})["figures"].items():
+        lines.append(
+            f"| actions of labelling {mine['images']} images of {name} ({mine['boxes']} boxes), of those by hand | "
+            f"{mine['actions']} of {mine['actions_by_hand']}: {100 * mine['share_of_by_hand']:.0f} % |"
+        )
+    for name, mine in (records.read("studio_alike") or {"figures": {}})["figures"].items():
+        lines.append(
+            f"| of the first {mine['first']} places that one box of {name} finds, an object; one of its class | "
+            f"{100 * mine['share_that_is_an_object']:.0f} %; {100 * mine['share_of_the_same_class']:.0f} % |"
+        )
+    if two := records.read("studio_two"):
+        mine = two["figures"]
+        lines.append(
+            f"| two who label {mine['images']} images at once for {mine['seconds']} s: boxes kept, undone, lost | "
+            f"{mine['boxes_kept']}, {mine['undone']}, {mine['lost']} |"
+        )
     if order:
         means = order["figures"]["mean_average_precision"]
         lines += [

@@ -1,6 +1,6 @@
 """How often "find more of this" is right: of the first 20 places that one box finds, how many hold an object.
 
-Of each set up to 200 images, one object of each of 24 images (evenly of all classes) as the example, the like of it
+Of each set up to 200 images, one object of each of 12 images (evenly of all classes) as the example, the like of it
 looked for in all others with nothing learnt, as the studio does.
 """
 
@@ -22,8 +22,8 @@ from sppnet.geometry import iou, usual_short_side
 from sppnet.storage import TensorCache
 from sppnet.web.studio.alike import OF_AN_IMAGE
 
-SETS = ("raccoon", "cards", "bccd")
-IMAGES, EXAMPLES, FIRST = 200, 24, 20
+SETS = ("raccoon", "cards")
+IMAGES, EXAMPLES, FIRST = 200, 12, 20
 RIGHT_IOU = 0.4
 
 
@@ -51,7 +51,7 @@ def _figures(name: str) -> dict[str, Any]:
             encoder(sample.path)
         objects, kinds, seconds = [], [], []
         for image, row in examples:
-            start = time.perf_counter()
+            start = time.process_time()
             example = Example.of(encoder(samples[image].path), samples[image].boxes[row])
             found = [
                 (float(cosine), other, box)
@@ -59,7 +59,7 @@ def _figures(name: str) -> dict[str, Any]:
                 if other != image
                 for box, cosine in zip(*example.find(encoder(sample.path), OF_AN_IMAGE), strict=True)
             ]
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.process_time() - start)
             for _, other, box in nlargest(FIRST, found, key=lambda each: each[0]):
                 overlap = iou(box[None], samples[other].boxes)[0]
                 same = samples[other].labels == samples[image].labels[row]
@@ -71,5 +71,5 @@ def _figures(name: str) -> dict[str, Any]:
         "first": FIRST,
         "share_that_is_an_object": round(float(np.mean(objects)), 3),
         "share_of_the_same_class": round(float(np.mean(kinds)), 3),
-        "seconds_median": round(float(np.median(seconds)), 2),
+        "processor_seconds_median": round(float(np.median(seconds)), 2),
     }
