@@ -4,20 +4,31 @@
 what is measured is what the pipeline adds to it. Times of the network are those of ``results/bccd.json``.
 """
 
+import dataclasses
 import heapq
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, Final
+
+import numpy as np
 
 from benchmarks import records
 
 PAUSE: Final = 0.05  # seconds: stands for the work on an image
 IMAGES: Final = 20_000  # small ones, on a cluster
+PIPELINED: Final = int(os.environ.get("SPPNET_PIPELINED", "2000"))  # of 640 x 480, by one process and by two
+LABELLED: Final = 20
+TURNS: Final = 2
+KILLED: Final = 2000  # small ones, in a run that is killed
+KILLS: Final = 5
 BEGIN, END = "<!-- scale: rendered by 'python -m benchmarks scale' -->", "<!-- end of scale -->"
 PAGE: Final = records.ROOT / "docs" / "scale.md"
 SIZES: Final = tuple(10**power for power in range(3, 9))
@@ -26,6 +37,8 @@ SIZES: Final = tuple(10**power for power in range(3, 9))
 def measure() -> None:
     figures = {
         "workers": {str(workers): _run(workers) for workers in (1, 2, 8)},
+        "pipeline": _pipeline(),
+        "killed": _killed(),
         "cluster": _cluster(),
         "memory": _memory(),
     }
@@ -81,29 +94,134 @@ def _run(workers: int) -> dict[str, float]:
     }
 
 
+def _derived(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Write images like those of BCCD: each of its val split mirrored, brightened and scaled in its turn."""
+    from PIL import Image, ImageEnhance, ImageOps
+
+    from sppnet import load_detection
+
+    samples = load_detection(records.data_folder("bccd"), split="val", on_bad="skip").samples
+    folder.mkdir(parents=True)
+    for number in range(count):
+        turn, which = divmod(number, len(samples))
+        with Image.open(samples[which].path) as opened:
+            image = opened.convert("RGB").resize(size)
+        image = ImageOps.mirror(image) if turn % 2 else image
+        ImageEnhance.Brightness(image).enhance(1 + turn / 200).save(folder / f"{number:05}.jpg", quality=92)
+    return folder
+
+
+def _predict(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "sppnet.cli", "predict", *map(str, arguments)]
+
+
+def _pipeline() -> dict[str, Any] | None:
+    """Have images of 640 x 480 answered by one process and by two, in turn: images a second, and of processor time.
+
+    None where SPPNET_PIPELINED is 0: on a busy machine more processes get more of it, and the share says nothing.
+    """
+    if not PIPELINED:
+        print("left out: one process beside two")
+        return None
+    from sppnet import Detector, load_detection
+
+    ways: dict[str, list[str]] = {
+        "one process": [],
+        "two processes": ["--workers", "2"],
+        "two processes, onnxruntime": ["--workers", "2", "--engine", "onnxruntime"],
+    }
+    taken = {way: [0.0, 0.0] for way in ways}
+    with tempfile.TemporaryDirectory() as name:
+        data = load_detection(records.data_folder("bccd"), split="train", on_bad="skip")
+        model = Path(name) / "cells.safetensors"
+        Detector().fit(dataclasses.replace(data, samples=data.samples[:LABELLED])).save(model)
+        for turn in range(TURNS):
+            images = _derived(Path(name) / f"images{turn}", PIPELINED // TURNS, (640, 480))
+            for number, (way, options) in enumerate(ways.items()):
+                out = Path(name) / f"{turn}-{number}"
+                start, used = time.perf_counter(), _processor_seconds()
+                subprocess.run(
+                    _predict(model, images, "--out", out, "--cache", out / "cache", *options),
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                taken[way][0] += time.perf_counter() - start
+                taken[way][1] += _processor_seconds() - used
+    count = PIPELINED // TURNS * TURNS
+    first = taken["one process"][0]
+    return {
+        way: {
+            "images": count,
+            "a_second": count / seconds,
+            "share": first / seconds,
+            "processor_s_an_image": used / count,
+        }
+        for way, (seconds, used) in taken.items()
+    }
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _killed() -> dict[str, Any]:
+    """Kill a run of many small images again and again at random, let it end, and compare the bytes."""
+    from sppnet import Classifier
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder, model = Path(name), Path(name) / "kinds.safetensors"
+        Classifier.imagenet(short_side=64).save(model)
+        images = _derived(folder / "images", KILLED, (96, 72))
+        command = [model, images, "--format", "csv", "--workers", "2", "--cache", folder / "cache"]
+        subprocess.run(_predict(*command, "--out", folder / "whole"), check=True, stdout=subprocess.DEVNULL)
+        partial, kills = folder / "killed" / "predictions.partial.jsonl", []
+        for wanted in np.sort(rng.integers(1, KILLED, KILLS)):
+            run = subprocess.Popen(_predict(*command, "--out", folder / "killed"), stdout=subprocess.DEVNULL)
+            while run.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") < wanted):
+                time.sleep(0.05)
+            run.send_signal(SIGKILL)
+            run.wait()
+            kills.append(partial.read_bytes().count(b"\n"))
+        subprocess.run(_predict(*command, "--out", folder / "killed"), check=True, stdout=subprocess.DEVNULL)
+        both = [sorted(path for path in (folder / out).glob("*.csv")) for out in ("whole", "killed")]
+        same = [one.read_bytes() == other.read_bytes() for one, other in zip(*both, strict=True)]
+    return {"images": KILLED, "answers_at_each_kill": kills, "same_bytes": bool(same) and all(same)}
+
+
 def _reader() -> Callable[[Path], int]:
     return lambda path: len(path.read_bytes())
 
 
 def _cluster() -> dict[str, Any] | None:
-    """Time 20,000 small images on a cluster of this machine alone, read and written into parts; None without Ray."""
-    from sppnet.errors import MissingExtraError
+    """Time 20,000 small images on a cluster of two nodes, read and written into parts; None without Ray."""
+    try:
+        import ray
+        from ray.cluster_utils import Cluster as LocalCluster
+    except ImportError:
+        print("left out: needs Ray: pip install 'sppnet[ray]'")
+        return None
     from sppnet.pipeline import Cluster, each_on_cluster
     from sppnet.pipeline.parts import ImageFile, PartFiles
 
-    with tempfile.TemporaryDirectory() as folder:
-        (image := Path(folder) / "image.bin").write_bytes(os.urandom(2000))
-        files = PartFiles(Path(folder) / "out", [ImageFile(image, str(number)) for number in range(IMAGES)], {})
-        prepare = partial(_part_writer, files.folder)
-        try:
-            list(each_on_cluster(prepare, files.parts[:1], Cluster()))  # the cluster has started
-        except MissingExtraError as error:
-            print(f"left out: {error}")
-            return None
-        start = time.perf_counter()
-        count = sum(each_on_cluster(prepare, files.missing(), Cluster()))
-        seconds = time.perf_counter() - start
-        return {"images": count, "seconds": seconds, "overhead_ms": 1e3 * seconds / count}
+    node = {"num_cpus": 1, "object_store_memory": 100_000_000}
+    nodes = LocalCluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    nodes.add_node(**node)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            (image := Path(folder) / "image.bin").write_bytes(os.urandom(2000))
+            files = PartFiles(Path(folder) / "out", [ImageFile(image, str(number)) for number in range(IMAGES)], {})
+            prepare, cluster = partial(_part_writer, files.folder), Cluster(nodes.address)
+            ray.init(nodes.address, log_to_driver=False, logging_level="error")
+            list(each_on_cluster(prepare, files.parts[:1], cluster))  # the cluster has started
+            start = time.perf_counter()
+            count = sum(each_on_cluster(prepare, files.missing(), cluster))
+            seconds = time.perf_counter() - start
+            return {"nodes": 2, "images": count, "seconds": seconds, "overhead_ms": 1e3 * seconds / count}
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
 
 
 def _part_writer(folder: Path) -> Callable[[Any], int]:
@@ -165,8 +283,18 @@ def _tables(figures: dict[str, Any]) -> str:
     if figures["cluster"]:
         row = figures["cluster"]
         rows.append(
-            f"| Ray, {row['images']} small files into parts | {row['seconds']:.0f} | | {row['overhead_ms']:.1f} |"
+            f"| Ray, two nodes, {row['images']} small files into parts | {row['seconds']:.0f} | | "
+            f"{row['overhead_ms']:.1f} |"
         )
+    if figures["pipeline"]:
+        rows += ["", "| BCCD at 640 x 480 | images a second | times one process | processor seconds an image |"]
+        rows += ["|---|---|---|---|"]
+        for way, row in figures["pipeline"].items():
+            rows.append(f"| {way} | {row['a_second']:.2f} | {row['share']:.2f} | {row['processor_s_an_image']:.2f} |")
+    killed = figures["killed"]
+    ended = "the same bytes" if killed["same_bytes"] else "other bytes"
+    at = ", ".join(map(str, killed["answers_at_each_kill"]))
+    rows += ["", f"{killed['images']:,} small images in two processes, killed after {at} answers: {ended} at the end."]
     rows += ["", f"Memory grows by {figures['memory']['MB_a_1000']:.2f} MB for each 1,000 images more.", ""]
     seconds = _figures("bccd")["seconds_a_image"]
     rows += [
