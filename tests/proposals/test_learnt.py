@@ -70,6 +70,43 @@ def test_few_of_its_regions_reach_every_object(
         assert iou(best, sample.boxes).max(axis=1).mean() > 2 * iou(evenly, sample.boxes).max(axis=1).mean()
 
 
+def test_a_grid_in_parts_gives_the_same_regions(
+    encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, scene = dataclasses.replace(learnt, limit=40), Scene(val.samples[0].path, encoder)
+    whole = few.regions(scene)
+    monkeypatch.setattr("sppnet.proposals.grid.CHUNK", 1)  # shape by shape
+    assert len(list(learnt.grid.chunks(scene.size))) == len(learnt.grid.shapes) > 1
+    assert few.regions(scene).tolist() == whole.tolist()
+
+
+def test_of_an_image_that_counts_as_several_as_many_more_are_kept(
+    encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, scene = dataclasses.replace(learnt, limit=20), Scene(val.samples[0].path, encoder)
+    height, width = scene.size
+    pixels = learnt.grid.short_side**2 * max(height, width) / min(height, width)
+    monkeypatch.setattr("sppnet.geometry.sizes.LARGE", pixels / 2.5)
+    assert len(few.regions(scene)) == 50
+
+
+def test_of_a_grid_of_millions_a_part_is_looked_at(
+    encoder: MapsEncoder, learnt: LearntProposals, train: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = train.samples[0]
+    known = BoxedImage(sample.path, sample.boxes, sample.labels, np.zeros(len(sample.boxes), dtype=np.bool_))
+    looked: list[int] = []
+
+    def unique(maps: object, regions: np.ndarray) -> np.ndarray:
+        looked.append(len(regions))
+        return regions
+
+    monkeypatch.setattr("sppnet.features.maps.FeatureMap.unique", unique)
+    monkeypatch.setattr("sppnet.proposals.learnt.MOST_REGIONS", 400)
+    learn_proposals([known], encoder, learnt.grid, len(train.classes))
+    assert 300 < looked[0] < 500 < learnt.grid.count(sample.size)
+
+
 def test_its_regions_are_those_that_rank_highest_in_some_class(
     encoder: MapsEncoder, learnt: LearntProposals, val: DetectionData
 ) -> None:

@@ -145,6 +145,16 @@ def _box(tall: float, wide: float) -> list[float]:
     return [5, 7, 5 + wide, 7 + tall]
 
 
+def test_a_large_grid_comes_in_parts_of_some_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = GridProposals(((40, 40), (20, 30), (60, 20), (9, 9)), short_side=100)
+    whole = grid.of_size((150, 200))
+    monkeypatch.setattr("sppnet.proposals.grid.CHUNK", 500)
+    parts = list(grid.chunks((150, 200)))
+    assert [len(part) >= 500 for part in parts] == [True, True]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert grid.count((150, 200)) == len(whole)
+
+
 def test_shapes_are_rounded_to_the_two_ladders() -> None:
     boxes = np.array([_box(100, 100), _box(104, 98), _box(20, 90), _box(200, 50)])
     for (tall, wide), box in zip(fitting_shapes(boxes[2:], np.zeros(2)), [(20, 90), (200, 50)], strict=True):

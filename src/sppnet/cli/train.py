@@ -101,7 +101,9 @@ def train_detector(
 
     def learn(part: "DetectionData") -> None:
         objects = sum(len(sample.boxes) for sample in part.samples)
-        _announce(detector, part, f"{objects} objects of {len(part.classes)} classes")
+        scales = " and ".join(f"{side:,}" for side in detector.scales_for(part))
+        scaled = f"scaled to a shorter side of {scales} pixels"
+        _announce(detector, part, f"{objects} objects of {len(part.classes)} classes, {scaled}")
         if plan:
             long = f"{epochs} epochs" if epochs else f"about {duration(60 * minutes)}"
             notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")

@@ -22,6 +22,7 @@ from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import FittingRegions
+from sppnet.detection.scale import fitting_short_side
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
@@ -32,7 +33,7 @@ from sppnet.features.encoder import MapsEncoder
 from sppnet.features.files import encoder_of, encoder_with
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, check_boxes, usual_short_side
+from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source, as_source, is_one_image, read_size
 from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.learning.parameters import Parameters
@@ -52,7 +53,7 @@ class Detector(Parameters):
     features of regions. Maps are cached, so learning again after a label changed takes a second.
 
     Args:
-        short_side: images are scaled to this shorter side; None chooses by the training images. Several:
+        short_side: images are scaled to this shorter side; None chooses by the training images and objects. Several:
             each region is taken from the scale that suits it (paper, Sec. 4.1).
         backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
         layers: the backbone's feature maps that regions are pooled from, the finest first; None are its own choice.
@@ -276,6 +277,10 @@ class Detector(Parameters):
         if len(learner.images) > 1:
             self.calibrate(progress=progress)
 
+    def unlearnt(self, **choices: Any) -> "Detector":
+        """Return a detector of the same choices, but for those given, that has learnt nothing."""
+        return Detector(**{**self.get_params(), **choices})
+
     def relearnt(self, *, without: Collection[Hashable] = (), progress: Progress = silent) -> "Detector":
         """Return a detector that learns at once, as ``fit`` does, what this one was told bit by bit.
 
@@ -287,7 +292,7 @@ class Detector(Parameters):
         """
         with self._lock:
             classes, images = self.classes_, list(self._told("Detector.relearnt").images.values())
-        fresh = Detector(**self.get_params())
+        fresh = self.unlearnt()
         for kept in images:
             if kept.key not in without:
                 fresh.update(kept.image, kept.labels, key=kept.key)
@@ -296,16 +301,24 @@ class Detector(Parameters):
 
     def prepare(self, data: DetectionData, *, progress: Progress = silent) -> tuple[MapsEncoder, Proposals]:
         """Return what ``fit`` would encode and propose with: as chosen, or fitted to the data, or learnt from it."""
-        fresh = Detector(**self.get_params())
+        fresh = self.unlearnt()
         learner = fresh._begin_anew(data)
         return learner.encoder, fresh._chosen_proposals(learner, data.classes, anew=True, progress=progress)
+
+    def scales_for(self, data: DetectionData) -> tuple[int, ...]:
+        """Return the shorter sides that ``fit`` scales a data set's images to: as chosen, or by images and objects."""
+        if self.short_side is not None:
+            return (self.short_side,) if isinstance(self.short_side, int) else tuple(self.short_side)
+        sizes, boxes, labels = zip(*((each.size, each.boxes, each.labels) for each in data.samples), strict=True)
+        return (fitting_short_side(sizes, boxes, labels),)
 
     def _begin_anew(self, data: DetectionData) -> Learner:
         """Forget all, and take in what is known of a data set's images."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} images. Label some first.")
         self._learner, self._model, self._behind = None, None, False
-        learner = self._the_learner([sample.size for sample in data.samples])
+        scales = self.scales_for(data) if self.encoder is None else ()
+        learner = self._the_learner([sample.size for sample in data.samples], scales)
         for sample in data.samples:
             learner.update(sample.path, sample.source, labels_of(sample, data.classes))
         return learner
@@ -387,7 +400,7 @@ class Detector(Parameters):
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
-        grid = Detector(**self.get_params()).set_params(proposals=None if self.proposals == METHOD else self.proposals)
+        grid = self.unlearnt(proposals=None if self.proposals == METHOD else self.proposals)
         return fit_estimate(*grid.prepare(data), tuple(self.levels), data)
 
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
@@ -450,15 +463,15 @@ class Detector(Parameters):
 
     # What is chosen
 
-    def _encoder(self, sizes: Sequence[tuple[int, int]]) -> MapsEncoder:
-        """Return what encodes images: the learner's, the model's, the user's, or one for images of these sizes."""
+    def _encoder(self, sizes: Sequence[tuple[int, int]], scales: tuple[int, ...] = ()) -> MapsEncoder:
+        """Return what encodes images: the learner's, the model's, the user's, or one of scales, or for these sizes."""
         if self._learner is not None:
             return self._learner.encoder
         if self._model is not None:
             return self._model.encoder
         if self.encoder is not None:
             return self.encoder
-        chosen = self.short_side or usual_short_side(sizes)
+        chosen = scales or self.short_side or fitting_short_side(sizes)
         scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
         layers = None if self.layers is None else tuple(self.layers)
         wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
@@ -468,10 +481,10 @@ class Detector(Parameters):
             self._encoders = {wanted: encoder_of(taken, scales, cache=self.cache, rule=wanted[3], backbone=network)}
         return self._encoders[wanted]
 
-    def _the_learner(self, sizes: Sequence[tuple[int, int]]) -> Learner:
+    def _the_learner(self, sizes: Sequence[tuple[int, int]], scales: tuple[int, ...] = ()) -> Learner:
         if self._learner is None:
             settings = chosen_settings(self.settings)
-            self._learner = Learner(self._encoder(sizes), levels=self.levels, settings=settings, seed=self.seed)
+            self._learner = Learner(self._encoder(sizes, scales), levels=self.levels, settings=settings, seed=self.seed)
         return self._learner
 
     def _told(self, function: str) -> Learner:

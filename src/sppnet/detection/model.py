@@ -14,14 +14,14 @@ from sppnet.detection.settings import Settings
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, nms, vote
+from sppnet.geometry import Boxes, images_in, nms, vote
 from sppnet.learning.calibration import Calibration
 from sppnet.progress import stage
 from sppnet.proposals.protocol import Proposals
 
 SCORE_FLOOR = -1.2  # regions below are not worth moving
-CANDIDATES = 600  # regions a class that are moved, the best
-PER_CLASS = 100  # detections a class and image, the best
+CANDIDATES = 600  # regions a class that are moved, the best of an image that counts as one
+PER_CLASS = 100  # detections a class, the best of an image that counts as one
 
 Found = tuple[Boxes, NDArray[np.float32], Boxes]  # boxes (N, 4), scores (N,), and the regions (N, 4) that these are of
 
@@ -53,7 +53,8 @@ class DetectorModel:
         regions = self.propose(scene)
         scores = self.head.scores(scene.maps, regions)
         with stage("suppression"):
-            found = [self._of_class(scene.maps, regions, scores[:, label], label) for label in range(scores.shape[1])]
+            share = images_in(scene.size, max(self.encoder.scales))
+            found = [self._of_class(scene.maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
             return self._above(found, self.calibration.thresholds if threshold is None else threshold)
 
     def each(self, scenes: Iterable[Scene], *, threshold: float | None = None) -> Iterator[Detections]:
@@ -77,16 +78,16 @@ class DetectorModel:
         with stage("proposals"):
             return maps.unique(self.proposals.regions(scene))
 
-    def _of_class(self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int) -> Found:
+    def _of_class(self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int, share: float) -> Found:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
-        best = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
+        best = likely[np.argsort(-scores[likely], kind="stable")[: int(CANDIDATES * share)]]
         boxes, moved, scored = regions[best], scores[best], regions[best]
         rounds, damping = self.settings.rounds, self.settings.damping
         if rounds:
             with stage("moving boxes"):
                 boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=rounds, damping=damping)
         kept = nms(boxes, moved, self.settings.nms_iou)
-        kept = kept[moved[kept] > SCORE_FLOOR][:PER_CLASS]
+        kept = kept[moved[kept] > SCORE_FLOOR][: int(PER_CLASS * share)]
         voting = self.settings.voting_iou
         placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
         return placed, moved[kept], scored[kept]

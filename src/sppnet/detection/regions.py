@@ -50,7 +50,7 @@ class FittingRegions:
         columns = ((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed)
         boxes, objects, sizes = zip(*columns, strict=True)
         grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
-        if not (ranked or (len(boxed) >= RANKED_FROM and len(grid.of_size(sizes[0])) > LIMIT)):
+        if not (ranked or (len(boxed) >= RANKED_FROM and grid.count(sizes[0]) > LIMIT)):
             return grid
         wanted = tuple(names), learner.encoder.fingerprint
         same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images

@@ -22,6 +22,7 @@ from sppnet.export.regions import (
     apply_deltas,
     clip_boxes,
     grid_regions,
+    images_in,
     inside,
     map_cells,
     vote,
@@ -122,9 +123,14 @@ def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
         order = graph.best(scores, count)[1]  # (K, R)
         places = graph.op("Expand", graph.range(count), graph.stack(graph.constant(np.array(classes)), count))
         ranks = graph.op("ScatterElements", order, order, places, axis=1).over("ReduceMin", 0)
-        best = graph.best(0 - ranks, count.smaller(told["limit"]))[1]
+        best = graph.best(0 - ranks, count.smaller(_times(told["limit"], images_in(size, grid["short_side"]))))[1]
         regions = regions.take(graph.unique(best)[0])
     return maps.unique(regions)
+
+
+def _times(count: int, share: Value) -> Value:
+    """Return a count of an image that counts as one, for one that counts as several, () int64."""
+    return (share * count).to(np.int64)
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,8 @@ class _Answers:
         graph, head, settings = regions.graph, self.model.head, self.model.settings
         classes = len(self.model.classes)
         scores = self.maps.score(regions, head.levels, head.weights.numpy(), head.bias.numpy()).transpose(1, 0)
-        count = scores.shape(1).smaller(CANDIDATES)
+        share = images_in(self.size, max(self.model.encoder.scales))
+        count = scores.shape(1).smaller(_times(CANDIDATES, share))
         best, places = graph.best(scores, count)
         likely = graph.op("NonZero", best > SCORE_FLOOR)  # (2, V): class and place, class by class
         labels = likely.take(0)
@@ -154,7 +161,7 @@ class _Answers:
             "NonMaxSuppression",
             of_class.to(np.float32),
             of_score.insert(1),
-            graph.constant(np.array([PER_CLASS])),
+            _times(PER_CLASS, share).insert(0),
             graph.constant(np.array([settings.nms_iou], dtype=np.float32)),
             graph.constant(np.array([SCORE_FLOOR], dtype=np.float32)),
         )

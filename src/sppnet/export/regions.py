@@ -13,11 +13,17 @@ from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.pooling import BlockTable, block_table
-from sppnet.geometry import MAX_LOG_RATIO, RELEASED_SHRINK, VOTE_SHARPNESS, WindowRule
+from sppnet.geometry import LARGE, MAX_LOG_RATIO, RELEASED_SHRINK, VOTE_SHARPNESS, WindowRule
 from sppnet.proposals.grid import OVERHANG
 
 TABULATED: Final = 1024  # lengths in pixels for which a grid's offset is looked up; past them it repeats
 PERIOD: Final = 64  # a whole number of strides
+
+
+def images_in(size: Value, short_side: int) -> Value:
+    """Return as how many images one of ``size`` (2,) float64 counts, () float64; see ``geometry.images_in``."""
+    longer, shorter = (size.over(kind, 0) for kind in ("ReduceMax", "ReduceMin"))
+    return (longer * short_side**2 / shorter / LARGE).larger(1.0)
 
 
 @dataclass(frozen=True)

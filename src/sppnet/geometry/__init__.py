@@ -22,7 +22,7 @@ from sppnet.geometry.boxes import (
     scale_boxes,
     vote,
 )
-from sppnet.geometry.sizes import SHORT_SIDES, longer_side_size, shorter_side_size, usual_short_side
+from sppnet.geometry.sizes import LARGE, SHORT_SIDES, images_in, longer_side_size, shorter_side_size, usual_short_side
 from sppnet.geometry.upright import FROM_BELOW, FROM_RIGHT, SIDEWAYS, upright_boxes, upright_points
 from sppnet.geometry.views import VIEW_SIDE, nearest_scale, view_regions, warp_places
 from sppnet.geometry.windows import (
@@ -42,6 +42,7 @@ from sppnet.geometry.windows import (
 __all__ = [
     "FROM_BELOW",
     "FROM_RIGHT",
+    "LARGE",
     "MAX_LOG_RATIO",
     "RELEASED_SHRINK",
     "SHORT_SIDES",
@@ -65,6 +66,7 @@ __all__ = [
     "clip_boxes",
     "clip_polygon",
     "flip_boxes",
+    "images_in",
     "iou",
     "longer_side_size",
     "nearest_scale",

@@ -7,6 +7,7 @@ import numpy as np
 
 from sppnet.geometry.boxes import Size
 
+LARGE: Final = 1_000_000  # scaled pixels; what has more holds more objects than one image does
 SHORT_SIDES: Final = (256, 640)  # in pixels: below, objects are a few cells; above, images take too long
 
 
@@ -36,6 +37,15 @@ def usual_short_side(sizes: Sequence[Size]) -> int:
     (300, 640)
     """
     return int(np.clip(np.median([min(size) for size in sizes]), *SHORT_SIDES))
+
+
+def images_in(size: Size, short_side: int) -> float:
+    """Return as how many images one counts that is scaled to ``short_side``: its pixels in millions, at least 1.
+
+    >>> images_in((480, 640), 480), images_in((4000, 6000), 2000)
+    (1.0, 6.0)
+    """
+    return max(1.0, max(size) * short_side**2 / min(size) / LARGE)
 
 
 def longer_side_size(size: Size, longer_side: int) -> Size:

@@ -1,6 +1,6 @@
 """A dense grid of regions of the shapes that the labelled boxes have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ OVERHANG: Final = 0.3
 SIZE_STEP: Final = 1.3
 ASPECT_STEP: Final = 2.5
 SHARE: Final = 0.05
+CHUNK: Final = 200_000  # regions; images of a megapixel have fewer
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,27 @@ class GridProposals:
 
     def of_size(self, size: Size) -> Boxes:
         """Return the regions of any image of ``size`` (height, width)."""
+        return np.concatenate([*self.chunks(size), np.zeros((0, 4))])
+
+    def count(self, size: Size) -> int:
+        """Return how many regions an image of ``size`` has."""
         factor = min(size) / self.short_side
-        placed = [_placed((tall * factor, wide * factor), size, self.step) for tall, wide in self.shapes]
-        return clip_boxes(np.concatenate([*placed, np.zeros((0, 4))]), size)
+        return sum(
+            len(_starts(tall * factor, size[0], self.step)) * len(_starts(wide * factor, size[1], self.step))
+            for tall, wide in self.shapes
+        )
+
+    def chunks(self, size: Size) -> Iterator[Boxes]:
+        """Yield what ``of_size`` returns, some shapes at a time: of a large image there are millions."""
+        factor = min(size) / self.short_side
+        waiting: list[Boxes] = []
+        for tall, wide in self.shapes:
+            waiting.append(clip_boxes(_placed((tall * factor, wide * factor), size, self.step), size))
+            if sum(map(len, waiting)) >= CHUNK:
+                yield np.concatenate(waiting)
+                waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
 
     def describe(self) -> dict[str, Any]:
         """Return the shapes, the shorter side that they are for, and the step."""

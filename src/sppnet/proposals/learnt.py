@@ -18,7 +18,7 @@ from sppnet.errors import CorruptFileError, check_that
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, iou
+from sppnet.geometry import Boxes, Size, images_in, iou
 from sppnet.images import Source
 from sppnet.learning.compression import Compression
 from sppnet.learning.ridge import ridge
@@ -33,6 +33,7 @@ NEAR_IOU: Final = 0.1  # regions that overlap an object by this are drawn on pur
 FLOOR: Final = 0.3  # an IoU below it is as good as none: such a region is a negative
 HELD: Final = 0.5  # regions that overlap an object by this are drawn apart from those that do so less
 MOST_IMAGES: Final = 40  # are looked at: more change little
+MOST_REGIONS: Final = 200_000  # of an image are looked at: none of a megapixel has so many
 DRAWN: Final = (80, 50, 70)  # regions an image: that hold an object, that touch one, of the background
 PENALTY: Final = 0.1  # times the squared mean length of the features
 
@@ -46,7 +47,7 @@ class LearntProposals:
         grid: the regions to choose among.
         weights: (K, D) float32. bias: (K,) float32. A score estimates the IoU with the nearest object of a class.
         levels: bins per side of each level of the pyramid.
-        limit: at most this many regions.
+        limit: at most this many regions of an image, and of one that is large when scaled as many more.
     """
 
     encoder: str
@@ -74,13 +75,19 @@ class LearntProposals:
         same, advice = scene.encoder.fingerprint == self.encoder, 'Give proposals="learnt" to learn them anew'
         check_that(same, "Detector", "proposals", expected, actual, advice=advice)
         maps = scene.maps.pooled_maps
-        regions = maps.unique(self.grid.of_size(maps.size))
-        if len(regions) <= self.limit:
-            return regions
+        limit = int(self.limit * images_in(maps.size, self.grid.short_side))
+        best, ranks = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+        for chunk in self.grid.chunks(maps.size):
+            regions = maps.unique(np.concatenate([best, chunk]))
+            among = self._ranks(maps, regions) if len(regions) > limit else np.zeros(len(regions), dtype=np.int64)
+            best, ranks = regions[among < limit], among[among < limit]
+        return best[np.sort(np.argsort(ranks, kind="stable")[:limit])]
+
+    def _ranks(self, maps: Maps, regions: Boxes) -> NDArray[np.int64]:
+        """Return each region's place (R,) in the class in which it ranks highest."""
         scores = (maps.score_averages(regions, self.levels, self.weights) + self.bias).numpy()
-        ranks = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0, kind="stable").min(axis=1)
-        best: Boxes = regions[np.sort(np.argsort(ranks, kind="stable")[: self.limit])]
-        return best
+        places = np.argsort(np.argsort(-scores, axis=0, kind="stable"), axis=0, kind="stable")
+        return np.asarray(places.min(axis=1), dtype=np.int64)
 
     def describe(self) -> dict[str, Any]:
         """Return all but ``tensors``."""
@@ -166,7 +173,7 @@ def _examples(
     maps: Maps, grid: GridProposals, image: BoxedImage, classes: int, levels: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Average the objects and a sample of the regions (N, D), and tell how far each holds an object (N, K)."""
-    regions = maps.unique(grid.of_size(maps.size))
+    regions = maps.unique(_looked_at(grid, maps.size, rng))
     regions = np.concatenate([image.boxes[~image.ignored], regions])
     overlap = iou(regions, image.boxes[~image.ignored])
     owners = image.labels[~image.ignored]
@@ -176,6 +183,14 @@ def _examples(
     groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, (best < FLOOR) & ~unsure)
     chosen = np.unique(np.concatenate(list(_drawn(groups, rng))))
     return maps.averages(regions[chosen], levels).numpy(), np.maximum(held[chosen], FLOOR)
+
+
+def _looked_at(grid: GridProposals, size: Size, rng: np.random.Generator) -> Boxes:
+    """Return the grid of an image; of a large image's, a part."""
+    share = MOST_REGIONS / max(grid.count(size), 1)
+    if share >= 1:
+        return grid.of_size(size)
+    return np.concatenate([chunk[rng.random(len(chunk)) < share] for chunk in grid.chunks(size)])
 
 
 def _drawn(groups: Sequence[NDArray[np.bool_]], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.ordering import doubt_of, usefulness
+from sppnet.detection.scale import fitting_short_side
 from sppnet.errors import SppnetError, places_of
 from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
@@ -41,6 +42,8 @@ Tell = Callable[[str, dict[str, Any]], None]
 ORDER_EVERY: Final = 2.0  # seconds between two orders of what to label next
 PAGE_FIRST: Final = 2.0  # seconds that a page has to open before torch, which takes as long, is imported beside it
 PAUSE: Final = 1.5  # seconds without a change after which a person waits for nothing: time to measure
+TWICE: Final = 2  # so many times the labelled images, and what images are scaled to is chosen again
+ANOTHER: Final = 1.2  # times larger or smaller, and it changes: all features are then computed again
 GROWTH: Final = 1.2  # measured again by itself when so many times the images are labelled
 RIGHT_MOSTLY: Final = 0.6  # precision on held-out images from which on a class's suggestions are trusted
 ENOUGH: Final = 5  # right detections on held-out images, without which precision says little
@@ -102,6 +105,7 @@ class Learner:
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
+        self._scaled_of = 0  # labelled images, when the scale was chosen last
         self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
         self._now, self._begins = threading.Condition(), threading.Event()
@@ -288,6 +292,8 @@ class Learner:
         start = perf_counter()
         try:
             self._take_in(dirty - set(self.faults))
+            if self._scaled_otherwise():
+                return
             self._learn_classes()
             dirty = set()
             self.seconds = perf_counter() - start
@@ -311,6 +317,36 @@ class Learner:
             elif key in self._told:
                 self._estimator.update(b"", None, key=key)
                 self._told.discard(key)
+
+    def _scaled_otherwise(self) -> bool:
+        """Scale images to another size, where the objects by now call for it: all features are then computed anew.
+
+        What was found stays until then, and images with labels come first.
+        """
+        if len(self._told) < TWICE * self._scaled_of:
+            return False
+        self._scaled_of = len(self._told)
+        by_image: dict[int, list[Box]] = {}
+        for box in self.store.boxes():
+            if box.kind == "object" and not box.crowd:
+                by_image.setdefault(box.image, []).append(box)
+        sound = [each for each in self.images.values() if not each.fault]
+        drawn = [by_image.get(each.id, []) for each in sound]
+        wanted = fitting_short_side(
+            [(each.height, each.width) for each in sound],
+            [np.array([box.edges for box in boxes]).reshape(-1, 4) for boxes in drawn],
+            [np.array([box.label for box in boxes], dtype=np.int64) for boxes in drawn],
+        )
+        if max(wanted, self._short_side) < ANOTHER * min(wanted, self._short_side):
+            return False
+        self._short_side = wanted
+        self.store.keep("short_side", wanted)
+        with self._now:
+            self._estimator = self._estimator.unlearnt(short_side=wanted)
+            self._dirty |= self._told
+            self._told, self.ready, self._asked = set(), set(), True
+            self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)
+        return True
 
     def _learn_classes(self) -> None:
         classes = self.store.classes()

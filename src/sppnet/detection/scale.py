@@ -1,0 +1,50 @@
+"""Which size images are scaled to: their usual one, or a larger one where that would leave objects too small."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sppnet.geometry import Boxes, Size, area, usual_short_side
+from sppnet.images import MAX_SCALED_PIXELS
+
+# Sides in pixels of the square that measures as much as half of a class's objects at least.
+GOOD: Final = 56.0  # for which images are enlarged a little: cells and small defects are found and placed better
+LEAST: Final = 24.0  # for which they are scaled down less, whatever it costs
+ENLARGED: Final = 1.5  # times the usual scale, at most
+LONGEST: Final = 1.6  # an image's longer side over its shorter one, for which there is always room
+
+
+def fitting_short_side(
+    sizes: Sequence[Size], boxes: Sequence[Boxes] = (), labels: Sequence[NDArray[np.int64]] = ()
+) -> int:
+    """Return the shorter side that images are scaled to unless the user chooses.
+
+    It is the median, within limits; up to a half more where some class's objects measure less than ``GOOD`` pixels;
+    and as large as images are where they would measure less than ``LEAST``. Large ones go through the network in tiles.
+
+    Args:
+        sizes: (height, width) of images. boxes: (N, 4) of each, in its pixels. labels: (N,) the class of each.
+
+    >>> box = np.array([[9, 9, 29, 29]])
+    >>> [fitting_short_side([size], [box], [np.zeros(1)]) for size in ((100, 150), (400, 500), (2000, 3000))]
+    [280, 600, 2000]
+    """
+    usual = usual_short_side(sizes)
+    shares = _shares(sizes, boxes, labels)
+    if not shares:
+        return usual
+    longest = max(LONGEST, *(max(size) / min(size) for size in sizes))
+    has, room = float(np.median([min(size) for size in sizes])), (MAX_SCALED_PIXELS / longest) ** 0.5
+    wanted = max(usual, min(GOOD / min(shares), ENLARGED * usual), min(LEAST / min(shares), has))
+    return int(min(wanted, max(room, usual)))
+
+
+def _shares(sizes: Sequence[Size], boxes: Sequence[Boxes], labels: Sequence[NDArray[np.int64]]) -> list[float]:
+    """Return of each class the median side of its objects, as a share of the image's shorter side."""
+    if not sum(map(len, boxes)):
+        return []
+    sides = np.concatenate([np.sqrt(area(each)) / min(size) for each, size in zip(boxes, sizes, strict=True)])
+    owners = np.concatenate(labels)
+    return [float(np.median(sides[owners == label])) for label in np.unique(owners)]

@@ -1,0 +1,56 @@
+"""Which size images are scaled to, by their own sizes and by those of their objects."""
+
+import numpy as np
+import pytest
+
+from sppnet import Detector
+from sppnet.data import DetectionData
+from sppnet.detection.scale import fitting_short_side
+from sppnet.images import MAX_SCALED_PIXELS
+
+
+def _box(side: float) -> np.ndarray:
+    return np.array([[10.0, 20.0, 10 + side, 20 + side]])
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        ((480, 640), 60, 480),  # large enough as they are
+        ((480, 640), 40, 672),  # 56 pixels
+        ((480, 640), 5, 720),  # at most a half more
+        ((2000, 3000), 400, 640),
+        ((2000, 3000), 120, 933),
+        ((2000, 3000), 60, 960),
+        ((2000, 3000), 30, 1600),  # 24 pixels
+        ((2000, 3000), 10, 2000),  # as large as they are
+    ],
+)
+def test_small_objects_have_images_scaled_up_or_down_less(size: tuple[int, int], side: float, expected: int) -> None:
+    assert fitting_short_side([size], [_box(side)], [np.zeros(1, dtype=np.int64)]) == expected
+
+
+def test_the_class_of_the_smallest_objects_decides_by_its_median() -> None:
+    sizes, large, small, tiny = [(480, 640)] * 5, _box(200), _box(40), _box(2)
+    labels = [np.array([label]) for label in (0, 1, 1, 1, 0)]
+    assert fitting_short_side(sizes, [large, small, small, tiny, large], labels) == 672
+
+
+def test_no_image_of_the_set_is_scaled_to_more_than_can_be() -> None:
+    sizes = [(4000, 6000), (4000, 16000)]
+    side = fitting_short_side(sizes, [_box(12)] * 2, [np.zeros(1)] * 2)
+    assert side == 2000
+    assert 4 * side * side <= MAX_SCALED_PIXELS
+
+
+def test_without_objects_the_median_decides_within_limits() -> None:
+    assert fitting_short_side([(100, 90), (300, 400), (2000, 3000)]) == 300
+    assert fitting_short_side([(300, 400)], [np.zeros((0, 4))], [np.zeros(0, dtype=np.int64)]) == 300
+
+
+def test_a_detector_tells_what_it_would_scale_to_and_a_users_choice_stands() -> None:
+    image, target = np.zeros((1500, 1600, 3), dtype=np.uint8), {"boxes": _box(30), "labels": np.array([0])}
+    data = DetectionData.from_arrays([image], [target], classes=["mark"])
+    assert Detector().scales_for(data) == (1200,)
+    assert Detector(short_side=700).scales_for(data) == (700,)
+    assert Detector(short_side=(300, 600)).scales_for(data) == (300, 600)
