@@ -116,7 +116,7 @@ def fine_tuned(
     images, fitting = labelled_images(data, below, proposals), settings.fitting
     deeper = fine_tune(images, start, data.classes, levels=levels, fitting=fitting, seed=seed, progress=progress)
     chosen = {"encoder": LayeredEncoder(below, deeper), "proposals": proposals}
-    return Detector(**detector.get_params()).set_params(**chosen).fit(data, progress=progress)
+    return detector.unlearnt(**chosen).fit(data, progress=progress)
 
 
 def _run(rows: Tensor, layers: RegionLayers, trained: Sequence[Tensor], dropout: float) -> Tensor:

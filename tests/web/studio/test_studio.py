@@ -436,7 +436,7 @@ def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Pat
 
 
 def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, tmp_path: Path) -> None:
-    """From the same complete labels: the same objects, the same settings, and it knows what it learnt from."""
+    """From the same complete labels: the same objects, scale and settings, and it knows what it learnt from."""
     root = tmp_path / "shapes"
     shutil.copytree(shapes, root)
     session = Session(root)
@@ -445,11 +445,33 @@ def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, t
         (tmp_path / "studio").write_bytes(page.get("/api/export/model").content)
     data = load_detection(root, split="all")
     saved = Detector.load(tmp_path / "studio")
-    trained = Detector(short_side=saved.short_side).fit(data)
+    trained = Detector().fit(data)
+    assert saved.model_.encoder.scales == trained.model_.encoder.scales
     assert set(saved.learnt_from_) == set(trained.learnt_from_)
     assert saved.model_.settings == trained.model_.settings
     for iou in (0.5, 0.7):
         assert abs(saved.evaluate(data, iou=iou).mean - trained.evaluate(data, iou=iou).mean) <= 0.005
+
+
+def test_small_objects_have_the_images_looked_at_larger(shapes: Path, tmp_path: Path) -> None:
+    """From the first labels on; what was said stays, and every image is looked at anew."""
+    root = tmp_path / "marks"
+    shutil.copytree(shapes / "JPEGImages", root)
+    session = Session(root)
+    with TestClient(studio_app(session), base_url=ADDRESS) as page:
+        before = session.store.setting("short_side", None)
+        label = _change(page, {"do": "add class", "name": "mark"})["added"][0]
+        images = [each["id"] for each in page.get("/api/state").json()["images"]]
+        edges = [5, 5, 12, 12]
+        boxes = [{"do": "add", "image": each, "label": label, "edges": edges} for each in images[:2]]
+        _change(page, *boxes, image=images[0])
+        _until(lambda: page.get("/api/state").json()["status"]["taught"])
+        _until(lambda: len(session.learner.ready) == len(images))
+        after, detector = session.store.setting("short_side", None), session.learner.detector
+        assert len(session.store.boxes()) == 2
+    assert detector is not None
+    assert detector.model_.encoder.scales == (after,)
+    assert after > 1.2 * before
 
 
 def test_the_network_is_run_by_the_engine_that_was_asked_for(shapes: Path, tmp_path: Path) -> None:
