@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "deep": "deep.measure",
     "effect": "effect.measure",
     "export": "export.measure",
+    "growth": "growth.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",
     "rcnn": "rcnn.measure",
