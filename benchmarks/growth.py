@@ -1,7 +1,7 @@
-"""How learning grows with the number of labelled images: BCCD's, mirrored and rescaled, a hundred to five thousand.
+"""How learning grows with the number of labelled images: BCCD's, mirrored and rescaled, 100 to 5,000.
 
-``SPPNET_GROWTH`` (``100,5000``) takes some of the numbers and adds to what is in ``results/growth.json``. Each number is
-learnt from in a process of its own: first the maps that are missing are computed, then another learns from the cache.
+``SPPNET_GROWTH`` (``100,5000``) takes some of the numbers and adds to what is in ``results/growth.json``. For each
+number one process computes the maps that are missing, and another learns from the cache.
 """
 
 import json
