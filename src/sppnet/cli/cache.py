@@ -45,7 +45,8 @@ class Encoding(NamedTuple):
 def cache(
     images: Images,
     short_side: Annotated[
-        int | None, typer.Option(help="Scale images to this shorter side; by default their median, as 'train' does.")
+        int | None,
+        typer.Option(help="Scale images to this shorter side, which 'train' says; by default their median."),
     ] = None,
     backbone: Network = "efficientnet_lite0",
     weights: Weights = None,

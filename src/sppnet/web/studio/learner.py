@@ -24,6 +24,7 @@ from sppnet.detection.scale import fitting_short_side
 from sppnet.errors import SppnetError, places_of
 from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
+from sppnet.geometry import SHORT_SIDES
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.store import Box, Store, StoredImage
@@ -76,15 +77,14 @@ class Learner:
 
     Args:
         store, folder: the labels and the images.
-        short_side: images are scaled to this shorter side.
         engine: that runs the network.
         tell: called from the threads with the name of an event: "prepared", "learning", "learnt", "looked", "order",
             "measured", "failed".
     """
 
-    def __init__(self, store: Store, folder: Folder, *, short_side: int, engine: str, tell: Tell) -> None:
+    def __init__(self, store: Store, folder: Folder, *, engine: str, tell: Tell) -> None:
         self.store, self.folder, self.tell = store, folder, tell
-        self._short_side, self._engine = short_side, engine
+        self._engine = engine
         stored = store.images()
         self.images = {each.id: each for each in stored if each.name in folder.files}
         self.faults = {each.id: each.fault for each in self.images.values() if each.fault}
@@ -105,6 +105,8 @@ class Learner:
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
+        self._short_side: int = store.setting("short_side", None) or self._fitting_side()
+        store.keep("short_side", self._short_side)  # as it decides what the cache holds
         self._scaled_of = 0  # labelled images, when the scale was chosen last
         self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
@@ -326,27 +328,34 @@ class Learner:
         if len(self._told) < TWICE * self._scaled_of:
             return False
         self._scaled_of = len(self._told)
-        by_image: dict[int, list[Box]] = {}
-        for box in self.store.boxes():
-            if box.kind == "object" and not box.crowd:
-                by_image.setdefault(box.image, []).append(box)
-        sound = [each for each in self.images.values() if not each.fault]
-        drawn = [by_image.get(each.id, []) for each in sound]
-        wanted = fitting_short_side(
-            [(each.height, each.width) for each in sound],
-            [np.array([box.edges for box in boxes]).reshape(-1, 4) for boxes in drawn],
-            [np.array([box.label for box in boxes], dtype=np.int64) for boxes in drawn],
-        )
+        wanted = self._fitting_side()
         if max(wanted, self._short_side) < ANOTHER * min(wanted, self._short_side):
             return False
         self._short_side = wanted
         self.store.keep("short_side", wanted)
         with self._now:
             self._estimator = self._estimator.unlearnt(short_side=wanted)
+            vars(self).pop("_likeness", None)  # made when asked for, of the new scale
             self._dirty |= self._told
             self._told, self.ready, self._asked = set(), set(), True
             self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)
         return True
+
+    def _fitting_side(self) -> int:
+        """Return what a detector of these images and objects would scale images to."""
+        by_image: dict[int, list[Box]] = {}
+        for box in self.store.boxes():
+            if box.kind == "object" and not box.crowd:
+                by_image.setdefault(box.image, []).append(box)
+        sound = [each for each in self.images.values() if not each.fault]
+        if not sound:
+            return SHORT_SIDES[1]
+        drawn = [by_image.get(each.id, []) for each in sound]
+        return fitting_short_side(
+            [(each.height, each.width) for each in sound],
+            [np.array([box.edges for box in boxes]).reshape(-1, 4) for boxes in drawn],
+            [np.array([box.label for box in boxes], dtype=np.int64) for boxes in drawn],
+        )
 
     def _learn_classes(self) -> None:
         classes = self.store.classes()

@@ -17,7 +17,6 @@ import numpy as np
 from sppnet.data.parting import compiled
 from sppnet.errors import WriteError, places_of
 from sppnet.export.installed import TORCH, check_engine
-from sppnet.geometry import SHORT_SIDES, usual_short_side
 from sppnet.progress import Progress, silent
 from sppnet.web.shared.memory import given_back
 from sppnet.web.studio.board import Board, Limits
@@ -61,7 +60,7 @@ class Session:
         self.problems = take_in(self.folder, self.store, progress=progress).problems
         self.events, self.people, self.imports = Events(), People(), Imports()
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
-        self.learner = Learner(self.store, self.folder, short_side=self._short_side(), engine=engine, tell=self._tell)
+        self.learner = Learner(self.store, self.folder, engine=engine, tell=self._tell)
         self.board = Board(self.store, self.learner)
         self._images = Batches(self._tell_images)
         self._closing, self._looking, self._handing_out = threading.Event(), threading.Lock(), threading.Lock()
@@ -82,15 +81,6 @@ class Session:
         self._images.stop()
         self._watching.join()
         self.store.close()
-
-    def _short_side(self) -> int:
-        """Return what images are scaled to: chosen at the first opening, as it decides what the cache holds."""
-        chosen: int | None = self.store.setting("short_side", None)
-        if chosen is None:
-            sizes = [(each.height, each.width) for each in self.store.images() if not each.fault]
-            chosen = usual_short_side(sizes) if sizes else SHORT_SIDES[1]
-            self.store.keep("short_side", chosen)
-        return chosen
 
     # Settings
 
