@@ -54,14 +54,14 @@ def test_each_region_is_taken_from_the_scale_that_suits_it(settings: Settings) -
 
 def test_an_image_that_counts_as_several_gives_as_many_more(monkeypatch: pytest.MonkeyPatch) -> None:
     model = drawn_model(("stride8",))
-    image, expected = _image(200, 300), []
+    image, expected = image_of(200, 300), []
     for large in (1e6, 96 * 96 * 1.5 / 4):
         for module in ("geometry.sizes", "export.regions"):
             monkeypatch.setattr(f"sppnet.{module}.LARGE", large)
         for module in ("detection.model", "export.detector"):
             monkeypatch.setattr(f"sppnet.{module}.PER_CLASS", 2)
         expected.append(model.detect(Scene(image, model.encoder)))
-        assert_same(*_session(detector_graph(model, scaled=True)).run(None, _scaled(model, image)), expected[-1])
+        assert_same(*_session(detector_graph(model, scaled=True)).run(None, scaled_inputs(model, image)), expected[-1])
     assert len(expected[1]) > len(expected[0]) > 0
 
 
