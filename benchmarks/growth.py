@@ -21,6 +21,7 @@ from PIL import Image
 from benchmarks import records
 from sppnet import Detector, TensorCache, load_detection
 from sppnet.data import DetectionData
+from sppnet.detection.scale import scales_for
 from sppnet.geometry import flip_boxes, scale_boxes
 
 NUMBERS: Final = (100, 500, 1000, 2000, 5000)
@@ -48,8 +49,7 @@ def measure_one(folder: str, number: int) -> None:
     """Compute the maps that are missing; where none is, learn."""
     train = load_detection(records.data_folder("bccd"), split="train")
     data, cache = _varied(train, number, Path(folder) / "images"), TensorCache(Path(folder) / "maps")
-    detector = Detector(cache=cache)
-    detector.set_params(short_side=detector.scales_for(data)[0])
+    detector = Detector(cache=cache, short_side=scales_for(data))
     encoder, _ = detector.prepare(data.subset([0]))
     missing = [sample for sample in data.samples if not encoder.is_cached(sample.source)]
     start, before = time.perf_counter(), time.process_time()

@@ -5,7 +5,7 @@ import pytest
 
 from sppnet import Detector
 from sppnet.data import DetectionData
-from sppnet.detection.scale import fitting_short_side
+from sppnet.detection.scale import fitting_short_side, scales_for
 from sppnet.images import MAX_SCALED_PIXELS
 
 
@@ -48,9 +48,10 @@ def test_without_objects_the_median_decides_within_limits() -> None:
     assert fitting_short_side([(300, 400)], [np.zeros((0, 4))], [np.zeros(0, dtype=np.int64)]) == 300
 
 
-def test_a_detector_tells_what_it_would_scale_to_and_a_users_choice_stands() -> None:
+def test_a_detector_scales_so_and_a_users_choice_stands() -> None:
     image, target = np.zeros((1500, 1600, 3), dtype=np.uint8), {"boxes": _box(30), "labels": np.array([0])}
     data = DetectionData.from_arrays([image], [target], classes=["mark"])
-    assert Detector().scales_for(data) == (1200,)
-    assert Detector(short_side=700).scales_for(data) == (700,)
-    assert Detector(short_side=(300, 600)).scales_for(data) == (300, 600)
+    assert scales_for(data) == (1200,)
+    assert scales_for(data, 700) == (700,)
+    assert scales_for(data, (300, 600)) == (300, 600)
+    assert Detector().prepare(data)[0].scales == (1200,)

@@ -77,6 +77,7 @@ def train_detector(
     from sppnet.data import load_detection
     from sppnet.detection.deep import DeepPlan, remove_state
     from sppnet.detection.detector import Detector
+    from sppnet.detection.scale import scales_for
     from sppnet.storage import run_folder
 
     start = time.perf_counter()
@@ -101,7 +102,7 @@ def train_detector(
 
     def learn(part: "DetectionData") -> None:
         objects = sum(len(sample.boxes) for sample in part.samples)
-        scales = " and ".join(f"{side:,}" for side in detector.scales_for(part))
+        scales = " and ".join(f"{side:,}" for side in scales_for(part, detector.short_side))
         scaled = f"scaled to a shorter side of {scales} pixels"
         _announce(detector, part, f"{objects} objects of {len(part.classes)} classes, {scaled}")
         if plan:

@@ -22,7 +22,7 @@ from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import FittingRegions
-from sppnet.detection.scale import fitting_short_side
+from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
@@ -305,20 +305,12 @@ class Detector(Parameters):
         learner = fresh._begin_anew(data)
         return learner.encoder, fresh._chosen_proposals(learner, data.classes, anew=True, progress=progress)
 
-    def scales_for(self, data: DetectionData) -> tuple[int, ...]:
-        """Return the shorter sides that ``fit`` scales a data set's images to: as chosen, or by images and objects."""
-        if self.short_side is not None:
-            return (self.short_side,) if isinstance(self.short_side, int) else tuple(self.short_side)
-        sizes, boxes, labels = zip(*((each.size, each.boxes, each.labels) for each in data.samples), strict=True)
-        return (fitting_short_side(sizes, boxes, labels),)
-
     def _begin_anew(self, data: DetectionData) -> Learner:
         """Forget all, and take in what is known of a data set's images."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} images. Label some first.")
         self._learner, self._model, self._behind = None, None, False
-        scales = self.scales_for(data) if self.encoder is None else ()
-        learner = self._the_learner([sample.size for sample in data.samples], scales)
+        learner = self._the_learner([sample.size for sample in data.samples], scales_for(data, self.short_side))
         for sample in data.samples:
             learner.update(sample.path, sample.source, labels_of(sample, data.classes))
         return learner
@@ -406,10 +398,9 @@ class Detector(Parameters):
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
         """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""
         if data.classes != self.classes_:
-            raise DataError(
-                f"{data.root}: must hold the classes {', '.join(self.classes_)}, got {', '.join(data.classes)}. "
-                "Load it with classes=detector.classes_."
-            )
+            known, held = (", ".join(classes) for classes in (self.classes_, data.classes))
+            advice = "Load it with classes=detector.classes_"
+            raise DataError(f"{data.root}: must hold the classes {known}, got {held}. {advice}.")
         found = [self.detect(sample.source, threshold=0) for sample in progress("Detecting", data.samples)]
         return detection_report(found, data.samples, self.classes_, iou=iou, thresholds=self.thresholds_)
 
@@ -471,8 +462,7 @@ class Detector(Parameters):
             return self._model.encoder
         if self.encoder is not None:
             return self.encoder
-        chosen = scales or self.short_side or fitting_short_side(sizes)
-        scales = (chosen,) if isinstance(chosen, int) else tuple(chosen)
+        scales = as_scales(scales or self.short_side or fitting_short_side(sizes))
         layers = None if self.layers is None else tuple(self.layers)
         wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
         if wanted not in self._encoders:
@@ -505,8 +495,6 @@ class Detector(Parameters):
             ranked, seed = self.proposals == METHOD, self.seed
             return self._regions.fitted(learner, names, ranked=ranked, anew=anew, seed=seed, progress=progress)
         if isinstance(self.proposals, str):
-            advice = "Name it, or give an object of sppnet.proposals"
-            raise ArgumentError(
-                message("Detector", "proposals", f"{METHOD!r} or a method", repr(self.proposals), advice)
-            )
+            expected, advice = f"{METHOD!r} or a method", "Name it, or give an object of sppnet.proposals"
+            raise ArgumentError(message("Detector", "proposals", expected, repr(self.proposals), advice))
         return self.proposals

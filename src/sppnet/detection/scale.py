@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sppnet.data import DetectionData
 from sppnet.geometry import Boxes, Size, area, usual_short_side
 from sppnet.images import MAX_SCALED_PIXELS
 
@@ -39,6 +40,18 @@ def fitting_short_side(
     has, room = float(np.median([min(size) for size in sizes])), (MAX_SCALED_PIXELS / longest) ** 0.5
     wanted = max(usual, min(GOOD / min(shares), ENLARGED * usual), min(LEAST / min(shares), has))
     return int(min(wanted, max(room, usual)))
+
+
+def scales_for(data: DetectionData, short_side: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """Return the shorter sides that a detector scales a data set's images to: the user's, or the fitting one."""
+    samples = data.samples
+    fitting = [each.size for each in samples], [each.boxes for each in samples], [each.labels for each in samples]
+    return as_scales(short_side or fitting_short_side(*fitting))
+
+
+def as_scales(short_side: int | Sequence[int]) -> tuple[int, ...]:
+    """Return one shorter side or several as several."""
+    return (short_side,) if isinstance(short_side, int) else tuple(short_side)
 
 
 def _shares(sizes: Sequence[Size], boxes: Sequence[Boxes], labels: Sequence[NDArray[np.int64]]) -> list[float]:
