@@ -96,6 +96,14 @@ def test_two_classes_of_one_name_and_another_count_are_told(tmp_path: Path) -> N
     ]
 
 
+def test_an_empty_list_of_names_names_none(tmp_path: Path) -> None:
+    for name, boxes in drawn(tmp_path, "").items():
+        text(tmp_path / f"{name[:-4]}.txt", yolo(boxes))
+    text(tmp_path / "classes.txt", "\n")
+    data = load_detection(tmp_path)
+    assert (data.classes, [problem.code for problem in data.problems]) == (("0", "1"), ["class-unnamed"])
+
+
 # YOLO: rows
 
 

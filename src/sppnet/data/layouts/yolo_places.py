@@ -74,7 +74,7 @@ def named(listed: Contents) -> Named | None:
         return None
     path = listed.path(lists[0])
     names = [text.strip() for text in read_text(path, limit=MAX_BYTES).splitlines() if text.strip()]
-    return Named(dict(enumerate(names)), path, {})
+    return Named(dict(enumerate(names)), path, {}) if names else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
