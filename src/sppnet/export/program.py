@@ -86,6 +86,8 @@ class GraphModule(nn.Module):
 
 def _run(kind: str, given: list[Any], options: dict[str, Any]) -> Any:
     """Run one operator: on sizes alone as arithmetic of symbols, otherwise on tensors."""
+    if kind == "Concat" and any(isinstance(each, np.ndarray) for each in given):
+        given = [_object(_sizes(each)) if _is_one_number(each) else each for each in given]
     present = [each for each in given if each is not None]
     if kind in _ON_SIZES and all(isinstance(each, np.ndarray) for each in present):
         made = _ON_SIZES[kind](*given, **options)
@@ -94,6 +96,14 @@ def _run(kind: str, given: list[Any], options: dict[str, Any]) -> Any:
     if kind in _WITH_SIZES:
         return _WITH_SIZES[kind](_tensor(given[0]), *given[1:], **options)
     return _ON_TENSORS[kind](*map(_tensor, given), **options)
+
+
+def _is_one_number(value: Any) -> bool:
+    """Tell a whole number that was computed, such as how many regions are kept, which stands in a shape."""
+    if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.ndim != 1:
+        return False
+    length = value.shape[0]
+    return isinstance(length, int) and length == 1  # a symbol is not compared: nobody knows its value yet
 
 
 def _renamed(value: Any, lengths: dict[Any, torch.SymInt]) -> Any:
