@@ -93,6 +93,14 @@ def test_iou_by_hand() -> None:
     assert_array_equal(iou(first, second), [[1 / 3, 0, 0], [0, 0, 0]])
 
 
+@given(boxes(), boxes())
+def test_iou_some_at_a_time_is_that_of_all(first: Boxes, second: Boxes) -> None:
+    whole = iou(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sppnet.geometry.boxes.PAIRS", 3)
+        assert_array_equal(iou(first, second), whole)
+
+
 @given(boxes())
 def test_area_counts_pixels(found: Boxes) -> None:
     assert area(np.array([[3.0, 5.0, 7.0, 15.0]])).tolist() == [40]

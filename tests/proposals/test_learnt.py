@@ -102,7 +102,7 @@ def test_of_a_grid_of_millions_a_part_is_looked_at(
         return regions
 
     monkeypatch.setattr("sppnet.features.maps.FeatureMap.unique", unique)
-    monkeypatch.setattr("sppnet.proposals.learnt.MOST_REGIONS", 400)
+    monkeypatch.setattr("sppnet.proposals.learnt.MOST_PAIRS", 400 * len(sample.boxes))
     learn_proposals([known], encoder, learnt.grid, len(train.classes))
     assert 300 < looked[0] < 500 < learnt.grid.count(sample.size)
 

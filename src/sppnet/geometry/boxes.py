@@ -27,6 +27,7 @@ class ScoredBoxes(Protocol):
         """(N,) float, higher for the more certain: 0..1, or any score where only the order is asked for."""
 
 
+PAIRS: Final = 1_000_000  # of boxes that are compared at a time
 VOTE_SHARPNESS: Final = 2.0  # a box that scores higher by 1 weighs e^2 = 7.4 times as much
 MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarges a side more than this
 
@@ -104,9 +105,13 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
 
 def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """Return intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both are empty."""
-    shared = _overlap(first, second, 0) * _overlap(first, second, 1)
-    union = area(first)[:, None] + area(second)[None, :] - shared
-    ratio: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ratio = np.zeros((len(first), len(second)))
+    step = max(1, PAIRS // max(len(second), 1))  # a large image has 50,000 regions and a thousand objects
+    for start in range(0, len(first), step):
+        some = first[start : start + step]
+        shared = _overlap(some, second, 0) * _overlap(some, second, 1)
+        union = area(some)[:, None] + area(second)[None, :] - shared
+        np.divide(shared, union, out=ratio[start : start + step], where=union > 0)
     return ratio
 
 

@@ -33,7 +33,7 @@ NEAR_IOU: Final = 0.1  # regions that overlap an object by this are drawn on pur
 FLOOR: Final = 0.3  # an IoU below it is as good as none: such a region is a negative
 HELD: Final = 0.5  # regions that overlap an object by this are drawn apart from those that do so less
 MOST_IMAGES: Final = 40  # are looked at: more change little
-MOST_REGIONS: Final = 200_000  # of an image are looked at: none of a megapixel has so many
+MOST_PAIRS: Final = 20_000_000  # regions times objects that are compared: no image of a megapixel has so many
 DRAWN: Final = (80, 50, 70)  # regions an image: that hold an object, that touch one, of the background
 PENALTY: Final = 0.1  # times the squared mean length of the features
 
@@ -173,7 +173,7 @@ def _examples(
     maps: Maps, grid: GridProposals, image: BoxedImage, classes: int, levels: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Average the objects and a sample of the regions (N, D), and tell how far each holds an object (N, K)."""
-    regions = maps.unique(_looked_at(grid, maps.size, rng))
+    regions = maps.unique(_looked_at(grid, maps.size, len(image.boxes), rng))
     regions = np.concatenate([image.boxes[~image.ignored], regions])
     overlap = iou(regions, image.boxes[~image.ignored])
     owners = image.labels[~image.ignored]
@@ -185,9 +185,9 @@ def _examples(
     return maps.averages(regions[chosen], levels).numpy(), np.maximum(held[chosen], FLOOR)
 
 
-def _looked_at(grid: GridProposals, size: Size, rng: np.random.Generator) -> Boxes:
-    """Return the grid of an image; of a large image's, a part."""
-    share = MOST_REGIONS / max(grid.count(size), 1)
+def _looked_at(grid: GridProposals, size: Size, objects: int, rng: np.random.Generator) -> Boxes:
+    """Return the grid of an image; of a large image's with many objects, a part."""
+    share = MOST_PAIRS / max(grid.count(size) * objects, 1)
     if share >= 1:
         return grid.of_size(size)
     return np.concatenate([chunk[rng.random(len(chunk)) < share] for chunk in grid.chunks(size)])
