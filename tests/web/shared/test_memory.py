@@ -1,9 +1,9 @@
 """What was freed in pieces goes back to the system, once it is much; until then nothing is done."""
 
 import ctypes
+import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from sppnet.web.shared.memory import MORE, STATM, given_back
@@ -11,23 +11,28 @@ from sppnet.web.shared.memory import MORE, STATM, given_back
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
-def _resident() -> int:
-    return int(STATM.read_text().split()[1]) * 4096
+# In a process of its own: what a test before it freed would be taken for the pieces.
+PIECES = """
+import numpy as np
+from sppnet.web.shared.memory import _resident, given_back
+
+give_back = given_back()
+assert not give_back()
+pieces = [np.ones(8_000) for _ in range(3000)]  # 192 MB in pieces, which no map of its own is made for
+held = _resident()
+kept = pieces[-1]
+del pieces  # all but the last, above which nothing is free
+assert give_back()
+assert _resident() < held - 100_000_000
+assert kept.sum() == 8000
+assert not give_back()
+"""
 
 
 @pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc, whose heap keeps what lies below what is used")
 def test_memory_in_pieces_goes_back() -> None:
-    give_back = given_back()
-    assert not give_back()
-    pieces = [np.ones(8_000, np.float64) for _ in range(3000)]  # 192 MB in pieces, which no map of its own is made for
-    held = _resident()
-    kept = pieces[-1]
-    del pieces  # all but the last, above which nothing is free
-    assert give_back()
-    assert _resident() < held - 100_000_000
-    assert kept.sum() == 8000
-    assert not give_back()
     assert MORE < 100_000_000
+    subprocess.run([sys.executable, "-c", PIECES], check=True)
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
