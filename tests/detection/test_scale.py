@@ -7,6 +7,8 @@ from sppnet import Detector
 from sppnet.data import DetectionData
 from sppnet.detection.scale import fitting_short_side, scales_for
 from sppnet.images import MAX_SCALED_PIXELS
+from sppnet.proposals.grid import GridProposals
+from sppnet.proposals.learnt import LearntProposals
 
 
 def _box(side: float) -> np.ndarray:
@@ -55,3 +57,11 @@ def test_a_detector_scales_so_and_a_users_choice_stands() -> None:
     assert scales_for(data, 700) == (700,)
     assert scales_for(data, (300, 600)) == (300, 600)
     assert Detector().prepare(data)[0].scales == (1200,)
+
+
+def test_a_huge_grid_is_ranked_from_the_first_image_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, target = np.zeros((300, 400, 3), dtype=np.uint8), {"boxes": _box(40), "labels": np.array([0])}
+    data = DetectionData.from_arrays([image], [target], classes=["mark"])
+    assert isinstance(Detector().prepare(data)[1], GridProposals)
+    monkeypatch.setattr("sppnet.detection.regions.UNRANKED", 100)
+    assert isinstance(Detector().prepare(data)[1], LearntProposals)

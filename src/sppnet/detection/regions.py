@@ -12,6 +12,7 @@ from sppnet.proposals.learnt import LIMIT, BoxedImage, LearntProposals, learn_pr
 from sppnet.proposals.protocol import Proposals
 
 RANKED_FROM: Final = 5  # boxed images, from which on a large grid is ranked and cut
+UNRANKED: Final = 200_000  # regions of an image, beyond which a grid is ranked from the first box on
 RANKED_AGAIN: Final = 2  # times as many boxed images, and it is ranked anew
 
 
@@ -37,7 +38,8 @@ class FittingRegions:
 
         Args:
             learner: that was told of images. names: of the classes.
-            ranked: in any case; otherwise from ``RANKED_FROM`` images on, if it has more regions than are kept of it.
+            ranked: in any case; otherwise from ``RANKED_FROM`` images on, if it has more regions than are kept of it;
+                a huge one at once.
             anew: whatever was learnt before. seed: of the choice among regions to learn from.
             progress: wraps the pass over the images.
         Raises:
@@ -50,7 +52,8 @@ class FittingRegions:
         columns = ((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed)
         boxes, objects, sizes = zip(*columns, strict=True)
         grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
-        if not (ranked or (len(boxed) >= RANKED_FROM and grid.count(sizes[0]) > LIMIT)):
+        count = grid.count(sizes[0])
+        if not (ranked or count > UNRANKED or (len(boxed) >= RANKED_FROM and count > LIMIT)):
             return grid
         wanted = tuple(names), learner.encoder.fingerprint
         same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images
