@@ -158,7 +158,7 @@ class _Code:
 
 
 def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ArgumentError, match=r"got 'resnet81'. Perhaps you mean .*resnet"):
+    with pytest.raises(ArgumentError, match=r"got 'resnet81'. Did you mean '.*resnet"):
         backbone("resnet81")
     with pytest.raises(ArgumentError, match=r"weights must be a file, or download=True, .*, got None. Give"):
         backbone("resnet18")

@@ -360,6 +360,13 @@ def test_bad_images_among_those_kept_to_validate_on_are_named_and_not_counted(tm
     assert "1 of 4 images could not be read and are skipped." in result.stderr
 
 
+def test_what_keeps_nothing_does_not_say_so_when_it_is_interrupted(shapes: Path) -> None:
+    command = stopping("sppnet.data.contents:Contents.path", 1, signal.SIGINT, "check", shapes)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.strip().endswith("Interrupted.")
+
+
 STORED = "sppnet.storage:TensorCache.put"
 
 

@@ -26,6 +26,7 @@ from sppnet.geometry import (
     apply_deltas,
     area,
     axis_grid,
+    best_iou,
     bin_edges,
     box_deltas,
     check_boxes,
@@ -99,6 +100,7 @@ def test_iou_some_at_a_time_is_that_of_all(first: Boxes, second: Boxes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sppnet.geometry.boxes.PAIRS", 3)
         assert_array_equal(iou(first, second), whole)
+        assert_array_equal(best_iou(first, second), whole.max(axis=1, initial=0.0))
 
 
 @given(boxes())

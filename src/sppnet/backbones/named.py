@@ -1,6 +1,5 @@
 """A backbone by its name, with the weights of a package, of a file of yours, or of a download that you ask for."""
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
 from sppnet.backbones.protocol import Backbone
 from sppnet.backbones.weights import fitted_state, read_weights
 from sppnet.backbones.zoo import TimmMaps, TorchvisionMaps, ZooBackbone
-from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_that, message
+from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_that, did_you_mean, message
 
 DEFAULT: Final = "efficientnet_lite0"
 RANDOM: Final = "random"
@@ -99,11 +98,10 @@ def _library(name: str) -> tuple[str, str]:
     found = [library for library, has in (("timm", _is_timm), ("torchvision", _is_torchvision)) if has(name)]
     if found:
         return found[0], name
-    near = dict.fromkeys(difflib.get_close_matches(name, [*VARIANTS, *_all_names()], n=4))
     expected = f"{', '.join(VARIANTS)}, or a network of timm or torchvision"
-    advice = f"Perhaps you mean {' or '.join(near)}" if near else "timm.list_models() has all names"
+    advice = did_you_mean(name, [*VARIANTS, *_all_names()]) or "timm.list_models() has all names"
     if not _timm_installed():
-        advice += "; timm is not installed, 'pip install sppnet[backbones]' brings it"
+        advice = f"Timm is not installed, 'pip install sppnet[backbones]' brings it. {advice}"
     raise ArgumentError(message("backbone", "name", expected, repr(name), advice))
 
 
@@ -154,8 +152,8 @@ def timm_backbone(
     import timm
 
     if not timm.is_model(name):
-        near = " or ".join(difflib.get_close_matches(name, timm.list_models(), n=4)) or "one of timm.list_models()"
-        raise ArgumentError(message("backbone", "name", "a network of timm", repr(name), f"Perhaps you mean {near}"))
+        advice = did_you_mean(name, timm.list_models()) or "timm.list_models() has all names"
+        raise ArgumentError(message("backbone", "name", "a network of timm", repr(name), advice))
 
     def make(**more: Any) -> nn.Module:
         made: nn.Module = timm.create_model(name, pretrained=download, num_classes=0, **more)
@@ -178,9 +176,8 @@ def torchvision_backbone(
     from torchvision import models
 
     if not _is_torchvision(name):
-        near = " or ".join(difflib.get_close_matches(name, models.list_models(module=models), n=4)) or "resnet18"
-        expected = "a network of torchvision"
-        raise ArgumentError(message("backbone", "name", expected, repr(name), f"Perhaps you mean {near}"))
+        advice = did_you_mean(name, models.list_models(module=models)) or "torchvision.models has all names"
+        raise ArgumentError(message("backbone", "name", "a network of torchvision", repr(name), advice))
     model = _made(lambda: models.get_model(name, weights="DEFAULT" if download else None), name)
     if weights is not None:
         _load(name, model, weights)

@@ -44,6 +44,7 @@ __all__ = ["app", "main"]
 INTERRUPTED: Final = 130  # how typer ends after Ctrl-C
 BAD_DATA: Final = 1
 BAD_COMMAND: Final = 2
+GO_ON: Final = [[name] for name in ("train", "predict", "features", "cache", "evaluate", "reproduce")]
 ANYWHERE: Final = ("--quiet", "-q", "--verbose")  # taken before a command and after it
 # How messages of the library begin: "load_detection: split must be ...". A user knows options, not functions.
 _OF_LIBRARY: Final = re.compile(r"^[A-Za-z_]+(?:\.[a-z_]+)?: (\w+) must be ")
@@ -82,7 +83,8 @@ def main() -> None:
         notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
         sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
     if code == INTERRUPTED:
-        notes.print("Interrupted. What was computed is kept: the same command goes on from there.")
+        on = " What was computed is kept: the same command goes on from there." if rest[:1] in GO_ON else ""
+        notes.print(f"Interrupted.{on}")
     sys.exit(code or 0)
 
 

@@ -176,10 +176,10 @@ def refuse_given(context: typer.Context, options: Sequence[str], kind: str) -> N
 
 
 def refuse_without(context: typer.Context, options: Sequence[str], other: str) -> None:
-    """Raise ArgumentError if one of these options was given: without another option they mean nothing."""
-    names = _given(context, options)
+    """Raise ArgumentError if one of these options was given and another, without which they mean nothing, was not."""
+    names = "" if context.params[other] else _given(context, options)
     if names:
-        raise ArgumentError(f"{names} must come with {other}, got none. Add it, or leave {names} out.")
+        raise ArgumentError(f"{names} must come with --{other}, got none. Add it, or leave {names} out.")
 
 
 def _given(context: typer.Context, options: Sequence[str]) -> str:

@@ -75,20 +75,17 @@ def train_detector(
     """Learn to find objects from images with boxes."""
     from sppnet.backbones import backbone as named_backbone
     from sppnet.data import load_detection
-    from sppnet.detection.deep import DeepPlan, remove_state
+    from sppnet.detection.deep import DeepPlan
     from sppnet.detection.detector import Detector
     from sppnet.detection.scale import scales_for
     from sppnet.storage import run_folder
 
     start = time.perf_counter()
-    if val is None:
-        refuse_without(context, ("groups",), "--val")
-    if not deep:
-        refuse_without(context, ("minutes", "epochs"), "--deep")
+    refuse_without(context, ("groups",), "val")
+    refuse_without(context, ("minutes", "epochs"), "deep")
     check_out_file(out)
     regions = named_proposals(proposals)
-    loaded = load_detection(data, split=split, on_bad=on_bad.value, layout=layout)
-    parts = _parted(loaded, val, seed, groups)
+    parts = _parted(load_detection(data, split=split, on_bad=on_bad.value, layout=layout), val, seed, groups)
     detector = Detector(
         short_side=short_side or None,
         backbone=named_backbone(backbone, weights=weights, download=download),
@@ -101,21 +98,31 @@ def train_detector(
     plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else False
 
     def learn(part: "DetectionData") -> None:
-        objects = sum(len(sample.boxes) for sample in part.samples)
-        scales = " and ".join(f"{side:,}" for side in scales_for(part, detector.short_side))
-        scaled = f"scaled to a shorter side of {scales} pixels"
-        _announce(detector, part, f"{objects} objects of {len(part.classes)} classes, {scaled}")
+        _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)))
         if plan:
             long = f"{epochs} epochs" if epochs else f"about {duration(60 * minutes)}"
             notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
         detector.fit(part, deep=plan, progress=bar)
 
     summary = _train(detector, parts, learn, on_bad, out)
-    if detector.deep_ is not None:
-        notes.print(str(detector.deep_), markup=False)
-        summary |= {"deep": detector.deep_.as_dict()}
-        remove_state(run_folder(out))
-    _trained(summary, detector.untrained_, start, as_json)
+    _trained(summary | _deepened(detector, out), detector.untrained_, start, as_json)
+
+
+def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:
+    """Say what tuning the convolutions came to, and remove the state from which it would have gone on."""
+    from sppnet.detection.deep import remove_state
+    from sppnet.storage import run_folder
+
+    if detector.deep_ is None:
+        return {}
+    notes.print(str(detector.deep_), markup=False)
+    remove_state(run_folder(out))
+    return {"deep": detector.deep_.as_dict()}
+
+
+def _boxed(part: "DetectionData", scales: Sequence[int]) -> str:
+    objects, sides = sum(len(sample.boxes) for sample in part.samples), " and ".join(f"{side:,}" for side in scales)
+    return f"{objects} objects of {len(part.classes)} classes, scaled to a shorter side of {sides} pixels"
 
 
 @train.command("classifier")
@@ -141,8 +148,7 @@ def train_classifier(
     from sppnet.data import load_folders
 
     start = time.perf_counter()
-    if val is None:
-        refuse_without(context, ("groups",), "--val")
+    refuse_without(context, ("groups",), "val")
     check_out_file(out)
     parts = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
     network = named_backbone(backbone, weights=weights, download=download)

@@ -12,11 +12,10 @@ from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Probl
 from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
 from sppnet.errors import DataError, ImageDecodeError
-from sppnet.geometry import usual_short_side
+from sppnet.geometry import best_iou, usual_short_side
 from sppnet.images import read_facts, read_parts
 from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
-from sppnet.proposals.protocol import covered
 
 RECALL_AT: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
 WITH_PARTS: Final = frozenset({".tif", ".tiff", ".gif"})  # that commonly have several pages or odd channels
@@ -207,8 +206,10 @@ def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
     grid = fitting_grid(boxes, labels, sizes, usual_short_side(sizes))
     hits: dict[str, list[tuple[bool, ...]]] = {name: [] for name in data.classes}
     for sample in data.samples:
-        regions = grid.of_size(sample.size)
-        found = zip(*(covered(regions, sample.boxes, threshold=iou) for iou in RECALL_AT), strict=True)
+        best = np.zeros(len(sample.boxes))
+        for regions in grid.chunks(sample.size):
+            best = np.maximum(best, best_iou(sample.boxes, regions))
+        found = [tuple(each >= iou for iou in RECALL_AT) for each in best.tolist()]
         for label, pair in zip(sample.labels, found, strict=True):
             hits[data.classes[label]].append(pair)
     shares = {name: np.mean(pairs, axis=0).tolist() for name, pairs in hits.items() if pairs}

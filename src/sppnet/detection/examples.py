@@ -19,7 +19,7 @@ from sppnet.errors import check_that
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, box_deltas, check_boxes, iou, nms
+from sppnet.geometry import Boxes, best_iou, box_deltas, check_boxes, iou, nms
 from sppnet.proposals.protocol import Proposals
 
 NEAR_IOU: Final = 0.1  # negatives that overlap an object by this are drawn on purpose: they are the hard ones
@@ -110,19 +110,17 @@ class ImageLabels:
         Returns:
             (R,) IoU, and (R, K) int8: 1 positive, -1 negative, 0 neither.
         """
-        overlap = iou(regions, self.boxes)
         targets = np.full((len(regions), len(names)), -1, dtype=np.int8)
         for label, name in enumerate(names):
             same = self.of(name)
-            targets[overlap[:, same].max(axis=1, initial=0.0) >= settings.negative_iou, label] = 0
+            targets[best_iou(regions, self.boxes[same]) >= settings.negative_iou, label] = 0
             if settings.positive_iou is not None:
-                counted = overlap[:, same & self.counted].max(axis=1, initial=0.0)
-                targets[counted >= settings.positive_iou, label] = 1
-        return overlap[:, self.counted].max(axis=1, initial=0.0), targets
+                targets[best_iou(regions, self.boxes[same & self.counted]) >= settings.positive_iou, label] = 1
+        return best_iou(regions, self.boxes[self.counted]), targets
 
     def shown(self, regions: Boxes) -> NDArray[np.bool_]:
         """Tell which regions overlap a box by ``negative_iou`` or have their middle in one: what they show is known."""
-        overlapping = iou(regions, self.boxes).max(axis=1, initial=0.0) >= OURS.negative_iou
+        overlapping = best_iou(regions, self.boxes) >= OURS.negative_iou
         middle = ((regions[:, :2] + regions[:, 2:]) / 2)[:, None]
         inside = np.all((middle > self.boxes[None, :, :2]) & (middle < self.boxes[None, :, 2:]), axis=2)
         known: NDArray[np.bool_] = overlapping | np.any(inside, axis=1)
@@ -250,7 +248,7 @@ def rejected_examples(maps: Maps, regions: Boxes, labels: ImageLabels, *, levels
         overlap = iou(box[None], regions)[0]
         near = np.argsort(-overlap, kind="stable")[:NEAREST_REGIONS]
         same = np.concatenate([box[None], regions[near[overlap[near] >= REJECTED_IOU]]])
-        same = same[iou(same, labels.boxes[labels.of(name)]).max(axis=1, initial=0.0) < OURS.negative_iou]
+        same = same[best_iou(same, labels.boxes[labels.of(name)]) < OURS.negative_iou]
         chosen.append(same)
         owners += [names.index(name)] * len(same)
     places = np.concatenate(chosen)

@@ -53,7 +53,7 @@ class DetectorModel:
         regions = self.propose(scene)
         scores = self.head.scores(scene.maps, regions)
         with stage("suppression"):
-            share = images_in(scene.size, max(self.encoder.scales))
+            share = images_in(scene.maps.size, max(self.encoder.scales))
             found = [self._of_class(scene.maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
             return self._above(found, self.calibration.thresholds if threshold is None else threshold)
 

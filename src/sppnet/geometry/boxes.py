@@ -115,6 +115,14 @@ def iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     return ratio
 
 
+def best_iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
+    """Return of each of boxes (N, 4) the largest IoU with any of (M, 4), (N,); 0 where there is none."""
+    best, step = np.zeros(len(first)), max(1, PAIRS // max(len(first), 1))
+    for start in range(0, len(second), step):
+        best = np.maximum(best, iou(first, second[start : start + step]).max(axis=1))
+    return best
+
+
 def _overlap(first: Boxes, second: Boxes, axis: int) -> NDArray[np.float64]:
     end = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
     shared: NDArray[np.float64] = np.maximum(end - np.maximum(first[:, None, axis], second[None, :, axis]), 0.0)

@@ -18,7 +18,7 @@ from sppnet.errors import CorruptFileError, check_that
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, Size, images_in, iou
+from sppnet.geometry import Boxes, Size, best_iou, images_in
 from sppnet.images import Source
 from sppnet.learning.compression import Compression
 from sppnet.learning.ridge import ridge
@@ -175,11 +175,10 @@ def _examples(
     """Average the objects and a sample of the regions (N, D), and tell how far each holds an object (N, K)."""
     regions = maps.unique(_looked_at(grid, maps.size, len(image.boxes), rng))
     regions = np.concatenate([image.boxes[~image.ignored], regions])
-    overlap = iou(regions, image.boxes[~image.ignored])
-    owners = image.labels[~image.ignored]
-    held = np.stack([overlap[:, owners == label].max(axis=1, initial=0.0) for label in range(classes)], axis=1)
+    boxes, owners = image.boxes[~image.ignored], image.labels[~image.ignored]
+    held = np.stack([best_iou(regions, boxes[owners == label]) for label in range(classes)], axis=1)
     best = held.max(axis=1, initial=0.0)
-    unsure = iou(regions, image.boxes[image.ignored]).max(axis=1, initial=0.0) >= FLOOR
+    unsure = best_iou(regions, image.boxes[image.ignored]) >= FLOOR
     groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, (best < FLOOR) & ~unsure)
     chosen = np.unique(np.concatenate(list(_drawn(groups, rng))))
     return maps.averages(regions[chosen], levels).numpy(), np.maximum(held[chosen], FLOOR)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sppnet.errors import check_shape
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, iou
+from sppnet.geometry import Boxes, best_iou
 
 
 class Proposals(Protocol):
@@ -27,5 +27,4 @@ class Proposals(Protocol):
 def covered(regions: Boxes, ground_truth: Boxes, *, threshold: float) -> NDArray[np.bool_]:
     """Tell for every ground-truth box whether some region overlaps it by ``threshold`` IoU: (N,) bool."""
     check_shape("covered", "ground_truth", ground_truth.shape, ("N", 4), advice="Give one row a box")
-    best: NDArray[np.bool_] = iou(ground_truth, regions).max(axis=1, initial=0.0) >= threshold
-    return best
+    return best_iou(ground_truth, regions) >= threshold

@@ -78,8 +78,8 @@ class Learner:
     Args:
         store, folder: the labels and the images.
         engine: that runs the network.
-        tell: called from the threads with the name of an event: "prepared", "learning", "learnt", "looked", "order",
-            "measured", "failed".
+        tell: called from the threads with the name of an event: "prepared", "learning", "scaled", "learnt", "looked",
+            "order", "measured", "failed".
     """
 
     def __init__(self, store: Store, folder: Folder, *, engine: str, tell: Tell) -> None:
@@ -105,8 +105,8 @@ class Learner:
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
-        self._short_side: int = store.setting("short_side", None) or self._fitting_side()
-        store.keep("short_side", self._short_side)  # as it decides what the cache holds
+        self.short_side: int = store.setting("short_side", None) or self._fitting_side()
+        store.keep("short_side", self.short_side)  # as it decides what the cache holds
         self._scaled_of = 0  # labelled images, when the scale was chosen last
         self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
@@ -142,7 +142,7 @@ class Learner:
     def _estimator(self) -> "Detector":
         from sppnet.detection.detector import Detector
 
-        return Detector(cache=self._cache, short_side=self._short_side, backbone=self._network)
+        return Detector(cache=self._cache, short_side=self.short_side, backbone=self._network)
 
     @cached_property
     def _likeness(self) -> "Encoder":
@@ -150,7 +150,7 @@ class Learner:
         from sppnet.features.encoder import Encoder
 
         layer = likeness_layer(self._network)
-        return Encoder(layer, self._short_side, cache=self._cache, backbone=self._network)
+        return Encoder(layer, self.short_side, cache=self._cache, backbone=self._network)
 
     def map_of(self, image: int) -> "FeatureMap | None":
         """Return the map by which an image is compared with others; None as long as it is not computed."""
@@ -294,19 +294,19 @@ class Learner:
         start = perf_counter()
         try:
             self._take_in(dirty - set(self.faults))
-            if self._scaled_otherwise():
-                return
-            self._learn_classes()
-            dirty = set()
-            self.seconds = perf_counter() - start
-            if focus in self.ready and self.detector is not None and focus is not None:
-                self._look(focus)
+            scaled = self._scaled_otherwise()
+            if not scaled:
+                self._learn_classes()
+                dirty = set()
+                self.seconds = perf_counter() - start
+                if focus in self.ready and self.detector is not None and focus is not None:
+                    self._look(focus)
         finally:
             with self._now:
                 self._dirty |= dirty  # of what failed
                 self.learning = False
                 self._now.notify_all()
-        self.tell("learnt", {})
+        self.tell("scaled" if scaled else "learnt", {})
 
     def _take_in(self, dirty: Iterable[int]) -> None:
         names = {each.id: each.name for each in self.store.classes()}
@@ -329,9 +329,9 @@ class Learner:
             return False
         self._scaled_of = len(self._told)
         wanted = self._fitting_side()
-        if max(wanted, self._short_side) < ANOTHER * min(wanted, self._short_side):
+        if max(wanted, self.short_side) < ANOTHER * min(wanted, self.short_side):
             return False
-        self._short_side = wanted
+        self.short_side = wanted
         self.store.keep("short_side", wanted)
         with self._now:
             self._estimator = self._estimator.unlearnt(short_side=wanted)

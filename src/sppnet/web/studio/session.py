@@ -246,6 +246,7 @@ class Session:
         return {
             "ready": len(learner.ready) + len(learner.faults),
             "total": len(learner.images),
+            "side": learner.short_side,
             "learning": learner.learning,
             "measuring": learner.measuring,
             "behind": learner.behind,

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sppnet.errors import ArgumentError, ImageDecodeError, MissingExtraError, message
 from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, encode, read_size
-from sppnet.storage import write_file
+from sppnet.storage import read_file, write_file
 from sppnet.web.studio.folder import Folder
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
@@ -70,7 +70,7 @@ def _image(partial: Path, folder: Folder, name: str) -> Path:
     except ImageDecodeError as error:
         advice = "Choose another file"
         raise ArgumentError(message("studio", "the file", "an image", f"{name}: {error.reason}", advice)) from error
-    place = _free(folder.root / name, content := partial.read_bytes())
+    place = _free(folder.root / name, content := read_file(partial))
     if not place.exists():
         write_file(place, content)
     return place
@@ -79,7 +79,7 @@ def _image(partial: Path, folder: Folder, name: str) -> Path:
 def _free(path: Path, content: bytes) -> Path:
     """Return the path, or one with a number where another file lies there."""
     number, place = 1, path
-    while place.exists() and place.read_bytes() != content:
+    while place.exists() and read_file(place) != content:
         number += 1
         place = path.with_stem(f"{path.stem} {number}")
     return place
@@ -125,7 +125,7 @@ def _frames(video: Path, folder: Path, every: float) -> Received:
 def _free_folder(folder: Path, first: str, content: bytes) -> Path:
     """Return the folder, or one with a number where it holds another video's frames."""
     number, place = 1, folder
-    while place.exists() and not ((place / first).is_file() and (place / first).read_bytes() == content):
+    while place.exists() and not ((place / first).is_file() and read_file(place / first) == content):
         number += 1
         place = folder.with_name(f"{folder.name} {number}")
     return place

@@ -11,10 +11,11 @@ import { zoom } from "./stage.js";
 const byId = (id) => document.getElementById(id);
 
 function renderStatus() {
-  const { ready, total, learning, behind } = model.status;
+  const { ready, total, side, learning, behind } = model.status;
   byId("folder").textContent = model.folder.split(/[\\/]/).at(-1);
   byId("folder").title = model.folder;
   byId("progress").hidden = !(ready < total);
+  byId("progress").title = `At a shorter side of ${side} pixels; small objects have images looked at again, larger.`;
   byId("progress-bar").max = total || 1;
   byId("progress-bar").value = ready || 0;
   byId("progress-text").textContent = `Computing features: ${ready} of ${total}`;
