@@ -193,22 +193,19 @@ def draw_examples(
             drawn((best >= NEAR_IOU) & (best < settings.negative_iou), NEAR_NEGATIVES),
         ]
     )
-    overlap = iou(regions, ground_truth)
-    nearest = overlap.argmax(axis=1) if len(ground_truth) else np.zeros(len(regions), dtype=np.int64)
-    held = objects[nearest] if len(ground_truth) else nearest
+    near = regions[best >= settings.regression_iou]
+    nearest = iou(near, ground_truth).argmax(axis=1) if len(near) else np.zeros(0, dtype=np.int64)
+    held = objects[nearest]
     most = REGRESSED if settings.sampled else EVERY
-    moved = np.concatenate(
-        [drawn((best >= settings.regression_iou) & (held == label), most) for label in np.unique(objects)]
-        or [nearest[:0]]
-    )
+    moved = np.concatenate([drawn(held == label, most) for label in np.unique(objects)] or [nearest])
     _, ground_truth_targets = labels.overlaps(ground_truth, names, settings)
     ground_truth_targets[np.arange(len(ground_truth)), objects] = 1
     sampled = np.concatenate([ground_truth, regions[chosen]])
     examples = Examples(
         maps.pool(sampled, levels).numpy(), np.concatenate([ground_truth_targets, targets[chosen]]), sampled
     )
-    placed = maps.pooled_maps.pool(regions[moved], levels).numpy()
-    return examples, Moves(placed, held[moved], box_deltas(regions[moved], ground_truth[nearest[moved]]))
+    placed = maps.pooled_maps.pool(near[moved], levels).numpy()
+    return examples, Moves(placed, held[moved], box_deltas(near[moved], ground_truth[nearest[moved]]))
 
 
 def hard_negatives(
