@@ -4,6 +4,7 @@
 """
 
 import os
+import signal as signals
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +35,7 @@ def stopping(place: str, count: int, signal: int, *arguments: str | Path) -> lis
 
 
 if __name__ == "__main__":
+    signals.signal(signals.SIGINT, signals.default_int_handler)  # shells have what runs in the background ignore it
     stop_after(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     sys.argv[1:] = sys.argv[4:]
     main()

@@ -5,6 +5,7 @@ import pytest
 
 from sppnet import Detector
 from sppnet.data import DetectionData
+from sppnet.detection.cost import A_MEGAPIXEL
 from sppnet.detection.scale import fitting_short_side, scales_for
 from sppnet.images import MAX_SCALED_PIXELS
 from sppnet.proposals.grid import GridProposals
@@ -65,3 +66,11 @@ def test_a_huge_grid_is_ranked_from_the_first_image_on(monkeypatch: pytest.Monke
     assert isinstance(Detector().prepare(data)[1], GridProposals)
     monkeypatch.setattr("sppnet.detection.regions.UNRANKED", 100)
     assert isinstance(Detector().prepare(data)[1], LearntProposals)
+
+
+def test_the_memory_of_large_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, target = np.zeros((300, 400, 3), dtype=np.uint8), {"boxes": _box(60), "labels": np.array([0])}
+    data = DetectionData.from_arrays([image], [target], classes=["mark"])
+    usual = Detector().estimate(data).memory
+    monkeypatch.setattr("sppnet.geometry.sizes.LARGE", 300 * 400 / 11)
+    assert Detector().estimate(data).memory == usual + 10 * A_MEGAPIXEL

@@ -1,6 +1,7 @@
 """What learning will cost on this machine, from the work on one image that is timed."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 
@@ -10,8 +11,11 @@ from sppnet.detection.learner import FULL_SHARES
 from sppnet.detection.validation import MOST_IMAGES
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.scene import Scene
+from sppnet.geometry import images_in
 from sppnet.progress import BASE_MEMORY, Estimate, timed
 from sppnet.proposals.protocol import Proposals
+
+A_MEGAPIXEL: Final = 150_000_000  # bytes for each beyond the first of an image: one of 16 took 2.3 GB more
 
 
 def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[int], data: DetectionData) -> Estimate:
@@ -34,5 +38,6 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     # Rows are kept at about a third of their length, in half precision and, to be solved, in single.
     objects = sum(len(each.boxes) for each in data.samples)
     rows = objects + min(images, FULL_SHARES) * examples_per_image(len(data.classes))
-    memory = BASE_MEMORY + rows * features * 2
+    largest = max(images_in(each.size, max(encoder.scales)) for each in data.samples)
+    memory = BASE_MEMORY + rows * features * 2 + int((largest - 1) * A_MEGAPIXEL)
     return Estimate(images, len(missing), seconds, memory)
