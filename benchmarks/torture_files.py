@@ -267,7 +267,7 @@ def model_file(folder: Path) -> Path:
 
 def _resealed(whole: bytes, rng: random.Random) -> bytes:
     """Return the file with one thing of its metadata changed, and a checksum that is right."""
-    from sppnet.storage import BLANK, DIGITS, _checksum
+    from sppnet.storage.tensors import sealed
 
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
@@ -282,9 +282,7 @@ def _resealed(whole: bytes, rng: random.Random) -> bytes:
                 place[key] = rng.choice((None, -1, 0, 1e300, "x", [], {}, [1], True, 10**30))
             break
         place = place[key]
-    inner["checksum"] = BLANK.decode()
     header["__metadata__"]["sppnet"] = json.dumps(inner, separators=(",", ":"), sort_keys=True)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    blank = len(text).to_bytes(8, "little") + text + whole[8 + length :]
-    return blank[: DIGITS.start] + _checksum(blank) + blank[DIGITS.stop :]
+    return sealed(len(text).to_bytes(8, "little") + text + whole[8 + length :])

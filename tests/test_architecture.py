@@ -1,6 +1,8 @@
 """The rules of the house that a reader relies on, read from the source itself."""
 
 import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -238,3 +240,31 @@ def test_the_files_on_an_images_way_exist() -> None:
     named = re.findall(r"`([a-z_/]+\.py)`", page)
     assert len(named) > 6
     assert [name for name in named if not (SOURCE / name).is_file()] == []
+
+
+def _missing(source: str) -> list[str]:
+    """Return what a source takes from a module of ours that has no such thing, wherever the import stands."""
+    ours = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"sppnet", "benchmarks", "tests"}
+    ]
+    pairs = [(node.module, name.name) for node in ours for name in node.names]
+    return [f"{module}.{name}" for module, name in pairs if not _is_there(module, name)]
+
+
+def _is_there(module: str | None, name: str) -> bool:
+    found = importlib.import_module(str(module))
+    return hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}") is not None
+
+
+@pytest.mark.parametrize("folder", ["src/sppnet", "benchmarks", "tests"])
+def test_what_a_file_takes_from_another_is_there(folder: str) -> None:
+    files = sorted((SOURCE.parents[1] / folder).rglob("*.py"))
+    missing = {str(file): _missing(file.read_text(encoding="utf-8")) for file in files}
+    assert len(files) > 20
+    assert {file: names for file, names in missing.items() if names} == {}
+
+
+def test_an_import_of_what_is_gone_is_seen() -> None:
+    assert _missing("def late():\n    from sppnet.storage import read_file, gone") == ["sppnet.storage.gone"]

@@ -89,7 +89,12 @@ def packed(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]) -> byte
     length = _header_length(blank)
     expected = f"names and metadata of at most {MAX_HEADER} bytes"
     check_that(length <= MAX_HEADER, "write_tensors", "tensors", expected, length, advice="Store less metadata")
-    return b"".join([blank[: DIGITS.start], _checksum(blank), blank[DIGITS.stop :]])
+    return sealed(blank)
+
+
+def sealed(content: bytes) -> bytes:
+    """Return a file's bytes with the checksum that fits them."""
+    return b"".join([content[: DIGITS.start], _checksum(content), content[DIGITS.stop :]])
 
 
 def _unpacked(content: bytes) -> "tuple[dict[str, Tensor], dict[str, Any]]":
