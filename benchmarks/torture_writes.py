@@ -50,7 +50,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
     # All that is needed is imported here, once: each trial is a fork of this process.
     import onnx  # noqa: F401
 
-    import sppnet.cli
+    import sppnet.cli.commands
     import sppnet.export.folder
     import sppnet.web.studio.exports  # noqa: F401
     from sppnet import Detector, TensorCache, load_detection

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.data.drawing import coco, dump, image, text, voc
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet.cli.commands import app
 
 LONG = "x" * 246 + ".jpg"
 
@@ -24,7 +24,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 
 def here(*arguments: str | Path) -> str:
     """Run a command in this process, and return all that it printed."""
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.test_predict_many import images, model  # noqa: F401
 from typer.testing import CliRunner
 
-from sppnet.cli import app
+from sppnet.cli.commands import app
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'sppnet[ray]'")
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")

@@ -19,6 +19,7 @@ from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from sppnet import cli, storage
+from sppnet.cli.commands import app
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
 from sppnet.storage import TensorCache
@@ -46,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def _invoked(*arguments: str | Path, code: int = 0) -> str:
     """Run a command in this process, which is quicker, and return what it printed to stdout."""
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result.stdout
 
@@ -70,7 +71,7 @@ def model(shapes: Path, folder: Path) -> Path:
     "command", [[], ["train"], ["predict"], ["train", "detector"], ["check"], ["demo"], ["bench", "detector"]]
 )
 def test_help_says_what_a_command_is_for(command: list[str]) -> None:
-    result = CliRunner().invoke(cli.app, [*command, "--help"], env={"TERM": "dumb", "COLUMNS": "120"})
+    result = CliRunner().invoke(app, [*command, "--help"], env={"TERM": "dumb", "COLUMNS": "120"})
     assert result.exit_code == 0
     assert "Usage:" in result.output
 
@@ -353,7 +354,7 @@ def test_bad_images_among_those_kept_to_validate_on_are_named_and_not_counted(tm
     kept.paths[0].write_bytes(kept.paths[0].read_bytes()[:3000])
     command = ["train", "classifier", tmp_path / "data", "--out", tmp_path / "model", "--val", "0.4", "--json"]
     command += ["--on-bad", "skip", "--cache", tmp_path / "cache"]
-    result = CliRunner().invoke(cli.app, [str(part) for part in command], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
     summary = json.loads(result.stdout)
     assert (summary["images"], summary["validated_on"], summary["accuracy"]) == (6, 3, 1.0)
     assert f"{kept.paths[0].name}: " in result.stderr
@@ -365,6 +366,28 @@ def test_what_keeps_nothing_does_not_say_so_when_it_is_interrupted(shapes: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr.strip().endswith("Interrupted.")
+
+
+STOPPED_WHILE_IMPORTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what runs in the background ignore it
+module = sys.argv.pop()
+class Stop:
+    def find_spec(self, name, *_):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+from sppnet.cli import main
+sys.argv += ["check", "nowhere"]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["sppnet.cli.commands", "typer", "rich.console", "sppnet.cli.train", "numpy", "PIL"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(module: str) -> None:
+    command = [sys.executable, "-c", STOPPED_WHILE_IMPORTING, module]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 
 
 STORED = "sppnet.storage:TensorCache.put"

@@ -10,14 +10,14 @@ import safetensors.torch
 import timm
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet.cli.commands import app
 from sppnet.detection.detector import Detector
 from sppnet.detection.settings import PAPER
 from sppnet.recipes import _rcnn as rcnn
 
 
 def _invoked(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -119,6 +119,6 @@ def test_curves_and_results_are_written(model: Path, shapes: Path, tmp_path: Pat
 
 
 def test_a_plot_of_another_kind_is_refused_before_anything_is_detected(tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli.app, ["evaluate", str(tmp_path), str(tmp_path), "--plot", "curves.jpg"])
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path), str(tmp_path), "--plot", "curves.jpg"])
     assert result.exit_code != 0
     assert "file must be an .svg or .png, got curves.jpg" in str(result.exception)

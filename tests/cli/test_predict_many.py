@@ -14,7 +14,7 @@ from tests.export.conftest import LEVELS, drawn_model
 from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
-from sppnet.cli import app
+from sppnet.cli.commands import app
 from sppnet.detection.journal import Journal
 
 

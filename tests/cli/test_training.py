@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from benchmarks import effect
 from sppnet import recipes
 from sppnet.backbones import PublishedNet
-from sppnet.cli import app
+from sppnet.cli.commands import app
 from sppnet.errors import ArgumentError
 
 SMALL = ["--width", "0.05", "--sizes", "72,64", "--batch", "8", "--rate", "0.001"]

@@ -7,7 +7,7 @@ import pytest
 from tests.data.exports import EXPORTS, SPLITLESS, Parts
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet.cli.commands import app
 from sppnet.data import load_detection
 from sppnet.data.converting import convert
 
@@ -33,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object) -> str:
-    done = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 

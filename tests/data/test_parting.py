@@ -8,7 +8,7 @@ from PIL import Image
 from tests.data.drawing import image, text, voc
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet.cli.commands import app
 from sppnet.data import DetectionData, FolderData, load_detection, load_folders, splits
 from sppnet.data.parting import compiled, group_of, part
 from sppnet.errors import ArgumentError, DataError
@@ -71,10 +71,10 @@ def test_the_command_writes_splits_that_every_reader_goes_by(tmp_path: Path) -> 
         image(tmp_path / "kinds" / "ab"[k % 2] / f"{k}.jpg", k)
     for name, load in (("set", load_detection), ("kinds", load_folders)):
         command = ["split", str(tmp_path / name), "--val", "0.2"]
-        assert "8 train, 2 val" in CliRunner().invoke(cli.app, command, catch_exceptions=False).output
+        assert "8 train, 2 val" in CliRunner().invoke(app, command, catch_exceptions=False).output
         assert splits(tmp_path / name) == ("train", "val")
         assert [len(load(tmp_path / name, split=split)) for split in (None, "val", "all")] == [8, 2, 10]
-        again = CliRunner().invoke(cli.app, command)
+        again = CliRunner().invoke(app, command)
         assert isinstance(again.exception, DataError)
         assert "there are splits already: train, val. Give --replace" in str(again.exception)
     text(tmp_path / "set" / "splits.csv", "image;split\n")

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import render
-from sppnet.cli import app
+from sppnet.cli.commands import app
 from sppnet.data import Sample, load_detection
 from sppnet.detection.detections import Detections
 

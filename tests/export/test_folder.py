@@ -14,7 +14,7 @@ from tests.export.conftest import CLASSES, LEVELS, assert_same, drawn_model, ima
 from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
-from sppnet.cli import app
+from sppnet.cli.commands import app
 from sppnet.errors import ArgumentError
 from sppnet.export.folder import export_classifier, export_detector
 from sppnet.export.run import scaled

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sppnet import cli
+from sppnet.cli.commands import app
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.detection.detector import Detector
 from sppnet.detection.fine_tuning import fresh_layers
@@ -181,7 +181,7 @@ def test_an_estimate_learns_nothing(train: DetectionData, tmp_path: Path) -> Non
 def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
     options = ["--out", str(tmp_path / "model"), "--proposals", "learnt", "--short-side", "128", "--json"]
     arguments = ["train", "detector", str(shapes), *options, "--cache", str(tmp_path / "cache")]
-    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["classes"] == ["disc", "square"]
     loaded = Detector.load(tmp_path / "model")

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from sppnet import cli, recipes
+from sppnet import recipes
 from sppnet.backbones import PublishedNet
+from sppnet.cli.commands import app
 from sppnet.errors import ArgumentError, DataError
 
 RECIPE = '''"""Table 99: how far it is to the moon.
@@ -39,7 +40,7 @@ def moon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _invoked(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(cli.app, list(map(str, arguments)), catch_exceptions=False, env={"COLUMNS": "120"})
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False, env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     return result.stdout
 

@@ -4,99 +4,20 @@ Exit codes: 0, done; 1, the data or a file cannot be used; 2, the command cannot
 error is one message on what and where, in the words of the options.
 """
 
-import os
-import re
 import sys
-from io import TextIOWrapper
 from typing import Final
 
-# Before torch is imported. Threads that spin while they wait make an image 25 times slower beside another busy
-# program (240 to 690 ms instead of 28); asleep they cost nothing.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Every new image size adds to oneDNN's cache of compiled layers; unbounded it grows by half a gigabyte.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-
-from typer.exceptions import TyperException
-
-# Each adds its commands, in the order of --help.
-from sppnet.cli import (  # noqa: F401
-    bench,
-    cache,
-    check,
-    datasets,
-    evaluate,
-    export,
-    features,
-    predict,
-    reproduce,
-    serve,
-    studio,
-    train,
-    train_network,
-)
-from sppnet.cli.misuse import in_words
-from sppnet.cli.printing import notes, said
-from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, is_full
-
-__all__ = ["app", "main"]
+__all__ = ["INTERRUPTED", "main"]
 
 INTERRUPTED: Final = 130  # how typer ends after Ctrl-C
-BAD_DATA: Final = 1
-BAD_COMMAND: Final = 2
-GO_ON: Final = [[name] for name in ("train", "predict", "features", "cache", "evaluate", "reproduce")]
-ANYWHERE: Final = ("--quiet", "-q", "--verbose")  # taken before a command and after it
-# How messages of the library begin: "load_detection: split must be ...". A user knows options, not functions.
-_OF_LIBRARY: Final = re.compile(r"^[A-Za-z_]+(?:\.[a-z_]+)?: (\w+) must be ")
-_OPTIONS: Final = {
-    "data": "DATA",
-    "root": "DATA",
-    "form": "--format",
-    "model": "MODEL",
-    "file": "--plot",
-    "name": "--backbone",
-}
 
 
 def main() -> None:
-    """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter gets its number
-            stream.reconfigure(errors="backslashreplace")
-    words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
-    first = [word for word in words if word in ANYWHERE]
-    rest = [word for word in sys.argv[1:] if word not in first]
+    """Run the command line. Nothing else is imported before: Ctrl-C ends in one line while all else still is."""
     try:
-        code = app([*first, *rest], standalone_mode=False)
-    except TyperException as error:
-        text = error.format_message()
-        if text.lstrip().startswith("Usage:"):  # of a command that was given nothing
-            notes.print(text)
-        else:
-            notes.print(f"Error: {in_words(error)}", style="red")
-        sys.exit(BAD_COMMAND)
-    except (SppnetError, OSError, MemoryError) as error:
-        if said.verbose:
-            notes.print_exception()
-        if isinstance(error, OSError) and is_full(error) and not isinstance(error, WriteError):
-            error = WriteError(error.filename2 or error.filename or "the disk", error)
-        notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
-        sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
-    if code == INTERRUPTED:
-        on = " What was computed is kept: the same command goes on from there." if rest[:1] in GO_ON else ""
-        notes.print(f"Interrupted.{on}")
-    sys.exit(code or 0)
+        from sppnet.cli.commands import run
 
-
-def in_options(text: str) -> str:
-    """Return a message of the library in the words of the command line.
-
-    >>> in_options("load_detection: split must be one of train, val, got 'winter'. Name one.")
-    "--split must be one of train, val, got 'winter'. Name one."
-    """
-    found = _OF_LIBRARY.match(text)
-    if found is None:
-        return text
-    argument = found.group(1)
-    option = _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
-    return f"{option} must be {text[found.end() :]}"
+        run()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)

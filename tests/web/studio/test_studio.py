@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from sppnet.cli import app
+from sppnet.cli.commands import app
 from sppnet.data import load_detection
 from sppnet.detection.detections import Detections
 from sppnet.detection.detector import Detector

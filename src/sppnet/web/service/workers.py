@@ -296,6 +296,6 @@ async def _read(process: asyncio.subprocess.Process) -> tuple[dict[str, Any], by
 
 
 def _environment() -> dict[str, str]:
-    # Threads that spin while they wait take the other workers' cores; see sppnet.cli.
+    # Threads that spin while they wait take the other workers' cores; see sppnet.cli.commands.
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     return os.environ | {"OMP_WAIT_POLICY": "passive", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"} | one
