@@ -1,5 +1,8 @@
-"""Tuned convolutions: better or as before, the same bits twice, interrupted or not, and whole in the model file."""
+"""Tuned convolutions: better or as before, the same bits twice, in one process or two, whole in the model file."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from sppnet.detection import deep
 from sppnet.detection.deep import DeepPlan, DeepReport
 from sppnet.errors import ArgumentError
 
+PROGRAM = Path(__file__).with_name("tiny_tuning.py")
 SMALL = {"short_side": 128, "layers": ("stride16",), "levels": (2, 1)}
 
 
@@ -115,7 +119,7 @@ def test_the_same_bits_twice_interrupted_or_not(data: DetectionData, linear: Det
 @pytest.mark.slow
 def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: Detector) -> None:
     detector = linear
-    tuning = deep._Tuning(detector.model_, data, 0)
+    tuning = deep._Tuning(detector.model_, data, 0, 1)
     image = deep._Prepared.of(data.samples[0], detector.model_, data.classes)
     tuning.begin(20)
     losses = []
@@ -128,11 +132,36 @@ def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: 
     before = {name: value.clone() for name, value in tuning._network.state_dict().items()}
     tuning._score_loss = watched  # type: ignore[method-assign]
     for number in range(20):
-        tuning.step(image, np.random.default_rng(number))
+        tuning.step([(image, np.random.default_rng(number))])
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     after = tuning._network.state_dict()
     assert torch.equal(after["stem.conv.weight"], before["stem.conv.weight"])
     assert not torch.equal(after["blocks.9.project.conv.weight"], before["blocks.9.project.conv.weight"])
+
+
+def _told(*command: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start = [sys.executable, *(several if processes > 1 else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([*start, *command], capture_output=True, text=True, check=True, env=environment)
+
+
+@pytest.mark.slow
+def test_two_processes_tune_as_one_with_the_joint_batch(shapes: Path) -> None:
+    one, two = (_told(str(PROGRAM), str(shapes), processes=number).stdout for number in (1, 2))
+    assert len(one.split()) == 2
+    assert one == two
+
+
+@pytest.mark.slow
+def test_the_first_of_several_processes_tells_and_writes(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tuned.safetensors"
+    options = ["--split", "all", "--short-side", "128", "--deep", "--epochs", "1", "--out", str(out)]
+    ended = _told("-m", "sppnet.cli", "train", "detector", str(shapes), *options, processes=2)
+    assert ended.stdout.count("trained in") == 1
+    assert ended.stderr.count("Tuned convolutions in 2 images held back") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuned.safetensors"]
+    assert Detector.load(out).classes_ == ("disc", "square")
 
 
 def test_few_images_and_messages(data: DetectionData) -> None:
@@ -143,4 +172,6 @@ def test_few_images_and_messages(data: DetectionData) -> None:
         DeepPlan(epochs=0)
     with pytest.raises(ArgumentError, match="DeepPlan: minutes must be above 0, got -1"):
         DeepPlan(minutes=-1)
+    with pytest.raises(ArgumentError, match="DeepPlan: batch must be a multiple of the 1 processes, got 0"):
+        DeepPlan(batch=0)
     assert DeepReport(True, 3, 0.5, 0.6, 2, ()).kept

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from sppnet import SpatialPyramidPool, load_folders
+from sppnet.learning.processes import joined_processes
 from sppnet.progress import Progress, silent
 from sppnet.storage import write_tensors
-from sppnet.training import Images, Plan, Trainer, joined_processes
+from sppnet.training import Images, Plan, Trainer
 
 Item = TypeVar("Item")
 

@@ -1,7 +1,9 @@
 """``train``: from a folder of labelled images to a model file."""
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -42,7 +44,24 @@ if TYPE_CHECKING:
 FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a classifier
 
 
+@contextmanager
+def told_by_the_first() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, if it did; only the first one tells."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    from sppnet.learning.processes import joined_processes, rank
+
+    with joined_processes(), ExitStack() as silenced:
+        if rank() > 0:
+            nowhere = silenced.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            silenced.enter_context(redirect_stdout(nowhere))
+            silenced.enter_context(redirect_stderr(nowhere))
+        yield
+
+
 @train.command("detector")
+@told_by_the_first()
 def train_detector(
     context: typer.Context,
     data: Data,
@@ -72,7 +91,7 @@ def train_detector(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Learn to find objects from images with boxes."""
+    """Learn to find objects from images with boxes; 'torchrun' starts --deep in several processes."""
     from sppnet.backbones import backbone as named_backbone
     from sppnet.data import load_detection
     from sppnet.detection.deep import DeepPlan
@@ -111,12 +130,14 @@ def train_detector(
 def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:
     """Say what tuning the convolutions came to, and remove the state from which it would have gone on."""
     from sppnet.detection.deep import remove_state
+    from sppnet.learning.processes import rank
     from sppnet.storage import run_folder
 
     if detector.deep_ is None:
         return {}
     notes.print(str(detector.deep_), markup=False)
-    remove_state(run_folder(out))
+    if rank() == 0:
+        remove_state(run_folder(out))
     return {"deep": detector.deep_.as_dict()}
 
 
@@ -182,8 +203,11 @@ def _train(
     out: Path,
 ) -> dict[str, Any]:
     """Learn from the first part, save, and judge by the second, if there is one; return what there is to tell."""
+    from sppnet.learning.processes import rank
+
     images, kept = _learn(parts[0], on_bad, learn), parts[1]
-    model.save(out)
+    if rank() == 0:
+        model.save(out)
     summary: dict[str, Any] = {"model": str(out), "images": len(images), "classes": list(model.classes_)}
     if kept is not None:
         judged: Any = _without_bad(kept, on_bad)

@@ -12,6 +12,7 @@ import typer
 from sppnet.cli.options import Bad, Json, OnBad, Split
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
+from sppnet.cli.train import told_by_the_first
 from sppnet.errors import ArgumentError, message
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Precision(StrEnum):
 
 
 @train.command("network")
+@told_by_the_first()
 def train_network(
     data: Annotated[Path, typer.Argument(help="Folder with one folder a class, below train and val if there are.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write the network to.")],
@@ -59,7 +61,8 @@ def train_network(
 
     from sppnet.backbones import PublishedNet
     from sppnet.data import load_folders, splits
-    from sppnet.training import Images, Plan, Trainer, joined_processes, own_device, rank, run_folder, start_from
+    from sppnet.learning.processes import own_device
+    from sppnet.training import Images, Plan, Trainer, run_folder, start_from
 
     levels = None if pyramid == "none" else _numbers(pyramid, "pyramid")
     drawn = "-" in sizes
@@ -72,23 +75,21 @@ def train_network(
         precision=precision.value,
         seed=seed,
     )
-    with joined_processes():
-        learn = load_folders(data, split=split, on_bad=on_bad.value)
-        check = load_folders(data, split="val", on_bad=on_bad.value) if "val" in splits(data) else None
-        torch.manual_seed(seed)
-        network = PublishedNet(architecture.value, levels=levels, classes=len(learn.classes), width=width)
-        anew = [] if start is None else start_from(network, PublishedNet.load(start).state_dict())
-        trainer = Trainer(
-            network.to(own_device()),
-            Images(learn, on_bad=on_bad.value),
-            plan,
-            folder=run_folder(out),
-            validation=None if check is None else Images(check, on_bad=on_bad.value),
-        )
-        if rank() == 0:
-            warn(learn.problems)
-            _announce(trainer, anew)
-        _train(trainer, out, as_json)
+    learn = load_folders(data, split=split, on_bad=on_bad.value)
+    check = load_folders(data, split="val", on_bad=on_bad.value) if "val" in splits(data) else None
+    torch.manual_seed(seed)
+    network = PublishedNet(architecture.value, levels=levels, classes=len(learn.classes), width=width)
+    anew = [] if start is None else start_from(network, PublishedNet.load(start).state_dict())
+    trainer = Trainer(
+        network.to(own_device()),
+        Images(learn, on_bad=on_bad.value),
+        plan,
+        folder=run_folder(out),
+        validation=None if check is None else Images(check, on_bad=on_bad.value),
+    )
+    warn(learn.problems)
+    _announce(trainer, anew)
+    _train(trainer, out, as_json)
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
@@ -113,17 +114,13 @@ def _announce(trainer: "Trainer", anew: Sequence[str]) -> None:
 
 
 def _train(trainer: "Trainer", out: Path, as_json: bool) -> None:
-    """Train and tell of each epoch; only the first of several processes tells."""
+    """Train and tell of each epoch."""
     from sppnet.progress import silent
-    from sppnet.training import rank, train_to_file
+    from sppnet.training import train_to_file
 
-    first, start = rank() == 0, time.perf_counter()
-    done = None
-    for done in train_to_file(trainer, out, progress=bar if first and sys.stderr.isatty() else silent):
-        if first:
-            notes.print(_told(done, trainer.plan.epochs), markup=False)
-    if not first:
-        return
+    start = time.perf_counter()
+    for done in train_to_file(trainer, out, progress=bar if sys.stderr.isatty() else silent):
+        notes.print(_told(done, trainer.plan.epochs), markup=False)
     warn(trainer.images.problems)
     seconds = time.perf_counter() - start
     classes = list(trainer.images.data.classes)

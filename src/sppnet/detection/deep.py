@@ -38,6 +38,7 @@ from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
 from sppnet.images import read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
+from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
 from sppnet.storage import cache_key, read_tensors, write_tensors
 
@@ -51,7 +52,7 @@ NEGATIVES: Final = 160
 HARD: Final = 400  # of the negatives, those of the highest scores that half are drawn from
 BOX_IOU: Final = 0.5  # regions that overlap an object by this are moved onto it
 RESCALED: Final = 1.3  # images are scaled by up to this, up or down
-RATE: Final = 2e-4  # of the convolutions; at 1e-3 the start is lost
+RATE: Final = 2e-4  # of the convolutions, an image a step; at 1e-3 the start is lost
 HEAD_RATE: Final = 2e-5
 SHARPNESS: Final = 2.0  # logits a unit of the SVM's score: its margin is where the logistic loss is nearly flat
 BOX_LOSS: Final = 1.0
@@ -70,6 +71,7 @@ class DeepPlan:
     Args:
         epochs: passes over the images; None makes as many as fit into ``minutes``. The same number gives, on a
             processor, the same bits.
+        batch: images a step, of all processes that ``torchrun`` started; None: one in each.
         minutes: that tuning may take, without the linear detectors before and after it.
         folder: where the state is kept after each epoch, so that an interrupted run goes on; None keeps none.
     """
@@ -77,11 +79,15 @@ class DeepPlan:
     epochs: int | None = None
     minutes: float = 15.0
     folder: Path | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ArgumentError for what is no number of epochs or minutes."""
         fits = self.epochs is None or self.epochs >= 1
         check_that(fits, "DeepPlan", "epochs", "1 or more", self.epochs, advice="Leave it out to go by the clock")
+        shared = self.batch is None or (self.batch >= 1 and self.batch % world() == 0)
+        expected = f"a multiple of the {world()} processes"
+        check_that(shared, "DeepPlan", "batch", expected, self.batch, advice="Leave it out for an image in each")
         check_that(self.minutes > 0, "DeepPlan", "minutes", "above 0", self.minutes, advice="Try 15")
 
 
@@ -166,10 +172,10 @@ def deepen(
     if sum(objects) < FEWEST or min(objects) < 1:
         return None, DeepReport(False, 0, math.nan, math.nan, 0, ())
     linear = fit(None, train).model_
-    before = quality(linear, judged)
+    before = agreed(quality(linear, judged))
     backbone, curve = tune(linear, train, judged, plan, seed=detector.seed, progress=progress)
     encoder = encoder_with(linear.encoder, backbone)
-    after = quality(fit(encoder, train).model_, judged)
+    after = agreed(quality(fit(encoder, train).model_, judged))
     report = DeepReport(after > before, len(judged), before, after, len(curve), curve)
     return (fit(encoder, data) if report.kept else None), report
 
@@ -196,18 +202,21 @@ def tune(
     Raises:
         ArgumentError: layers stand on the maps.
     """
-    tuning = _Tuning(model, train, seed)
+    batch = plan.batch or world()
+    tuning = _Tuning(model, train, seed, batch)
     images = [_Prepared.of(sample, model, train.classes) for sample in progress("Looking at regions", train.samples)]
-    epochs = plan.epochs or tuning.begun(plan.folder, len(images)) or tuning.epochs_within(60 * plan.minutes, images)
-    tuning.begin(epochs * len(images))
+    steps = math.ceil(len(images) / batch)  # an epoch
+    epochs = plan.epochs or tuning.begun(plan.folder, steps) or tuning.epochs_within(60 * plan.minutes, images)
+    tuning.begin(epochs * steps)
     curve = tuning.resume(plan.folder)
     some = judged.subset(np.linspace(0, len(judged) - 1, min(JUDGED, len(judged))).round().astype(int).tolist())
     for epoch in range(len(curve), epochs):
         told = f", {curve[-1]:.1%} in held-out images" if curve else ""
         order = np.random.default_rng((seed, epoch)).permutation(len(images))
-        for place in progress(f"Tuning, epoch {epoch + 1} of {epochs}{told}", order.tolist()):
-            tuning.step(images[place], np.random.default_rng((seed, epoch, place)))
-        curve = (*curve, quality(tuning.model(), some))
+        for first in progress(f"Tuning, epoch {epoch + 1} of {epochs}{told}", range(0, len(order), batch)):
+            own = order[first : first + batch][rank() :: world()].tolist()
+            tuning.step([(images[place], np.random.default_rng((seed, epoch, place))) for place in own])
+        curve = (*curve, agreed(quality(tuning.model(), some)))
         tuning.save(plan.folder, curve)
     return tuning.backbone(), curve
 
@@ -249,8 +258,8 @@ class _Prepared:
 class _Tuning:
     """The network and the head as they learn, and their averages."""
 
-    def __init__(self, model: DetectorModel, data: DetectionData, seed: int) -> None:
-        self._model, self._seed, encoder = model, seed, model.encoder
+    def __init__(self, model: DetectorModel, data: DetectionData, seed: int, batch: int) -> None:
+        self._model, self._batch, encoder = model, batch, model.encoder
         pooled = encoder.split()[1] is None
         expected, advice = "maps without layers on top", "Leave the layers out, or use fine_tuned for them"
         check_that(pooled, "Detector.fit", "encoder", expected, "one with layers", advice=advice)
@@ -263,12 +272,13 @@ class _Tuning:
         self._module = nn.ModuleDict({"network": self._network, "head": self._head})
         names = [str(sample.path.name) for sample in data.samples]
         boxes = [sample.boxes.tobytes() for sample in data.samples]
-        self._identity = cache_key(encoder.fingerprint, seed, *data.classes, *names, *boxes)
+        self._identity = cache_key(encoder.fingerprint, seed, batch, *data.classes, *names, *boxes)
 
     def begin(self, steps: int) -> None:
         """Make ready for so many steps."""
         self._steps = steps
-        rates = {"network": RATE, "head": HEAD_RATE}
+        faster = math.sqrt(self._batch)  # fewer steps, each surer
+        rates = {"network": RATE * faster, "head": HEAD_RATE * faster}
         groups = [
             {"params": [each for each in self._module[name].parameters() if each.requires_grad], "lr": rate}
             for name, rate in rates.items()
@@ -284,14 +294,31 @@ class _Tuning:
         trial.begin(TIMED + 1)
         start = time.perf_counter()
         for place in np.linspace(0, len(images) - 1, TIMED + 1).round().astype(int).tolist():
-            trial.step(images[place], np.random.default_rng(0))
+            trial.step([(images[place], np.random.default_rng(0))])
             if place == 0:
                 start = time.perf_counter()  # the first step pays for compiling
-        step = (time.perf_counter() - start) / TIMED
-        return int(np.clip(seconds // (step * len(images)), 1, MOST_EPOCHS))
+        image = (time.perf_counter() - start) / TIMED
+        return int(agreed(np.clip(seconds // (image * len(images) / world()), 1, MOST_EPOCHS)))
 
-    def step(self, image: _Prepared, rng: np.random.Generator) -> None:
-        """Learn from one image, mirrored and rescaled by chance."""
+    def step(self, own: Sequence[tuple[_Prepared, np.random.Generator]]) -> None:
+        """Learn from this process's images of a batch, and what the others learn from theirs."""
+        self._optimiser.zero_grad(set_to_none=True)
+        for image, rng in own:
+            torch.autograd.backward(self._loss(image, rng) / self._batch)
+        self._add_up()
+        self._optimiser.step()
+        self._schedule.step()
+        self._averaged.update_parameters(self._module)
+
+    def _add_up(self) -> None:
+        """Add up the gradients of all processes; what none of them used stays as it is."""
+        parameters = [each for group in self._optimiser.param_groups for each in group["params"]]
+        used = any_process(*(each.grad is not None for each in parameters), device=parameters[0].device)
+        for parameter in (each for each, moved in zip(parameters, used, strict=True) if moved):
+            parameter.grad = summed(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+
+    def _loss(self, image: _Prepared, rng: np.random.Generator) -> Tensor:
+        """Return the loss in one image, mirrored and rescaled by chance."""
         chosen = image.drawn(rng)
         mirrored, factor = bool(rng.integers(2)), RESCALED ** rng.uniform(-1, 1)
         encoder = self._model.encoder
@@ -311,11 +338,7 @@ class _Tuning:
             deltas = box_deltas(maps.align_to_cells(regions[moved]), objects[owners])
             names = image.labels.indices(self._model.classes)[image.labels.counted]
             loss = loss + BOX_LOSS * self._box_loss(rows[moved], names[owners], deltas)
-        self._optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self._optimiser.step()
-        self._schedule.step()
-        self._averaged.update_parameters(self._module)
+        return loss
 
     def _score_loss(self, rows: Tensor, targets: Tensor) -> Tensor:
         weights, bias = self._head[0][self._known], self._head[1][self._known]
@@ -353,7 +376,7 @@ class _Tuning:
 
     def save(self, folder: Path | None, curve: Sequence[float]) -> None:
         """Write all that goes on after this epoch, whole or not at all."""
-        if folder is None:
+        if folder is None or rank() > 0:
             return
         tensors = {f"module.{name}": value for name, value in self._module.state_dict().items()}
         tensors |= {f"averaged.{name}": value for name, value in self._averaged.state_dict().items()}
@@ -362,12 +385,12 @@ class _Tuning:
         done = {"identity": self._identity, "steps": self._steps, "curve": list(curve), "rates": rates}
         write_tensors(folder / STATE, tensors, metadata=done | {"step": self._schedule.last_epoch})
 
-    def begun(self, folder: Path | None, images: int) -> int:
+    def begun(self, folder: Path | None, steps: int) -> int:
         """Return how many epochs an interrupted run of the same network and images was to have; 0: there is none."""
         if folder is None or not (folder / STATE).exists():
             return 0
         _, done = read_tensors(folder / STATE)
-        return int(done["steps"]) // images if done["identity"] == self._identity else 0
+        return int(done["steps"]) // steps if done["identity"] == self._identity else 0
 
     def resume(self, folder: Path | None) -> tuple[float, ...]:
         """Go on from a state of the same network, images, seed and number of steps; return the figures so far."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sppnet.backbones import PublishedNet
 from sppnet.errors import DataError
+from sppnet.learning.processes import rank
 from sppnet.progress import Progress, silent
 from sppnet.storage import run_folder
-from sppnet.training.processes import rank
 from sppnet.training.trainer import STATE, Epoch, Trainer
 
 __all__ = ["run_folder", "train_to_file"]

@@ -22,13 +22,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sppnet.errors import DataError, check_that
 from sppnet.evaluation.classes import top_k_error
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
+from sppnet.learning.processes import any_process, rank, summed, world
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import read_tensors, write_tensors
 from sppnet.training.augmentation import epoch_order
 from sppnet.training.images import Batch, Images, SampleRequest
 from sppnet.training.log import Log
 from sppnet.training.plan import Plan, generator, rate_schedule, schedule_state
-from sppnet.training.processes import any_process, rank, summed, world
 
 FORMAT: Final = "sppnet training 2"
 STATE: Final = "state.safetensors"

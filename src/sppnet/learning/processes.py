@@ -1,7 +1,7 @@
-"""Several processes, on one machine or many, that train one network: torch's own DistributedDataParallel.
+"""Several processes, on one machine or many, that train one network: torch's own means.
 
 Started by ``torchrun``, which comes with torch; Hugging Face's accelerate would wrap the same at the price of a
-dependency. Each process has an equal share of every batch, and gradients are averaged.
+dependency. Each process has an equal share of every batch, and gradients are added up.
 """
 
 import os
@@ -27,6 +27,14 @@ def summed(values: Tensor) -> Tensor:
     if _several():
         distributed.all_reduce(values)
     return values
+
+
+def agreed(value: float) -> float:
+    """Return the first process's value in every one, so that all decide alike."""
+    told = torch.tensor([value], dtype=torch.float64, device=own_device() if _several() else "cpu")
+    if _several():
+        distributed.broadcast(told, 0)
+    return float(told)
 
 
 def any_process(*flags: bool, device: torch.device) -> list[bool]:
