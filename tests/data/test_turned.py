@@ -121,7 +121,19 @@ def test_labels_of_the_size_that_is_seen_stay(tmp_path: Path, orientation: int) 
     stored(tmp_path / "0.jpg", orientation)
     of_voc(tmp_path)
     sample, said = only(tmp_path)
-    assert (sample.boxes[0].tolist(), said) == ([*map(float, BOX[1:])], [])
+    assert sample.boxes[0].tolist() == [*map(float, BOX[1:])]
+    assert said == ([] if orientation == 1 else [("note", "turned-unsure")])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_square_image_cannot_tell_how_its_labels_lie_and_that_is_said(tmp_path: Path, orientation: int) -> None:
+    stored(tmp_path / "0.jpg", orientation, size=(HEIGHT, HEIGHT))
+    text(tmp_path / "0.xml", voc([BOX], "0.jpg").replace(f"<width>{WIDTH}", f"<width>{HEIGHT}"))
+    data = load_detection(tmp_path)
+    told = "is turned by its EXIF data; its labels, whose size is that of either, are taken to be of the image as it is"
+    assert [str(problem) for problem in data.problems] == (
+        [] if orientation == 1 else [f"{tmp_path / '0.jpg'}: {told} seen"]
+    )
 
 
 def test_sizes_that_are_exchanged_without_exif_data_stay_a_warning(tmp_path: Path) -> None:

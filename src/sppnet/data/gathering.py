@@ -11,7 +11,7 @@ import numpy as np
 
 from sppnet.data.contents import normal
 from sppnet.data.names import own_name
-from sppnet.data.problems import BrokenSampleError, Problem, broken, printable
+from sppnet.data.problems import BrokenSampleError, Problem, broken, code_of, printable
 from sppnet.data.samples import DetectionData, OnBad, Outline, Sample
 from sppnet.errors import DataError, ImageDecodeError, check_that
 from sppnet.geometry import SIDEWAYS, Boxes, ScoredBoxes, Size, clip_boxes, clip_polygon
@@ -74,7 +74,7 @@ class Listing(NamedTuple):
         images: to read. numbers: of the classes in the data set's own file.
         scope: the images that should have labels: one that none of ``images`` reads is named.
         problems: of the split as a whole.
-        check: raises BrokenSampleError where all that was read shows that it was read wrongly.
+        check: returns what all that was read shows together; raises BrokenSampleError where it was read wrongly.
     """
 
     classes: Sequence[str] | None
@@ -82,7 +82,7 @@ class Listing(NamedTuple):
     numbers: Mapping[str, int] = MappingProxyType({})
     scope: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
-    check: Callable[[Sequence[RawImage]], None] = lambda _: None
+    check: Callable[[Sequence[RawImage]], Sequence[Problem]] = lambda _: ()
 
 
 class Row(NamedTuple):
@@ -128,13 +128,19 @@ def header_of(path: Path) -> tuple[Size, int]:
     try:
         return read_header(path)
     except ImageDecodeError as error:
-        broken(path, f"cannot be read: {error.reason}", code="image-unreadable")
+        broken(path, f"cannot be read: {error.reason}", code=code_of(error))
 
 
-def unsure_of_turn(path: Path, orientation: int) -> list[Problem]:
-    """Return a problem where labels without a size may be of an image as it is stored, which is seen sideways."""
-    what = "is turned by its EXIF data; its labels, which tell no size, are taken to be of the image as it is seen"
-    return [Problem(path, None, what, "turned-unsure")] if orientation in SIDEWAYS else []
+def unsure_of_turn(path: Path, orientation: int, size: Size, told: Size | None) -> list[Problem]:
+    """Return a problem where labels may be of an image as it is stored, which is seen turned or mirrored.
+
+    Args:
+        path: of the image. size: (height, width) as it is seen. told: by its labels; None: they tell none.
+    """
+    sure = orientation in SIDEWAYS and told is not None and size[0] != size[1]
+    why = "which tell no size" if told is None else "whose size is that of either"
+    what = f"is turned by its EXIF data; its labels, {why}, are taken to be of the image as it is seen"
+    return [Problem(path, None, what, "turned-unsure")] if orientation in range(2, 9) and not sure else []
 
 
 def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: Sequence[str] | None) -> DetectionData:
@@ -150,11 +156,11 @@ def gather(root: Path, listing: Listing, *, split: str, on_bad: OnBad, classes: 
     """
     read = [_read(image, on_bad) for image in listing.images]
     raws, doubles = _merged([raw for raw in read if isinstance(raw, RawImage)])
-    listing.check(raws)
+    odd = listing.check(raws)
     raws.sort(key=lambda raw: by_name(raw.path))
     found = sorted({*(listing.classes or ()), *_names_used(raws)}) if classes is None else list(dict.fromkeys(classes))
     checked = [_checked(raw, found) for raw in raws]
-    problems = [*listing.problems, *(raw for raw in read if isinstance(raw, Problem)), *doubles]
+    problems = [*listing.problems, *odd, *(raw for raw in read if isinstance(raw, Problem)), *doubles]
     problems += [problem for raw in raws for problem in raw.problems]
     problems += [problem for _, faults in checked for problem in faults]
     named = {raw.path for raw in raws} | {problem.path for problem in problems}

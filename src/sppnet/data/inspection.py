@@ -11,6 +11,7 @@ import numpy as np
 from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Problem, duplicates
 from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
+from sppnet.data.problems import code_of
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import best_iou, usual_short_side
 from sppnet.images import read_facts, read_parts
@@ -233,7 +234,7 @@ def _decoded(paths: Mapping[str, list[Path]], progress: Progress) -> tuple[list[
         try:
             facts = read_facts(path)
         except ImageDecodeError as error:
-            problems.append(Problem(path, None, error.reason, "image-unreadable"))
+            problems.append(Problem(path, None, error.reason, code_of(error)))
             continue
         shorter.append(min(facts.size))
         problems += _unread(path, facts.pages, facts.unread)

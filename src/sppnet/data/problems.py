@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NoReturn
 
 from sppnet.errors import ArgumentError, DataError
+from sppnet.storage import PointerError
 
 Level = Literal["error", "warning", "note"]
 LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note")
@@ -20,6 +21,8 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
     {
         "image-missing": ("error", "labels name an image that is not there"),
         "image-unreadable": ("error", "an image cannot be decoded"),
+        "image-inside": ("error", "labels hold their image inside, and it is no file: write it out"),
+        "lfs-pointer": ("error", "a pointer of Git LFS stands where a file should: 'git lfs pull' fetches it"),
         "labels-unreadable": ("error", "a file of labels cannot be read"),
         "row-unreadable": ("error", "one row of labels says nothing that can be understood; that row is lost"),
         "split-missing": ("error", "a split leads nowhere"),
@@ -30,6 +33,7 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
         "numbers-from-one": ("error", "class numbers begin at 1, and the names at 0"),
         "no-labels": ("error", "images without labels: nothing can be learnt from them"),
         "one-class": ("error", "images of one class only: there is nothing to tell apart"),
+        "boxes-like-corners": ("warning", "boxes look like corners, and are read as their layout has them"),
         "box-dropped": ("warning", "a box that is empty, inverted, not finite or outside its image is left out"),
         "box-cut": ("warning", "a box that reaches out of its image by more than a pixel is cut"),
         "box-twice": ("warning", "the same box of the same class twice in one image: it counts once"),
@@ -61,6 +65,7 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
             "note",
             "EXIF data turns an image, and its labels do not say whether they are of what is seen",
         ),
+        "class-numbers": ("note", "a table calls classes by numbers, and no file beside it names them"),
         "points-left-out": ("note", "keypoints beside a box are not used"),
         "score-ignored": ("note", "a confidence among the labels is not used"),
         "in-no-split": ("note", "images that are in none of the splits"),
@@ -140,6 +145,18 @@ class NotThereError(DataError, ArgumentError):
     """A folder, layout or split that was named and is not there."""
 
 
+def code_of(error: BaseException) -> str:
+    """Return the code of an image that cannot be read."""
+    return "lfs-pointer" if isinstance(error.__cause__, PointerError) else "image-unreadable"
+
+
 def broken(path: Path, what: str, *, line: int | None = None, code: str = "labels-unreadable") -> NoReturn:
     """Raise BrokenSampleError."""
     raise BrokenSampleError(Problem(path, line, what, code))
+
+
+def unreadable(path: Path, error: OSError) -> NoReturn:
+    """Raise BrokenSampleError for a file of labels that cannot be opened or read."""
+    reason = error.strerror or str(error)
+    code = "lfs-pointer" if isinstance(error, PointerError) else "labels-unreadable"
+    broken(path, f"cannot be read: {reason[:1].lower()}{reason[1:]}", code=code)

@@ -18,22 +18,36 @@ from typing import Final
 from sppnet.errors import WriteError
 from sppnet.storage.places import is_address, opened, put
 
+POINTER: Final = b"version https://git-lfs.github.com/spec/"  # how a pointer of Git LFS begins, which is short
+MAX_POINTER: Final = 1024  # bytes
+
+
+class PointerError(OSError):
+    """A pointer of Git LFS lies where its file should: it was cloned without its large files."""
+
 
 def open_file(path: Path | str) -> BufferedReader:
     """Open a regular file for reading, in bytes; the only way in which this package opens a file that it is given.
 
     Raises:
         OSError: as ``open`` has it; for a folder, a pipe, a socket or a device it says what is in the way.
+        PointerError: a pointer of Git LFS.
     """
     wanted = ("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # O_NONBLOCK: a pipe waits for no writer
     flags = [getattr(os, name, 0) for name in wanted]
     descriptor = os.open(path, sum(flags))
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
+        if status.st_size <= MAX_POINTER:
+            if os.read(descriptor, len(POINTER)) == POINTER:
+                what = "it is a pointer of Git LFS, not the file itself, which 'git lfs pull' fetches"
+                raise PointerError(errno.EINVAL, what, str(path))
+            os.lseek(descriptor, 0, os.SEEK_SET)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

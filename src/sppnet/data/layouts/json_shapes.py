@@ -59,7 +59,8 @@ def _labelme(path: Path) -> Record:
         broken(path, "must hold shapes")
     rows = _rows(path, document.get("shapes"), "shapes", _labelme_box)
     size = size_in(document.get("imageHeight"), document.get("imageWidth"))
-    return Record(text_in(document, "imagePath"), rows, size)
+    held = f"; the file itself holds it: jq -r .imageData '{path.name}' | base64 -d > '{path.stem}.jpg' writes it out"
+    return Record(text_in(document, "imagePath"), rows, size, inside=held if document.get("imageData") else "")
 
 
 def _labelme_box(shape: Json, _: Size) -> RawBox:

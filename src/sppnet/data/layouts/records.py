@@ -38,6 +38,7 @@ class Record(NamedTuple):
         size: (height, width) that the file says, if it does.
         number: of the image in the file. line: where the image is named. split: that the file says.
         problems: of the record itself.
+        inside: how to write out the image, where the file of labels holds it too; otherwise empty.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Record(NamedTuple):
     line: int | None = None
     split: str = ""
     problems: tuple[Problem, ...] = ()
+    inside: str = ""
 
 
 class Parsed(NamedTuple):
@@ -94,8 +96,8 @@ def read_record(record: Record, image: Path, source: Path) -> RawImage:
         boxes = [_turned(box, of_labels, orientation) for box in boxes]
         what = f"the labels of {image.name} are of the image before its EXIF data turns it: their boxes are turned too"
         problems.append(Problem(source, record.line, what, "labels-turned"))
-    elif record.size is None:
-        problems += unsure_of_turn(image, orientation)
+    elif record.size in (None, size):
+        problems += unsure_of_turn(image, orientation, size, record.size)
     problems = [*record.problems, *([] if stored else _of_size(record, image, size, source)), *problems]
     return RawImage(image, size, source, boxes, record.number, problems)
 
@@ -186,7 +188,8 @@ class ImageFiles:
         image = files.finder.find(record.name, files.folders, split=split) if record.name else None
         if image is None:
             name = record.name or Path(labels).stem
-            broken(source, missing(source, name).what, line=record.line, code="image-missing")
+            what, code = missing(source, name).what, "image-inside" if record.inside else "image-missing"
+            broken(source, f"{what}{record.inside}", line=record.line, code=code)
         return read_record(record, files.listed.path(image), source)
 
 
@@ -344,9 +347,8 @@ class SetFiles:
         return listing._replace(check=check) if parsed.written else listing
 
 
-def _check_each(parts: Sequence[Listing], raws: Sequence[RawImage]) -> None:
-    for part in parts:
-        part.check(raws)
+def _check_each(parts: Sequence[Listing], raws: Sequence[RawImage]) -> list[Problem]:
+    return [problem for part in parts for problem in part.check(raws)]
 
 
 def _split_of_record(record: Record, listed: Contents, finder: Finder, file: str) -> str:

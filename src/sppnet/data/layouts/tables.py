@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sppnet.data.contents import contents
 from sppnet.data.gathering import BadRowError, RawBox, Row
 from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles
 from sppnet.data.layouts.values import GLANCE, are_shares, decoded, number_in, on_whole_pixels, read_text, size_in
+from sppnet.data.layouts.yolo_places import check_from_zero, named
 from sppnet.data.misreading import CENTRES, CORNERS, SIDES
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData
@@ -82,6 +84,7 @@ SIDE_COLUMNS: Final = ("x", "y", "w", "h")
 CENTRE_COLUMNS: Final = ("cx", "cy", "w", "h")
 BARE: Final = ("image", *CORNER_COLUMNS, "class")  # keras-retinanet's rows, which have no header
 Cells = Sequence[str]
+_NUMBER: Final = re.compile(r"\d{1,9}(?:\.0+)?", re.ASCII)  # of a class
 
 
 class _Columns(NamedTuple):
@@ -169,7 +172,7 @@ def _parse(path: Path) -> Parsed:
     rows = rows if _is_bare(rows[0][1]) else rows[1:]
     if _delimiter(text) != ",":
         rows = [(line, _with_points(cells, columns.box)) for line, cells in rows]
-    titles = _titles(path)
+    titles, problems = _titles(path, columns, [cells for _, cells in rows])
     share = _are_shares(columns, [cells for _, cells in rows])
     grouped: dict[str, list[tuple[int, Cells]]] = defaultdict(list)
     strays = []
@@ -182,13 +185,7 @@ def _parse(path: Path) -> Parsed:
     read = partial(_box, columns=columns, share=share, titles=titles)
     records = [_record(path, name, mine, columns, read) for name, mine in grouped.items()]
     written = CORNERS if columns.corners else CENTRES if columns.centred else SIDES
-    return Parsed(records, strays=strays, problems=_unnamed(path, columns), written=written)
-
-
-def _unnamed(path: Path, columns: _Columns) -> list[Problem]:
-    """Return a problem where no column names the class."""
-    what = "no column names the class: every object is called 'object'"
-    return [] if columns.label >= 0 else [Problem(path, 1, what, "class-unnamed")]
+    return Parsed(records, strays=strays, problems=problems, written=written)
 
 
 def _with_points(cells: Cells, box: Sequence[int]) -> Cells:
@@ -207,11 +204,32 @@ def _are_shares(columns: _Columns, rows: Sequence[Cells]) -> bool:
     return are_shares(numbers)
 
 
-def _titles(path: Path) -> dict[str, str]:
-    """Return the names that Open Images gives its classes in a file beside: /m/011k07,Tortoise."""
+def _titles(path: Path, columns: _Columns, rows: Sequence[Cells]) -> tuple[dict[str, str], list[Problem]]:
+    """Return the names that files beside give to what the table calls its classes, and what is wrong with these.
+
+    Open Images has a table of names: /m/011k07,Tortoise. Where all classes are numbers, the names are those that YOLO's
+    data.yaml or classes.txt list from 0.
+
+    Raises:
+        BrokenSampleError: numbers that count these names from 1.
+    """
+    if columns.label < 0:
+        return {}, [Problem(path, 1, "no column names the class: every object is called 'object'", "class-unnamed")]
     files = sorted(path.parent.glob("*class*descriptions*.csv"))
-    rows = [row for file in files for _, row in _cells(read_text(file, limit=MAX_BYTES)) if len(row) == 2]
-    return {key.strip(): title.strip() for key, title in rows if key.startswith("/m/")}
+    pairs = [row for file in files for _, row in _cells(read_text(file, limit=MAX_BYTES)) if len(row) == 2]
+    used = {cells[columns.label].strip() for cells in rows if columns.label < len(cells)} - {""}
+    if not used or not all(map(_NUMBER.fullmatch, used)):
+        return {key.strip(): title.strip() for key, title in pairs if key.startswith("/m/")}, []
+    known = named(contents(path.parent))
+    if known is None:
+        what = f"classes are numbers, as {min(used)}: these are their names. A classes.txt beside would name them"
+        return {}, [Problem(path, None, what, "class-numbers")]
+    numbers = {text: int(float(text)) for text in used}
+    check_from_zero(path, known.classes, numbers.values())
+    bare = min((text for text, number in numbers.items() if number not in known.classes), default=None)
+    what = f"class {bare} is used, and names are told for {min(known.classes)} to {max(known.classes)}: it has none"
+    problems = [] if bare is None else [Problem(path, None, what, "class-unnamed")]
+    return {text: known.classes[number] for text, number in numbers.items() if number in known.classes}, problems
 
 
 def _record(

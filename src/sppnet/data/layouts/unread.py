@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from sppnet.data.contents import Contents
 from sppnet.data.layouts.records import LOOKED_AT
 from sppnet.data.layouts.values import glance
+from sppnet.storage import POINTER
 
 IMAGE: Final = r"\S[^\n]*\.(?:jpe?g|png|bmp|tiff?|webp)"
 NUMBER: Final = r"-?\d+(?:\.\d+)?"
@@ -25,6 +26,12 @@ class Unread(NamedTuple):
 _COCO: Final = "Export COCO instead"
 _BOXES: Final = "Fetch the table of its boxes instead"
 LABELS: Final[Sequence[Unread]] = (
+    Unread(
+        "a pointer of Git LFS, not the file itself",
+        (".json", ".xml", ".txt", ".csv", ".tsv", ".yaml", ".yml"),
+        f"^{re.escape(POINTER.decode())}",
+        "Fetch the files first, with 'git lfs pull'",
+    ),
     Unread("CSV of VGG Image Annotator", (".csv",), r"region_shape_attributes", "Export its JSON instead"),
     Unread("CSV of Label Studio", (".csv", ".tsv"), r"^annotation_id\W|rectanglelabels", "Export its JSON instead"),
     Unread("classes of whole images by Roboflow", ("_classes.csv",), r"^filename", "Export one folder a class instead"),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from sppnet.data.gathering import BadRowError, RawBox
-from sppnet.data.problems import broken
+from sppnet.data.problems import broken, unreadable
 from sppnet.geometry import Size
-from sppnet.storage import open_file, read_file
+from sppnet.storage import POINTER, PointerError, open_file, read_file
 
 MAX_JSON_BYTES: Final = 2_000_000_000
 GLANCE: Final = 200_000  # bytes at both ends of a file that its kind is told by
@@ -26,6 +26,8 @@ def glance(path: Path) -> str:
             size = file.seek(0, 2)
             file.seek(max(len(head), size - GLANCE))
             return decoded(head + file.read(GLANCE), "replace").lstrip("\ufeff \r\n\t")
+    except PointerError:
+        return POINTER.decode()
     except OSError:
         return ""
 
@@ -52,7 +54,7 @@ def read_text(path: Path, *, limit: int) -> str:
             broken(path, f"is larger than {limit:,} bytes")
         return decoded(read_file(path, most=limit)).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
-        broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        unreadable(path, error)
     except UnicodeDecodeError as error:
         broken(path, f"is not {error.encoding.upper()} text: {error.reason} at byte {error.start}. Save it as UTF-8")
 

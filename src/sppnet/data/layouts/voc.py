@@ -22,7 +22,7 @@ from sppnet.data.gathering import (
     unique_stems,
 )
 from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, shared
-from sppnet.data.layouts.values import read_text, size_in
+from sppnet.data.layouts.values import outlined, read_text, size_in
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import stem_of
@@ -114,16 +114,29 @@ def _parse(annotation: Path) -> Record:
     return Record(name, rows, told, line=tag.line if tag else None)
 
 
-def _box(node: Node, _: Size) -> RawBox:
-    name, box = _child(node, "name"), _child(node, "bndbox")
+def _box(node: Node, _: Size) -> RawBox | None:
+    if node.text_of("deleted") == "1":  # LabelMe's old XML keeps what was taken back
+        return None
+    name = " ".join(_child(node, "name").text.split())
+    difficult, crowd = (node.text_of(flag) == "1" for flag in ("difficult", "crowd"))
+    polygon, inner = node.find("polygon"), node.find("segm")
+    points = _points(polygon) if polygon is not None else []
+    box = node.find("bndbox") or (inner.find("box") if inner is not None else None)
+    if points and box is None:
+        return outlined(name, points, line=node.line)._replace(difficult=difficult, crowd=crowd)
+    box = box or _child(node, "bndbox")
     left, top, right, bottom = (_number(box, edge) for edge in ("xmin", "ymin", "xmax", "ymax"))
-    return RawBox(
-        name=" ".join(name.text.split()),
-        edges=(left - 1, top - 1, right, bottom),
-        line=box.line,
-        difficult=node.text_of("difficult") == "1",
-        crowd=node.text_of("crowd") == "1",
-    )
+    outline = [points] if points else ()
+    return RawBox(name, (left - 1, top - 1, right, bottom), box.line, difficult=difficult, crowd=crowd, outline=outline)
+
+
+def _points(polygon: Node) -> list[tuple[float, float]]:
+    """Return the points of a polygon, each in an element of its own, or named as Roboflow does: x1, y1, x2, ..."""
+    inner = [node for node in polygon.children if node.tag in ("pt", "point")]
+    if inner:
+        return [(_number(node, "x"), _number(node, "y")) for node in inner]
+    numbers = [node.tag[1:] for node in polygon.children if re.fullmatch(r"x\d+", node.tag)]
+    return [(_number(polygon, f"x{number}"), _number(polygon, f"y{number}")) for number in numbers]
 
 
 def _child(node: Node, tag: str) -> Node:

@@ -11,7 +11,7 @@ from xml.sax.xmlreader import AttributesImpl, Locator
 from defusedxml.common import DefusedXmlException
 from defusedxml.sax import parseString
 
-from sppnet.data.problems import broken
+from sppnet.data.problems import broken, unreadable
 from sppnet.storage import read_file
 
 MAX_BYTES: Final = 10_000_000
@@ -56,7 +56,7 @@ def read_xml(path: Path, *, limit: int = MAX_BYTES) -> Node:
             broken(path, f"is larger than {limit:,} bytes")
         parseString(read_file(path, most=limit), tree)
     except OSError as error:
-        broken(path, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        unreadable(path, error)
     except SAXParseException as error:
         broken(path, f"is not XML: {error.getMessage()}", line=error.getLineNumber())
     except DefusedXmlException:

@@ -32,6 +32,7 @@ from sppnet.data.layouts.yolo_places import (
     NAME_LISTS,
     Named,
     Place,
+    check_from_zero,
     classes_in,
     count_differs,
     named,
@@ -164,7 +165,7 @@ class _Set:
             line = next((row.line for row, read in rows if keypoints or fits(_numbers(read.args[1]))), None)
             if line is not None and (keypoints or not self._keypoints):
                 problems.append(Problem(labels, line, what, code))
-        turned = unsure_of_turn(path, orientation) if rows else []
+        turned = unsure_of_turn(path, orientation, size, None) if rows else []
         return RawImage(path, size, labels, boxes, problems=[*problems, *turned])
 
 
@@ -178,20 +179,15 @@ def _of_names(known: Named) -> list[Problem]:
     return [] if source is None else [*classes_twice(source, list(known.classes.values())), *count_differs(known)]
 
 
-def _check(classes: Mapping[int, str] | None, raws: Sequence[RawImage]) -> None:
-    """Raise BrokenSampleError where labels count classes from 1, or write boxes in another way."""
+def _check(classes: Mapping[int, str] | None, raws: Sequence[RawImage]) -> list[Problem]:
+    """Return what ``check_written`` does; BrokenSampleError too where labels count classes from 1."""
     over = [(raw, box) for raw in raws for box in raw.boxes if box.code == "class-number"]
-    if classes is not None and over and min(classes) == 0:
-        last = max(classes) + 1
-        used = {box.name for raw in raws for box in raw.boxes}
-        if classes[0] not in used and all(box.fault == _no_name(last, classes) for _, box in over):
-            raw, box = over[0]
-            what = (
-                f"class {last} is used and class 0 is not, though YOLO counts from 0 and {last} names are told. "
-                f"Take 1 from every class's number, or map the numbers in data.yaml: 1: {classes[0]}"
-            )
-            broken(raw.source, what, line=box.line, code="numbers-from-one")
-    check_written(CENTRES, raws)
+    if classes is not None and over and all(box.fault == _no_name(max(classes) + 1, classes) for _, box in over):
+        raw, box = over[0]
+        names = {box.name for raw in raws for box in raw.boxes}
+        used = {number for number, name in classes.items() if name in names} | {max(classes) + 1}
+        check_from_zero(raw.source, classes, used, box.line)
+    return check_written(CENTRES, raws)
 
 
 def _no_name(number: int, classes: Mapping[int, str]) -> str:

@@ -1,7 +1,7 @@
 """YOLO's own files: class names and where the images of each split are, by data.yaml, obj.data or lists of images."""
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -140,6 +140,17 @@ def count_differs(known: Named) -> list[Problem]:
         return []
     what = f"nc is {said}, and names has {len(known.classes)}"
     return [Problem(known.source, line_of(known.source, "nc"), what, "class-count")]
+
+
+def check_from_zero(source: Path, classes: Mapping[int, str], used: Collection[int], line: int | None = None) -> None:
+    """Raise BrokenSampleError where numbers count the classes from 1, and names are told for them from 0."""
+    last = max(classes) + 1
+    if min(classes) == 0 and 0 not in used and max(used, default=0) == last:
+        what = (
+            f"class {last} is used and class 0 is not, though they count from 0 and {last} names are told. "
+            f"Take 1 from every class's number, or map the numbers in data.yaml: 1: {classes[0]}"
+        )
+        broken(source, what, line=line, code="numbers-from-one")
 
 
 # Splits

@@ -1,0 +1,259 @@
+"""What passes for good and is not: boxes like corners, pointers of Git LFS, images inside labels, numbers for names."""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.data.drawing import SIZE, dump, image, text, voc
+
+from sppnet import load
+from sppnet.data import BrokenSampleError, DetectionData, Sample, load_detection, load_folders, open_dataset
+from sppnet.data.inspection import inspect
+from sppnet.errors import DataError, ImageDecodeError
+from sppnet.images import read_image
+
+WIDTH, HEIGHT = SIZE
+Labels = Sequence[tuple[int, float, float, float, float]]  # class, and four numbers
+
+
+def codes(data: Any) -> list[str]:
+    return sorted(problem.code for problem in data.problems)
+
+
+# Corners that fit into their images all the same
+
+
+def as_yolo(root: Path, sample: Sample, numbers: Labels) -> None:
+    height, width = sample.size
+    lines = [f"{c} {a / width} {b / height} {d / width} {e / height}" for c, a, b, d, e in numbers]
+    text(root / "labels" / f"{sample.path.stem}.txt", "\n".join(lines))
+
+
+def written(root: Path, samples: Sequence[Sample], form: str, layout: str) -> None:
+    """Write images' boxes as corners, or as the layout has them; images are links."""
+    document: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 0, "name": "a"}]}
+    for number, sample in enumerate(samples):
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        (root / "images" / sample.path.name).symlink_to(sample.path)
+        left, top, right, bottom = sample.boxes.T
+        firsts, seconds = (left, top), (right - left, bottom - top)
+        if layout == "yolo":
+            firsts = (left + right) / 2, (top + bottom) / 2
+        if form == "corners":
+            firsts, seconds = (left, top), (right, bottom)
+        numbers = [(0, *row) for row in np.stack([*firsts, *seconds], axis=1).tolist()]
+        if layout == "yolo":
+            as_yolo(root, sample, numbers)
+            continue
+        document["images"].append({"id": number, "file_name": sample.path.name})
+        document["annotations"] += [
+            {"id": len(document["annotations"]) + k, "image_id": number, "category_id": 0, "bbox": list(row[1:])}
+            for k, row in enumerate(numbers)
+        ]
+    if layout == "yolo":
+        text(root / "data.yaml", "train: images\nnames: [a]\n")
+    else:
+        dump(root / "labels.json", document)
+
+
+def said_of(root: Path) -> str:
+    """Return the code that tells how boxes are written, "" if none does."""
+    try:
+        problems = load_detection(root, on_bad="skip").problems
+    except BrokenSampleError as error:
+        return error.problem.code
+    return next((each.code for each in problems if each.code.startswith("boxes-")), "")
+
+
+@pytest.mark.parametrize("layout", ["coco", "yolo"])
+@pytest.mark.parametrize("name", ["bccd", "raccoon", "cards", "pcb"])
+def test_corners_of_real_sets_are_found_and_right_boxes_are_not(
+    shared_data: Path, tmp_path: Path, name: str, layout: str
+) -> None:
+    data = load_detection(shared_data / name, split="all", on_bad="skip")
+    written(tmp_path / "right", data.samples, "", layout)
+    written(tmp_path / "wrong", data.samples, "corners", layout)
+    assert (said_of(tmp_path / "right"), said_of(tmp_path / "wrong")) == ("", "boxes-misread")
+    first = next((tmp_path / "wrong").glob("labels/*.txt"), tmp_path / "wrong/labels.json")
+    if layout == "yolo":  # one box that fits in no way hides how the others are written no longer
+        first.write_text(f"{first.read_text()}\n0 0.5 0.5 1.9 1.9\n")
+    else:
+        document = json.loads(first.read_text())
+        document["annotations"][0]["bbox"] = [5, 5, 1e5, 1e5]
+        dump(first, document)
+    assert said_of(tmp_path / "wrong") == "boxes-like-corners"
+
+
+def placed(root: Path, boxes: np.ndarray) -> list[Sample]:
+    """Write an image for each of (N, K, 4) boxes, in parts of it."""
+    samples = []
+    for k, mine in enumerate(boxes):
+        image(root / f"{k}.jpg")
+        none, labels = np.zeros(len(mine), dtype=np.bool_), np.zeros(len(mine), dtype=np.int64)
+        samples.append(Sample(root / f"{k}.jpg", mine * (*SIZE, *SIZE), labels, none, none, (HEIGHT, WIDTH)))
+    return samples
+
+
+WAYS = {"coco": "left, top, width, height", "yolo": "centre x, centre y, width, height"}
+
+
+@pytest.mark.parametrize("layout", WAYS)
+def test_corners_that_fit_as_they_are_read_are_a_warning(tmp_path: Path, layout: str) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0.3, 0.45, (6, 4, 2))  # small objects in the middle
+    boxes = np.concatenate([corners, corners + rng.uniform(0.02, 0.05, (6, 4, 2))], axis=2)
+    samples = placed(tmp_path / "drawn", boxes)
+    written(tmp_path / "right", samples, "", layout)
+    written(tmp_path / "wrong", samples, "corners", layout)
+    assert codes(load_detection(tmp_path / "right")) == []
+    (problem,) = load_detection(tmp_path / "wrong").problems
+    assert (problem.level, problem.code) == ("warning", "boxes-like-corners")
+    assert (
+        "the 24 boxes, this the first, look as if they were written as left, top, right, bottom, and are read as "
+        f"{WAYS[layout]}, as the layout has them. Look at them with 'sppnet check --html'"
+    ) in str(problem)
+
+
+@pytest.mark.parametrize("layout", WAYS)
+def test_large_objects_in_the_middle_are_no_corners(tmp_path: Path, layout: str) -> None:
+    edges = np.random.default_rng(1).uniform(0.02, 0.2, (30, 1, 4))
+    samples = placed(tmp_path / "drawn", np.concatenate([edges[..., :2], 1 - edges[..., 2:]], axis=2))
+    written(tmp_path / layout, samples, "", layout)
+    assert codes(load_detection(tmp_path / layout)) == []
+
+
+# XML with polygons
+
+
+def polygon_in(form: str) -> str:
+    points = [(10, 20), (50, 24), (30, 60)]
+    if form == "pt":
+        inner = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in points)
+    else:
+        inner = "".join(f"<x{k}>{x}</x{k}><y{k}>{y}</y{k}>" for k, (x, y) in enumerate(points, start=1))
+    return f"<polygon>{inner}</polygon>"
+
+
+@pytest.mark.parametrize("form", ["pt", "numbered"])
+@pytest.mark.parametrize("box", ["", "<bndbox><xmin>11</xmin><ymin>21</ymin><xmax>50</xmax><ymax>60</ymax></bndbox>"])
+def test_polygons_in_xml_are_read_as_those_of_labelme_are(tmp_path: Path, form: str, box: str) -> None:
+    image(tmp_path / "0.jpg")
+    text(tmp_path / "0.xml", f"<annotation><object><name>a</name>{box}{polygon_in(form)}</object></annotation>")
+    data = load_detection(tmp_path)
+    assert (data[0].boxes.tolist(), codes(data)) == ([[10, 20, 50, 60]], [])
+    assert data[0].outlines[0][0].tolist() == [[10, 20], [50, 24], [30, 60]]
+
+
+def test_objects_of_old_labelme_xml(tmp_path: Path) -> None:
+    image(tmp_path / "0.jpg")
+    box = "<box><xmin>11</xmin><ymin>21</ymin><xmax>50</xmax><ymax>60</ymax></box>"
+    segm = f"<object><name>a</name><segm>{box}<mask>0.png</mask></segm></object>"
+    gone = f"<object><name>a</name><deleted>1</deleted>{polygon_in('pt')}</object>"
+    bare = "<object><name>a</name><segm><mask>0.png</mask></segm></object>"
+    text(tmp_path / "0.xml", f"<annotation>{segm}{gone}{bare}</annotation>")
+    data = load_detection(tmp_path)
+    assert (data[0].boxes.tolist(), codes(data)) == ([[10, 20, 50, 60]], ["row-without-box"])
+    assert str(data.problems[0]).endswith("<object> must hold <bndbox>")
+
+
+# LabelMe's images inside
+
+
+def test_images_inside_labels_are_told_of_with_what_writes_them_out(tmp_path: Path) -> None:
+    for k in range(2):
+        held = base64.b64encode(b"x" * 300_000).decode()
+        shape = {"label": "a", "points": [[1, 2], [30, 40]], "shape_type": "rectangle"}
+        dump(tmp_path / f"{k}.json", {"shapes": [shape], "imagePath": f"{k}.jpg", "imageData": held})
+    with pytest.raises(DataError) as caught:
+        load_detection(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/0.json: the image '0.jpg' is missing; the file itself holds it: "
+        "jq -r .imageData '0.json' | base64 -d > '0.jpg' writes it out"
+    )
+    assert codes(inspect(tmp_path)).count("image-inside") == 2
+
+
+# Git LFS
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 12345\n"
+FETCH = "it is a pointer of Git LFS, not the file itself, which 'git lfs pull' fetches"
+
+
+def test_images_that_are_pointers_are_counted_as_such(tmp_path: Path) -> None:
+    for k in range(3):
+        text(tmp_path / f"xml/{k}.xml", voc([(0, 1, 2, 30, 40)], f"{k}.jpg"))
+        text(tmp_path / f"images/{k}.jpg", POINTER)
+    found = inspect(tmp_path)
+    assert codes(found) == ["lfs-pointer"] * 3 + ["no-images"]
+    with pytest.raises(DataError, match=f"{tmp_path}/images/0.jpg: cannot be read: {FETCH}"):
+        load_detection(tmp_path)
+    with pytest.raises(ImageDecodeError, match=FETCH):
+        read_image(tmp_path / "images/0.jpg")
+
+
+def test_pointers_in_class_folders_are_counted_as_such(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        image(tmp_path / f"{name}/0.jpg", len(name))
+        text(tmp_path / f"{name}/1.jpg", POINTER)
+    assert len(load_folders(tmp_path)) == 4
+    assert codes(inspect(tmp_path)).count("lfs-pointer") == 2
+
+
+def test_labels_that_are_pointers_are_named(tmp_path: Path) -> None:
+    for name, file in {"voc": "0.xml", "coco": "labels.json", "csv": "labels.csv", "yolo": "0.txt"}.items():
+        image(tmp_path / name / "0.jpg")
+        text(tmp_path / name / file, POINTER)
+        with pytest.raises(DataError) as caught:
+            open_dataset(tmp_path / name)
+        assert f"got {tmp_path}/{name}/{file}, a pointer of Git LFS, not the file itself. Fetch the files" in str(
+            caught.value
+        )
+    text(tmp_path / "yolo/data.yaml", POINTER)
+    with pytest.raises(DataError, match=f"data.yaml: cannot be read: {FETCH}"):
+        load_detection(tmp_path / "yolo")
+    text(tmp_path / "yolo/data.yaml", "names: [a, b]\n")
+    assert "lfs-pointer" in codes(inspect(tmp_path / "yolo"))
+
+
+def test_a_model_that_is_a_pointer_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"m\.safetensors: {FETCH}"):
+        load(text(tmp_path / "m.safetensors", POINTER))
+
+
+# Tables with numbers for classes
+
+
+def numbered(root: Path, form: str = "{}", beside: str = "", name: str = "classes.txt") -> DetectionData:
+    lines = [
+        f"{k}.jpg,{x},{y},{r},{b},{form.format(c)}" for k in range(3) for c, x, y, r, b in image(root / f"{k}.jpg", k)
+    ]
+    text(root / "labels.csv", "\n".join(["image,xmin,ymin,xmax,ymax,class", *lines]))
+    if beside:
+        text(root / name, beside)
+    return load_detection(root)
+
+
+def test_numbers_for_classes_are_their_names_and_that_is_said(tmp_path: Path) -> None:
+    data = numbered(tmp_path)
+    assert data.classes == ("0", "1")
+    told = "classes are numbers, as 0: these are their names. A classes.txt beside would name them"
+    assert [str(problem) for problem in data.problems] == [f"{tmp_path}/labels.csv: {told}"]
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.0"])
+@pytest.mark.parametrize(("name", "beside"), [("classes.txt", "cat\r\ndog\r\n"), ("data.yaml", "names: [cat, dog]\n")])
+def test_numbers_for_classes_have_the_names_of_a_file_beside(tmp_path: Path, form: str, name: str, beside: str) -> None:
+    data = numbered(tmp_path, form, beside, name)
+    assert (data.classes, set(codes(data)) - {"other-labels"}) == (("cat", "dog"), set())
+
+
+def test_numbers_that_count_names_from_one_are_refused_and_one_without_a_name_is_told(tmp_path: Path) -> None:
+    assert codes(numbered(tmp_path, beside="cat\n")) == ["class-unnamed"]
+    rows = (tmp_path / "labels.csv").read_text().replace(",0\n", ",1\n")
+    text(tmp_path / "labels.csv", rows)
+    with pytest.raises(DataError, match=r"labels\.csv: class 1 is used and class 0 is not, though they count from 0"):
+        load_detection(tmp_path)
