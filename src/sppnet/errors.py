@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 def places_of(error: BaseException) -> str:
@@ -43,6 +44,9 @@ class BoxError(ArgumentError):
         super().__init__(message)
         self.row = row
 
+    def __reduce__(self) -> tuple[Any, ...]:  # as pickle has it, it would lack its row: workers raise it
+        return type(self), (str(self), self.row)
+
 
 class ImageDecodeError(SppnetError):
     """An image that cannot be read; ``path`` names it and ``reason`` says why."""
@@ -51,6 +55,9 @@ class ImageDecodeError(SppnetError):
         super().__init__(f"{path}: the image cannot be read: {reason}")
         self.path = path
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.reason)
 
 
 class DataError(SppnetError):
@@ -77,6 +84,9 @@ class WriteError(SppnetError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.filename, OSError(self.errno, self.strerror))
 
 
 class NotFittedError(SppnetError):

@@ -32,12 +32,14 @@ class Estimate:
     Args:
         images: how many. missing: of them without cached features.
         seconds: of work. memory: in bytes, at its peak.
+        model: bytes that the model's file will have at least.
     """
 
     images: int
     missing: int
     seconds: float
     memory: int
+    model: int
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.test_predict_many import images, model  # noqa: F401
+from tests.cli.test_predict_many import images  # noqa: F401
 from typer.testing import CliRunner
 
 from sppnet.cli.commands import app

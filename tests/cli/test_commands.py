@@ -8,41 +8,27 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from tests.cli.conftest import Run
 from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
-from sppnet import cli, storage
+from sppnet import storage
 from sppnet.cli.commands import app
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
 from sppnet.storage import TensorCache
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-m", "sppnet.cli"]
 
 
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs the whole command line in this process, which spares its start."""
-
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["sppnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def _invoked(*arguments: str | Path, code: int = 0) -> str:

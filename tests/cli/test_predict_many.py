@@ -10,23 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.stopping import stopping
-from tests.export.conftest import LEVELS, drawn_model
 from typer.testing import CliRunner
 
-from sppnet import Classifier, Detector
+from sppnet import Classifier
 from sppnet.cli.commands import app
 from sppnet.detection.journal import Journal
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of a detector of drawn weights."""
-    drawn = drawn_model(("stride8",))
-    detector = Detector(levels=LEVELS, encoder=drawn.encoder)
-    detector._model = drawn
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    detector.save(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -264,7 +264,8 @@ class Classifier(Parameters):
         sample = missing[len(missing) // 2 :][:1]
         seconds = sum(timed(lambda: self.encoder_.compute(path)) for path in sample)  # noqa: B023
         features = 4 * len(data.paths) * len(self.encoder_)
-        return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features)
+        model = 4 * len(data.classes) * len(self.encoder_)
+        return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features, model)
 
     def fit(
         self,

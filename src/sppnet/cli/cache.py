@@ -79,17 +79,28 @@ def cache(
 
 
 def map_maker(encoding: Encoding) -> Callable[[Place], Any]:
-    """Return the work on one image: its maps are in the cache when it is done; ``Bad`` for one that cannot be read."""
+    """Return the work on one image: its maps are in the cache when it is done; ``Bad`` for one that cannot be read.
+
+    Raises:
+        WriteError: from the first image on that the cache has no room for: what it is made for is not to be had.
+    """
     from sppnet.backbones import backbone
     from sppnet.detection.detector import Detector
 
+    kept = cache_in(encoding.cache)
     detector = Detector(
         short_side=encoding.short_side,
         backbone=backbone(encoding.backbone, weights=encoding.weights, download=encoding.download),
-        cache=cache_in(encoding.cache),
+        cache=kept,
         device=encoding.device,
     )
-    return careful(lambda image: detector.prepare_image(source_of(image)))
+
+    def prepared(image: Place) -> None:
+        detector.prepare_image(source_of(image))
+        if kept.refused is not None:
+            raise kept.refused
+
+    return careful(prepared)
 
 
 def _usual_side(images: Sequence[Place]) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sppnet.cli.options import Json, ModelFile, load_model
+from sppnet.cli.options import Json, ModelFile, check_out_folder, load_model
 from sppnet.cli.printing import notes, print_json
 from sppnet.cli.program import app
 from sppnet.errors import ArgumentError, MissingExtraError, message
@@ -61,6 +61,7 @@ def export(
         advice = "Install it with 'pip install sppnet[export]'"
         raise MissingExtraError(f"export: needs {error.name}. {advice}.") from error
     runtime = runtime_files(node_modules) if web else {}
+    check_out_folder(out)
     known = load_model(model, None)
     if known.kind == "detector":
         export_detector(known, out, scaling=scaling.value, boxes=boxes, form=form.value)

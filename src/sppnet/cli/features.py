@@ -34,6 +34,7 @@ from sppnet.cli.options import (
     Weights,
     cache_in,
     check_out_file,
+    check_out_place,
     images_below,
 )
 from sppnet.cli.printing import print_json, printable
@@ -77,12 +78,16 @@ class Pooling(NamedTuple):
         regions = self.regions and file_version(self.regions)
         return {"encoder": self.open().fingerprint, "engine": self.engine.value, "levels": LEVELS, "regions": regions}
 
-    def check_regions(self, images: Sequence[Place]) -> None:
-        """Raise ArgumentError where a name in the file of regions may mean two images."""
+    def rows(self, images: Sequence[Place]) -> int:
+        """Return how many rows there will be where all images can be read.
+
+        Raises:
+            ArgumentError: a name in the file of regions that may mean two images.
+        """
         from sppnet.proposals.files import FileProposals
 
         if self.regions is None:
-            return
+            return len(images)
         proposed = FileProposals(self.regions)
         seen: dict[str, Place] = {}
         for image in images:
@@ -94,6 +99,7 @@ class Pooling(NamedTuple):
                 )
             if key is not None:
                 seen[key] = image
+        return sum(proposed.count(name_of(image)) for image in images)
 
 
 @app.command()
@@ -129,16 +135,18 @@ def features(
     """Write the pyramid features of regions, or of whole images."""
     import numpy as np
 
-    from sppnet.features.tables import PARQUET, TABLE, check_form, write_features
+    from sppnet.features.tables import LEAST_BYTES, PARQUET, TABLE, check_form, write_features
     from sppnet.pipeline.parts import PartFiles
+    from sppnet.storage import check_room
 
     form = check_form(Path(out))
     pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache, engine)
     where = where_of(workers, on, address, 0.0)
     prepare = partial(region_features, pooling)
     if form == PARQUET:
+        check_out_place(out)
         files = image_files(images)
-        pooling.check_regions([image.place for image in files])
+        pooling.rows([image.place for image in files])
         parts = PartFiles(place(out), files, pooling.run(), size=IMAGES_A_PART)
         report(parts, fill(parts, TABLE, prepare, where, on_bad), as_json)
         return
@@ -147,10 +155,11 @@ def features(
         raise ArgumentError(f"--out must be {expected}, got {printable(out)}. Many machines cannot write one file.")
     check_out_file(Path(out))
     paths = images_below(only_paths(images))
-    pooling.check_regions(paths)
+    count, encoder = pooling.rows(paths), pooling.open()
+    check_room(Path(out), count * encoder.length(LEVELS) * LEAST_BYTES.get(form, 4))
     rows = list(each_good("Computing features", paths, prepare, where.workers, on_bad))
     boxes, vectors = [mine for _, (mine, _) in rows], np.concatenate([values for _, (_, values) in rows])
-    settings = {"layer": pooling.open().layer, "short_side": short_side, "levels": LEVELS}
+    settings = {"layer": encoder.layer, "short_side": short_side, "levels": LEVELS}
     write_features(Path(out), [printable(path) for path, _ in rows], boxes, vectors, settings)
     if as_json:
         print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ALIASES: Final = {"form": "format", "part": "shard", "as_json": "json"}  # options by the names of their parameters
 MODEL_SUFFIX: Final = ".safetensors"
+LEAST: Final = 4096  # bytes that any output takes of a disk
 
 Part = TypeVar("Part", "DetectionData", "FolderData")
 
@@ -156,10 +157,17 @@ def check_out_place(folder: str) -> None:
 
 
 def check_out_folder(path: Path, option: str = "--out") -> None:
-    """Raise ArgumentError unless files can be written into a folder, which may not be there yet."""
+    """Raise ArgumentError unless files can be written into a folder, which may not be there yet.
+
+    Raises:
+        WriteError: the disk is full.
+    """
     from tempfile import TemporaryFile
 
+    from sppnet.storage import check_room
+
     there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    check_room(path, LEAST)
     try:
         with TemporaryFile(dir=there):
             pass

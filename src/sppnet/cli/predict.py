@@ -152,7 +152,10 @@ def _answered(
     prepare: Prepare, paths: Sequence[Path], journal: "Journal", workers: int, on_bad: OnBad
 ) -> Sequence[Path]:
     """Have every image answered that the journal has no answer for; return the images with one."""
+    from sppnet.storage import check_room
+
     pending = [path for path in paths if not journal.knows(path)]
+    check_room(journal.file, sum(len(printable(path)) for path in pending))  # each line names its image
     if len(pending) < len(paths):
         tell(f"{len(paths) - len(pending)} of {len(paths)} images were answered by a run before; going on.")
     good = set(paths) - set(pending)

@@ -117,7 +117,7 @@ def train_detector(
     plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else False
 
     def learn(part: "DetectionData") -> None:
-        _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)))
+        _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)), out)
         if plan:
             long = f"{epochs} epochs" if epochs else f"about {duration(60 * minutes)}"
             notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
@@ -176,7 +176,7 @@ def train_classifier(
     classifier = Classifier(short_side=short_side, backbone=network, cache=cache_in(cache))
 
     def learn(part: "FolderData") -> None:
-        _announce(classifier, part, f"{len(part.classes)} classes")
+        _announce(classifier, part, f"{len(part.classes)} classes", out)
         classifier.fit(part, progress=bar)
 
     summary = _train(classifier, parts, learn, on_bad, out)
@@ -241,9 +241,12 @@ def _without_bad(data: Part, on_bad: OnBad) -> Part:
     return good
 
 
-def _announce(model: "Detector | Classifier", data: Any, what: str) -> None:
-    """Tell what learning will cost."""
+def _announce(model: "Detector | Classifier", data: Any, what: str, out: Path) -> None:
+    """Tell what learning will cost, and refuse to begin where the model would plainly not fit."""
+    from sppnet.storage import check_room
+
     cost = model.estimate(data)
+    check_room(out, cost.model)
     tell(
         f"{cost.images} images, {what}; features of {cost.missing} to compute. "
         f"About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."

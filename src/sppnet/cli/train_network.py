@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sppnet.cli.options import Bad, Json, OnBad, Split
+from sppnet.cli.options import Bad, Json, OnBad, Split, check_out_file
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
 from sppnet.cli.train import told_by_the_first
@@ -64,6 +64,7 @@ def train_network(
     from sppnet.learning.processes import own_device
     from sppnet.training import Images, Plan, Trainer, run_folder, start_from
 
+    check_out_file(out)
     levels = None if pyramid == "none" else _numbers(pyramid, "pyramid")
     drawn = "-" in sizes
     plan = Plan(
@@ -88,7 +89,7 @@ def train_network(
         validation=None if check is None else Images(check, on_bad=on_bad.value),
     )
     warn(learn.problems)
-    _announce(trainer, anew)
+    _announce(trainer, anew, out)
     _train(trainer, out, as_json)
 
 
@@ -101,12 +102,15 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
         raise ArgumentError(message("train network", option, expected, repr(text), advice)) from None
 
 
-def _announce(trainer: "Trainer", anew: Sequence[str]) -> None:
+def _announce(trainer: "Trainer", anew: Sequence[str], out: Path) -> None:
+    from sppnet.storage import check_room
+
     if anew:
         notes.print(f"These begin anew: {', '.join(anew)}.", markup=False)
     if trainer.step:
         notes.print(f"Going on after {trainer.step} of {trainer.plan.epochs * trainer.steps_per_epoch} steps.")
     cost = trainer.estimate()
+    check_room(out, cost.model)
     notes.print(
         f"{cost.images} images of {len(trainer.images.data.classes)} classes, {trainer.plan.epochs} epochs of "
         f"{trainer.steps_per_epoch} steps. About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."

@@ -40,4 +40,5 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     rows = objects + min(images, FULL_SHARES) * examples_per_image(len(data.classes))
     largest = max(images_in(each.size, max(encoder.scales)) for each in data.samples)
     memory = BASE_MEMORY + rows * features * 2 + int((largest - 1) * A_MEGAPIXEL)
-    return Estimate(images, len(missing), seconds, memory)
+    model = 4 * len(data.classes) * (features + 4 * encoder.split()[0].length(levels))  # a head's weights
+    return Estimate(images, len(missing), seconds, memory, model)

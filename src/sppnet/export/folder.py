@@ -18,7 +18,7 @@ from sppnet.export.engine import check_maps
 from sppnet.export.graph import OPSET
 from sppnet.export.images import input_names
 from sppnet.export.installed import check_engine
-from sppnet.storage import write_file
+from sppnet.storage import check_room, write_file
 
 Scaling = Literal["inside", "outside"]
 Form = Literal["onnx", "pt2", "openvino"]
@@ -85,6 +85,7 @@ def export_detector(
         boxes: True takes boxes as an input, and gives their features and confidence.
         form: "onnx"; or "pt2", a program of ``torch.export``.
     Raises:
+        WriteError: a disk without room for it, before anything is written.
         ArgumentError: a detector that has no graph of standard operators, and why; or "openvino", which computes
             coordinates in 32 bits: boxes would lie up to 49 pixels apart from the detector's.
     """
@@ -121,6 +122,8 @@ def _write(
 ) -> None:
     graph, form = model
     files = _FILES[form](graph)
+    size = sum(map(len, files.values()))
+    check_room(folder, size)  # before any of them is there
     folder.mkdir(parents=True, exist_ok=True)
     labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET} | told
     sides = told["short_sides"] if scaling == "outside" else told["short_sides"][:1]
@@ -131,7 +134,7 @@ def _write(
         ["| `boxes` | (R, 4) float32 | left, top, right, bottom in pixels of the image |"] if kind == "boxes" else []
     )
     write_file(folder / "labels.json", json.dumps(labels, ensure_ascii=False, indent=1) + "\n")
-    write_file(folder / "README.md", _page(kind, form, sum(map(len, files.values())), inputs, scaling))
+    write_file(folder / "README.md", _page(kind, form, size, inputs, scaling))
     if form == "onnx" and kind != "boxes":
         write_file(folder / "run.py", Path(__file__).with_name("run.py").read_text(encoding="utf-8"))
     for name, content in files.items():

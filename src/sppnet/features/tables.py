@@ -18,6 +18,7 @@ from sppnet.storage import write_file, write_tensors
 PARQUET: Final = ".parquet"
 FORMS: Final = (".safetensors", ".npz", ".npy", ".csv", PARQUET)
 EDGES: Final = ("left", "top", "right", "bottom")
+LEAST_BYTES: Final = {".csv": 2}  # of a number in a file, at least: a digit and a comma; 4 in all others
 
 
 def check_form(file: Path) -> str:

@@ -49,6 +49,11 @@ class FileProposals:
         stem = Path(name).stem
         return next((key for key in (name, *ends, stem, stem.lstrip("0")) if key in self._regions), None)
 
+    def count(self, name: str) -> int:
+        """Return how many regions there are of the image of that name, or path."""
+        known = self.key(name)
+        return 0 if known is None else len(self._regions[known])
+
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
         return {"method": "file", "path": str(self.path)}

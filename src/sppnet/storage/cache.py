@@ -36,7 +36,8 @@ class TensorCache:
         self.folder: Path | str = folder if is_address(folder) else Path(folder)
         self.repaired = 0
         """How many broken entries ``get`` met and removed."""
-        self._writable = True
+        self.refused: WriteError | None = None
+        """Why nothing more is written; None as long as it is."""
 
     def __len__(self) -> int:
         """Return how many entries there are."""
@@ -74,7 +75,7 @@ class TensorCache:
             ArgumentError: a key of another form.
         """
         path = self._path(key)
-        if not self._writable:
+        if self.refused is not None:
             return
         try:
             # No fsync: what a crash of the machine breaks is found by its checksum and computed again.
@@ -82,7 +83,7 @@ class TensorCache:
         except WriteError as error:
             if error.errno == errno.ENOENT and isinstance(self.folder, Path) and self.folder.is_dir():
                 return  # another process cleared the cache between the file's writing and its renaming
-            self._writable = False
+            self.refused = error
             advice = "Nothing more is cached. Free some space, or name another folder."
             warnings.warn(f"{self.folder}: {error.strerror}. {advice}", RuntimeWarning, stacklevel=2)
 
@@ -94,7 +95,7 @@ class TensorCache:
         """Remove all entries, and nothing else that lies in the folder; then it can be written again."""
         for path in self._files():
             remove_file(path)
-        self._writable = True
+        self.refused = None
 
     def _path(self, key: str) -> Path | str:
         fits = re.fullmatch("[0-9a-f]{64}", key) is not None

@@ -130,12 +130,13 @@ def _forget(partial: Path) -> None:
 
 
 def check_room(path: Path, count: int) -> None:
-    """Refuse to write so many bytes to a file, or below a folder, that plainly does not have the room.
+    """Refuse to write so many bytes to a file, or below a folder, whose disk plainly does not have the room.
 
     Raises:
         WriteError: how much there is, and how much it needs.
     """
-    free = shutil.disk_usage(next(each for each in path.absolute().parents if each.is_dir())).free
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+    free = shutil.disk_usage(there).free
     if count > free:
         needs = f"it needs {_amount(count)} where {_amount(free)} are free"
         raise WriteError(path, OSError(errno.ENOSPC, needs))

@@ -142,7 +142,7 @@ class Trainer:
         weights = sum(value.nbytes for value in network.state_dict().values())
         copies = 3 if self._averaged is None else 4  # weights, gradients, momenta, averages
         memory = BASE_MEMORY + copies * weights + held * self.plan.batch // world() // count
-        return Estimate(len(self.images), len(self.images), seconds * left * share, memory)
+        return Estimate(len(self.images), len(self.images), seconds * left * share, memory, weights)
 
     def fit(self, *, progress: Progress = silent) -> list[Epoch]:
         """Train to the end, and return what came of each epoch that was left."""
