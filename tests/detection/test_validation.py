@@ -120,3 +120,16 @@ def test_of_many_images_some_are_looked_at_evenly(monkeypatch: pytest.MonkeyPatc
 def test_one_image_tells_nothing_of_others() -> None:
     with pytest.raises(DataError, match=r"Detector\.calibrate: needs two labelled images\. Label another one first\."):
         _held_out(_learner(1), _found((CAT, 0, 1.0)))
+
+
+def test_nobody_judges_a_class_that_one_image_alone_holds() -> None:
+    learner = _learner(4)
+    for key in (1, 2, 3):  # whichever images are looked at
+        kept = learner.images[key]
+        learner.images[key] = replace(
+            kept, labels=ImageLabels(boxes=np.array([CAT]), classes=("cat",)).checked((90, 90))
+        )
+    judged = _held_out(learner, _found((CAT, 0, 1.0), (DOG, 1, 0.9), (FAR, 1, 0.8)))
+    assert judged.objects.sum(axis=0).tolist() == [4, 0]
+    assert (judged.verdicts[judged.labels == 0] == 1).all()
+    assert (judged.verdicts[judged.labels == 1] == -1).all()

@@ -138,3 +138,16 @@ def test_few_of_what_is_named_right_are_below_the_least_known() -> None:
     assert least_known(sure, np.ones(101, bool)) == pytest.approx(0.05)
     assert least_known(sure, sure > 0.5) == pytest.approx(0.53, abs=0.01)
     assert least_known(sure, np.zeros(101, bool)) == 0.0
+
+
+def test_the_threshold_of_few_objects_leans_on_that_of_all_classes() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=2000)
+    right = rng.random(2000) < 1 / (1 + np.exp(-(3 * scores - 2)))
+    labels = np.zeros(2000, int)
+    many = int(right.sum())
+    alone = calibrate(labels, scores, right, np.array([many, 0]))
+    assert alone.thresholds[1] == pytest.approx(alone.thresholds[0], abs=0.01)  # nothing known: that of all
+    one = calibrate(np.append(labels, 1), np.append(scores, 2.0), np.append(right, True), np.array([many, 1]))
+    assert one.thresholds[0] == pytest.approx(alone.thresholds[0], abs=0.01)
+    assert one.thresholds[1] == pytest.approx((0.99 + 3 * one.thresholds[0]) / 4, abs=0.02)

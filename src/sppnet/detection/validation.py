@@ -37,7 +37,8 @@ def hold_out(
         answer: detects in an image by a head, whatever the confidence.
         progress: wraps the pass over the folds.
     Returns:
-        The detections that somebody can judge, ranked by what the heads gave: ``confidence`` holds scores.
+        The detections, ranked by what the heads gave: ``confidence`` holds scores. Nobody can judge those of a class
+        that one image alone holds: it counts as one without objects.
     Raises:
         DataError: fewer than two labelled images.
     """
@@ -56,10 +57,18 @@ def hold_out(
         found += [(chosen.index(kept), *_judge(kept, answer(without, kept), names)) for kept in left_out]
     labels, scores, verdicts = (np.concatenate([each[part] for each in found]) for part in (1, 2, 3))
     owners = np.repeat([each[0] for each in found], [len(each[1]) for each in found])
-    objects = [[int((kept.labels.of(name) & kept.labels.counted).sum()) for name in names] for kept in chosen]
+    objects = _objects(chosen, names)
+    unknown = (_objects(images, names) > 0).sum(axis=0) < 2  # without its one image there is no class to find in it
+    objects[:, unknown] = 0
+    verdicts[unknown[labels]] = -1
     order = np.argsort(-scores, kind="stable")
-    columns = owners[order], labels[order], scores[order], verdicts[order]
-    return Judged(*columns, np.array(objects, dtype=np.int64), order)
+    return Judged(owners[order], labels[order], scores[order], verdicts[order], objects, order)
+
+
+def _objects(images: Sequence[KeptImage], names: Sequence[str]) -> NDArray[np.int64]:
+    """Count the objects (P, K) to find of each class in each image."""
+    counts = [[int((kept.labels.of(name) & kept.labels.counted).sum()) for name in names] for kept in images]
+    return np.array(counts, dtype=np.int64)
 
 
 def _judge(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 PRIOR: Final = (2.0, -0.5)  # slope and offset of the curve before anything is known: a margin of 1 is 4 in 5 right
 PRIOR_DEVIATION: Final = (1.0, 1.0)  # how far data easily pulls slope and offset of all classes from it
-CLASS_DEVIATION: Final = (0.5, 1.0)  # and those of one class from those of all
+CLASS_DEVIATION: Final = (0.5, 0.5)  # and those of one class from those of all
+SHARED: Final = 3.0  # objects that the threshold of all classes counts as, beside a class's own
 STEPS: Final = 50
 SHARPNESS: Final = 12.0  # of least squares on -1 and 1, as long as nothing is known
 REFUSED: Final = 0.05  # of the images that are named right, so many are given up for all that show something else
@@ -60,6 +61,8 @@ def calibrate(
 ) -> Calibration:
     """Fit a curve a class to detections in images that were not learnt from, and choose each threshold of best F1.
 
+    A class of few objects leans on all classes in both.
+
     Args:
         labels: (N,) class of each detection. scores: (N,). right: (N,), whether an object of the class was there.
         positives: (K,) objects to find in these images.
@@ -69,14 +72,16 @@ def calibrate(
     >>> known.probabilities(np.array([-2.0, 2.0]), np.array([0, 0])).round(1).tolist()
     [0.0, 1.0]
     """
-    shared = _fitted_curve(scores, right, PRIOR, PRIOR_DEVIATION)
+    margins = scores.astype(np.float64)
+    shared = _fitted_curve(margins, right, PRIOR, PRIOR_DEVIATION)
+    common = best_threshold(_sigmoid(shared[0] * margins + shared[1]), right, int(positives.sum()))
     curves, thresholds = [], []
     for label, wanted in enumerate(positives.tolist()):
         mine = labels == label
-        curve = _fitted_curve(scores[mine], right[mine], shared, CLASS_DEVIATION)
+        curve = _fitted_curve(margins[mine], right[mine], shared, CLASS_DEVIATION)
         curves.append(curve)
-        sure = _sigmoid(curve[0] * scores[mine].astype(np.float64) + curve[1])
-        thresholds.append(best_threshold(sure, right[mine], wanted))
+        own = best_threshold(_sigmoid(curve[0] * margins[mine] + curve[1]), right[mine], wanted)
+        thresholds.append((wanted * own + SHARED * common) / (wanted + SHARED))
     slopes, offsets = (np.array(part, dtype=np.float64) for part in zip(*curves, strict=True))
     return Calibration(slopes, offsets, np.array(thresholds))
 
@@ -134,7 +139,7 @@ def _fitted_curve(
     deviation: tuple[float, float],
 ) -> tuple[float, float]:
     """Return slope and offset of the most probable curve, by Newton's steps from the prior's."""
-    rows = np.stack([scores.astype(np.float64), np.ones(len(scores))], axis=1)
+    rows = np.stack([scores, np.ones(len(scores))], axis=1)
     centre, precision = np.array(prior), 1 / np.square(np.array(deviation))
     curve = centre.copy()
     for _ in range(STEPS):
