@@ -118,7 +118,7 @@ def test_ids_that_two_classes_share_are_refused(tmp_path: Path) -> None:
     document = coco(drawn(tmp_path))
     document["categories"][1]["id"] = 1
     dump(tmp_path / "a.json", document)
-    with pytest.raises(DataError, match=r"a\.json: two categories have the same id\. Number them apart"):
+    with pytest.raises(DataError, match=r"a\.json: two categories have the same id, 1\. Number them apart"):
         load_detection(tmp_path)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.drawing import SIZE, dump, image, text, voc
+from PIL import Image
+from tests.data.drawing import NAMES, SIZE, coco, dump, image, text, voc, yolo
 
 from sppnet import load
 from sppnet.data import BrokenSampleError, DetectionData, Sample, load_detection, load_folders, open_dataset
@@ -85,7 +86,7 @@ def test_corners_of_real_sets_are_found_and_right_boxes_are_not(
         document = json.loads(first.read_text())
         document["annotations"][0]["bbox"] = [5, 5, 1e5, 1e5]
         dump(first, document)
-    assert said_of(tmp_path / "wrong") == "boxes-like-corners"
+    assert said_of(tmp_path / "wrong") == "boxes-doubtful"
 
 
 def placed(root: Path, boxes: np.ndarray) -> list[Sample]:
@@ -111,7 +112,7 @@ def test_corners_that_fit_as_they_are_read_are_a_warning(tmp_path: Path, layout:
     written(tmp_path / "wrong", samples, "corners", layout)
     assert codes(load_detection(tmp_path / "right")) == []
     (problem,) = load_detection(tmp_path / "wrong").problems
-    assert (problem.level, problem.code) == ("warning", "boxes-like-corners")
+    assert (problem.level, problem.code) == ("warning", "boxes-doubtful")
     assert (
         "the 24 boxes, this the first, look as if they were written as left, top, right, bottom, and are read as "
         f"{WAYS[layout]}, as the layout has them. Look at them with 'sppnet check --html'"
@@ -124,6 +125,39 @@ def test_large_objects_in_the_middle_are_no_corners(tmp_path: Path, layout: str)
     samples = placed(tmp_path / "drawn", np.concatenate([edges[..., :2], 1 - edges[..., 2:]], axis=2))
     written(tmp_path / layout, samples, "", layout)
     assert codes(load_detection(tmp_path / layout)) == []
+
+
+# Boxes in other units
+
+
+def xml_of(root: Path, rows: Sequence[tuple[float, float, float, float]], side: int) -> None:
+    for k, (left, top, right, bottom) in enumerate(rows):
+        root.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side, side)).save(root / f"{k}.jpg")
+        box = f"<xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>"
+        text(root / f"{k}.xml", f"<annotation><object><name>a</name><bndbox>{box}</bndbox></object></annotation>")
+
+
+def test_parts_of_the_image_in_xml_are_refused(tmp_path: Path) -> None:
+    xml_of(tmp_path, [(0.1, 0.2, 0.5, 0.7), (0.25, 0.3, 1.0, 0.9)], 300)
+    with pytest.raises(BrokenSampleError) as caught:
+        load_detection(tmp_path, on_bad="skip")
+    assert caught.value.problem.code == "boxes-misread"
+    assert (
+        "all 2 boxes, this the first, lie within the first pixel of their images, as parts of an image do that are "
+        "read as pixels. Write them in pixels."
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize(("side", "count", "said"), [(300, 12, True), (300, 5, False), (150, 12, False)])
+def test_percentages_of_large_images_are_a_warning(tmp_path: Path, side: int, count: int, said: bool) -> None:
+    corners = np.random.default_rng(0).uniform(0, 45, (count, 2))
+    rows = np.concatenate([corners, corners + 53.5], axis=1)
+    xml_of(tmp_path, [tuple(row) for row in rows.tolist()], side)
+    told = [str(problem) for problem in load_detection(tmp_path).problems]
+    assert len(told) == said
+    looks = "look as if they were written in percent of the image, and are read in pixels. Look at them with"
+    assert all(looks in each for each in told)
 
 
 # XML with polygons
@@ -158,6 +192,74 @@ def test_objects_of_old_labelme_xml(tmp_path: Path) -> None:
     data = load_detection(tmp_path)
     assert (data[0].boxes.tolist(), codes(data)) == ([[10, 20, 50, 60]], ["row-without-box"])
     assert str(data.problems[0]).endswith("<object> must hold <bndbox>")
+
+
+def test_turned_boxes_of_rolabelimg(tmp_path: Path) -> None:
+    image(tmp_path / "0.jpg")
+    box = "<cx>50</cx><cy>60</cy><w>40</w><h>20</h><angle>1.5707963267948966</angle>"
+    text(tmp_path / "0.xml", f"<annotation><object><name>a</name><robndbox>{box}</robndbox></object></annotation>")
+    data = load_detection(tmp_path)
+    assert (data[0].boxes.tolist(), codes(data)) == ([[40, 40, 60, 80]], [])
+
+
+def test_xml_of_voc_in_one_file_is_named(tmp_path: Path) -> None:
+    made = image(tmp_path / "images/0.jpg")
+    text(tmp_path / "all.xml", f"<annotations>{voc(made, '0.jpg')}</annotations>")
+    with pytest.raises(DataError, match=r"all\.xml:1: <annotations> must hold <image> or <track>, got <annotation>"):
+        load_detection(tmp_path)
+
+
+# COCO
+
+
+def test_categories_known_by_texts(tmp_path: Path) -> None:
+    made = image(tmp_path / "0.jpg")
+    document = coco({"0.jpg": made})
+    for row in document["categories"]:
+        row["id"] = f"c{row['id']}"
+    for row in document["annotations"]:
+        row["category_id"] = f"c{row['category_id']}"
+    dump(tmp_path / "labels.json", document)
+    data = load_detection(tmp_path)
+    assert (data.classes, data[0].labels.tolist(), codes(data)) == (NAMES, [box[0] for box in made], [])
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (0, "category_id 0 is used and 2 is not, though categories are 1 to 2. Add 1 to each category_id"),
+        (2, "category_id 3 is used and 1 is not, though categories are 1 to 2. Take 1 from each category_id"),
+    ],
+)
+def test_categories_counted_from_another_number_are_refused(tmp_path: Path, first: int, said: str) -> None:
+    document = coco({"0.jpg": image(tmp_path / "0.jpg")})
+    for row in document["annotations"]:
+        row["category_id"] += first - 1
+    dump(tmp_path / "labels.json", document)
+    with pytest.raises(BrokenSampleError) as caught:
+        load_detection(tmp_path, on_bad="skip")
+    assert (caught.value.problem.code, str(caught.value)) == ("numbers-from-one", f"{tmp_path}/labels.json: {said}")
+
+
+# Folders
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("data.yaml", "names: [a, b]\ntrain: ./train\n"), ("classes.txt", "a\nb\n")]
+)
+def test_a_set_that_was_packed_into_a_folder_keeps_its_names(tmp_path: Path, name: str, content: str) -> None:
+    text(tmp_path / "cells/train/0.txt", yolo(image(tmp_path / "cells/train/0.jpg")))
+    text(tmp_path / "cells" / name, content)
+    data = load_detection(tmp_path)
+    assert (data.classes, codes(data)) == (NAMES, [])
+
+
+def test_one_file_is_told_of_in_words_for_one(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "cat/day2/2.jpg", "dog/3.jpg"):
+        image(tmp_path / name)
+    (problem,) = load_folders(tmp_path).problems
+    told = "lies in a folder inside its class's folder, and belongs to that class"
+    assert str(problem) == f"{tmp_path}/cat/day2/2.jpg: {told}"
 
 
 # LabelMe's images inside

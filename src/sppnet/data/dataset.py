@@ -19,6 +19,7 @@ from sppnet.data.layouts.folders import ClassFolders, alike
 from sppnet.data.layouts.records import Found
 from sppnet.data.layouts.unread import LABELS, PACKED, Unread, unread
 from sppnet.data.layouts.values import glance
+from sppnet.data.layouts.yolo_places import NAME_LISTS
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import DetectionData, FolderData, OnBad
@@ -236,7 +237,9 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         )
     whole = listed = contents(folder)
     found = _best(function, listed, layout)
-    while (found is None or _is_wrapped(found[0], listed)) and (inner := _wrapper(listed)) is not None:
+    while (inner := _wrapper(listed)) is not None and (
+        found is None or _is_wrapped(found[0], listed) or _names_classes(listed, inner)
+    ):
         listed = listed.below(inner)
         found = _best(function, listed, layout)
     if layout is None and (found is None or found[0].layout == "folders"):
@@ -284,6 +287,11 @@ def _is_wrapped(found: Found, listed: Contents) -> bool:
         and len(inner) > 1
         and all(name.count("/") > 1 for name in listed.images)
     )
+
+
+def _names_classes(listed: Contents, inner: str) -> bool:
+    """Tell whether what names the classes lies in a folder, which is the root of the set then."""
+    return any(name.rpartition("/")[0] == inner for name in listed.of_suffix(".yaml", ".yml", *NAME_LISTS))
 
 
 def _wrapper(listed: Contents) -> str | None:

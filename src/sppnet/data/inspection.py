@@ -11,7 +11,7 @@ import numpy as np
 from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Problem, duplicates
 from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
-from sppnet.data.problems import code_of
+from sppnet.data.problems import code_of, one_or_more
 from sppnet.errors import DataError, ImageDecodeError
 from sppnet.geometry import best_iou, usual_short_side
 from sppnet.images import read_facts, read_parts
@@ -170,7 +170,8 @@ def _in_two(paths: Mapping[str, Sequence[Path]]) -> list[Problem]:
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         both = sorted(set(paths.get(first, ())) & set(paths.get(second, ())))
         if both:
-            what = f"and {len(both) - 1} more images are in '{first}' and in '{second}' too"
+            where = f"in '{first}' and in '{second}' too"
+            what = one_or_more(len(both) - 1, f"is {where}", f"images are {where}")
             problems.append(Problem(both[0], None, what, "in-two-splits"))
     return problems
 
@@ -183,7 +184,7 @@ def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
     left = sorted(listed - held - named)
     if not left or not parts:
         return []
-    what = f"and {len(left) - 1} more images are in none of the splits"
+    what = one_or_more(len(left) - 1, "is in none of the splits", "images are in none of the splits")
     return [Problem(left[0], None, what, "in-no-split")]
 
 
@@ -265,7 +266,8 @@ def _unread(path: Path, pages: int, channels: int) -> list[Problem]:
 def _of_ranges(ranges: Mapping[tuple[float, float], list[Path]]) -> list[Problem]:
     """Tell which values of deep images of one folder are black and white; a warning where they differ."""
     ((usual, first), *others) = sorted(ranges.items(), key=lambda each: -len(each[1]))
-    what = f"and {len(first) - 1} more: values from {usual[0]:g} to {usual[1]:g} become 0 to 255"
+    values = f"values from {usual[0]:g} to {usual[1]:g} become 0 to 255"
+    what = one_or_more(len(first) - 1, values, f"of its folder: {values}")
     problems = [Problem(first[0], None, what, "range")]
     for (low, high), paths in others:
         other = f"{len(paths)} images show {low:g} to {high:g}, others of the folder do not"

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sppnet.data.gathering import RawImage
-from sppnet.data.problems import Problem, broken
+from sppnet.data.gathering import RawBox, RawImage, Row
+from sppnet.data.problems import BrokenSampleError, Problem
 from sppnet.geometry import Boxes
 
 CORNERS: Final = "left, top, right, bottom"
@@ -32,6 +32,10 @@ OFTEN: Final = 0.1
 ENOUGH: Final = 10
 NEARLY_ALL: Final = 0.98
 TOGETHER: Final = 0.5
+# Parts of an image that are read as pixels make boxes in its first pixel; percentages, boxes with decimals of which not
+# one reaches further than 100 pixels into images of more than twice that, and some come near it.
+HUNDRED: Final = 100
+NEAR_HUNDRED: Final = 90
 
 
 def check_written(written: str, raws: Sequence[RawImage], *, source: Path | None = None) -> list[Problem]:
@@ -53,20 +57,37 @@ def check_written(written: str, raws: Sequence[RawImage], *, source: Path | None
     readings = _readings(boxes, written)
     others = [words for words, read in readings.items() if _fit(read, sides, NEAR).all()] if many else []
     if others:
-        raw, box = rows[int(wrong.argmax())]
         what = (
             f"{wrong.sum()} of {len(rows)} boxes, this the first, do not fit into their images as {written}, which is "
             f"how they are read; as {' or '.join(others)} all do. Write them as {written}."
         )
-        broken(raw.source, f"{box.where}: {what}" if box.where else what, line=box.line, code="boxes-misread")
-    if written == CORNERS or not _like_corners(readings[CORNERS] / np.tile(sides, 2), many):
+        raise BrokenSampleError(_of_box(rows[int(wrong.argmax())], what, "boxes-misread"))
+    if len(rows) >= SEVERAL and boxes.max() <= 1 < sides.min():
+        what = (
+            f"all {len(rows)} boxes, this the first, lie within the first pixel of their images, as parts of an image "
+            "do that are read as pixels. Write them in pixels."
+        )
+        raise BrokenSampleError(_of_box(rows[0], what, "boxes-misread"))
+    if written != CORNERS and _like_corners(readings[CORNERS] / np.tile(sides, 2), many):
+        looks = f"as {CORNERS}, and are read as {written}, as the layout has them"
+    elif _like_percentages(boxes, sides):
+        looks = "in percent of the image, and are read in pixels"
+    else:
         return []
-    raw, box = rows[0]
-    what = (
-        f"the {len(rows)} boxes, this the first, look as if they were written as {CORNERS}, and are read as {written}, "
-        "as the layout has them. Look at them with 'sppnet check --html'"
-    )
-    return [Problem(raw.source, box.line, f"{box.where}: {what}" if box.where else what, "boxes-like-corners")]
+    what = f"the {len(rows)} boxes, this the first, look as if they were written {looks}."
+    return [_of_box(rows[0], f"{what} Look at them with 'sppnet check --html'", "boxes-doubtful")]
+
+
+def _of_box(row: tuple[RawImage, RawBox], what: str, code: str) -> Problem:
+    raw, box = row
+    return Row(raw.source, box.line, box.where).problem(what, code)
+
+
+def _like_percentages(boxes: Boxes, sides: Boxes) -> bool:
+    """Tell whether boxes are percentages of their images that were read as pixels; see above."""
+    if len(boxes) < ENOUGH or sides.min() <= 2 * HUNDRED:
+        return False
+    return bool(NEAR_HUNDRED <= boxes.max() <= HUNDRED and (boxes % 1 != 0).any(axis=1).mean() > 0.5)
 
 
 def _like_corners(numbers: Boxes, many: bool) -> bool:

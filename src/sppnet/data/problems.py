@@ -30,10 +30,10 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
         "no-objects": ("error", "no box is left to learn from"),
         "only-crowds": ("error", "every box is marked as a crowd, which is never learnt from"),
         "boxes-misread": ("error", "boxes are written in another way than their layout has them"),
-        "numbers-from-one": ("error", "class numbers begin at 1, and the names at 0"),
+        "numbers-from-one": ("error", "class numbers begin at another number than the names"),
         "no-labels": ("error", "images without labels: nothing can be learnt from them"),
         "one-class": ("error", "images of one class only: there is nothing to tell apart"),
-        "boxes-like-corners": ("warning", "boxes look like corners, and are read as their layout has them"),
+        "boxes-doubtful": ("warning", "boxes look as if they were written in another way than their layout has them"),
         "box-dropped": ("warning", "a box that is empty, inverted, not finite or outside its image is left out"),
         "box-cut": ("warning", "a box that reaches out of its image by more than a pixel is cut"),
         "box-twice": ("warning", "the same box of the same class twice in one image: it counts once"),
@@ -143,6 +143,11 @@ class BrokenSampleError(DataError):
 
 class NotThereError(DataError, ArgumentError):
     """A folder, layout or split that was named and is not there."""
+
+
+def one_or_more(others: int, one: str, several: str) -> str:
+    """Say of the first of several files what holds of all: of it alone in the words of one."""
+    return f"and {others} more {several}" if others else one
 
 
 def code_of(error: BaseException) -> str:

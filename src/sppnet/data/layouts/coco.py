@@ -5,8 +5,8 @@ Its boxes are left, top, width, height; they are converted here and nowhere else
 
 import itertools
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -62,17 +62,15 @@ def _parse(path: Path) -> Parsed:
     image_rows, annotations, categories = (
         _records(path, document, key) for key in ("images", "annotations", "categories")
     )
-    if len({_whole(row.get("id")) for row in categories}) < len(categories):
-        broken(path, "two categories have the same id. Number them apart")
-    used = {_whole(row.get("category_id")) for row in annotations}
+    used = {_key(row.get("category_id")) for row in annotations}
+    ids = _ids(path, categories, "categories")
     classes = {
-        _field(path, row, "id", int): _name(path, row)
-        for row in categories
-        if _whole(row.get("id")) in used or not _is_group(row, categories)
+        number: _name(path, row)
+        for number, row in zip(ids, categories, strict=True)
+        if number in used or not _is_group(row, categories)
     }
-    known = [_key(row.get("id")) or _field(path, row, "id", int) for row in image_rows]
-    if len(set(known)) < len(known):
-        broken(path, "two images have the same id. Number them apart")
+    _check_numbers(path, ids, used)
+    known = _ids(path, image_rows, "images")
     grouped: dict[int | str, list[Json]] = defaultdict(list)
     strays: list[Problem] = []
     numbers = set(known)
@@ -92,7 +90,7 @@ def _parse(path: Path) -> Parsed:
             what = f"id {number}: file_name must be of type str, got {name!r:.40}"
             strays.append(Problem(path, None, what, "labels-unreadable"))
     # Of two classes of one name, the first number counts.
-    numbers_of = {classes[key]: key for key in sorted(classes, reverse=True)}
+    numbers_of = {classes[key]: key for key in sorted(filter(_is_number, classes), reverse=True)}
     problems = [*classes_twice(path, list(classes.values())), *_scored(path, annotations)]
     return Parsed(records, list(classes.values()), numbers_of, strays, problems, SIDES)
 
@@ -102,6 +100,30 @@ def _records(path: Path, document: Json, key: str) -> list[Json]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         broken(path, f"must hold a list of records named {key}")
     return rows
+
+
+def _ids(path: Path, rows: Sequence[Json], what: str) -> list[Any]:
+    """Return what each row is known by, a whole number or a text; BrokenSampleError where two are known by the same."""
+    ids = [_field(path, row, "id", int) if _key(row.get("id")) is None else _key(row.get("id")) for row in rows]
+    number, times = Counter(ids).most_common(1)[0] if ids else (0, 0)
+    if times > 1:
+        broken(path, f"two {what} have the same id, {number!r:.40}. Number them apart")
+    return ids
+
+
+def _is_number(key: object) -> bool:
+    return isinstance(key, int)
+
+
+def _check_numbers(path: Path, ids: Sequence[Any], used: Collection[Any]) -> None:
+    """Raise BrokenSampleError where annotations count the categories from another number than these are given."""
+    if not ids or not all(map(_is_number, ids)) or sorted(ids) != list(range(min(ids), max(ids) + 1)):
+        return
+    odd, first, last = set(used) - set(ids) - {None}, min(ids), max(ids)
+    for wrong, unused, advice in ((first - 1, last, "Add 1 to"), (last + 1, first, "Take 1 from")):
+        if odd == {wrong} and unused not in used:
+            what = f"category_id {wrong} is used and {unused} is not, though categories are {first} to {last}"
+            broken(path, f"{what}. {advice} each category_id", code="numbers-from-one")
 
 
 def _is_group(row: Json, categories: Sequence[Json]) -> bool:
@@ -159,8 +181,8 @@ def _record(path: Path, row: Json, name: str, annotations: Sequence[Json], read:
     return Record(name, rows, size_in(row.get("height"), row.get("width")), _whole(row.get("id")))
 
 
-def _box(row: Json, where: str, size: Size, *, classes: dict[int, str], share: bool) -> RawBox:
-    category, box = _whole(row.get("category_id")), row.get("bbox")
+def _box(row: Json, where: str, size: Size, *, classes: dict[Any, str], share: bool) -> RawBox:
+    category, box = _key(row.get("category_id")), row.get("bbox")
     if category not in classes:
         expected = "category_id must be an id of categories"
         raise BadRowError(f"{expected}, got {row.get('category_id')!r:.40}", "row-without-box")

@@ -10,7 +10,7 @@ from typing import Final
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
 from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles
-from sppnet.data.layouts.values import number_in, outlined, size_in
+from sppnet.data.layouts.values import number_in, outlined, size_in, turned
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size
@@ -39,7 +39,11 @@ def _parse(path: Path) -> Parsed:
             records.append(_record(path, node))
         elif node.tag == "image":
             strays.append(Problem(path, node.line, "<image> must have a name", "labels-unreadable"))
-    return Parsed([*records, *_of_tracks(path, tree)], _labels(tree), strays=strays)
+    tracks = list(_of_tracks(path, tree))
+    other = next((node for node in tree.children if node.tag not in ("version", "meta", "image", "track")), None)
+    if other is not None and not (records or tracks or strays):
+        broken(path, f"<annotations> must hold <image> or <track>, got <{other.tag}>", line=other.line)
+    return Parsed([*records, *tracks], _labels(tree), strays=strays)
 
 
 def _record(path: Path, node: Node) -> Record:
@@ -81,7 +85,7 @@ def _box(node: Node, name: str, _: Size) -> RawBox:
         edges = [number_in(told.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr")]
         turn = number_in(told.get("rotation", 0), "rotation")
         if turn:
-            return outlined(name.strip(), _turned(edges, turn), line=node.line)
+            return outlined(name.strip(), turned(edges, math.radians(turn)), line=node.line)
         left, top, right, bottom = edges
     elif node.tag == "polygon":
         return outlined(name.strip(), _points(told.get("points", "")), line=node.line)
@@ -94,15 +98,6 @@ def _box(node: Node, name: str, _: Size) -> RawBox:
     else:
         raise BadRowError(f"<{node.tag}> is no box or polygon; it is left out", "shape-left-out")
     return RawBox(name.strip(), (left, top, right, bottom), node.line)
-
-
-def _turned(edges: list[float], degrees: float) -> list[tuple[float, float]]:
-    """Return the corners of a box that is turned around its middle."""
-    left, top, right, bottom = edges
-    x, y, turn = (left + right) / 2, (top + bottom) / 2, math.radians(degrees)
-    corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
-    cos, sin = math.cos(turn), math.sin(turn)
-    return [(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners]
 
 
 def _points(text: str) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from sppnet.data.contents import Contents, normal
 from sppnet.data.gathering import Listing
 from sppnet.data.layouts.records import SIDE_FOLDERS, Found
 from sppnet.data.names import IMAGE_FOLDERS, LABEL_FOLDERS, split_of_name
-from sppnet.data.problems import Problem, printable
+from sppnet.data.problems import Problem, one_or_more, printable
 from sppnet.data.samples import FolderData
 from sppnet.errors import DataError
 
@@ -105,7 +105,9 @@ class ClassFolders:
         problems = [Problem(self.listed.path(folder), None, "holds no images", "class-empty") for folder in empty]
         deeper = [image for image, _ in rows if image.count("/") > depth]
         if deeper:
-            what = f"and {len(deeper) - 1} more lie in folders inside their class's folder, and belong to that class"
+            one = "lies in a folder inside its class's folder, and belongs to that class"
+            several = "lie in folders inside their class's folder, and belong to that class"
+            what = one_or_more(len(deeper) - 1, one, several)
             problems.append(Problem(self.listed.path(deeper[0]), None, what, "deeper"))
         return tuple(problems)
 

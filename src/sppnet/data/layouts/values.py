@@ -96,6 +96,15 @@ def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | No
     return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
 
 
+def turned(edges: Sequence[float], turn: float) -> list[tuple[float, float]]:
+    """Return the corners of a box [left, top, right, bottom] that is turned around its middle by radians."""
+    left, top, right, bottom = edges
+    x, y = (left + right) / 2, (top + bottom) / 2
+    corners = [(left - x, top - y), (right - x, top - y), (right - x, bottom - y), (left - x, bottom - y)]
+    cos, sin = math.cos(turn), math.sin(turn)
+    return [(x + across * cos - down * sin, y + across * sin + down * cos) for across, down in corners]
+
+
 def are_shares(numbers: Sequence[float]) -> bool:
     """Tell whether boxes are parts of their images: not one number is above 1, and some are no whole ones."""
     return bool(numbers) and max(numbers) <= 1 and any(number % 1 for number in numbers)

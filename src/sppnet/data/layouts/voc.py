@@ -22,7 +22,7 @@ from sppnet.data.gathering import (
     unique_stems,
 )
 from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, shared
-from sppnet.data.layouts.values import outlined, read_text, size_in
+from sppnet.data.layouts.values import outlined, read_text, size_in, turned
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import stem_of
@@ -54,7 +54,8 @@ def look(listed: Contents) -> Found | None:
 def _fits(path: Path) -> bool:
     try:
         with open_file(path) as file:
-            return re.search(rb"<annotation[\s>]", file.read(4096).replace(b"\0", b"")) is not None  # of UTF-16
+            first = re.search(rb"<annotations?[\s>]", file.read(4096).replace(b"\0", b""))  # zeros: of UTF-16
+            return first is not None and not first[0].startswith(b"<annotations")
     except OSError:
         return False
 
@@ -122,6 +123,10 @@ def _box(node: Node, _: Size) -> RawBox | None:
     polygon, inner = node.find("polygon"), node.find("segm")
     points = _points(polygon) if polygon is not None else []
     box = node.find("bndbox") or (inner.find("box") if inner is not None else None)
+    slanted = node.find("robndbox")  # roLabelImg's
+    if box is None and slanted is not None:
+        x, y, across, down, turn = (_number(slanted, key) for key in ("cx", "cy", "w", "h", "angle"))
+        points = turned((x - across / 2, y - down / 2, x + across / 2, y + down / 2), turn)
     if points and box is None:
         return outlined(name, points, line=node.line)._replace(difficult=difficult, crowd=crowd)
     box = box or _child(node, "bndbox")
