@@ -206,6 +206,10 @@ def test_calibration_tells_precision_and_recall_of_images_held_out(cache: Tensor
     assert judged.precision(detector.thresholds_).min() > 0.8
     assert judged.f1(detector.thresholds_).min() > judged.best_f1().min() - 0.1
     assert ((judged.confidence >= 0) & (judged.confidence <= 1)).all()
+    assert detector.held_out_.keys() == {sample.path for sample in train.samples}
+    confidences = np.concatenate([each.confidence for each in detector.held_out_.values()])
+    assert np.array_equal(np.sort(confidences), np.sort(judged.confidence))
+    assert all((np.diff(each.confidence) <= 0).all() for each in detector.held_out_.values())
     assert judged.recall(1.1).tolist() == [0, 0]
     assert np.isnan(judged.precision(1.1)).all()
 

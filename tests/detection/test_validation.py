@@ -49,7 +49,7 @@ def _found(*rows: tuple[list[float], int, float]) -> Detections:
 
 def _held_out(learner: _Learner, found: Detections) -> Judged:
     anything: Any = learner
-    return validation.hold_out(anything, HEAD, NAMES, lambda head, kept: found)
+    return validation.hold_out(anything, HEAD, NAMES, lambda head, kept: found).judged
 
 
 def test_no_image_is_judged_by_what_was_learnt_from_it() -> None:
@@ -133,3 +133,12 @@ def test_nobody_judges_a_class_that_one_image_alone_holds() -> None:
     assert judged.objects.sum(axis=0).tolist() == [4, 0]
     assert (judged.verdicts[judged.labels == 0] == 1).all()
     assert (judged.verdicts[judged.labels == 1] == -1).all()
+
+
+def test_what_was_found_without_an_image_is_kept_by_its_key() -> None:
+    anything: Any = _learner(3)
+    found = {key: _found((CAT, 0, float(key))) for key in range(3)}
+    held_out = validation.hold_out(anything, HEAD, NAMES, lambda head, kept: found[int(str(kept.key))])
+    assert held_out.found == found
+    assert held_out.judged.images.tolist() == [2, 1, 0]
+    assert held_out.judged.confidence.tolist() == [2, 1, 0]

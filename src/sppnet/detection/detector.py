@@ -24,7 +24,7 @@ from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import FittingRegions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
-from sppnet.detection.validation import hold_out
+from sppnet.detection.validation import calibrated, hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
 from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
@@ -35,7 +35,7 @@ from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source, as_source, is_one_image, read_size
-from sppnet.learning.calibration import Calibration, calibrate
+from sppnet.learning.calibration import Calibration
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import Estimate, Progress, silent
 from sppnet.proposals.learnt import METHOD
@@ -68,7 +68,8 @@ class Detector(Parameters):
         seed: of the choice among training regions.
 
     What was learnt ends in an underscore. ``model_`` is what answers, and never changes: learning puts another in its
-    place. ``deep_`` is what tuning the convolutions came to, None where it was not asked for.
+    place. ``deep_`` is what tuning the convolutions came to, None where it was not asked for. ``held_out_`` is what the
+    last ``calibrate`` found in images, by their paths or keys, when it had not learnt from them.
 
     >>> Detector(levels=(2, 1))
     Detector(levels=(2, 1))
@@ -101,6 +102,7 @@ class Detector(Parameters):
         self._encoders: dict[Hashable, MapsEncoder] = {}
         self._regions = FittingRegions()
         self._behind = False
+        self.held_out_: dict[Hashable, Detections] = {}
         self._lock = threading.RLock()
 
     @property
@@ -268,7 +270,7 @@ class Detector(Parameters):
             if deep:
                 tuned, self.deep_ = deepen(self, data, DeepPlan() if deep is True else deep, progress=progress)
                 if tuned is not None:
-                    self._model, self._learner = tuned._model, tuned._learner
+                    self._model, self._learner, self.held_out_ = tuned._model, tuned._learner, tuned.held_out_
             return self
 
     def _learn_at_once(self, classes: Sequence[str], progress: Progress) -> None:
@@ -309,7 +311,7 @@ class Detector(Parameters):
         """Forget all, and take in what is known of a data set's images."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError(f"{data.root}: holds no labelled object in {len(data.samples)} images. Label some first.")
-        self._learner, self._model, self._behind = None, None, False
+        self._learner, self._model, self._behind, self.held_out_ = None, None, False, {}
         learner = self._the_learner([sample.size for sample in data.samples], scales_for(data, self.short_side))
         for sample in data.samples:
             learner.update(sample.path, sample.source, labels_of(sample, data.classes))
@@ -379,15 +381,13 @@ class Detector(Parameters):
             model, learner = self.model_, self._told("Detector.calibrate")
 
             def answer(head: RegionHead, kept: KeptImage) -> Detections:
-                return replace(model, head=head).detect(
-                    Scene(kept.image, model.encoder, name=str(kept.key)), threshold=0
-                )
+                scene = Scene(kept.image, model.encoder, name=str(kept.key))
+                return replace(model, head=head).detect(scene, threshold=0)
 
-            judged = hold_out(learner, model.head, model.classes, answer, progress=progress)
-            known = judged.verdicts >= 0
-            scores, right = judged.confidence[known], judged.verdicts[known] == 1
-            calibration = calibrate(judged.labels[known], scores, right, judged.objects.sum(axis=0))
-            self._model = replace(model, calibration=calibration)
+            judged, found = hold_out(learner, model.head, model.classes, answer, progress=progress)
+            calibration = calibrated(judged)
+            self._model = sure = replace(model, calibration=calibration)
+            self.held_out_ = {key: sure.sure_of(each) for key, each in found.items()}
             return replace(judged, confidence=calibration.probabilities(judged.confidence, judged.labels))
 
     def estimate(self, data: DetectionData) -> Estimate:

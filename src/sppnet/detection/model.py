@@ -99,3 +99,11 @@ class DetectorModel:
         kept = np.flatnonzero(sure >= np.broadcast_to(threshold, len(found))[labels])
         order = kept[np.argsort(-sure[kept], kind="stable")]
         return Detections(boxes[order], labels[order], sure[order], self.classes, scores[order], regions[order])
+
+    def sure_of(self, found: Detections) -> Detections:
+        """Return what another head of the same classes found, with the confidence of this model's curves."""
+        scores = np.asarray(found.scores, dtype=np.float32)
+        sure = self.calibration.probabilities(scores, found.labels)
+        order = np.argsort(-sure, kind="stable")
+        regions = None if found.regions is None else found.regions[order]
+        return Detections(found.boxes[order], found.labels[order], sure[order], self.classes, scores[order], regions)

@@ -1,8 +1,8 @@
 """How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.errors import DataError
 from sppnet.evaluation.matching import Judged, match
+from sppnet.learning.calibration import Calibration, calibrate
 from sppnet.progress import Progress, silent
 
 RIGHT_IOU: Final = 0.5  # from this overlap a detection is right
@@ -23,9 +24,16 @@ ENOUGH_COMPLETE: Final = 3  # from so many complete images on, others say nothin
 Answer = Callable[[RegionHead, KeptImage], Detections]
 
 
+class HeldOut(NamedTuple):
+    """What was found in images by heads that were learnt without them, by their keys, and which of it is right."""
+
+    judged: Judged
+    found: dict[Hashable, Detections]
+
+
 def hold_out(
     learner: Learner, head: RegionHead, names: Sequence[str], answer: Answer, *, progress: Progress = silent
-) -> Judged:
+) -> HeldOut:
     """Detect in images by heads that were learnt without them, and judge what is found.
 
     The SVMs are learnt again without each fold's images, from the last solution, and detect in these; so are box
@@ -37,8 +45,8 @@ def hold_out(
         answer: detects in an image by a head, whatever the confidence.
         progress: wraps the pass over the folds.
     Returns:
-        The detections, ranked by what the heads gave: ``confidence`` holds scores. Nobody can judge those of a class
-        that one image alone holds: it counts as one without objects.
+        The detections, judged ones ranked by what the heads gave: their ``confidence`` holds scores. Nobody can judge
+        those of a class that one image alone holds: it counts as one without objects.
     Raises:
         DataError: fewer than two labelled images.
     """
@@ -50,19 +58,27 @@ def hold_out(
     places = np.linspace(0, len(among) - 1, min(MOST_IMAGES, len(among))).round().astype(int)
     chosen = [among[place] for place in places]
     folds = math.ceil(len(chosen) / max(1, round(LEFT_OUT * len(images))))
-    found: list[tuple[int, NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]] = []
+    found: dict[Hashable, Detections] = {}
     for fold in progress("Validating", range(folds)):
         left_out = chosen[fold::folds]
         without = learner.without(head, names, left_out)
-        found += [(chosen.index(kept), *_judge(kept, answer(without, kept), names)) for kept in left_out]
-    labels, scores, verdicts = (np.concatenate([each[part] for each in found]) for part in (1, 2, 3))
-    owners = np.repeat([each[0] for each in found], [len(each[1]) for each in found])
+        found |= {kept.key: answer(without, kept) for kept in left_out}
+    columns = [_judge(kept, found[kept.key], names) for kept in chosen]
+    labels, scores, verdicts = (np.concatenate(column) for column in zip(*columns, strict=True))
+    owners = np.repeat(np.arange(len(chosen)), [len(found[kept.key]) for kept in chosen])
     objects = _objects(chosen, names)
     unknown = (_objects(images, names) > 0).sum(axis=0) < 2  # without its one image there is no class to find in it
     objects[:, unknown] = 0
     verdicts[unknown[labels]] = -1
     order = np.argsort(-scores, kind="stable")
-    return Judged(owners[order], labels[order], scores[order], verdicts[order], objects, order)
+    return HeldOut(Judged(owners[order], labels[order], scores[order], verdicts[order], objects, order), found)
+
+
+def calibrated(judged: Judged) -> Calibration:
+    """Learn how sure to be, and each class's threshold, from detections whose ``confidence`` holds scores."""
+    known = judged.verdicts >= 0
+    scores, right = judged.confidence[known], judged.verdicts[known] == 1
+    return calibrate(judged.labels[known], scores, right, judged.objects.sum(axis=0))
 
 
 def _objects(images: Sequence[KeptImage], names: Sequence[str]) -> NDArray[np.int64]:

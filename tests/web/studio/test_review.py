@@ -111,4 +111,8 @@ def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path
     (row,) = session.review("confused")["rows"]
     assert (row["name"], row["label"], row["other"]) == ("a.png", king, ace)
     assert session.review("badly placed", ace)["rows"] == []
+    assert (all_errors["looked_at"], all_errors["held_out"]) == (2, 0)
+    session.learner.held_out[first] = _found(((10, 10, 40, 40), ace, 0.9))  # without the image: another answer
+    unseen = session.review()
+    assert (unseen["looked_at"], unseen["held_out"], unseen["images"]) == (2, 1, [second])
     session.store.close()

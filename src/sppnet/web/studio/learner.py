@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,7 @@ class Learner:
         self.ready: set[int] = set()
         self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)  # in their order
         self.found: dict[int, LookedAt] = {}
+        self.held_out: dict[int, Suggestions] = {}  # by detectors that had not learnt from the image
         self.order: list[int] = []
         self.judged: Judged | None = None
         self.round, self.seconds, self.learning, self.reason = 0, 0.0, False, ""
@@ -173,7 +174,7 @@ class Learner:
             here = {each.id: each for each in images}
             for key in {*changed, *self.images} - (here.keys() - set(changed)):
                 self.ready.discard(key)
-                for table in (self.faults, self.found, self._missing):
+                for table in (self.faults, self.found, self.held_out, self._missing):
                     table.pop(key, None)
             again = [each for key, each in here.items() if key not in self.images or key in set(changed)]
             gone = self._told - here.keys()
@@ -366,7 +367,7 @@ class Learner:
             return
         self._estimator.learn(names)
         if ids != self._ids:
-            self.found, self._measured_of, self.trusted = {}, 0, ()
+            self.found, self.held_out, self._measured_of, self.trusted = {}, {}, 0, ()
         self.detector, self._ids, self.round = self._estimator, ids, self.round + 1
         self._take_thresholds()
 
@@ -419,6 +420,8 @@ class Learner:
             return
         self._take_thresholds()
         self.judged, self.round = judged, self.round + 1  # confidence is another one from now on
+        found = cast(dict[int, Detections], self.detector.held_out_)
+        self.held_out = {key: Suggestions.of(each, self._ids) for key, each in found.items()}
         self._take_judged(judged)
         self.tell("measured", {})
 

@@ -346,18 +346,24 @@ class Session:
     def review(self, kind: Disagreement | None = None, label: int | None = None) -> dict[str, Any]:
         """Return where detector and labels of complete images disagree, for JSON.
 
+        In images that the last measuring held out, it is a detector that had not learnt from them.
+
         Args:
             kind, label: only those of a kind, of a class; None is all.
         Returns:
-            ``counts`` by class and kind, ``images`` that any are in, and of those asked for the surest as ``rows``.
+            ``counts`` by class and kind, ``images`` that any are in, of those asked for the surest as ``rows``, and
+            how many images were ``looked_at``, and of them ``held_out``.
         """
         thresholds = self.thresholds
         counts: Counter[tuple[int, str]] = Counter()
-        images, asked = [], []
+        images, asked, looked_at = [], [], []
+        held_out = self.learner.held_out
         for key, image in list(self.learner.images.items()):
             if not self.known(key).complete or key not in self.learner.found:
                 continue
-            rows = list(disagreements(self.store.boxes(key), self.suggestions(key), thresholds))
+            looked_at.append(key)
+            found = held_out.get(key, self.suggestions(key))
+            rows = list(disagreements(self.store.boxes(key), found, thresholds))
             counts.update((row["label"], row["kind"]) for row in rows)
             images += [key] if rows else []
             asked += [
@@ -368,6 +374,8 @@ class Session:
         return {
             "counts": [{"label": of, "kind": which, "number": number} for (of, which), number in counts.items()],
             "images": images,
+            "looked_at": len(looked_at),
+            "held_out": sum(key in held_out for key in looked_at),
             "rows": nlargest(REVIEWED, asked, key=lambda row: float(row["sure"])),
         }
 

@@ -104,16 +104,19 @@ function renderCounts(counts) {
 async function review(wanted) {
   asked = wanted;
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== null));
-  const { counts, rows } = await get(`api/review?${query}`);
+  const { counts, rows, looked_at, held_out } = await get(`api/review?${query}`);
   renderCounts(counts);
   const total = counts
     .filter((each) => [null, each.kind].includes(wanted.kind) && [null, each.label].includes(wanted.label))
     .reduce((all, each) => all + each.number, 0);
   const which = `${wanted.label === null ? "" : `${nameOf(wanted.label)}, `}${wanted.kind ?? "all"}`;
   const listed = rows.length < total ? `the first ${rows.length} of ${total}` : `${total}`;
+  const judged = looked_at
+    ? ` Of ${looked_at} complete images, ${held_out} were looked at by a detector that had not learnt from them.`
+    : "";
   byId("review-text").textContent = counts.length
-    ? `Listed: ${which}, ${listed}, the surest first. A click shows the place: mend the label where the detector is right.`
-    : "No disagreement in complete images.";
+    ? `Listed: ${which}, ${listed}, the surest first. A click shows the place: mend the label where the detector is right.${judged}`
+    : `No disagreement in complete images.${judged}`;
   byId("disagreements").replaceChildren(...rows.map(errorRow));
 }
 
