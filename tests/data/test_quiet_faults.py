@@ -359,3 +359,100 @@ def test_numbers_that_count_names_from_one_are_refused_and_one_without_a_name_is
     text(tmp_path / "labels.csv", rows)
     with pytest.raises(DataError, match=r"labels\.csv: class 1 is used and class 0 is not, though they count from 0"):
         load_detection(tmp_path)
+
+
+def test_classes_of_open_images_without_their_names_are_told(tmp_path: Path) -> None:
+    image(tmp_path / "0.jpg")
+    text(tmp_path / "labels.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax\n0,/m/01,0.1,0.5,0.2,0.6\n")
+    data = load_detection(tmp_path)
+    assert (data.classes, codes(data)) == (("/m/01",), ["class-unnamed"])
+    told = "no file beside names the class /m/01: fetch Open Images' class-descriptions-boxable.csv"
+    assert str(data.problems[0]) == f"{tmp_path}/labels.csv: {told}"
+    text(tmp_path / "class-descriptions-boxable.csv", "/m/01,Cat\n")
+    assert (load_detection(tmp_path).classes, codes(load_detection(tmp_path))) == (("Cat",), [])
+
+
+# Splits
+
+
+def test_one_file_of_labels_goes_by_the_splits_of_its_images_folders(tmp_path: Path) -> None:
+    rows = {
+        f"{split}/{k}.jpg": image(tmp_path / f"images/{split}/{k}.jpg", k) for split in ("train", "val") for k in (0, 1)
+    }
+    dump(tmp_path / "labels.json", coco(rows))
+    assert open_dataset(tmp_path).splits == ("train", "val")
+    data = load_detection(tmp_path)
+    assert ([path.parent.name for path in data.paths], codes(data)) == (["train"] * 2, [])
+
+
+def test_lists_of_voc_may_be_in_capitals(tmp_path: Path) -> None:
+    for k in range(3):
+        text(
+            tmp_path / f"Annotations/{k}.XML", voc(image(tmp_path / f"JPEGImages/{k}.JPG", k, form="JPEG"), f"{k}.jpg")
+        )
+    text(tmp_path / "ImageSets/Main/Train.txt", "0\r\n1\r\n")
+    text(tmp_path / "ImageSets/Main/VAL.txt", "2.jpg\r\n")
+    assert (open_dataset(tmp_path).splits, len(load_detection(tmp_path))) == (("train", "val"), 2)
+
+
+def test_signed_addresses_of_label_studio_name_images(tmp_path: Path) -> None:
+    image(tmp_path / "0.jpg")
+    value = {"x": 10, "y": 10, "width": 50, "height": 50, "rectanglelabels": ["a"]}
+    task = {
+        "id": 1,
+        "data": {"image": "https://x.org/b/0.jpg?X-Sig=1"},
+        "annotations": [{"result": [{"value": value}]}],
+    }
+    dump(tmp_path / "project.json", [task])
+    assert load_detection(tmp_path)[0].boxes.tolist() == [[16, 12, 96, 72]]
+
+
+# Names
+
+
+def test_folders_that_number_classes_otherwise_are_refused(tmp_path: Path) -> None:
+    for folder in ("train", "val"):
+        text(tmp_path / folder / "0.txt", yolo(image(tmp_path / folder / "0.jpg")))
+    text(tmp_path / "train/classes.txt", "a\nb\n")
+    text(tmp_path / "val/classes.txt", "b\na\n")
+    with pytest.raises(BrokenSampleError) as caught:
+        load_detection(tmp_path)
+    told = "class 0 is 'b', and 'a' in train/classes.txt. Read each folder by itself, or number the classes alike"
+    assert str(caught.value) == f"{tmp_path}/val/classes.txt: {told}"
+    text(tmp_path / "val/classes.txt", "a\nb\nc\n")  # labelImg adds to its list
+    assert load_detection(tmp_path).classes == ("a", "b", "c")
+
+
+def test_a_table_that_begins_with_empty_lines(tmp_path: Path) -> None:
+    c, *box = image(tmp_path / "0.jpg")[0]
+    row = ";".join(map(str, box))
+    text(tmp_path / "a.csv", f"\ufeff\r\nfilename;xmin;ymin;xmax;ymax;class\r\n\r\n0.jpg;{row};{NAMES[c]}\r\n")
+    assert load_detection(tmp_path)[0].boxes.tolist() == [box]
+
+
+# Numbers that are none
+
+
+@pytest.mark.parametrize("angle", ["inf", "nan"])
+def test_boxes_turned_by_no_number_cost_themselves_alone(tmp_path: Path, angle: str) -> None:
+    for name in ("voc/0.jpg", "cvat/0.jpg", "ls/0.jpg"):
+        image(tmp_path / name)
+    box = f"<cx>50</cx><cy>60</cy><w>40</w><h>20</h><angle>{angle}</angle>"
+    text(tmp_path / "voc/0.xml", f"<annotation><object><name>a</name><robndbox>{box}</robndbox></object></annotation>")
+    box = f'<box label="a" xtl="1" ytl="2" xbr="30" ybr="40" rotation="{angle}"/>'
+    text(tmp_path / "cvat/a.xml", f'<annotations><image id="0" name="0.jpg">{box}</image></annotations>')
+    value = {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": float(angle), "rectanglelabels": ["a"]}
+    dump(
+        tmp_path / "ls/a.json", [{"id": 1, "data": {"image": "0.jpg"}, "annotations": [{"result": [{"value": value}]}]}]
+    )
+    for kind in ("voc", "cvat", "ls"):
+        data = load_detection(tmp_path / kind, on_bad="skip")
+        assert (len(data[0].boxes), codes(data)) == (0, ["row-unreadable"])
+        assert f"must be finite, got {angle}" in str(data.problems[0]).replace("'", "")
+
+
+def test_huge_ids_of_categories_take_no_memory(tmp_path: Path) -> None:
+    document = coco({"0.jpg": image(tmp_path / "0.jpg")})
+    document["categories"].append({"id": 10**17, "name": "c"})
+    dump(tmp_path / "labels.json", document)
+    assert load_detection(tmp_path).classes == ("a", "b", "c")

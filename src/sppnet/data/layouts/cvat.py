@@ -10,7 +10,7 @@ from typing import Final
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
 from sppnet.data.layouts.records import Parsed, Reader, Record, SetFiles
-from sppnet.data.layouts.values import number_in, outlined, size_in, turned
+from sppnet.data.layouts.values import angle_in, number_in, outlined, size_in, turned
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.problems import Problem, broken
 from sppnet.geometry import Size
@@ -83,7 +83,7 @@ def _box(node: Node, name: str, _: Size) -> RawBox:
     told = node.attributes
     if node.tag == "box":
         edges = [number_in(told.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr")]
-        turn = number_in(told.get("rotation", 0), "rotation")
+        turn = angle_in(told.get("rotation", 0), "rotation")
         if turn:
             return outlined(name.strip(), turned(edges, math.radians(turn)), line=node.line)
         left, top, right, bottom = edges

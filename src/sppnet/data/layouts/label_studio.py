@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from sppnet.data.gathering import BadRowError, RawBox, Row
 from sppnet.data.layouts.records import Parsed, Record, SetFiles
-from sppnet.data.layouts.values import around, glance, has_keys, number_in, pairs_in, read_json, size_in, text_in
+from sppnet.data.layouts.values import (
+    angle_in,
+    around,
+    glance,
+    has_keys,
+    number_in,
+    pairs_in,
+    read_json,
+    size_in,
+    text_in,
+)
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.geometry import Size
@@ -79,7 +89,7 @@ def _image(task: Json) -> str:
     texts = [text_in(data, key) for key in ("image", "img", "file", "url")] + [
         text for text in data.values() if isinstance(text, str)
     ]
-    return next((text for text in texts if re.search(r"\.[A-Za-z]{3,4}$", text)), "")
+    return next((text for text in texts if re.search(r"\.[A-Za-z]{3,4}(\?.*)?$", text)), "")
 
 
 def _record(path: Path, task: Json, where: str, name: str) -> Record:
@@ -174,7 +184,7 @@ def _polygon(value: Json, size: Size) -> list[tuple[float, float]]:
     height, width = size[0] / 100, size[1] / 100
     if "points" in value:
         return [(x * width, y * height) for x, y in pairs_in(value["points"], "points")]
-    turn = math.radians(number_in(value.get("rotation") or 0, "rotation"))
+    turn = math.radians(angle_in(value.get("rotation") or 0, "rotation"))
     if "radiusX" in value or not turn:
         return []
     left, top, right, bottom = _edges(value, size)

@@ -283,7 +283,7 @@ class SetFiles:
         fits: tells by a glance whether a file is of this kind.
         parse: reads one.
         prefer: of several files of a split, which to read; by default all.
-        inner: whether one file may hold several splits, by what it says or by its images' folders.
+        inner: whether a file may say itself which split an image is in; otherwise their folders may.
     """
 
     layout: str
@@ -308,7 +308,7 @@ class SetFiles:
         saw = f"{self.kind}: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}"
         finder = Finder(listed)
         reads = {split: partial(self._listing, listed, finder, names, split) for split, names in groups.items()}
-        if self.inner and set(groups) == {""}:
+        if set(groups) == {""} and (self.inner or any(map(split_of, counted(listed.images)))):
             inner = self._inner_splits(listed, finder, files)
             reads = {split: partial(self._listing, listed, finder, files, split) for split in inner}
         return Found(self.layout, saw, max(1, len(counted(listed.images))), reads)
@@ -337,7 +337,7 @@ class SetFiles:
         parsed = self.parse(source)
         folders = _likely_folders(listed, file, split)
         records = parsed.records
-        if self.inner and split and not split_of_file(file):
+        if split and not split_of_file(file):
             records = [each for each in records if _split_of_record(each, listed, finder, file) == split]
         images = [partial(_find, record, source, listed, finder, folders, split) for record in records]
         images += [partial(_stray, problem) for problem in parsed.strays]

@@ -125,7 +125,7 @@ def _cells(text: str) -> Iterator[tuple[int, Cells]]:
 
 
 def _delimiter(text: str) -> str:
-    return max(",;\t", key=text.partition("\n")[0].count)
+    return max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
 
 
 def _columns(first: Cells) -> _Columns | None:
@@ -219,7 +219,10 @@ def _titles(path: Path, columns: _Columns, rows: Sequence[Cells]) -> tuple[dict[
     pairs = [row for file in files for _, row in _cells(read_text(file, limit=MAX_BYTES)) if len(row) == 2]
     used = {cells[columns.label].strip() for cells in rows if columns.label < len(cells)} - {""}
     if not used or not all(map(_NUMBER.fullmatch, used)):
-        return {key.strip(): title.strip() for key, title in pairs if key.startswith("/m/")}, []
+        titles = {key.strip(): title.strip() for key, title in pairs if key.startswith("/m/")}
+        bare = min((text for text in used if text.startswith("/m/") and text not in titles), default=None)
+        what = f"no file beside names the class {bare}: fetch Open Images' class-descriptions-boxable.csv"
+        return titles, [] if bare is None else [Problem(path, None, what, "class-unnamed")]
     known = named(contents(path.parent))
     if known is None:
         what = f"classes are numbers, as {min(used)}: these are their names. A classes.txt beside would name them"

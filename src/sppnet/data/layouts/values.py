@@ -96,6 +96,14 @@ def outlined(name: str, *polygons: Sequence[tuple[float, float]], line: int | No
     return RawBox(name, around([point for points in polygons for point in points]), line, outline=polygons)
 
 
+def angle_in(value: object, what: str) -> float:
+    """Return an angle, which may be written as a text; BadRowError where it is no finite number."""
+    angle = number_in(value, what)
+    if not math.isfinite(angle):
+        raise BadRowError(f"{what} must be finite, got {value!r:.40}")
+    return angle
+
+
 def turned(edges: Sequence[float], turn: float) -> list[tuple[float, float]]:
     """Return the corners of a box [left, top, right, bottom] that is turned around its middle by radians."""
     left, top, right, bottom = edges

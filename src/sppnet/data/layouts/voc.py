@@ -4,6 +4,7 @@ Its corners count from 1 and both are part of the box; they are converted here a
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,10 @@ from sppnet.data.gathering import (
     unique_stems,
 )
 from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, shared
-from sppnet.data.layouts.values import outlined, read_text, size_in, turned
+from sppnet.data.layouts.values import angle_in, outlined, read_text, size_in, turned
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.misreading import CORNERS, check_written
-from sppnet.data.names import stem_of
+from sppnet.data.names import split_of_name, stem_of
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
@@ -46,8 +47,11 @@ def look(listed: Contents) -> Found | None:
     if found is None or files is None:
         return None
     lists = [name for name in listed.of_suffix(".txt") if _LISTS.search(name) and _is_split(listed.path(name))]
-    names = {stem: [name for name in lists if Path(name).stem == stem] for stem in sorted(Path(n).stem for n in lists)}
-    told = {stem: partial(_of_lists, files, mine) for stem, mine in names.items()}
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in lists:
+        stem = Path(name).stem
+        names[split_of_name(stem) if split_of_name(stem) == stem.lower() else stem].append(name)
+    told = {split: partial(_of_lists, files, mine) for split, mine in sorted(names.items())}
     return found._replace(splits=told) if told else found
 
 
@@ -126,7 +130,8 @@ def _box(node: Node, _: Size) -> RawBox | None:
     slanted = node.find("robndbox")  # roLabelImg's
     if box is None and slanted is not None:
         x, y, across, down, turn = (_number(slanted, key) for key in ("cx", "cy", "w", "h", "angle"))
-        points = turned((x - across / 2, y - down / 2, x + across / 2, y + down / 2), turn)
+        edges = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
+        points = turned(edges, angle_in(turn, "<angle>"))
     if points and box is None:
         return outlined(name, points, line=node.line)._replace(difficult=difficult, crowd=crowd)
     box = box or _child(node, "bndbox")

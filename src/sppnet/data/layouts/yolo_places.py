@@ -72,9 +72,26 @@ def named(listed: Contents) -> Named | None:
     lists.sort(key=lambda name: (name.count("/"), name))
     if not lists:
         return None
-    path = listed.path(lists[0])
-    names = [text.strip() for text in read_text(path, limit=MAX_BYTES).splitlines() if text.strip()]
-    return Named(dict(enumerate(names)), path, {}) if names else None
+    return _longest(listed, [name for name in lists if posixpath.basename(name) == posixpath.basename(lists[0])])
+
+
+def _longest(listed: Contents, lists: Sequence[str]) -> Named | None:
+    """Return the longest of some lists of one name: labelImg writes one into every folder, and adds to it.
+
+    Raises:
+        BrokenSampleError: two of them give one number different names.
+    """
+    longest: list[str] = []
+    source = lists[0]
+    for name in lists:
+        texts = read_text(listed.path(name), limit=MAX_BYTES).splitlines()
+        names = [text.strip() for text in texts if text.strip()]
+        differs = next((k for k, (one, other) in enumerate(zip(longest, names, strict=False)) if one != other), None)
+        if differs is not None:
+            what = f"class {differs} is {names[differs]!r:.60}, and {longest[differs]!r:.60} in {source}"
+            broken(listed.path(name), f"{what}. Read each folder by itself, or number the classes alike")
+        longest, source = max((longest, source), (names, name), key=lambda each: len(each[0]))
+    return Named(dict(enumerate(longest)), listed.path(source), {}) if longest else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
