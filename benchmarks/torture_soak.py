@@ -1,11 +1,13 @@
 """A service and a studio in mixed use, as people use them: what grows meanwhile, and whether it goes on growing.
 
 What is labelled is bounded, as growth shall be the programs' own: an image with ``BOXES`` boxes loses one before it
-gets another. Growth is measured once each kind of work was done, and caches are full.
+gets another. Growth is that of what is held at rest, between two parts of the time, once each kind of work was done and
+caches are full: what is held in the middle of work differs by more than may be lost in ten minutes.
 """
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -32,7 +34,10 @@ CLASSES: Final = [{"do": "add class", "name": name} for name in ("a", "b")]
 BOXES: Final = 3  # of an image, at most
 FIRST: Final = "who came first"  # the person whose labels nobody else's undo takes away
 EXPORTS: Final = ("voc", "coco", "yolo", "csv", "labelstudio", "detections", "counts", "report", "model")
-PARTS: Final = 10  # of the time: what is held at least in each is what remains, whatever is computed in between
+PARTS: Final = 10  # of the time, after each of which the programs rest: what they hold then is what remains
+RESTED: Final = 10.0  # seconds without work: the studio gives back what is free five seconds after the last change
+LONGEST: Final = 60.0  # seconds that are waited for it
+IDLE: Final = 0.1  # of a processor, at most: the studio looks at its folder
 SHORT: Final = 240  # seconds below which a slope says nothing
 
 
@@ -42,11 +47,16 @@ class Program:
     def __init__(self, address: str, process: int) -> None:
         self.address, self.process = address, process
         self.seen: list[tuple[float, int, int, int]] = []
+        self.rested: list[tuple[float, int]] = []  # seconds, and bytes held at rest
 
     def look(self) -> None:
         """Remember what the program holds now: bytes, descriptors and threads, its processes' together."""
         held = [resources(each) for each in (self.process, *_children(self.process))]
         self.seen.append((time.monotonic(), *(sum(each[part] for each in held) for part in range(3))))  # type: ignore[arg-type]
+
+    def computed(self) -> float:
+        """Return the seconds of a processor that it and its processes took so far."""
+        return sum(_seconds(each) for each in (self.process, *_children(self.process)))
 
     def ask(
         self, path: str, body: bytes | None = None, kind: str = "application/json", person: str = "another"
@@ -66,14 +76,36 @@ class Program:
     def growth(self) -> tuple[float, int, int]:
         """Return MB a minute that remain, and descriptors and threads more, from when it had settled to the end."""
         times, *held = (np.array(each, dtype=float) for each in zip(*self.seen, strict=True))
-        later = times > times[0] + SETTLED * (times[-1] - times[0])
-        parts = [np.array_split(each[later], PARTS) for each in (times, held[0])]
-        remains = [float(part.min()) for part in parts[1] if len(part)]
-        middles = [float(part.mean()) for part in parts[0] if len(part)]
-        slope = float(np.polyfit(middles, remains, 1)[0]) * 60 / 1e6 if len(remains) > 1 else 0.0
-        thirds = [np.array_split(each[later], 3) for each in held[1:]]
+        settled = times[0] + SETTLED * (times[-1] - times[0])
+        moments, remains = zip(*(each for each in self.rested if each[0] > settled), strict=True)
+        slope = float(np.polyfit(moments, remains, 1)[0]) * 60 / 1e6 if len(remains) > 1 else 0.0
+        thirds = [np.array_split(each[times > settled], 3) for each in held[1:]]
         descriptors, threads = (int(np.median(each[-1]) - np.median(each[0])) for each in thirds)
         return slope, descriptors, threads
+
+
+def _rest(programs: Collection[Program]) -> None:
+    """Wait until the work is done that was asked for, and remember what is held then."""
+    latest, taken, start = time.monotonic() + LONGEST, _computed(programs), time.monotonic()
+    while start + RESTED > time.monotonic() < latest:
+        time.sleep(EVERY)
+        if (now := _computed(programs)) - taken > IDLE * (time.monotonic() - start):
+            start, taken = time.monotonic(), now
+    for program in programs:
+        program.look()
+        program.rested.append(program.seen[-1][:2])
+
+
+def _computed(programs: Collection[Program]) -> float:
+    return sum(program.computed() for program in programs)
+
+
+def _seconds(process: int) -> float:
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:  # it has ended, or the system does not tell
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _children(process: int) -> list[int]:
@@ -111,6 +143,8 @@ def soak(seed: int, until: float, tally: Tally) -> None:
             programs = {"service": service, "studio": page}
             state = _first_labels(page)
             start, looked = time.monotonic(), 0.0
+            part = (until - start) / (PARTS + 1)
+            due = start + part
             for number, rng in numbered("soak", seed, until):
                 used = rng.choice((_use_service, _use_service, _use_studio))
                 status = used(service if used is _use_service else page, rng, state)
@@ -121,6 +155,10 @@ def soak(seed: int, until: float, tally: Tally) -> None:
                     looked = time.monotonic()
                     for program in programs.values():
                         program.look()
+                if time.monotonic() > due:
+                    _rest(programs.values())
+                    due = time.monotonic() + part
+            _rest(programs.values())
             minutes = (time.monotonic() - start) / 60
         tally.most("minutes", round(minutes, 1))
         for name, program in programs.items():

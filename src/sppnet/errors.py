@@ -25,6 +25,12 @@ def places_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {', '.join(f'{Path(each.filename).name}:{each.lineno}' for each in frames)}"
 
 
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an exception behind those that it came of, the first first."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return [*([] if before is None else causes_of(before)), error]
+
+
 class SppnetError(Exception):
     """Everything that sppnet raises on purpose: the message says what was expected, what came, what to do."""
 

@@ -21,10 +21,7 @@ def test_the_page_shows_the_results() -> None:
     assert set(record["figures"]) <= set(SECTIONS)
 
 
-GROWS = pytest.mark.xfail(strict=True, reason="a known fault: the studio's memory grows by more than 1 MB a minute")
-
-
-@pytest.mark.parametrize("section", [pytest.param(name, marks=GROWS if name == "soak" else ()) for name in SECTIONS])
+@pytest.mark.parametrize("section", SECTIONS)
 def test_what_is_published_holds_no_fault(section: str) -> None:
     record = records.read("torture")
     assert record is not None

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from io import TextIOWrapper
 from typing import Final
 
@@ -32,9 +33,9 @@ from sppnet.cli import (  # noqa: F401
     train_network,
 )
 from sppnet.cli.misuse import in_words
-from sppnet.cli.printing import notes, said
+from sppnet.cli.printing import notes, said, show_warning
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, is_full
+from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, causes_of, is_full, places_of
 
 __all__ = ["app", "run"]
 
@@ -59,6 +60,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = show_warning
     words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     first = [word for word in words if word in ANYWHERE]
     rest = [word for word in sys.argv[1:] if word not in first]
@@ -73,7 +75,8 @@ def run() -> None:
         sys.exit(BAD_COMMAND)
     except (SppnetError, OSError, MemoryError) as error:
         if said.verbose:
-            notes.print_exception()
+            for each in causes_of(error):  # for a report: no folder of this machine, and no line of a file
+                notes.print(f"Arose: {places_of(each)}")
         if isinstance(error, OSError) and is_full(error) and not isinstance(error, WriteError):
             error = WriteError(error.filename2 or error.filename or "the disk", error)
         notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from sppnet.cli.options import OnBad, images_below
-from sppnet.cli.printing import bar, counting, notes, print_json, printable, tell
+from sppnet.cli.printing import bar, counting, notes, print_json, printable, tell, without_folders
 from sppnet.errors import ArgumentError, DataError, ImageDecodeError
 from sppnet.pipeline import Bad, Cluster, each_answer, each_on_cluster, shard
 
@@ -135,7 +135,7 @@ class Skipped:
         Raises:
             ImageDecodeError: where one stops it all.
         """
-        error = ImageDecodeError(bad.path, bad.reason)
+        error = ImageDecodeError(without_folders(bad.path), bad.reason)
         if self._stops:
             raise error
         self.count += 1
@@ -151,7 +151,9 @@ class Skipped:
             notes.print(f"{self.count} of {len(images)} images could not be read.")
         if not good:
             advice = "Name other ones"
-            raise DataError(f"{printable(images[0])}: none of {len(images)} images could be read. {advice}.")
+            raise DataError(
+                f"{without_folders(printable(images[0]))}: none of {len(images)} images could be read. {advice}."
+            )
 
 
 def each_good(

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rich.console import Console
@@ -41,6 +43,16 @@ def printable(text: object) -> str:
     from sppnet.data import printable as made
 
     return made(text)
+
+
+def without_folders(text: str) -> str:
+    """Return a text whose paths do not begin with the folder that the command runs in, or with a person's: with ~."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "").replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning of a library's as one line; a ``warnings.showwarning`` that tells no place in the program."""
+    notes.print(f"Warning: {without_folders(str(message))}", style=STYLES["warning"])
 
 
 def bar(name: str, items: Sequence[Item], /) -> Iterable[Item]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sppnet.cli.options import Engine, EngineName
-from sppnet.cli.printing import bar, notes
+from sppnet.cli.printing import bar, notes, show_warning
 from sppnet.cli.program import app
 
 
@@ -26,6 +26,7 @@ def studio(
     """Open the page where you draw a few boxes and a detector learns to find the rest."""
     import os
     import sys
+    import warnings
     import webbrowser
 
     from sppnet.web.studio import serve_studio
@@ -36,6 +37,10 @@ def studio(
         if not no_browser:
             webbrowser.open(address)
 
+    def warned(message: Warning | str, *_: object, **__: object) -> None:
+        show_warning(str(message).replace(str(folder.resolve()), "the folder"))
+
+    warnings.showwarning = warned  # of a cache without room: the log of a server names no place of a person's
     password = os.environ.get("SPPNET_STUDIO_PASSWORD")
     if password is None and host != "127.0.0.1" and sys.stdin.isatty():
         password = typer.prompt("Password for everybody who labels", hide_input=True, confirmation_prompt=True)

@@ -26,6 +26,12 @@ assert give_back()
 assert _resident() < held - 100_000_000
 assert kept.sum() == 8000
 assert not give_back()
+assert give_back(rests=True)  # once, when work has ended
+assert not give_back(rests=True)
+pieces = [np.ones(8_000) for _ in range(100)]  # 6 MB
+assert not give_back()
+del pieces
+assert give_back(rests=True)
 """
 
 
@@ -37,4 +43,4 @@ def test_memory_in_pieces_goes_back() -> None:
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sppnet.web.shared.memory.STATM", STATM / "none")
-    assert not given_back()()
+    assert not given_back()(rests=True)

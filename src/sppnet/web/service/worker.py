@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, Final
 from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
 from sppnet.web.service.limits import Limits
-from sppnet.web.shared.memory import given_back
+from sppnet.web.shared.memory import GiveBack, given_back
 
+REST: Final = 5.0  # seconds without a question: whatever is free is given back
 NICER: Final = 10  # the server answers and refuses while all cores compute
 
 
@@ -62,7 +63,7 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
         _warm_up(name, model, limits)
     frames.write(answers, {"models": facts}, b"")
     give_back = given_back()
-    while (frame := frames.read(questions)) is not None:
+    while (frame := _next_question(questions, give_back)) is not None:
         question, image = frame
         try:
             status, media_type, content = answer(
@@ -74,6 +75,16 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
             continue
         frames.write(answers, {"status": status, "media_type": media_type}, content)
         give_back()  # the client has its answer meanwhile
+
+
+def _next_question(questions: BinaryIO, give_back: GiveBack) -> tuple[dict[str, Any], bytes] | None:
+    """Wait for a question, and give back whatever is free once none came for a while."""
+    if hasattr(select, "poll"):
+        coming = select.poll()
+        coming.register(questions.fileno(), select.POLLIN)
+        if not coming.poll(REST * 1000):
+            give_back(rests=True)
+    return frames.read(questions)
 
 
 def _warm_up(name: str, model: Any, limits: Limits) -> None:

@@ -7,22 +7,32 @@ import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-MORE: Final = 32_000_000  # bytes more than there were when it was last given back: it costs some milliseconds
+MORE: Final = 32_000_000  # bytes more than there were when it was last given back: it costs some milliseconds, and
+# what is computed next has to ask for it again, some hundredths of a second
+LITTLE: Final = 1_000_000  # the same at rest, when nobody waits
 STATM: Final = Path("/proc/self/statm")
 
 
-def given_back() -> Callable[[], bool]:
-    """Return what gives free memory back to the system once more of it gathered; it returns whether it did."""
+class GiveBack(Protocol):
+    """Gives free memory back to the system."""
+
+    def __call__(self, *, rests: bool = False) -> bool:
+        """Do so where much gathered, or where work has ended and ``rests``; return whether it was done."""
+
+
+def given_back() -> GiveBack:
+    """Return what gives free memory back, to be called again and again."""
     trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is None or not STATM.exists():
-        return lambda: False
-    least = _resident()
+        return lambda *, rests=False: False  # noqa: ARG005
+    least, rested = _resident(), False
 
-    def give_back() -> bool:
-        nonlocal least
-        if (held := _resident()) <= least + MORE:
+    def give_back(*, rests: bool = False) -> bool:
+        nonlocal least, rested
+        ended, rested = rests and not rested, rests  # what work still held, when it was last given back, is free now
+        if (held := _resident()) <= least + (LITTLE if rests else MORE) and not ended:
             least = min(least, held)
             return False
         trim(0)

@@ -42,6 +42,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 ORDER_EVERY: Final = 2.0  # seconds between two orders of what to label next
 PAGE_FIRST: Final = 2.0  # seconds that a page has to open before torch, which takes as long, is imported beside it
+REST: Final = 5.0  # seconds without a change or work, after which memory can be given back: nobody waits for it
 PAUSE: Final = 1.5  # seconds without a change after which a person waits for nothing: time to measure
 TWICE: Final = 2  # so many times the labelled images, and what images are scaled to is chosen again
 ANOTHER: Final = 1.2  # times larger or smaller, and it changes: all features are then computed again
@@ -106,6 +107,7 @@ class Learner:
         self._asked, self._measure = bool(self._dirty), False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
+        self._idle = False
         self.short_side: int = store.setting("short_side", None) or self._fitting_side()
         store.keep("short_side", self.short_side)  # as it decides what the cache holds
         self._scaled_of = 0  # labelled images, when the scale was chosen last
@@ -204,6 +206,11 @@ class Learner:
         """Whether labels changed since the detector learnt."""
         return bool(self._dirty)
 
+    @property
+    def rests(self) -> bool:
+        """Whether there is nothing to compute, to learn or to look at, and was nothing said for a while."""
+        return self._idle and not self._missing and perf_counter() - self._changed_at > REST
+
     # The first thread
 
     def _prepare_all(self) -> None:
@@ -257,6 +264,7 @@ class Learner:
         with self._now:
             while not self._stopped:
                 work = self._next()
+                self._idle = work is None and not self.measuring
                 if work is not None:
                     return work
                 self._now.wait(PAUSE if self.measuring else None)

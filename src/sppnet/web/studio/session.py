@@ -111,17 +111,19 @@ class Session:
     # The folder, while it is open
 
     def _watch(self) -> None:
-        took, said, give_back = 0.0, "", given_back()
-        while not self._closing.wait(max(LOOK_EVERY, took / LOOK_SHARE)):
+        due, said, give_back = 0.0, "", given_back()
+        while not self._closing.wait(LOOK_EVERY):
             start = perf_counter()
             try:
-                self.look_again()
-                said = ""
+                give_back(rests=self.learner.rests)  # what exports, learning and large images took, in other threads
+                if start >= due:
+                    self.look_again()
+                    said = ""
             except Exception as error:  # such as a full disk, which may have room at the next look
                 if said != (said := places_of(error)):
                     logging.getLogger(__name__).error("the studio's look at its folder: %s", said)
-            give_back()  # what exports and large images took, each in another thread
-            took = perf_counter() - start
+            if start >= due:
+                due = start + (perf_counter() - start) / LOOK_SHARE
 
     def look_again(self) -> None:
         """Notice images that came, went or changed since the last look."""
