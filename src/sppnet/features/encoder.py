@@ -145,8 +145,11 @@ class Encoder:
 
     @property
     def channels(self) -> int:
-        """How many channels the maps have."""
-        return self.backbone.channels[self.layer]
+        """How many channels the maps have; ArgumentError for a layer that the network does not have."""
+        known = self.backbone.channels
+        expected, advice = f"one of {', '.join(known)}", "Name one of these"
+        check_that(self.layer in known, "Encoder", "layer", expected, repr(self.layer), advice=advice)
+        return known[self.layer]
 
     def length(self, levels: Sequence[int]) -> int:
         """Return how long the row of a region is, pooled by the pyramid of these levels."""
