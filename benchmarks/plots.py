@@ -1,5 +1,6 @@
 """Plots for the documentation, drawn from ``results/``."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ COLOURS = {  # told apart by those who do not see red and green as two
     "roi_pool x 4": "#d55e00",
     "adaptive_max_pool2d in a loop": "#cc79a7",
 }
+SETS = {"bccd": "#0072b2", "raccoon": "#d55e00", "cards": "#cc79a7", "pcb": "#009e73"}
 METHODS = {"grid": "#999999", "learnt": "#0072b2", "selective search": "#d55e00", "edge boxes": "#cc79a7"}
 WHOLE = ("contiguous", "channels last", "contiguous, with gradient", "channels last, with gradient")
 
@@ -97,3 +99,37 @@ def _draw_recall(axes: Axes, name: str, measured: dict[str, Any]) -> None:
     axes.set_title(f"{name}: {measured['objects']} objects", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+
+
+def draw_sets(figures: dict[str, Any], path: Path) -> None:
+    """Draw average precision at IoU 0.5 and 0.7, and F1, over how many images are labelled: each draw, and the mean."""
+    panels = {"ap50": "AP at IoU 0.5", "ap70": "AP at IoU 0.7", "f1": "F1 at its threshold (dashed: best F1)"}
+    with matplotlib.rc_context({"svg.hashsalt": "sppnet", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        for axes, (column, title) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+            for name, colour in SETS.items():
+                rows = [row for row in figures["rows"] if row["set"] == name]
+                _draw_growth(axes, rows, column, colour, label=name)
+                if column == "f1":
+                    _draw_growth(axes, rows, "best_f1", colour, line="--")
+            axes.set(xscale="log", ylim=(0, 101), xlabel="labelled images")
+            axes.set_xticks([3, 5, 10, 20, 40, 250], ["3", "5", "10", "20", "40", "all"])
+            axes.minorticks_off()
+            axes.set_title(title, fontsize=9)
+            axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=7)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _draw_growth(
+    axes: Axes, rows: list[dict[str, Any]], column: str, colour: str, *, line: str = "-", label: str | None = None
+) -> None:
+    places = [250.0 if row["labelled"] == "all" else float(row["labelled"]) for row in rows]
+    shares = [100 * row[column] for row in rows]
+    if line == "-":
+        axes.plot(places, shares, ".", color=colour, alpha=0.4, markersize=4)
+    ends = sorted(set(places))
+    means = [
+        statistics.mean(share for place, share in zip(places, shares, strict=True) if place == end) for end in ends
+    ]
+    axes.plot(ends, means, line, color=colour, label=label)

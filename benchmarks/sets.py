@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import records
+from benchmarks import plots, records
 from sppnet import Detector, TensorCache, load_detection
 from sppnet.data import DetectionData
 from sppnet.evaluation.precision import DetectionReport, detection_report
@@ -39,8 +39,10 @@ def measure() -> None:
                 row |= _measured(_drawn(train, labelled, draw), val, cache)
                 rows = [each for each in rows if any(each[key] != row[key] for key in ("set", "labelled", "draw"))]
                 rows.append(row)
-                records.write("sets", seed=0, figures={"rows": sorted(rows, key=_place)})
+                figures = {"rows": sorted(rows, key=_place)}
+                records.write("sets", seed=0, figures=figures)
                 print(json.dumps(row), flush=True)
+    plots.draw_sets(figures, records.ROOT / "docs" / "sets.svg")
 
 
 def _known() -> list[dict[str, Any]]:
