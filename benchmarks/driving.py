@@ -24,6 +24,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 60_000  # milliseconds that a page may take on a machine that does much else
 WINDOW = {"width": 1280, "height": 800}
 MARGIN = 24  # that the page leaves around an image which it fits into its stage
 

@@ -30,7 +30,7 @@ settings.load_profile("steady")
 # What is left out, and how to get it
 
 DESELECTED = pytest.StashKey[dict[str, int]]()
-MARKERS = {"slow": "slow, more than 5 s each: make test-all", "browser": "driving a browser: make test"}
+MARKERS = {"slow": "slow, more than 2 s each: make test-all", "browser": "driving a browser: make test"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,8 +71,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="module")  # not the session: Playwright's event loop is in the way of other tests' loops
 def browser() -> "Iterator[Browser]":
     """Run Chromium, or leave the test out and say how to get it."""
-    from benchmarks.driving import chromium
+    from benchmarks.driving import PATIENCE, chromium
+    from playwright.sync_api import expect
 
+    expect.set_options(timeout=PATIENCE)
     try:
         with chromium() as started:
             yield started

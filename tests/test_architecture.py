@@ -224,6 +224,7 @@ def test_data_sets_and_the_studios_page_do_without_torch() -> None:
     assert not {"torch", "torchvision", "numba"} & held
 
 
+@pytest.mark.slow
 def test_pooling_and_suppression_import_neither_torchs_compiler_nor_torchvision() -> None:
     code = """
 import numpy as np, torch

@@ -88,6 +88,7 @@ def _params(model: Any) -> dict[str, Any]:
 
 
 @every_estimator
+@pytest.mark.slow
 def test_what_is_loaded_is_what_was_saved(
     make: Make, data: DetectionData, folders: FolderData, cache: TensorCache, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def _through_shufflenet(net: nn.Module, pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("make", "through", "channels"), NETWORKS, ids=NAMES)
+@pytest.mark.slow
 def test_the_pyramid_stands_on_the_map_that_was_pooled(
     make: Callable[[], nn.Module], through: Callable[[nn.Module, Tensor], Tensor], channels: int
 ) -> None:

@@ -53,6 +53,7 @@ def _pixels(size: tuple[int, int]) -> Tensor:
 
 @pytest.mark.parametrize("name", VARIANTS)
 @torch.inference_mode()
+@pytest.mark.slow
 def test_logits_agree_with_an_independent_implementation(name: str) -> None:
     ours, independent = EfficientNetLite(name), _independent(name)
     for size in SIZES:

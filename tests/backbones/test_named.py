@@ -62,6 +62,7 @@ def _pixels(size: tuple[int, int]) -> Tensor:
 
 @pytest.mark.parametrize(("name", "layer", "offset", "own"), NETWORKS, ids=[each[0] for each in NETWORKS])
 @torch.inference_mode()
+@pytest.mark.slow
 def test_maps_are_the_networks_own_at_any_size(
     name: str, layer: str, offset: float, own: Callable[[nn.Module, Tensor], Tensor]
 ) -> None:
@@ -83,6 +84,7 @@ def test_maps_are_the_networks_own_at_any_size(
 
 @pytest.mark.parametrize("size", [(224, 224), (225, 238)])
 @pytest.mark.parametrize("name", ["timm/resnet18", "tf_efficientnet_b0", "torchvision/vgg11", "vit_tiny_patch16_224"])
+@pytest.mark.slow
 def test_the_grid_is_the_middle_of_what_a_cell_sees(name: str, size: tuple[int, int]) -> None:
     """The gradient of a cell reaches pixels around its centre; weights are made positive, so that nothing cancels."""
     made = backbone(name, weights="random")

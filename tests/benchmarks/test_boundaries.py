@@ -45,6 +45,7 @@ def test_each_write_of_any_library_is_seen_and_reading_is_none(tmp_path: Path) -
     assert {path for each in seen for path in each.paths} >= {"a", "b", "b-journal", "."}
 
 
+@pytest.mark.slow
 def test_killed_at_each_write_it_ends_alike_and_loses_nothing_that_was_told(tmp_path: Path) -> None:
     wanted = ending_of(TWO_FILES, tmp_path / "whole")
     for boundary in count(1):
@@ -78,6 +79,7 @@ def _states(scenario: Scenario, folder: Path, number: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["files", "cache", "answers", "studio"])
+@pytest.mark.slow
 def test_what_was_told_outlives_a_loss_of_power_and_nothing_is_half(name: str, tmp_path: Path) -> None:
     assert _states(scenarios()[name], tmp_path, 60) == []
 

@@ -26,6 +26,7 @@ def test_every_part_runs_on_tiny_sizes(tmp_path: Path) -> None:
     assert kernels["largest relative difference"]["max, torch.float32"] == 0
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_what_to_do() -> None:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "benchmarks", "gpu"]

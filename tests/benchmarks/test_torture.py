@@ -45,6 +45,7 @@ def test_outcomes_are_told_apart() -> None:
     assert figures["faults"] == ["a trial: KeyError: 'oh'", "a file"]
 
 
+@pytest.mark.slow
 def test_a_section_that_dies_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     figures = torture.in_a_process("none of them", 0, 1)

@@ -22,6 +22,7 @@ def _classifier(shapes: Path, cache: TensorCache | None, file: Path) -> None:
 
 
 @pytest.mark.parametrize("learn", [_detector, _classifier])
+@pytest.mark.slow
 def test_the_same_bits_with_an_empty_a_full_and_an_impossible_cache(
     learn: Callable[[Path, TensorCache | None, Path], None], shapes: Path, tmp_path: Path
 ) -> None:

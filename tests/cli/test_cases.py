@@ -41,6 +41,7 @@ def model(shapes: Path, cache: Path) -> Path:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.slow
 def test_a_terminal_that_lacks_letters_gets_their_numbers(tmp_path: Path, encoding: str) -> None:
     for k in range(2):
         text(tmp_path / f"{k}.xml", voc(image(tmp_path / f"{k}.jpg", k), "x", ("細胞", "[red]x")))
@@ -50,6 +51,7 @@ def test_a_terminal_that_lacks_letters_gets_their_numbers(tmp_path: Path, encodi
     assert "[red]x" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_cuts_no_number_off(shapes: Path) -> None:
     done = run("check", shapes, COLUMNS="40", TERM="dumb")
     lines = done.stdout.splitlines()
@@ -92,6 +94,7 @@ def test_more_objects_than_coco_counts_are_told(model: Path, cache: Path, tmp_pa
     assert report["classes"]["square"]["average_precision"] is None  # not NaN, which is no JSON
 
 
+@pytest.mark.slow
 def test_one_file_of_regions_for_two_images_of_one_name_is_refused(cache: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         image(tmp_path / folder / "1.jpg")

@@ -347,6 +347,7 @@ def test_bad_images_among_those_kept_to_validate_on_are_named_and_not_counted(tm
     assert "1 of 4 images could not be read and are skipped." in result.stderr
 
 
+@pytest.mark.slow
 def test_what_keeps_nothing_does_not_say_so_when_it_is_interrupted(shapes: Path) -> None:
     command = stopping("sppnet.data.contents:Contents.path", 1, signal.SIGINT, "check", shapes)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -432,6 +433,7 @@ def test_pages_that_are_not_looked_at_are_told(run: Run, model: Path, tmp_path: 
         ("fish", {"_TYPER_COMPLETE_ARGS": "sppnet train de", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
     ],
 )
+@pytest.mark.slow
 def test_shells_are_told_how_a_command_goes_on(shell: str, asked: dict[str, str]) -> None:
     program = "import sys; sys.argv[0] = 'sppnet'; from sppnet.cli import main; main()"
     environment = {**os.environ, **asked, "_SPPNET_COMPLETE": f"complete_{shell}"}

@@ -15,6 +15,8 @@ from sppnet.detection.detector import Detector
 from sppnet.detection.settings import PAPER
 from sppnet.recipes import _rcnn as rcnn
 
+pytestmark = pytest.mark.slow
+
 
 def _invoked(*arguments: str | Path) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)

@@ -76,6 +76,7 @@ def test_a_bad_image_in_another_process_stops_it_all_where_that_is_asked(
     assert len(_predict(model, images, tmp_path / "out", "--workers", "2")) == 6
 
 
+@pytest.mark.slow
 def test_parts_lie_beside_each_other_and_hold_each_image_once(model: Path, images: Path, tmp_path: Path) -> None:
     whole = _predict(model, images, tmp_path / "whole")
     parts = [_predict(model, images, tmp_path / "parts", "--shard", f"{part}/3") for part in (1, 2, 3)]
@@ -92,6 +93,7 @@ def test_what_is_no_part_is_refused(model: Path, images: Path, tmp_path: Path, p
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.slow
 def test_the_engines_answer_alike(model: Path, images: Path, tmp_path: Path, engine: str) -> None:
     pytest.importorskip(engine, reason=f"needs {engine}")
     torch, other = (_predict(model, images, tmp_path / name, "--engine", name) for name in ("torch", engine))
@@ -103,6 +105,7 @@ def test_the_engines_answer_alike(model: Path, images: Path, tmp_path: Path, eng
     assert cached == {"cache", engine}  # maps of one engine are not taken for another's
 
 
+@pytest.mark.slow
 def test_other_processes_run_the_engine_too(model: Path, images: Path, tmp_path: Path) -> None:
     alone, several = (
         _predict(model, images, tmp_path / workers, "--engine", "onnxruntime", "--workers", workers)

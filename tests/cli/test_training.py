@@ -150,6 +150,7 @@ def test_the_table_of_the_page_is_the_measured_one() -> None:
 # Table 2, quick
 
 
+@pytest.mark.slow
 def test_table_2_trains_and_tests_its_networks(kinds: Path, tmp_path: Path) -> None:
     request = recipes.RecipeRequest(kinds, quick=True, work=tmp_path / "work")
     report, path = recipes.reproduce("table2", request, tmp_path / "out")

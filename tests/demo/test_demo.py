@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sppnet.demo import demo
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_asks_for_nothing_else(tmp_path: Path) -> None:
     demo.write_page(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -44,6 +44,7 @@ def _better(monkeypatch: pytest.MonkeyPatch, *, by: float) -> None:
     monkeypatch.setattr(deep, "quality", lambda model, judged: next(figures))
 
 
+@pytest.mark.slow
 def test_tuned_weights_are_kept_where_they_are_better_and_lie_in_the_file(
     data: DetectionData, linear: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_tuned_weights_are_kept_where_they_are_better_and_lie_in_the_file(
         assert np.array_equal(first.confidence, second.confidence)
 
 
+@pytest.mark.slow
 def test_what_is_not_better_changes_nothing(
     data: DetectionData, linear: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_detections_of_a_class_do_not_overlap(detector: Detector, val: Detection
         assert (iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)] <= 0.3 + 1e-9).all()
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_bits(detector: Detector, train: DetectionData, tmp_path: Path) -> None:
     again = Detector().fit(train)
     assert _saved(again, tmp_path / "again") == _saved(detector, tmp_path / "first")
@@ -93,6 +94,7 @@ def test_regions_of_an_encoded_image_are_scored(detector: Detector, val: Detecti
     assert caught.value.row == 1
 
 
+@pytest.mark.slow
 def test_a_class_without_objects_is_untrained_and_never_found(train: DetectionData, val: DetectionData) -> None:
     more = dataclasses.replace(train, classes=(*train.classes, "triangle"))
     detector = Detector().fit(more)
@@ -104,6 +106,7 @@ def test_a_class_without_objects_is_untrained_and_never_found(train: DetectionDa
     assert np.isneginf(scores[:, 2]).all()
 
 
+@pytest.mark.slow
 def test_difficult_objects_are_neither_learnt_nor_background(train: DetectionData) -> None:
     hard = [
         dataclasses.replace(sample, difficult=sample.labels == 0) if index else sample
@@ -115,6 +118,7 @@ def test_difficult_objects_are_neither_learnt_nor_background(train: DetectionDat
     assert scores[0, 0] > -0.5  # one disc was learnt from; as background this one would be pushed below -1
 
 
+@pytest.mark.slow
 def test_images_without_objects_teach_background(train: DetectionData) -> None:
     sample = train.samples[0]
     none = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)}
@@ -126,12 +130,14 @@ def test_images_without_objects_teach_background(train: DetectionData) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (40, 7), (700, 500)])
+@pytest.mark.slow
 def test_images_of_any_size_are_answered(detector: Detector, size: tuple[int, int]) -> None:
     found = detector.detect(np.full((*size, 3), 128, np.uint8))
     assert np.isfinite(found.boxes).all()
     assert np.isfinite(found.scores).all()
 
 
+@pytest.mark.slow
 def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = ["image,left,top,right,bottom"]
@@ -147,6 +153,7 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
     np.testing.assert_array_equal(loaded.boxes, found.boxes)
 
 
+@pytest.mark.slow
 def test_images_in_memory_with_targets_teach_the_same(train: DetectionData, tmp_path: Path) -> None:
     few = train.subset(range(4))
     expected = Detector(short_side=96).fit(few)

@@ -53,6 +53,7 @@ def _saved(detector: Detector, path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_learning_image_by_image_gives_the_bits_of_learning_at_once(
     cache: TensorCache, train: DetectionData, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_learning_image_by_image_gives_the_bits_of_learning_at_once(
     assert _saved(other.relearnt(), tmp_path / "other") == _saved(one, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_learning_image_by_image_finds_as_much(cache: TensorCache, train: DetectionData, val: DetectionData) -> None:
     detector = Detector(cache=cache, short_side=SHORT_SIDE)
     for index, sample in enumerate(train.samples):
@@ -125,6 +127,7 @@ def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionDa
         assert detector.score(detector.encode(sample.path), square)[0, 1] > 0
 
 
+@pytest.mark.slow
 def test_many_images_give_fewer_rows_each_and_are_found_as_well(
     cache: TensorCache, train: DetectionData, val: DetectionData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

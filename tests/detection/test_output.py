@@ -44,6 +44,7 @@ def test_json_and_its_lines_are_laid_out_as_one_dump_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "coco", "csv"])
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path: Path, form: str) -> None:
     peaks = []
     for count in (50, 550):

@@ -11,6 +11,7 @@ from PIL import Image
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_detection_runs(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

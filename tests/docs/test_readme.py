@@ -52,6 +52,7 @@ def test_the_python_of_the_readme_runs(blood: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("name", ["start.md", "howto.md", "backbones.md"])
+@pytest.mark.slow
 def test_the_python_of_a_page_runs(name: str, blood: Path) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):

@@ -27,6 +27,7 @@ def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 @pytest.mark.parametrize("settings", [Settings(), PAPER, RELEASED], ids=["ours", "paper", "released"])
 @pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
+@pytest.mark.slow
 def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Settings) -> None:
     model = drawn_model(layers, settings=settings)
     session, found_any = _session(detector_graph(model, scaled=True)), 0
@@ -40,6 +41,7 @@ def test_it_finds_what_the_detector_finds(layers: tuple[str, ...], settings: Set
 
 
 @pytest.mark.parametrize("settings", [Settings(), RELEASED], ids=["ours", "released"])
+@pytest.mark.slow
 def test_each_region_is_taken_from_the_scale_that_suits_it(settings: Settings) -> None:
     model = drawn_model(("stride8", "stride16"), settings=settings, scales=(80, 112))
     assert len(set(model.encoder(image_of(97, 101)).chosen(GRID.of_size((97, 101))))) == 2
@@ -94,6 +96,7 @@ def test_scaled_within_it_finds_almost_the_same() -> None:
 
 @pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
 @pytest.mark.parametrize("layers", [("stride8",), ("stride8", "stride16")], ids="-".join)
+@pytest.mark.slow
 def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...], scales: tuple[int, ...]) -> None:
     model, image = drawn_model(layers, scales=scales), image_of(97, 141)
     rng = np.random.default_rng(0)

@@ -51,6 +51,7 @@ def _detector(scales: tuple[int, ...] = (96,)) -> Detector:
 
 
 @pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
+@pytest.mark.slow
 def test_a_detector_finds_explains_and_pools_the_same(engine: str, scales: tuple[int, ...]) -> None:
     detector, other = _detector(scales), run_by(_detector(scales), engine)
     for size in SIZES:
@@ -86,6 +87,7 @@ def test_the_maps_are_pytorchs_on_two_threads_and_of_several_images(engine: str)
         assert values.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_what_it_learns_is_saved_as_of_the_network_itself(engine: str, tmp_path: Path) -> None:
     labels = [{"boxes": np.array([[10.0, 10.0, 50.0, 50.0]]), "labels": np.array([0])}] * 2
     learnt = Detector(short_side=96, backbone=EngineNetwork(backbone(), engine))

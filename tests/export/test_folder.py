@@ -109,6 +109,7 @@ def test_the_command_writes_a_program_of_pytorch(tmp_path: Path, detector: Detec
     assert_same(*found, detector.detect(image))
 
 
+@pytest.mark.slow
 def test_openvino_scores_as_the_classifier_does(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'sppnet[openvino]'")
     classifier = Classifier.imagenet(short_side=96)

@@ -34,6 +34,7 @@ def _asked(program: torch.nn.Module, given: dict[str, np.ndarray]) -> list[np.nd
 
 
 @pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])
+@pytest.mark.slow
 def test_operator_by_operator_it_finds_what_the_detector_finds(scales: tuple[int, ...]) -> None:
     model = drawn_model(("stride8", "stride16"), scales=scales)
     program = GraphModule(detector_graph(model, scaled=True))

@@ -487,6 +487,7 @@ print((most() - before) / (height * width))
         ("of two frames", "WEBP", "RGBA"),
     ],
 )
+@pytest.mark.slow
 def test_reading_takes_at_most_twelve_bytes_a_pixel(name: str, form: str, mode: str) -> None:
     image = Image.new(mode, (3000, 3000))
     (exif := Image.Exif())[0x0112] = 6

@@ -102,6 +102,7 @@ def _independent(features: Features, targets: Targets, *, cost: float, **options
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_the_objective_is_that_of_scikit_learn(shape: tuple[int, int], seed: int, options: dict[str, float]) -> None:
     features = _features(shape, seed)
     targets = _targets(features, seed)

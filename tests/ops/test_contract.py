@@ -44,6 +44,7 @@ def numbered_windows(count: int) -> Tensor:
 @each_mode
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 1, 8, 8)])
 @pytest.mark.parametrize("count", [0, 4])
+@pytest.mark.slow
 def test_the_operator_keeps_pytorchs_rules(shape: tuple[int, ...], count: int, mode: Mode) -> None:
     features = random_map(*shape).requires_grad_()
     torch.library.opcheck(pool, (features, numbered_windows(count), [3, 1], mode, ""))

@@ -44,6 +44,7 @@ def test_it_is_exported_with_free_sizes() -> None:
         assert torch.equal(module(features), SpatialPyramidPool(LEVELS)(features))
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "pool.onnx"
     with warnings.catch_warnings():

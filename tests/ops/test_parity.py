@@ -98,6 +98,7 @@ def gradients_of_both(features: Tensor, windows: Tensor, levels: Sequence[int], 
 
 
 @both
+@pytest.mark.slow
 def test_every_window_up_to_32_by_32_is_adaptive_pooling(backend: Backend | None) -> None:
     features, windows = random_map(3, 37, 37), windows_of_every_size(32, 5)
     assert len(windows) == 1024
@@ -294,6 +295,7 @@ def test_average_gradients_are_adaptive_averages() -> None:
 
 @both
 @each_mode
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(mode: Mode, backend: Backend | None) -> None:
     order = torch.randperm(2 * 2 * 5 * 4, generator=torch.Generator().manual_seed(0))
     batch = order.reshape(2, 2, 5, 4).double().requires_grad_()

@@ -36,6 +36,7 @@ def _both(features: Tensor, levels: tuple[int, ...], mode: str) -> list[tuple[Te
 
 @pytest.mark.parametrize("levels", LEVELS, ids=str)
 @pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.slow
 def test_bins_and_gradients_agree(levels: tuple[int, ...], mode: str) -> None:
     (pooled, gradient), (expected, expected_gradient) = _both(_features(2, 5, 7, 9), levels, mode)
     if mode == "max":
@@ -54,6 +55,7 @@ def test_other_types(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("special", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.slow
 def test_what_is_not_finite_goes_the_same_way(special: float) -> None:
     features = _features(2, 4, 7, 9)
     features[:, ::2, 3, 4] = special

@@ -132,6 +132,7 @@ def test_the_score_follows_the_overlap(encoder: MapsEncoder, learnt: LearntPropo
     )
 
 
+@pytest.mark.slow
 def test_a_detector_on_them_finds_and_is_the_same_once_loaded(
     untrained: Detector, train: DetectionData, val: DetectionData, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_an_estimate_learns_nothing(train: DetectionData, tmp_path: Path) -> Non
     assert (cost.missing, len(cache)) == (8, 0)
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_on_them(shapes: Path, tmp_path: Path) -> None:
     options = ["--out", str(tmp_path / "model"), "--proposals", "learnt", "--short-side", "128", "--json"]
     arguments = ["train", "detector", str(shapes), *options, "--cache", str(tmp_path / "cache")]

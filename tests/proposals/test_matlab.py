@@ -63,6 +63,7 @@ def test_the_other_byte_order_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.slow
 def test_damaged_files_are_refused_or_read(tmp_path: Path, compressed: bool) -> None:
     content = _written(tmp_path / "a.mat", compressed=compressed).read_bytes()
     rng, broken = np.random.default_rng(0), tmp_path / "broken.mat"

@@ -114,6 +114,7 @@ def train(shapes: Path) -> DetectionData:
     return load_detection(shapes, split="train")
 
 
+@pytest.mark.slow
 def test_both_ways_learn_the_same_and_one_is_faster(shapes: Path, train: DetectionData) -> None:
     test = load_detection(shapes, split="val")
     progress = []

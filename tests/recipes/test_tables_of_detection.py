@@ -28,6 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("table13", 1, {"one network": 31.84}),
     ],
 )
+@pytest.mark.slow
 def test_a_table_runs_whole_in_seconds(
     name: str, rows: int, paper: dict[str, float], shapes: Path, cache: Path, tmp_path: Path
 ) -> None:

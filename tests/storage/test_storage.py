@@ -75,6 +75,7 @@ json_values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionari
 
 
 @given(st.dictionaries(names, tensors, max_size=4), st.dictionaries(st.text(), json_values, max_size=3))
+@pytest.mark.slow
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Tensor], metadata: dict[str, Any]):
     path = tmp_path_factory.getbasetemp() / "round-trip.safetensors"
     write_tensors(path, content, metadata=metadata)
@@ -204,6 +205,7 @@ def mutants(content: bytes, count: int) -> Iterator[bytes]:
         yield bytes(changed)
 
 
+@pytest.mark.slow
 def test_no_damage_goes_unseen(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     write_tensors(path, example(), metadata=METADATA)
@@ -339,6 +341,7 @@ assert cache.repaired == 0
 """
 
 
+@pytest.mark.slow
 def test_processes_share_a_cache(tmp_path: Path):
     sharers = [subprocess.Popen([sys.executable, "-c", SHARER, str(tmp_path), turn]) for turn in ("5", "10", "99")]
     assert [sharer.wait(timeout=120) for sharer in sharers] == [0, 0, 0]

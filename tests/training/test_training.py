@@ -329,6 +329,7 @@ def test_the_same_run_gives_the_same_bits_with_any_number_of_workers(kinds: Path
 
 @settings(max_examples=4, deadline=None)
 @given(st.sets(st.integers(1, 11), min_size=1, max_size=4))
+@pytest.mark.slow
 def test_interrupted_anywhere_it_ends_with_the_same_bits(
     kinds: Path, tmp_path_factory: pytest.TempPathFactory, stops: set[int]
 ) -> None:

@@ -27,6 +27,7 @@ def test_it_answers_as_pytorch_does(engine: str, models: dict[str, Path], image:
         assert one["contribution"]["window"] == another["contribution"]["window"]
 
 
+@pytest.mark.slow
 def test_each_worker_is_told_the_engine(models: dict[str, Path]) -> None:
     command = [sys.executable, "-m", "sppnet.web.service.worker", *arguments(LIMITS, "tvm", [models["shapes"]])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:

@@ -106,6 +106,7 @@ def test_a_worker_that_dies_is_replaced(served: Served, image: bytes) -> None:
     assert served.measure("sppnet_faults") == faults + 1
 
 
+@pytest.mark.slow
 def test_a_image_that_takes_too_long_is_given_up_and_never_tried_again(models: dict[str, Path], image: bytes) -> None:
     limits = replace(LIMITS, decode_seconds=0.3)
     question = {"verb": "classify", "model": "kinds", "top": 1, "explain": False, "before": {}}
@@ -192,6 +193,7 @@ def test_a_dead_worker_is_seen_and_another_answers_at_once(models: dict[str, Pat
     asyncio.run(killed())
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_server_that_is_killed_in_the_middle_of_an_answer(models: dict[str, Path]) -> None:
     with _command(models["kinds"], "--port", "0", "--workers", "1") as process:
         assert process.stdout is not None
@@ -245,6 +247,7 @@ def _command(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_ends_the_service_once_its_requests_are_answered(
     models: dict[str, Path], image: bytes, end: signal.Signals
 ) -> None:
@@ -267,6 +270,7 @@ def test_a_signal_ends_the_service_once_its_requests_are_answered(
     assert not Path(f"/proc/{worker}").exists()
 
 
+@pytest.mark.slow
 def test_a_service_that_cannot_start_says_why(served: Served, models: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(models["kinds"].read_bytes()[:-1])
@@ -280,6 +284,7 @@ def test_a_service_that_cannot_start_says_why(served: Served, models: dict[str, 
 # Images from strangers
 
 
+@pytest.mark.slow
 def test_broken_images_are_refused_and_break_nothing(served: Served, image: bytes) -> None:
     faults, restarts = served.measure("sppnet_faults"), served.measure("sppnet_worker_restarts")
     seeds = []

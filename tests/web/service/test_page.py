@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks.driving import PATIENCE
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from tests.web.service.calling import Served
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.browser
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     """Open the page; whatever it complains of, or asks of another host, fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(PATIENCE)
     complaints: list[str] = []
 
     def heard(said: ConsoleMessage) -> None:

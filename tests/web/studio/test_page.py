@@ -139,7 +139,7 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     expect(page.locator("#stage")).to_be_focused()
     page.keyboard.press("n")
     expect(page.locator("#boxes .object")).to_have_count(1)
-    (before,) = edges_of(page)
+    (before,) = until(lambda: edges_of(page))
     for key in ("ArrowLeft", "ArrowLeft", "Control+ArrowUp", "Shift+ArrowRight"):
         page.keyboard.press(key)
     after = [before[0] - 2, before[1] - 10, before[2] - 2 + 1, before[3] - 10]

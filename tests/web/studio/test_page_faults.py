@@ -17,7 +17,7 @@ LAYOUTS = (
     {"width": 360, "height": 640},
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def _size(page: Page) -> tuple[int, int]:
@@ -149,7 +149,7 @@ def test_the_same_box_is_drawn_once(page: Page) -> None:
         draw(page, _size(page), [20, 20, 60, 60])
         expect(page.locator("#boxes .object")).to_have_count(1)
     expect(page.locator("#said")).to_have_text("There is such a box already.")
-    assert len(edges_of(page)) == 1
+    until(lambda: len(edges_of(page)) == 1)
 
 
 def test_a_box_that_was_drawn_is_not_drawn_again_on_the_next_images(page: Page) -> None:
@@ -166,6 +166,7 @@ def test_several_boxes_are_copied_moved_and_removed(page: Page) -> None:
     for left in (10, 60):
         draw(page, _size(page), [left, 20, left + 30, 50])
     expect(page.locator("#boxes .object")).to_have_count(2)
+    until(lambda: len(edges_of(page)) == 2)
     first = edges_of(page)
     page.keyboard.press("Control+a")
     page.keyboard.press("Control+c")
@@ -190,7 +191,7 @@ def test_removing_a_class_asks_and_counts(page: Page) -> None:
     page.get_by_role("button", name="Remove…").click()
     expect(page.locator("#ask-dialog")).to_contain_text("Its 2 boxes in 1 image are removed too.")
     page.get_by_role("button", name="Cancel").last.click()
-    assert len(edges_of(page)) == 2
+    until(lambda: len(edges_of(page)) == 2)
     page.get_by_role("button", name="Change disc").click()
     page.get_by_role("button", name="Remove…").click()
     page.get_by_role("button", name="Remove it and 2 boxes").click()

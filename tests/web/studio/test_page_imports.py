@@ -75,7 +75,7 @@ def test_a_file_of_labels_that_is_dropped_is_imported_and_a_broken_one_is_said(p
     page.keyboard.press("a")
     page.keyboard.press("a")
     expect(page.locator("#boxes .object")).to_have_count(1)
-    assert edges_of(page) == [[10, 10, 50, 40]]
+    until(lambda: edges_of(page) == [[10, 10, 50, 40]])
 
 
 def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Studio, shapes: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Stud
     expect(page.locator("#import-preview")).to_be_visible(timeout=SLOW)
     page.locator("#import-take").click()
     expect(page.locator("#boxes .object")).to_have_count(2, timeout=SLOW)
-    before, name = edges_of(page), known(page, "model.images.get(model.open).name")
+    before, name = until(lambda: edges_of(page)), known(page, "model.images.get(model.open).name")
     file = small.folder / name
     with Image.open(file) as image:
         wide, high = image.size
@@ -99,7 +99,7 @@ def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Stud
     expect(page.locator("#replaced-text")).to_contain_text(f"{wide} × {high} pixels: 2 boxes, complete")
     page.get_by_role("button", name="Keep it here, scaled").click()
     expect(page.locator("#replaced")).to_be_hidden()
-    assert edges_of(page) == [[2 * edge for edge in edges] for edges in before]
+    until(lambda: edges_of(page) == [[2 * edge for edge in edges] for edges in before])
 
 
 def test_a_video_asks_how_many_of_its_frames_and_they_become_images(page: Page, tmp_path: Path) -> None:

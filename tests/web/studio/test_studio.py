@@ -435,6 +435,7 @@ def test_a_story_from_a_box_to_a_model(page: TestClient, shapes: Path, root: Pat
     assert len(model.detect(root / images[0]["name"])) >= 2
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, tmp_path: Path) -> None:
     """From the same complete labels: the same objects, scale and settings, and it knows what it learnt from."""
     root = tmp_path / "shapes"
@@ -453,6 +454,7 @@ def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, t
         assert abs(saved.evaluate(data, iou=iou).mean - trained.evaluate(data, iou=iou).mean) <= 0.005
 
 
+@pytest.mark.slow
 def test_small_objects_have_the_images_looked_at_larger(shapes: Path, tmp_path: Path) -> None:
     """From the first labels on; what was said stays, and every image is looked at anew."""
     root = tmp_path / "marks"
@@ -474,6 +476,7 @@ def test_small_objects_have_the_images_looked_at_larger(shapes: Path, tmp_path: 
     assert after > 1.2 * before
 
 
+@pytest.mark.slow
 def test_the_network_is_run_by_the_engine_that_was_asked_for(shapes: Path, tmp_path: Path) -> None:
     root = tmp_path / "shapes"
     shutil.copytree(shapes, root)
@@ -539,6 +542,7 @@ def test_no_export_is_left_behind(page: TestClient, root: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_model_leaves_as_onnx_too(page: TestClient, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
