@@ -1,6 +1,8 @@
 """Many images: by several processes, by part, by another engine, always the same answers in the same order."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -9,11 +11,13 @@ from signal import SIGKILL
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cli.conftest import Run
 from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from sppnet import Classifier
 from sppnet.cli.commands import app
+from sppnet.detection import output
 from sppnet.detection.journal import Journal
 
 
@@ -63,6 +67,25 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     _predict(model, images, tmp_path / "killed", "--format", "coco", "--workers", workers)
     name = "detections.coco.json"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("names", [["0.png", "1.png"], ["0.png", "1.png", "3.png"]], ids=["all good", "one bad"])
+def test_what_ended_when_all_was_answered_goes_on(
+    run: Run, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "detections.csv")
+
+    command = ["predict", model, *(images / name for name in names), "--format", "csv", "--cache", tmp_path / "cache"]
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "write_detections", full)
+        assert run(*command, "--out", tmp_path / "ended").returncode == 1
+    for out in ("ended", "whole"):
+        done = run(*command, "--out", tmp_path / out)
+        assert done.returncode == 0, done.stderr
+    ended, whole = ({path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in ("ended", "whole"))
+    assert ended == whole
+    assert "detections.csv" in ended
 
 
 @pytest.mark.slow

@@ -157,10 +157,16 @@ class Skipped:
 
 
 def each_good(
-    name: str, images: Sequence[Path], prepare: Prepare, workers: int, on_bad: OnBad
+    name: str, images: Sequence[Path], prepare: Prepare, workers: int, on_bad: OnBad, known: int = 0
 ) -> Iterator[tuple[Path, Any]]:
-    """Yield each image that can be read, with its answer, in their order, behind a bar."""
-    skipped, good = Skipped(on_bad), 0
+    """Yield each image that can be read, with its answer, in their order, behind a bar.
+
+    Args:
+        known: good images beside these, which a run before has answered.
+    Raises:
+        DataError: there is no good image.
+    """
+    skipped, good = Skipped(on_bad), known
     coming = answers(prepare, images, workers)
     for image in bar(name, images):
         answer = next(coming)

@@ -159,7 +159,7 @@ def _answered(
     if len(pending) < len(paths):
         tell(f"{len(paths) - len(pending)} of {len(paths)} images were answered by a run before; going on.")
     good = set(paths) - set(pending)
-    for path, answer in each_good("Looking at images", pending, prepare, workers, on_bad):
+    for path, answer in each_good("Looking at images", pending, prepare, workers, on_bad, len(good)):
         journal.add(path, answer)
         good.add(path)
     return [path for path in paths if path in good]
