@@ -11,10 +11,12 @@ from sppnet.detection import examples
 from sppnet.detection.examples import (
     Examples,
     ImageLabels,
+    Shares,
     draw_examples,
     hard_negatives,
     rejected_examples,
     rejected_names,
+    taken,
 )
 from sppnet.detection.head import RegionHead
 from sppnet.detection.settings import OURS, PAPER
@@ -187,14 +189,13 @@ def test_hard_negatives_score_above_the_margin_and_hold_nothing(maps: FeatureMap
     np.testing.assert_array_equal(found.features, maps.pool(found.regions, (1,)).numpy())
 
 
-def test_the_worst_hard_negatives_are_kept(maps: FeatureMap, regions: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "HARD_NEGATIVES", 2)
+def test_the_worst_hard_negatives_are_kept(maps: FeatureMap, regions: Boxes) -> None:
     head = _head([[0.5, 0.0], [0.0, 0.0]], [-7.0, -9.0])
-    found = _mined(maps, regions, head)
+    found = _mined(maps, regions, head, most=2)
     assert len(found.regions) == 2
     assert head.scores(maps, found.regions)[:, 0].max() == head.scores(maps, regions)[:, 0].max()
-    assert len(_mined(maps, regions, head, share=0.5).regions) == 1
-    assert len(_mined(maps, regions, head, settings=PAPER).regions) > 2  # as published, all of them
+    assert len(_mined(maps, regions, head, most=0).regions) == 0
+    assert len(_mined(maps, regions, head, most=2, settings=PAPER).regions) > 2  # as published, all of them
 
 
 # Rejections
@@ -231,3 +232,27 @@ def test_examples_are_chosen_and_joined_row_by_row() -> None:
     both = Examples.joined([part, part.of(np.array([False, True]))])
     assert both.targets.tolist() == [[1], [-1], [-1]]
     assert both.regions.tolist() == [CAT, DOG, DOG]
+
+
+def test_shares_are_right_on_average() -> None:
+    rng = np.random.default_rng(0)
+    assert [taken(1.0, count, rng) for count in (0, 1, 60)] == [0, 1, 60]
+    assert np.mean([taken(0.05, 10, rng) for _ in range(4000)]) == pytest.approx(0.5, abs=0.05)
+    assert {taken(0.05, 10, rng) for _ in range(100)} == {0, 1}
+
+
+def test_of_a_class_of_many_objects_a_part_is_taken(maps: FeatureMap, regions: Boxes) -> None:
+    """What is left out still is no background."""
+
+    def drawn(shares: Shares) -> Examples:
+        rng = np.random.default_rng(0)
+        return draw_examples(maps, regions, LABELS, NAMES, levels=(1,), rng=rng, shares=shares)[0]
+
+    every, some = drawn(Shares()), drawn(Shares(1.0, {"cat": 1e-9}))
+    assert every.regions[:2].tolist() == [CAT, DOG]  # objects come first
+    assert some.regions[0].tolist() == DOG
+    assert len(some.regions) == len(every.regions) - 1
+    assert iou(some.regions[some.targets[:, 0] == -1], np.array([CAT])).max() < OURS.negative_iou
+    none = draw_examples(maps, regions, LABELS, NAMES, levels=(1,), rng=np.random.default_rng(0), shares=Shares(1e-9))
+    assert len(none[0].features) == LABELS.counted.sum()
+    assert len(none[1].deltas) == 0

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import torch
 
 from sppnet.data import DetectionData
-from sppnet.detection.examples import examples_per_image
-from sppnet.detection.learner import FULL_SHARES
+from sppnet.detection.examples import FULL_SHARES, MOST_OBJECTS, examples_per_image
 from sppnet.detection.validation import MOST_IMAGES
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.scene import Scene
@@ -36,8 +36,9 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     seconds = images * (2 * region_seconds + propose_seconds) + again * (9 * region_seconds + 7 * propose_seconds)
     seconds += len(missing) * map_seconds
     # Rows are kept at about a third of their length, in half precision and, to be solved, in single.
-    objects = sum(len(each.boxes) for each in data.samples)
-    rows = objects + min(images, FULL_SHARES) * examples_per_image(len(data.classes))
+    labels = np.concatenate([each.labels for each in data.samples])
+    objects = np.minimum(np.bincount(labels, minlength=len(data.classes)), MOST_OBJECTS).sum()
+    rows = int(objects) + min(images, FULL_SHARES) * examples_per_image(len(data.classes))
     largest = max(images_in(each.size, max(encoder.scales)) for each in data.samples)
     memory = BASE_MEMORY + rows * features * 2 + int((largest - 1) * A_MEGAPIXEL)
     model = 4 * len(data.classes) * (features + 4 * encoder.split()[0].length(levels))  # a head's weights

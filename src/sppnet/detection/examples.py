@@ -5,7 +5,8 @@ two points of mean AP where a class has a few hundred objects. The rest is the p
 object of their class by 0.3, near-duplicates among them are dropped, one round of hard negatives (Sec. 4.1).
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -30,6 +31,8 @@ NEGATIVES: Final = 60
 NEAR_NEGATIVES: Final = 20
 REGRESSED: Final = 60
 HARD_NEGATIVES: Final = 40
+FULL_SHARES: Final = 250  # images give all of these; of more, each gives so much less that rows stay as many
+MOST_OBJECTS: Final = 5000  # of a class are learnt from; of more, a part of each image's
 MINING_STRIDE: Final = 2  # one region in so many is looked at for hard negatives: its neighbours look the same
 REJECTED_IOU: Final = 0.7  # regions this near a rejected one show the same mistake
 NEAREST_REGIONS: Final = 10  # of them are taken
@@ -158,6 +161,33 @@ class Moves:
     deltas: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How much is taken of what an image gives, so that thousands of images give as many rows as some hundred.
+
+    Args:
+        regions: of its regions, in 0..1. objects: of its objects, by class, in 0..1; all of a class that is not named.
+    """
+
+    regions: float = 1.0
+    objects: Mapping[str, float] = field(default_factory=dict)
+
+
+ALL: Final = Shares()
+
+
+def shares_of(images: Sequence[ImageLabels], names: Sequence[str], settings: Settings) -> Shares:
+    """Return how much is taken of what each of some images gives: all, until there are many of them, or objects."""
+    objects = Counter(name for labels in images for name in labels.classes)
+    many = [name for name in names if settings.sampled and objects[name] > MOST_OBJECTS]
+    return Shares(min(1.0, FULL_SHARES / len(images)), {name: MOST_OBJECTS / objects[name] for name in many})
+
+
+def taken(share: float, count: int, rng: np.random.Generator) -> int:
+    """Return a share of a number as a whole number, right on average: of one region in ten images, one now and then."""
+    return count if share == 1 else int(share * count + rng.random())
+
+
 def draw_examples(
     maps: Maps,
     regions: Boxes,
@@ -166,15 +196,14 @@ def draw_examples(
     *,
     levels: Sequence[int],
     rng: np.random.Generator,
-    share: float = 1.0,
+    shares: Shares = ALL,
     settings: Settings = OURS,
 ) -> tuple[Examples, Moves]:
     """Pool the ground truth, regions that hold it well or partly, and a sample of the background.
 
     Args:
         maps: of the image. regions: (R, 4) that were proposed. labels: checked, of no other classes than ``names``.
-        levels: bins per side of each level of the pyramid. rng: of the choice among regions.
-        share: of the regions that an image gives at most, its objects aside; at least one of each kind.
+        levels: bins per side of each level of the pyramid. rng: of the choice among regions. shares: that are taken.
     Returns:
         The examples, objects first, and what box regression learns from.
     """
@@ -182,8 +211,8 @@ def draw_examples(
     objects = labels.indices(names)[labels.counted]
     best, targets = labels.overlaps(regions, names, settings)
 
-    def drawn(among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        return np.sort(rng.permutation(np.flatnonzero(among))[: max(round(share * count), 1)])
+    def drawn(among: NDArray[np.bool_], count: int, share: float = shares.regions) -> NDArray[np.int64]:
+        return np.sort(rng.permutation(np.flatnonzero(among))[: taken(share, count, rng)])
 
     # By class: an image may hold a dozen objects of one class and a single one of another.
     chosen = np.concatenate(
@@ -200,9 +229,13 @@ def draw_examples(
     moved = np.concatenate([drawn(held == label, most) for label in np.unique(objects)] or [nearest])
     _, ground_truth_targets = labels.overlaps(ground_truth, names, settings)
     ground_truth_targets[np.arange(len(ground_truth)), objects] = 1
-    sampled = np.concatenate([ground_truth, regions[chosen]])
+    boxed = np.arange(len(objects))
+    for label, share in ((names.index(name), share) for name, share in shares.objects.items() if share < 1):
+        mine = objects[boxed] == label
+        boxed = np.sort(np.concatenate([boxed[~mine], boxed[drawn(mine, int(mine.sum()), share)]]))
+    sampled = np.concatenate([ground_truth[boxed], regions[chosen]])
     examples = Examples(
-        maps.pool(sampled, levels).numpy(), np.concatenate([ground_truth_targets, targets[chosen]]), sampled
+        maps.pool(sampled, levels).numpy(), np.concatenate([ground_truth_targets[boxed], targets[chosen]]), sampled
     )
     placed = maps.pooled_maps.pool(near[moved], levels).numpy()
     return examples, Moves(placed, held[moved], box_deltas(near[moved], ground_truth[nearest[moved]]))
@@ -216,7 +249,7 @@ def hard_negatives(
     names: Sequence[str],
     *,
     levels: Sequence[int],
-    share: float = 1.0,
+    most: int = HARD_NEGATIVES,
     settings: Settings = OURS,
 ) -> Examples:
     """Pool the negatives that a head scores above its margin, the worst first, near-duplicates dropped.
@@ -224,11 +257,11 @@ def hard_negatives(
     Args:
         maps: of the image. regions: (R, 4) that were proposed. scores: (R, K) of them by a head.
         labels: checked. names: the head's classes, in its order. levels: bins per side of each level of the pyramid.
-        share: of the regions that an image gives at most; at least one a class.
+        most: of a class, unless settings take every one.
     """
     _, targets = labels.overlaps(regions, names, settings)
     wrong = np.zeros_like(targets)
-    most = max(round(share * HARD_NEGATIVES), 1) if settings.sampled else EVERY
+    most = most if settings.sampled else EVERY
     for label in range(scores.shape[1]):
         found = np.flatnonzero((targets[:, label] == -1) & (scores[:, label] > settings.margin))
         found = found[nms(regions[found], scores[found, label], settings.duplicate_iou)]

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.detection.examples import (
+    ALL,
+    HARD_NEGATIVES,
     MINING_STRIDE,
     Examples,
     ImageLabels,
@@ -30,6 +32,8 @@ from sppnet.detection.examples import (
     no_boxes,
     rejected_examples,
     rejected_names,
+    shares_of,
+    taken,
 )
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptExamples, KeptImage, Matrix
@@ -53,7 +57,6 @@ TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
 FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
-FULL_SHARES: Final = 250  # images give all their regions; of more, each gives so much less that rows stay as many
 ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
 SUMMED: Final = 32  # images at a time, whose examples of box regression are summed
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
@@ -77,6 +80,7 @@ class Learner:
 
     def _begin_anew(self) -> None:
         self._compression: Compression | None = None
+        self._shares = ALL
         self._compressed_for = 0  # how many images there were when the axes were chosen
         self._matrix = Matrix(self.encoder.length(self.levels))
         self._classes: tuple[str, ...] = ()
@@ -145,6 +149,7 @@ class Learner:
         grown = self._compressed_for < AXES_IMAGES and len(self.images) >= GROWTH * self._compressed_for
         if anew or (self._compression is not None and grown):
             self._begin_anew()
+        self._shares = shares_of([kept.labels for kept in self.images.values()], names, self.settings)
         if self._classes != names:
             self._head = None
         fresh = [kept for kept in self.images.values() if kept.drawn is None]
@@ -221,14 +226,9 @@ class Learner:
             names,
             levels=self.levels,
             rng=np.random.default_rng((self.seed, kept.index)),
-            share=self._share,
+            shares=self._shares,
             settings=self.settings,
         )
-
-    @property
-    def _share(self) -> float:
-        """How many of the regions that an image gives are taken: all, until there are many images."""
-        return min(1.0, FULL_SHARES / len(self.images))
 
     def _draw(self, kept: KeptImage, look: "_Look", names: tuple[str, ...]) -> None:
         """Choose and pool an image's examples, all but the hard negatives, in place of those from before."""
@@ -289,7 +289,7 @@ class Learner:
             labels,
             names,
             levels=self.levels,
-            share=self._share,
+            most=taken(self._shares.regions, HARD_NEGATIVES, np.random.default_rng((self.seed, kept.index, 1))),
             settings=self.settings,
         )
         _, targets = labels.overlaps(found.regions, names, self.settings)
