@@ -246,7 +246,7 @@ class Classifier(Parameters):
         if tuple(data.classes) != learnt.classes:
             raise DataError(
                 f"{data.root}: must hold the classes that the model knows, got {len(data.classes)} other ones. "
-                "Load it with classes=classifier.classes."
+                "Load it with classes=classifier.classes_."
             )
         features = [self.encoder_(path) for path in progress("Computing features", data.paths)]
         predicted = learnt.scores(torch.stack(features)).argmax(dim=1).numpy() if features else data.labels
