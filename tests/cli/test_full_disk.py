@@ -99,6 +99,7 @@ def test_an_export_that_does_not_fit_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("default:.*Nothing more is cached:RuntimeWarning")
 def test_a_cache_that_cannot_be_filled_is_an_error_at_the_first_image(run: Run, tmp_path: Path) -> None:
     for number in range(3):
         Image.fromarray(np.full((40, 50, 3), 9 * number, np.uint8)).save(tmp_path / f"{number}.png")
