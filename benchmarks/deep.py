@@ -7,7 +7,7 @@ from benchmarks import records
 from sppnet import DeepPlan, Detector, load_detection
 from sppnet.data import DetectionData
 
-EPOCHS = 2
+EPOCHS = 6
 OVERLAPS = (0.5, 0.7)
 
 

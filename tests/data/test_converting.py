@@ -20,6 +20,10 @@ NAMES = ("a", '=1+"x"', "'quoted", "細胞 & <x>", "-1")
 HEIGHT, WIDTH = 120, 160
 
 
+def _place(row: tuple[list[float], list[float], int, bool]) -> tuple[float, ...]:
+    return tuple(round(edge, 1) for edge in (*row[0], *row[1]))
+
+
 @st.composite
 def boxes(draw: st.DrawFn) -> list[tuple[list[float], int, bool]]:
     def interval(length: int) -> st.SearchStrategy[list[float]]:
@@ -27,7 +31,7 @@ def boxes(draw: st.DrawFn) -> list[tuple[list[float], int, bool]]:
         return ends.filter(lambda pair: pair[1] - pair[0] > 0.01)
 
     rows = st.tuples(interval(WIDTH), interval(HEIGHT), st.integers(0, len(NAMES) - 1), st.booleans())
-    made = draw(st.lists(rows, max_size=5))
+    made = draw(st.lists(rows, max_size=5, unique_by=_place))  # the same box twice would count once
     return [([across[0], down[0], across[1], down[1]], label, flag) for across, down, label, flag in made]
 
 

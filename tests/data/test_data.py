@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -786,6 +786,8 @@ def test_voc_gives_whole_boxes_back(drawn: list[tuple[list[list[float]], list[in
 @given(samples(whole=False))
 @settings(max_examples=25, deadline=None)
 def test_coco_gives_boxes_back(drawn: list[tuple[list[list[float]], list[int], list[bool]]]) -> None:
+    edges = np.array([box for boxes, _, _ in drawn for box in boxes]).reshape(-1, 4)
+    assume(not len(edges) or edges.max() > 1)  # all within the first pixel: they are read as parts of their images
     with TemporaryDirectory() as folder:
         data = made(Path(folder), "images/here", drawn)
         write_coco(Path(folder) / "annotations" / "instances_train.json", data)
