@@ -48,7 +48,8 @@ def made(root: Path, drawn: list[list[tuple[list[float], int, bool]]], name: str
 
 
 def assert_same(data: DetectionData, again: DetectionData) -> None:
-    assert {problem.level for problem in again.problems} <= {"note"}
+    doubts = "boxes-doubtful"  # drawn at random, boxes may look like anything; what is read stays the same
+    assert {problem.level for problem in again.problems if problem.code != doubts} <= {"note"}
     for sample, other in zip(data, again, strict=True):
         np.testing.assert_allclose(other.boxes, sample.boxes, atol=1e-3, rtol=0)
         assert [again.classes[k] for k in other.labels] == [data.classes[k] for k in sample.labels]
