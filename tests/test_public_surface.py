@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def test_a_public_name_is_documented(name: str) -> None:
 def test_an_unknown_name_is_named() -> None:
     with pytest.raises(AttributeError, match="module 'sppnet' has no attribute 'Pooler'"):
         sppnet.Pooler  # noqa: B018
+
+
+NAMED = re.findall(r"^\.\. auto\w+:: (\S+)", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_the_reference_names_is_there(name: str) -> None:
+    assert pkgutil.resolve_name(name) is not None
