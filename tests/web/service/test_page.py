@@ -28,6 +28,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("request", lambda request: complaints.append(request.url) if not _own(request.url, served) else None)
     opened.goto(served.address)
+    expect(opened.locator("#model option")).not_to_have_count(0)  # until its models are known it takes no image
     yield opened
     opened.close()
     assert complaints == []
