@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.driving import PATIENCE
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
 from tests.web.service.calling import Served
 
 pytestmark = pytest.mark.browser
@@ -28,7 +28,6 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("request", lambda request: complaints.append(request.url) if not _own(request.url, served) else None)
     opened.goto(served.address)
-    expect(opened.locator("#model option")).not_to_have_count(0)  # until its models are known it takes no image
     yield opened
     opened.close()
     assert complaints == []
@@ -137,3 +136,16 @@ def test_the_description_for_programs_names_every_question(page: Page, served: S
         expect(page.get_by_role("heading", name=path)).to_be_visible()
     expect(page.locator("#operations")).to_contain_text("threshold")
     expect(page.locator("#schemas")).to_contain_text("The probability that the detection is right.")
+
+
+def test_an_image_that_is_given_before_the_models_are_known_is_looked_at(
+    browser: Browser, served: Served, shapes: Path
+) -> None:
+    opened, held = browser.new_page(), list[Route]()
+    opened.route("**/v1/model", lambda route: held.append(route))
+    with opened.expect_request("**/v1/model"):
+        opened.goto(served.address)
+    opened.set_input_files("#file", shapes / "JPEGImages/11.png")
+    held[0].continue_()
+    expect(opened.locator("#overlay .box").last).to_be_visible()
+    opened.close()

@@ -16,6 +16,7 @@ const state = {
   level: 0,
   asked: null,
   threshold: null,
+  waiting: [], // images that were given before the models were known
   looked: [], // {image, answer, problem} of all images that were given last, in their order
 };
 
@@ -39,6 +40,7 @@ async function start() {
     `JPEG, PNG, WebP, BMP, GIF or TIFF, up to ${Math.round(state.limits.upload_bytes / 1e6)} MB. ` +
     "It goes to this service and nowhere else.";
   turnTo();
+  look(state.waiting.splice(0));
 }
 
 /** Show what fits the model that is chosen. */
@@ -65,7 +67,11 @@ function setThreshold(value) {
 /** Look at images, one after the other; the first is shown, then whichever is chosen. */
 async function look(images) {
   const given = [...images].filter(Boolean);
-  if (!given.length || !model()) {
+  if (!given.length) {
+    return;
+  }
+  if (!model()) {
+    state.waiting = given;
     return;
   }
   state.asked?.abort();
