@@ -33,12 +33,13 @@ export function tellLearnt({ here: tellsHere = false } = {}) {
   const { seconds, taught, reason } = model.status;
   if (reason) return say(reason, { bad: true });
   if (!taught) return say("Draw a box: the detector learns from it.");
-  const { labelled } = model.images.totals;
+  const { labelled, complete, faulty } = model.images.totals;
   const shown = shownSuggestions();
   const guesses = shown.filter(isGuess).length;
   const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
   const here = tellsHere && looked ? ` ${counted(shown.length - guesses, guesses)} in this image.` : "";
-  return say(`Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${here}`);
+  const all = complete + faulty === model.images.size ? " Every image is complete." : here;
+  return say(`Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${all}`);
 }
 
 let told = 0; // problems that were told of
