@@ -41,7 +41,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 def _better(monkeypatch: pytest.MonkeyPatch, *, by: float) -> None:
     """Have each later judgement differ from the one before, whatever is found."""
     figures = iter(0.5 + by * number for number in range(100))
-    monkeypatch.setattr(deep, "quality", lambda model, judged: next(figures))
+    monkeypatch.setattr(deep, "quality", lambda model, judged: (next(figures),) * 2)
 
 
 @pytest.mark.slow
@@ -54,7 +54,8 @@ def test_tuned_weights_are_kept_where_they_are_better_and_lie_in_the_file(
     assert report is not None
     assert report.kept
     assert report.epochs == len(report.curve) == 1
-    assert str(report).endswith("after 1 epochs: kept.")
+    assert str(report).endswith("is 50.0% / 50.0% before, 52.0% / 52.0% after 1 epochs: kept.")
+    assert report.as_dict()["before"] == {"0.5": 0.5, "0.7": 0.5}
     network = detector.model_.encoder.backbone
     assert network.fingerprint != linear.model_.encoder.backbone.fingerprint
     assert {value.dtype for value in network.tensors().values()} == {torch.float16}
@@ -76,9 +77,17 @@ def test_what_is_not_better_changes_nothing(
     assert tuned.deep_ is not None
     assert not tuned.deep_.kept
     assert tuned.deep_.epochs == 1  # at least, however short the time
-    assert "not better, so the network stays as it was" in str(tuned.deep_)
+    assert "not better at both, so the network stays as it was" in str(tuned.deep_)
     torch.testing.assert_close(tuned.model_.head.weights, linear.model_.head.weights, atol=1e-5, rtol=1e-2)
     assert tuned.model_.encoder.backbone.fingerprint == linear.model_.encoder.backbone.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [((0.91, 0.71), True), ((0.896, 0.72), True), ((0.89, 0.8), False), ((1.0, 0.69), False), ((0.9, 0.7), False)],
+)
+def test_a_gain_at_one_overlap_does_not_pay_for_a_loss_at_the_other(after: tuple[float, float], kept: bool) -> None:
+    assert deep._better((0.9, 0.7), after) == kept
 
 
 def _tuned(detector: Detector, data: DetectionData, plan: DeepPlan, **more: Any) -> tuple[str, tuple[float, ...]]:
