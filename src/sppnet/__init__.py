@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.backbones import backbone as backbone
     from sppnet.backbones import with_pyramid as with_pyramid
     from sppnet.classification.classifier import Classifier as Classifier
-    from sppnet.classification.classifier import Prediction as Prediction
+    from sppnet.classification.prediction import Prediction as Prediction
     from sppnet.classification.transfer import layer_features as layer_features
     from sppnet.classification.views import MANY_VIEWS as MANY_VIEWS
     from sppnet.classification.views import TEN_VIEWS as TEN_VIEWS
@@ -80,7 +80,7 @@ _HOMES = {
     "Images": "training",
     "MANY_VIEWS": "classification.views",
     "Plan": "training",
-    "Prediction": "classification.classifier",
+    "Prediction": "classification.prediction",
     "PublishedNet": "backbones",
     "Scene": "features.scene",
     "SelectiveSearch": "proposals.opencv",

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from sppnet.classification import classifier as module
-from sppnet.classification.classifier import Classifier, Prediction
+from sppnet.classification.classifier import Classifier
+from sppnet.classification.prediction import Prediction
 from sppnet.data import FolderData, load_folders
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError
 from sppnet.images import read_image

@@ -16,7 +16,7 @@ def backbone() -> EfficientNetLite0:
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "LARGEST", 100)
+    monkeypatch.setattr(tiles, "MAX_WHOLE_PIXELS", 100)
     monkeypatch.setattr(tiles, "TILE", 96)
 
 
@@ -28,7 +28,7 @@ def test_a_tiled_map_is_the_map_of_the_padded_image(
     padded = np.full((-(-size[0] // 32) * 32, -(-size[1] // 32) * 32, 3), 127, np.uint8)  # the network's own zero
     padded[: size[0], : size[1]] = pixels
     whole = tiles.activations(backbone, padded, ("stride8", "stride16"))
-    monkeypatch.setattr(tiles, "LARGEST", 100)
+    monkeypatch.setattr(tiles, "MAX_WHOLE_PIXELS", 100)
     monkeypatch.setattr(tiles, "TILE", 96)
     parts = tiles.activations(backbone, pixels, ("stride8", "stride16"))
     assert parts["stride8"].shape == whole["stride8"].shape

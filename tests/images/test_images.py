@@ -450,6 +450,19 @@ def test_of_webp_whose_decoder_holds_it_several_times_less_is_accepted() -> None
         read_image(webp)
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_large_webp_is_the_same_without_torchvision(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sppnet.images.rgb.SMALL_WEBP", 0)
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 256, (60, 90, 3), np.uint8)) for _ in range(frames)]
+    more = {"save_all": True, "append_images": images[1:]} if frames > 1 else {}
+    webp = _encoded(images[0], "WEBP", lossless=True, **more)
+    expected = read_image(webp)
+    monkeypatch.setitem(sys.modules, "torchvision.io", None)
+    np.testing.assert_array_equal(read_image(webp), expected)
+    np.testing.assert_array_equal(expected, np.asarray(images[0]))
+
+
 def _memory_a_pixel(data: bytes, form: str) -> float:
     """Return the bytes a pixel by which reading raises the most memory that a process of its own ever had."""
     done = subprocess.run([sys.executable, "-c", MEMORY, form], input=data, capture_output=True, check=True)

@@ -19,6 +19,7 @@ from sppnet.backbones import (
     chosen_backbone,
     placed,
 )
+from sppnet.classification.prediction import Prediction
 from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
@@ -36,7 +37,6 @@ from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
 VERSION: Final = 3
-NONE: Final = "none of these"
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
 PUBLISHED_SIDE: Final = 256  # of the published head: 88.8 % of 500 images kept back, 87.2 % at 224
@@ -66,31 +66,6 @@ class ClassificationReport:
         totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
         shares = [float(r / n) if n else None for r, n in zip(right, totals, strict=True)]
         return {"accuracy": self.accuracy, "classes": dict(zip(self.classes, shares, strict=True))}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one image shows, as far as the classifier knows.
-
-    Args:
-        classes: names.
-        scores: (K,) float32 in their order, probabilities that sum to 1.
-        threshold: the probability that the best class must reach.
-    """
-
-    classes: tuple[str, ...]
-    scores: NDArray[np.float32]
-    threshold: float = 0.0
-
-    @property
-    def label(self) -> str:
-        """The name of the best class; "none of these" where its probability is below the threshold."""
-        return self.classes[int(self.scores.argmax())] if self.scores.max() >= self.threshold else NONE
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the best ``count`` classes with their scores, the best first; of equal ones, the first."""
-        order = np.argsort(-self.scores, kind="stable")[:count]
-        return [(self.classes[index], float(self.scores[index])) for index in order]
 
 
 class Classifier(Parameters):

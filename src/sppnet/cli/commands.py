@@ -50,6 +50,7 @@ _OPTIONS: Final = {
     "root": "DATA",
     "form": "--format",
     "model": "MODEL",
+    "models": "MODELS",
     "file": "--plot",
     "name": "--backbone",
 }

@@ -12,7 +12,9 @@ from sppnet.cli.program import app
 
 @app.command()
 def serve(
-    models: Annotated[list[Path], typer.Argument(help="Models that 'sppnet train' wrote.")],
+    models: Annotated[
+        list[Path], typer.Argument(help="Models that 'sppnet train' wrote, or folders that 'sppnet export' wrote.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
@@ -21,6 +23,8 @@ def serve(
     upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one image file, at most.")] = 20,
 ) -> None:
     """Answer over HTTP, and on a page: what is in an image, where, and why.
+
+    What 'sppnet export' wrote is run by ONNX Runtime alone, without PyTorch: it finds and names, and explains nothing.
 
     With SPPNET_API_KEY in the environment every question must bring that key.
     """

@@ -363,7 +363,8 @@ class Learner:
             known = self._duals.get(name, duals[:0, label])
             duals[: len(known), label] = known
         start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
-        return train_on(self._matrix.values, targets, scale=self._scale, settings=self.settings, start=start)
+        rows = self._matrix.values.astype(np.float32, copy=False)
+        return train_on(rows, targets, scale=self._scale, settings=self.settings, start=start)
 
     # Box regression
 
@@ -470,7 +471,7 @@ def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:
 
 
 def train_on(
-    features: NDArray[np.floating],
+    features: NDArray[np.float32],
     targets: NDArray[np.int8],
     *,
     scale: float,

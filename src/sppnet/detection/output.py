@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sppnet.classification.classifier import Prediction
+from sppnet.classification.prediction import Prediction
 from sppnet.data import (
     DetectionData,
     Sample,

@@ -1,5 +1,6 @@
 """A model exported to a folder: the graph, what it is called, how to run it."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from io import BytesIO
@@ -94,7 +95,8 @@ def export_detector(
     model, scaled = detector.model_, scaling == "outside"
     check_maps(model.encoder.backbone, model.encoder.layers)
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
-    told = {"short_sides": list(model.encoder.scales), "multiple": 1}
+    told = {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(detector.levels)}
+    told |= {"untrained": list(detector.untrained_), "thresholds": detector.thresholds_.tolist()}
     _write(folder, (graph, form), "boxes" if boxes else "detector", model.classes, scaling, told)
 
 
@@ -107,7 +109,8 @@ def export_classifier(
     """
     encoder = classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
-    told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple}
+    told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(classifier.levels)}
+    told |= {"untrained": list(classifier.untrained_), "thresholds": [classifier.threshold_]}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
     _write(folder, (graph, form), "classifier", classifier.classes_, scaling, told)
 
@@ -125,7 +128,8 @@ def _write(
     size = sum(map(len, files.values()))
     check_room(folder, size)  # before any of them is there
     folder.mkdir(parents=True, exist_ok=True)
-    labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET} | told
+    digest = hashlib.sha256(files[MODEL_FILES[form]]).hexdigest()  # of files that were mixed up one tells of another
+    labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET, "sha256": digest} | told
     sides = told["short_sides"] if scaling == "outside" else told["short_sides"][:1]
     named = zip(input_names(sides), sides, strict=True)
     inputs = [_INPUTS[scaling].format(name=name, short_side=side) for name, side in named]
@@ -180,7 +184,7 @@ def _page(kind: str, form: Form, size: int, inputs: list[str], scaling: Scaling)
     return f"""# An exported {"detector of given boxes" if kind == "boxes" else kind}
 
 `{MODEL_FILES[form]}` ({size / 1e6:.1f} MB) {_ABOUT[form]}: one image at a time, of any size.
-`labels.json` names the classes, in the order of the model's numbers.
+`labels.json` names the classes, in the order of the model's numbers, with their thresholds.
 {tried}
 ## Inputs
 

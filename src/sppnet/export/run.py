@@ -13,10 +13,10 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
-def load(folder: Path, threads: int = 0) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
-    """Open the model in a folder, and what is told of it; 0 threads are as many as there are cores."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+def load(
+    folder: Path, options: onnxruntime.SessionOptions | None = None
+) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """Open the model in a folder, and what is told of it; without options it takes as many threads as are cores."""
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     return session, json.loads((folder / "labels.json").read_text(encoding="utf-8"))
 
@@ -45,8 +45,13 @@ def scaled(image: np.ndarray, short_side: int, multiple: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: np.ndarray) -> list[dict[str, Any]]:
-    """Return what a model finds in an image, the most certain first, or how it scores each class, the best first."""
+def outputs(
+    session: onnxruntime.InferenceSession,
+    told: dict[str, Any],
+    image: np.ndarray,
+    options: onnxruntime.RunOptions | None = None,
+) -> list[np.ndarray]:
+    """Return what a model makes of an image: of a detector boxes, labels and confidence; of a classifier scores."""
     given = {"image": image}
     if told["scaling"] == "outside":
         sides = told["short_sides"]
@@ -54,11 +59,17 @@ def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: n
         given = {name: scaled(image, side, told["multiple"]) for name, side in zip(names, sides, strict=True)}
         if told["kind"] == "detector":
             given["size"] = np.array(image.shape[:2], dtype=np.int64)
+    wanted = ["boxes", "labels", "confidence"] if told["kind"] == "detector" else ["scores"]
+    made: list[np.ndarray] = session.run(wanted, given, options)
+    return made
+
+
+def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: np.ndarray) -> list[dict[str, Any]]:
+    """Return what a model finds in an image, the most certain first, or how it scores each class, the best first."""
     if told["kind"] == "detector":
-        boxes, labels, confidence = session.run(["boxes", "labels", "confidence"], given)
-        found = zip(boxes.tolist(), labels.tolist(), confidence.tolist(), strict=True)
+        found = zip(*(each.tolist() for each in outputs(session, told, image)), strict=True)
         return [{"class": told["classes"][label], "confidence": sure, "box": box} for box, label, sure in found]
-    (scores,) = session.run(["scores"], given)
+    (scores,) = outputs(session, told, image)
     order = np.argsort(-scores, kind="stable").tolist()
     return [{"class": told["classes"][label], "score": float(scores[label])} for label in order]
 

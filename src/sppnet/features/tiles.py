@@ -16,10 +16,9 @@ from torch import Tensor
 
 from sppnet.backbones.protocol import Backbone
 from sppnet.geometry import Size
-from sppnet.images import to_tensor
+from sppnet.images import MAX_WHOLE_PIXELS, to_tensor
 from sppnet.progress import stage
 
-LARGEST: Final = 2_500_000  # pixels that go through the network at once: some 500 MB of activations
 TILE: Final = 768  # pixels a side that a tile adds to the map
 HALO: Final = 128  # pixels around it that are looked at too
 UNIT: Final = 32  # the strides of all layers divide it
@@ -32,7 +31,7 @@ def padded_size(size: Size) -> Size:
     ((480, 641), (4000, 6016))
     """
     height, width = size
-    if height * width <= LARGEST:
+    if height * width <= MAX_WHOLE_PIXELS:
         return size
     return -(-height // UNIT) * UNIT, -(-width // UNIT) * UNIT
 
@@ -47,7 +46,7 @@ def activations(backbone: Backbone, pixels: NDArray[np.uint8], layers: Sequence[
     """
     height, width = pixels.shape[:2]
     with stage("network"), torch.inference_mode():
-        if height * width <= LARGEST:
+        if height * width <= MAX_WHOLE_PIXELS:
             values = backbone.activations(_inputs(backbone, pixels), layers)
             return {name: values[name][0].half() for name in layers}
         whole: dict[str, Tensor] = {}

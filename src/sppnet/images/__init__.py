@@ -8,7 +8,7 @@ what the file asks for (pixels, scans, parts), not a clock, so that the same fil
 """
 
 from sppnet.images.formats import FORMATS, SUFFIXES, accepted_formats, is_image
-from sppnet.images.pixels import MAX_SCALED_PIXELS, Channels, crop, encode, resize, to_tensor, warp
+from sppnet.images.pixels import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS, Channels, crop, encode, resize, to_tensor, warp
 from sppnet.images.reading import (
     MAX_PIXELS,
     ImageFacts,
@@ -29,6 +29,7 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "MAX_SCALED_PIXELS",
+    "MAX_WHOLE_PIXELS",
     "SUFFIXES",
     "Channels",
     "ImageFacts",

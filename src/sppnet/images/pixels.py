@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Channels = float | tuple[float, float, float]  # one number for all channels of an image, or one for each
 # Scaled, 16 megapixels take 2.5 GB inside the default network.
 MAX_SCALED_PIXELS: Final = 16_000_000
+MAX_WHOLE_PIXELS: Final = 2_500_000  # go through the network at once: some 500 MB of activations
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -47,7 +47,9 @@ class Decoded:
 def decoded(image: ImageFile.ImageFile, data: bytes) -> Decoded:
     """Decode an opened image of these bytes, and find what its values are."""
     if image.format == "WEBP" and image.width * image.height > SMALL_WEBP:
-        return Decoded(_decoded_webp(data, image.size), None, None, None)
+        large = _decoded_webp(data, image.size)
+        if large is not None:
+            return Decoded(large, None, None, None)
     rawmodes = {_rawmode(tile) for tile in image.tile}
     low = None
     if rawmodes & set(SIXTEEN_BITS) and not (image.mode == "RGB" and image.has_transparency_data):
@@ -58,11 +60,16 @@ def decoded(image: ImageFile.ImageFile, data: bytes) -> Decoded:
     return measured(image, low)
 
 
-def _decoded_webp(data: bytes, size: tuple[int, int]) -> Image.Image:
-    """Decode a WebP, of an animated one its first frame, by torchvision: Pillow holds it in 16 bytes a pixel."""
-    import torch
-    from torchvision.io import decode_webp
+def _decoded_webp(data: bytes, size: tuple[int, int]) -> Image.Image | None:
+    """Decode a WebP, of an animated one its first frame, by torchvision: Pillow holds it in 16 bytes a pixel.
 
+    Where there is no torchvision, as beside an exported model, it is None: Pillow gives the same pixels.
+    """
+    try:
+        import torch
+        from torchvision.io import decode_webp
+    except ModuleNotFoundError:
+        return None
     frame, place = first_frame(data)
     pixels = decode_webp(torch.frombuffer(bytearray(frame), dtype=torch.uint8)).permute(1, 2, 0).numpy()
     image = Image.fromarray(pixels)

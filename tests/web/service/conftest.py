@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.web.service.alone import alone
 from tests.web.service.calling import LIMITS, Served
 
 from sppnet.classification.classifier import Classifier
 from sppnet.data import FolderData, load_detection
 from sppnet.detection.detector import Detector
+from sppnet.export.folder import export_classifier, export_detector
 
 START = """
 import json, sys
@@ -50,6 +52,32 @@ def served(models: dict[str, Path]) -> Iterator[Served]:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
     process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def exports(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return folders of exports of the detector and the classifier, which are scaled by Pillow as they are."""
+    folder = tmp_path_factory.mktemp("exports")
+    export_detector(Detector.load(models["shapes"]), folder / "shapes", scaling="outside")
+    export_classifier(Classifier.load(models["kinds"]), folder / "kinds", scaling="outside")
+    return {name: folder / name for name in models}
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the file ``asked`` names what that service asked to import."""
+    return tmp_path_factory.mktemp("alone")
+
+
+@pytest.fixture(scope="session")
+def exported(exports: dict[str, Path], asked: Path) -> Iterator[Served]:
+    """Run the service where nothing else is installed."""
+    with alone(asked, *map(str, exports.values())) as (process, _):
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("Serving on "), process.communicate()[1]
+        yield Served(process, first.split()[-1])
+    assert process.returncode == 0
 
 
 @pytest.fixture(scope="session")

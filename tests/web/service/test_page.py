@@ -149,3 +149,23 @@ def test_an_image_that_is_given_before_the_models_are_known_is_looked_at(
     held[0].continue_()
     expect(opened.locator("#overlay .box").last).to_be_visible()
     opened.close()
+
+
+def test_of_an_export_boxes_are_shown_and_nothing_is_explained(
+    browser: Browser, exported: Served, shapes: Path
+) -> None:
+    opened, refused = browser.new_page(), list[int]()
+    opened.on("response", lambda response: refused.append(response.status) if response.status >= 400 else None)
+    opened.goto(exported.address)
+    expect(opened.locator("#facts")).to_contain_text("It is an export: it does not explain")
+    opened.set_input_files("#file", shapes / "JPEGImages/11.png")
+    opened.locator("#overlay .box").last.click()
+    expect(opened.locator("#list button[aria-pressed=true]")).to_have_count(1)
+    expect(opened.locator("#why")).to_be_hidden()
+    facts = exported.ask("GET", "/v1/model").json()["models"][0]
+    assert float(opened.locator("#threshold").get_attribute("min") or 0) >= max(facts["thresholds"])
+    opened.select_option("#model", "kinds")
+    expect(opened.locator("#found-title")).to_have_text("Best classes")
+    expect(opened.locator("#list button")).to_have_count(2)
+    opened.close()
+    assert refused == []

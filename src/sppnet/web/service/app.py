@@ -46,6 +46,8 @@ KNOWN: Final = frozenset(
     {"/", "/v1/detect", "/v1/classify", "/v1/features", "/v1/model", "/healthz", "/metrics", "/docs"}
 )
 ABOUT: Final = "Detectors and classifiers of sppnet. Images come as bodies or forms; there are no addresses to fetch."
+KINDS: Final = {"detect": "detector", "classify": "classifier"}
+TRAINED: Final = "file that 'sppnet train' wrote"
 SLICE: Final = 1 << 16  # bytes given to the socket at once
 
 _BINARY: Final = {"type": "string", "format": "binary"}
@@ -91,10 +93,17 @@ class FeatureFormat(StrEnum):
 
 
 ModelName = Annotated[str | None, Query(description="A name from /v1/model; by default its first of this kind.")]
-Explain = Annotated[bool, Query(description="Tell which bins of which window made each score.")]
+Explain = Annotated[
+    bool, Query(description="Tell which bins of which window made each score; an exported model cannot.")
+]
 Threshold = Annotated[
     float | None,
-    Query(ge=0, le=1, allow_inf_nan=False, description="Least confidence; by default each class's own."),
+    Query(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Least confidence; by default each class's own. Of an exported model not below these.",
+    ),
 ]
 Most = Annotated[int, Query(ge=1, le=1000, description="Of the best, at most so many.")]
 BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole image.")]
@@ -222,6 +231,10 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
 
 
+def _fits(facts: dict[str, Any], verb: str) -> bool:
+    return not facts["exported"] if verb == "features" else facts["kind"] == KINDS[verb]
+
+
 class _Service:
     """Asks the workers about the images that come."""
 
@@ -232,6 +245,7 @@ class _Service:
         """Take an image in and answer; what can be refused is refused before the image is read."""
         start = time.perf_counter()
         name = self._named(verb, model)
+        self._check_export(name, options)
         self.workers.check_room()
         with ExitStack() as held:
             share = held.enter_context(self.memory.share())
@@ -246,13 +260,30 @@ class _Service:
             return _Held(reply, held.pop_all())
 
     def _named(self, verb: str, name: str | None) -> str:
-        kinds = {"detect": ("detector",), "classify": ("classifier",), "features": ("detector", "classifier")}[verb]
-        fitting = [str(facts["name"]) for facts in self.workers.models if facts["kind"] in kinds]
+        what = {"detect": "a detector", "classify": "a classifier", "features": f"a {TRAINED}"}[verb]
+        fitting = [str(facts["name"]) for facts in self.workers.models if _fits(facts, verb)]
         if not fitting or (name is not None and name not in fitting):
-            expected = ", ".join(fitting) or f"a {kinds[0]}, which this service has none of"
+            expected = ", ".join(fitting) or f"{what}, which this service has none of"
             actual = "none" if name is None else problems.shown(name)
             raise RefusalError(404, f"model must be {expected}, got {actual}. See /v1/model.")
         return name or fitting[0]
+
+    def _check_export(self, name: str, options: dict[str, Any]) -> None:
+        """Refuse what an export cannot tell: what made a score, and what its graph leaves out."""
+        facts = next(facts for facts in self.workers.models if facts["name"] == name)
+        if not facts["exported"]:
+            return
+        advice = f"serve the {TRAINED}"
+        if options.get("explain"):
+            detail = f"explain must be false for {name}, which is an export, got true. Leave it out, or {advice}."
+            raise RefusalError(422, detail)
+        if (given := options.get("threshold")) is None:
+            return
+        own = zip(facts["classes"], facts["thresholds"], strict=True)
+        least = max(each for known, each in own if known not in facts["untrained"])
+        if given < least:
+            expected = f"at least {least} for {name}, an export that leaves out what is below its own thresholds"
+            raise RefusalError(422, f"threshold must be {expected}, got {given}. Leave it out, or {advice}.")
 
     async def _reply(self, request: Request, question: dict[str, Any], image: bytes) -> Reply:
         """Wait for the answer as long as the client does."""

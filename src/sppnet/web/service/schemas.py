@@ -41,7 +41,9 @@ class Detection(BaseModel):
 
     class_: str = Field(alias="class")
     confidence: float = Field(ge=0, le=1, description="The probability that the detection is right.")
-    score: float = Field(description="Signed distance to the class's separating plane, which confidence follows.")
+    score: float | None = Field(
+        None, description="Signed distance to the class's separating plane, which confidence follows; not of an export."
+    )
     box: Box
     contribution: Contribution | None = Field(
         None, description="Only with explain=true, and of models whose scores are of one window."
@@ -109,6 +111,10 @@ class ModelFacts(BaseModel):
         "of a classifier one, the least probability of the best class."
     )
     levels: list[int] = Field(description="Bins per side of each level of its pyramid.")
+    exported: bool = Field(
+        description="Whether it is an export: then it has neither features nor explanations nor scores of detections, "
+        "and no threshold below the highest of its own."
+    )
     sha256: str = Field(description="Of the model's file, as it was when the service started.")
     date: str = Field(description="When that file was written, ISO 8601, UTC.")
 

@@ -39,7 +39,7 @@ def serve(
     """Serve models until SIGTERM or Ctrl-C.
 
     Args:
-        paths: model files.
+        paths: model files, and folders that an export wrote.
         host: address to listen on. port: 0 takes a free one.
         workers: processes that compute, one thread each; by default one for each core, see ``usable_workers``.
         engine: that runs the models' networks.
@@ -55,8 +55,9 @@ def serve(
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers must not be able to fill the log
     count = workers or usable_workers()
+    named = [path.absolute() if path.is_dir() else path for path in paths]  # "." has no name that a model could have
     with contextlib.closing(_listening(host, port)) as listener:
-        made = Workers(paths, count=count, limits=limits or Limits(), engine=engine)
+        made = Workers(named, count=count, limits=limits or Limits(), engine=engine)
         asyncio.run(_serve(made, listener, host, key, started))
 
 

@@ -20,6 +20,7 @@ from sppnet.web.service.limits import Limits
 from sppnet.web.shared.memory import GiveBack, given_back
 
 REST: Final = 5.0  # seconds without a question: whatever is free is given back
+OR_EXPORT: Final = ", or serve a folder that 'sppnet export' wrote: it needs no PyTorch"
 NICER: Final = 10  # the server answers and refuses while all cores compute
 
 
@@ -48,14 +49,16 @@ def _end_with_the_server() -> None:
 
 
 def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
-    import torch
-
     from sppnet.web.service.answers import answer, describe, load
 
-    torch.set_num_threads(1)
     try:
+        _keep_to_one_thread(paths)
         models = load(paths, engine)
-        facts = [describe(path, models[path.stem]) for path in paths]
+        facts = [describe(name, model) for name, model in models.items()]
+    except ModuleNotFoundError as error:
+        told = f"serve: needs {error.name}. Install it with 'pip install sppnet[web,export]'"
+        frames.write(answers, {"error": f"{told}{'' if _are_exports(paths) else OR_EXPORT}."}, b"")
+        return
     except (SppnetError, OSError) as error:
         frames.write(answers, {"error": str(error)}, b"")
         return
@@ -75,6 +78,20 @@ def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, a
             continue
         frames.write(answers, {"status": status, "media_type": media_type}, content)
         give_back()  # the client has its answer meanwhile
+
+
+def _keep_to_one_thread(paths: list[Path]) -> None:
+    """Have PyTorch take one thread, or where all models are exports see to it that nothing here ever loads it."""
+    if _are_exports(paths):
+        sys.modules["torch"] = None  # type: ignore[assignment]  # so answers are the same with it and without
+    else:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _are_exports(paths: list[Path]) -> bool:
+    return bool(paths) and all(path.is_dir() for path in paths)
 
 
 def _next_question(questions: BinaryIO, give_back: GiveBack) -> tuple[dict[str, Any], bytes] | None:

@@ -52,7 +52,7 @@ class Workers:
     """Worker processes of which a fixed number compute, and a queue of bounded length before them.
 
     Args:
-        paths: model files, loaded by each worker.
+        paths: model files or folders of exports, loaded by each worker.
         count: how many compute at once; one more process stands by.
         limits: ``waiting``, ``decode_seconds`` and ``answer_seconds`` are kept here, the others by the workers.
         engine: that runs the models' networks.

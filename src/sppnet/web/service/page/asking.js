@@ -21,9 +21,12 @@ export async function served() {
 
 /** Ask for everything that a page may want to show; what is unlikely is hidden here, not there. */
 export async function ask(model, image, floor, signal) {
-  const query = new URLSearchParams({ model: model.name, explain: "true" });
-  if (model.kind === "detector") {
-    query.set("threshold", String(floor));
+  const query = new URLSearchParams({ model: model.name });
+  if (!model.exported) {
+    query.set("explain", "true");
+    if (model.kind === "detector") {
+      query.set("threshold", String(floor));
+    }
   }
   const verb = model.kind === "detector" ? "detect" : "classify";
   const start = performance.now();

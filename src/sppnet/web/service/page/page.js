@@ -45,10 +45,14 @@ async function start() {
 
 /** Show what fits the model that is chosen. */
 function turnTo() {
-  const { kind, classes, sha256, date } = model();
+  const { kind, classes, untrained, thresholds, exported, sha256, date } = model();
   at("threshold-choice").hidden = kind !== "detector";
   const written = new Date(date).toLocaleString();
-  at("facts").textContent = `Knows: ${classes.join(", ")}. Model of ${written}, SHA-256 ${sha256.slice(0, 12)}…`;
+  const note = exported ? " It is an export: it does not explain, nor tell what is below its thresholds." : "";
+  at("facts").textContent =
+    `Knows: ${classes.join(", ")}. Model of ${written}, SHA-256 ${sha256.slice(0, 12)}….${note}`;
+  const own = thresholds.filter((_, index) => !untrained.includes(classes[index]));
+  at("threshold").min = exported ? Math.ceil(100 * Math.max(...own)) / 100 : 0; // what is less sure did not come
   at("facts").title = sha256;
   setThreshold(null);
 }
