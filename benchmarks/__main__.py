@@ -6,7 +6,6 @@ from importlib import import_module
 
 MEASUREMENTS = {
     "bccd": "bccd.measure",
-    "bccd_parts": "bccd_parts.measure",
     "caltech101": "caltech101.measure",
     "caltech101_few": "caltech101.measure_few",
     "caltech101_views": "caltech101.measure_views",
@@ -14,6 +13,7 @@ MEASUREMENTS = {
     "effect": "effect.measure",
     "export": "export.measure",
     "growth": "growth.measure",
+    "parts": "parts.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",
     "rcnn": "rcnn.measure",

@@ -58,7 +58,6 @@ def measure() -> None:
         figures["pooling"] = _pooling()
     records.write("export", seed=0, figures=figures)
     render.update_export()
-    render.update_export()
     print(json.dumps(figures, indent=1))
 
 

@@ -14,6 +14,8 @@ PROPOSALS_BEGIN, PROPOSALS_END = "<!-- proposals: rendered by 'make bench' -->",
 PROPOSALS_PAGE = records.ROOT / "docs" / "proposals.md"
 EXPORT_BEGIN, EXPORT_END = "<!-- export: rendered by 'make bench' -->", "<!-- end of export -->"
 EXPORT_PAGE = records.ROOT / "docs" / "export.md"
+PARTS_BEGIN, PARTS_END = "<!-- parts: rendered by 'make bench' -->", "<!-- end of parts -->"
+PARTS_PAGE = records.ROOT / "docs" / "detection.md"
 
 
 def update_pooling() -> None:
@@ -48,6 +50,30 @@ def rendered_export(page: str) -> str:
     """Return the page on exports with its tables made anew from the results."""
     record = records.read("export")
     return records.put_between(page, EXPORT_BEGIN, EXPORT_END, _export(record["figures"]) if record else "")
+
+
+def update_parts() -> None:
+    """Write the tables of what each part is worth between the two markers of the page on detection."""
+    PARTS_PAGE.write_text(rendered_parts(PARTS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rendered_parts(page: str) -> str:
+    """Return the page on detection with the tables of its parts made anew from the results."""
+    record = records.read("parts")
+    tables = [_parts(record["figures"], iou) for iou in ("0.5", "0.7")] if record else []
+    return records.put_between(page, PARTS_BEGIN, PARTS_END, "\n".join(tables))
+
+
+def _parts(figures: dict[str, Any], iou: str) -> str:
+    rows = [f"| AP at {iou}; lost | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
+    for part in next(iter(figures.values()))["rows"]:
+        cells = []
+        for measured in figures.values():
+            mine = measured["rows"][part][iou]
+            less = " to ".join(f"{100 * each:.1f}" for each in mine["less_than_default"])
+            cells.append(f"{100 * mine['mean']:.1f}" + (f"; {less}" if part != "default" else ""))
+        rows.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _export(figures: dict[str, Any]) -> str:

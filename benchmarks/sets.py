@@ -36,7 +36,7 @@ def measure() -> None:
             val = load_detection(data, split="val", on_bad="skip", classes=train.classes)
             for draw in range(1 if labelled == "all" else draws):
                 row = {"set": name, "labelled": labelled, "draw": draw}
-                row |= _measured(_drawn(train, labelled, draw), val, cache)
+                row |= _measured(drawn(train, labelled, draw), val, cache)
                 rows = [each for each in rows if any(each[key] != row[key] for key in ("set", "labelled", "draw"))]
                 rows.append(row)
                 figures = {"rows": sorted(rows, key=_place)}
@@ -67,7 +67,8 @@ def _place(row: dict[str, Any]) -> tuple[int, int, int]:
     return SETS.index(row["set"]), LABELLED.index(row["labelled"]), row["draw"]
 
 
-def _drawn(data: DetectionData, labelled: str, draw: int) -> DetectionData:
+def drawn(data: DetectionData, labelled: str, draw: int) -> DetectionData:
+    """Return a draw of so many of a data set's images, or "all"; the same ones each time."""
     if labelled == "all":
         return data
     chosen = np.sort(np.random.default_rng(draw).permutation(len(data.samples))[: int(labelled)])

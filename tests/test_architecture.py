@@ -1,6 +1,7 @@
 """The rules of the house that a reader relies on, read from the source itself."""
 
 import ast
+import functools
 import importlib
 import importlib.util
 import re
@@ -47,6 +48,7 @@ every_file = pytest.mark.parametrize("file", FILES, ids=str)
 every_module = pytest.mark.parametrize("file", [file for file in FILES if file != Path("__init__.py")], ids=str)
 
 
+@functools.cache
 def _tree(file: Path) -> ast.Module:
     return ast.parse((SOURCE / file).read_text(encoding="utf-8"))
 

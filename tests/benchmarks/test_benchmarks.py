@@ -50,6 +50,12 @@ def test_the_tables_of_the_page_on_exports_are_the_measured_ones() -> None:
     assert "| bccd | outside | 13 of 13 |" in page
 
 
+def test_the_tables_of_what_each_part_is_worth_are_the_measured_ones() -> None:
+    page = render.PARTS_PAGE.read_text(encoding="utf-8")
+    assert render.rendered_parts(page) == page
+    assert page.count("| as published |") == 2
+
+
 def test_the_tables_of_the_page_on_proposals_are_the_measured_ones() -> None:
     page = render.PROPOSALS_PAGE.read_text(encoding="utf-8")
     assert render.rendered_proposals(page) == page

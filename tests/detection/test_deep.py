@@ -39,9 +39,14 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _better(monkeypatch: pytest.MonkeyPatch, *, by: float) -> None:
-    """Have each later judgement differ from the one before, whatever is found."""
-    figures = iter(0.5 + by * number for number in range(100))
-    monkeypatch.setattr(deep, "quality", lambda model, judged: (next(figures),) * 2)
+    """Have each later judgement differ from the one before, whatever is found; images are looked at all the same."""
+    figures, look = iter(0.5 + by * number for number in range(100)), deep.quality
+
+    def quality(*given: Any) -> tuple[float, float]:
+        assert all(0 <= each <= 1 for each in look(*given))
+        return (next(figures),) * 2
+
+    monkeypatch.setattr(deep, "quality", quality)
 
 
 @pytest.mark.slow
@@ -80,6 +85,21 @@ def test_what_is_not_better_changes_nothing(
     assert "not better at both, so the network stays as it was" in str(tuned.deep_)
     torch.testing.assert_close(tuned.model_.head.weights, linear.model_.head.weights, atol=1e-5, rtol=1e-2)
     assert tuned.model_.encoder.backbone.fingerprint == linear.model_.encoder.backbone.fingerprint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("handed_on", [False, True], ids=["by name", "as they were learnt"])
+def test_regions_that_were_learnt_on_the_maps_are_learnt_anew_on_the_tuned_ones(
+    data: DetectionData, handed_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _better(monkeypatch, by=0.01)
+    ranked = Detector(**SMALL, proposals="learnt")
+    if handed_on:
+        ranked = Detector(**SMALL, proposals=ranked.fit(data).model_.proposals)
+    tuned = ranked.fit(data, deep=DeepPlan(epochs=1))
+    assert tuned.deep_ is not None
+    assert tuned.deep_.kept
+    assert len(tuned.detect(data.samples[0].path, threshold=0))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
 from sppnet.errors import ArgumentError, ShapeError
+from sppnet.learning import svm as svm_module
 from sppnet.learning.ridge import RidgeSums, ridge
 from sppnet.learning.svm import TOLERANCE, LinearSvm, _started, one_vs_rest, train_svm
 
@@ -132,6 +133,20 @@ def test_both_solvers_agree(seed: int) -> None:
     assert not by_products.weights[:, 30:].any()
     first, second = _primal(features, targets, by_weights, cost=1), _primal(widened, targets, by_products, cost=1)
     np.testing.assert_allclose(first, second, rtol=RELATIVE)
+
+
+@both_solvers
+def test_half_precision_is_widened_as_far_as_it_is_looked_at(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svm_module, "BLOCK", 16)  # the last block is a part of one
+    half = _features(shape, 6).astype(np.float16)
+    whole, targets = half.astype(np.float32), _targets(half.astype(np.float32), 6, classes=3)
+    first, second = (train_svm(features, targets, cost=1) for features in (half, whole))
+    assert torch.equal(first.weights, second.weights)
+    assert torch.equal(first.bias, second.bias)
+    assert np.array_equal(first.duals, second.duals)
+    _assert_optimal(whole, targets, first, cost=1)
 
 
 @both_solvers

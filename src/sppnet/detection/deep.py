@@ -40,6 +40,7 @@ from sppnet.images import read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
+from sppnet.proposals.learnt import METHOD
 from sppnet.storage import cache_key, read_tensors, write_tensors
 
 HELD_OUT: Final = 5  # one image in so many is held back
@@ -162,8 +163,13 @@ def deepen(
         ArgumentError: layers stand on the maps. KeyboardInterrupt: the next call with the same folder goes on.
     """
 
+    chosen = detector.get_params()
+    given = chosen["proposals"]
+    if given not in (None, METHOD) and given.describe()["method"] == METHOD:
+        chosen["proposals"] = METHOD  # learnt on the maps as they were: anew on others
+
     def fit(encoder: MapsEncoder | None, part: DetectionData) -> Kind:
-        made = type(detector)(**detector.get_params() | {"encoder": encoder or detector.encoder})
+        made = type(detector)(**chosen | {"encoder": encoder or detector.encoder})
         made.fit(part, progress=progress)
         return made
 
@@ -182,9 +188,17 @@ def deepen(
     return (fit(encoder, data) if report.kept else None), report
 
 
-def quality(model: DetectorModel, data: DetectionData) -> tuple[float, ...]:
-    """Return the mean average precision of a model in labelled images at each overlap, in every process the first's."""
-    found: list[Detections] = [model.detect(Scene(sample.source, model.encoder), threshold=0) for sample in data]
+def quality(model: DetectorModel, data: DetectionData, regions: Sequence[Boxes] | None = None) -> tuple[float, ...]:
+    """Return the mean average precision of a model in labelled images at each overlap, in every process the first's.
+
+    Args:
+        regions: (R, 4) of each image; None has the model propose them.
+    """
+    scenes = [Scene(sample.source, model.encoder) for sample in data]
+    proposed = map(model.propose, scenes) if regions is None else regions
+    found: list[Detections] = [
+        model.detect_among(among, scene.maps, threshold=0) for scene, among in zip(scenes, proposed, strict=True)
+    ]
     return tuple(agreed(detection_report(found, data.samples, data.classes, iou=at).mean) for at in OVERLAPS)
 
 
@@ -217,13 +231,15 @@ def tune(
     tuning.begin(epochs * steps)
     curve = tuning.resume(plan.folder)
     some = judged.subset(np.linspace(0, len(judged) - 1, min(JUDGED, len(judged))).round().astype(int).tolist())
+    # Proposals may be learnt on the network's maps as they were, so that the tuned one cannot make them.
+    regions = [model.propose(Scene(sample.source, model.encoder)) for sample in some]
     for epoch in range(len(curve), epochs):
         told = f", {curve[-1]:.1%} in held-out images" if curve else ""
         order = np.random.default_rng((seed, epoch)).permutation(len(images))
         for first in progress(f"Tuning, epoch {epoch + 1} of {epochs}{told}", range(0, len(order), batch)):
             own = order[first : first + batch][rank() :: world()].tolist()
             tuning.step([(images[place], np.random.default_rng((seed, epoch, place))) for place in own])
-        curve = (*curve, float(np.mean(quality(tuning.model(), some))))
+        curve = (*curve, float(np.mean(quality(tuning.model(), some, regions))))
         tuning.save(plan.folder, curve)
     return tuning.backbone(), curve
 

@@ -363,8 +363,7 @@ class Learner:
             known = self._duals.get(name, duals[:0, label])
             duals[: len(known), label] = known
         start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
-        rows = self._matrix.values.astype(np.float32, copy=False)
-        return train_on(rows, targets, scale=self._scale, settings=self.settings, start=start)
+        return train_on(self._matrix.values, targets, scale=self._scale, settings=self.settings, start=start)
 
     # Box regression
 
@@ -471,7 +470,7 @@ def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:
 
 
 def train_on(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     targets: NDArray[np.int8],
     *,
     scale: float,

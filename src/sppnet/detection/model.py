@@ -50,11 +50,14 @@ class DetectorModel:
             scene: of the model's encoder.
             threshold: least confidence; None is each class's own.
         """
-        regions = self.propose(scene)
-        scores = self.head.scores(scene.maps, regions)
+        return self.detect_among(self.propose(scene), scene.maps, threshold=threshold)
+
+    def detect_among(self, regions: Boxes, maps: Maps, *, threshold: float | None = None) -> Detections:
+        """Find the objects of one image among regions (R, 4) that somebody proposed."""
+        scores = self.head.scores(maps, regions)
         with stage("suppression"):
-            share = images_in(scene.maps.size, max(self.encoder.scales))
-            found = [self._of_class(scene.maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
+            share = images_in(maps.size, max(self.encoder.scales))
+            found = [self._of_class(maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
             return self._above(found, self.calibration.thresholds if threshold is None else threshold)
 
     def each(self, scenes: Iterable[Scene], *, threshold: float | None = None) -> Iterator[Detections]:

@@ -1,7 +1,8 @@
 """Linear SVMs, one a class, over one shared matrix: dual coordinate descent (Hsieh et al. 2008), and ridge.
 
-scikit-learn's LinearSVC solves the same problem and is the oracle of the tests. Here the matrix is float32 and
-shared by all classes, and examples can be left out class by class, which is what a detector needs.
+scikit-learn's LinearSVC solves the same problem and is the oracle of the tests. Here the matrix is shared by all
+classes, may be in half precision and is never copied as a whole, and examples can be left out class by class: what a
+detector needs.
 """
 
 import warnings
@@ -19,6 +20,7 @@ from sppnet.errors import check_shape, check_that
 MAX_PASSES: Final = 100_000
 MAX_TURNS: Final = 1000  # each takes in examples that were outside, so that a few are enough
 MOST_TAKEN: Final = 1000  # examples taken in at a turn, or twice as many as there are
+BLOCK: Final = 4096  # examples that are scored at a time
 TOLERANCE: Final = 2e-4  # largest violation of the optimality conditions, relative to a margin of 1
 
 
@@ -46,7 +48,7 @@ def one_vs_rest(labels: NDArray[np.int64], classes: int) -> NDArray[np.int8]:
 
 
 def train_svm(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     targets: NDArray[np.int8],
     *,
     cost: float,
@@ -62,7 +64,7 @@ def train_svm(
     The constant is one more feature of value ``bias`` and is regularised with the rest, as in liblinear.
 
     Args:
-        features: (N, D) float32, finite.
+        features: (N, D) float32, or float16 where they are many; finite.
         targets: (N, K) int8: 1 positive, -1 negative, 0 not used by the class.
         cost: of one negative's hinge loss; a positive's is ``positive_weight`` times that.
         bias: the larger, the less the constant is regularised.
@@ -83,7 +85,10 @@ def train_svm(
     known = targets.shape[1] if start is None else start.duals.shape[1]
     advice = "Start from a solution for the same classes"
     check_that(known == targets.shape[1], "train_svm", "start", f"for {targets.shape[1]} classes", known, advice=advice)
-    shared = np.ascontiguousarray(features, dtype=np.float32)
+    half = features.dtype == np.float16
+    shared: NDArray[np.floating] = (
+        np.ascontiguousarray(features) if half else np.ascontiguousarray(features, np.float32)
+    )
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
@@ -119,7 +124,7 @@ def _started(signs: NDArray[np.int8], limits: NDArray[np.float64], start: Linear
 class _Problem(NamedTuple):
     """What the solvers share; they change ``duals`` (K, N) in place."""
 
-    features: NDArray[np.float32]
+    features: NDArray[np.floating]
     signs: NDArray[np.int8]
     duals: NDArray[np.float64]
     limits: NDArray[np.float64]
@@ -128,6 +133,12 @@ class _Problem(NamedTuple):
     bias: float
     tolerance: float
     max_passes: int
+
+    def of(self, rows: NDArray[np.int64]) -> "_Problem":
+        """Return the problem of some examples alone, in single precision; their duals are copies."""
+        features, squares = self.features[rows].astype(np.float32, copy=False), self.squares[rows]
+        signs, duals = self.signs.take(rows, axis=1), self.duals.take(rows, axis=1)
+        return self._replace(features=features, squares=squares, signs=signs, duals=duals)
 
 
 _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
@@ -139,14 +150,14 @@ def _solve_by_weights(problem: _Problem) -> _Solved:
     Most negatives never touch a class's weights. To score them for all classes at once is one pass over the matrix
     by all cores, where looking at each in turn would read it once a class and pass.
     """
-    features, signs, duals, bias = problem.features, problem.signs, problem.duals, problem.bias
-    shared, signed = torch.from_numpy(features), torch.from_numpy(signs * duals)
-    held = torch.from_numpy(np.flatnonzero(duals.any(axis=0)))
-    weights = torch.mm(signed[:, held].float(), shared[held]).double()
+    signs, duals, bias = problem.signs, problem.duals, problem.bias
+    held = problem.of(np.flatnonzero(duals.any(axis=0)))
+    signed = torch.from_numpy(held.signs * held.duals)
+    weights = torch.mm(signed.float(), torch.from_numpy(held.features)).double()
     constants = bias * signed.sum(dim=1)
     inside, reached = duals > 0, np.full(len(signs), np.inf)
     for turn in range(MAX_TURNS):
-        scores = torch.addmm((constants * bias).float(), shared, weights.T.float()).numpy()
+        scores = _scores(problem.features, weights.float(), (constants * bias).float())
         with numba.parallel_chunksize(1):  # classes differ in size: the next goes to whoever is free
             worst = _take_in(scores, signs, inside, problem.tolerance)
             if (np.maximum(worst, reached) <= problem.tolerance).all():
@@ -154,14 +165,26 @@ def _solve_by_weights(problem: _Problem) -> _Solved:
             within = np.where(
                 np.maximum(worst, reached) <= problem.tolerance, np.inf, np.maximum(worst / 20, problem.tolerance)
             )
-            _descend_on_weights(problem, weights.numpy(), constants.numpy(), inside, within, reached, turn)
+            rows = np.flatnonzero(inside.any(axis=0))
+            few = problem.of(rows)
+            _descend_on_weights(few, weights.numpy(), constants.numpy(), inside[:, rows], within, reached, turn)
+            duals[:, rows] = few.duals
         if (reached > within).any():
             break  # the passes ran out
     return weights.float(), constants, reached <= problem.tolerance
 
 
+def _scores(features: NDArray[np.floating], weights: Tensor, constants: Tensor) -> NDArray[np.float32]:
+    """Score all examples (N, K), some at a time: no more of them are held in single precision."""
+    scores = torch.empty(len(features), len(weights))
+    for first in range(0, len(features), BLOCK):
+        block = torch.from_numpy(features[first : first + BLOCK]).float()
+        torch.addmm(constants, block, weights.T, out=scores[first : first + BLOCK])
+    return scores.numpy()
+
+
 def _solve_by_products(problem: _Problem) -> _Solved:
-    shared = torch.from_numpy(problem.features)
+    shared = torch.from_numpy(problem.features).float()
     products = torch.mm(shared, shared.T).add_(problem.bias * problem.bias)
     converged = np.zeros(len(problem.signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):
