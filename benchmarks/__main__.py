@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "studio": "studio.measure",
     "studio_actions": "studio_actions.measure",
     "studio_alike": "studio_alike.measure",
+    "studio_many": "studio_many.measure",
     "studio_order": "studio_order.measure",
     "studio_two": "studio_two.measure",
     "svm": "svm.measure",

@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -26,7 +27,27 @@ FLAGS = [
 ]
 PATIENCE = 60_000  # milliseconds that a page may take on a machine that does much else
 WINDOW = {"width": 1280, "height": 800}
+ANSWERING = 300  # seconds that a studio may take for what it does in the background
 MARGIN = 24  # that the page leaves around an image which it fits into its stage
+
+
+# Resolves with the milliseconds from the next release of the mouse button to the drawing of what was learnt from it.
+WATCH = """async () => {
+  const { model, on } = await import("/static/model.js");
+  if (!window.hears) {
+    on("open", () => window.looked?.());
+    document.addEventListener("pointerup", (event) => { window.released = event.timeStamp; }, true);
+    window.hears = true;
+  }
+  const before = model.revision;
+  window.answer = new Promise((resolve) => {
+    window.looked = () => {
+      if (model.revision <= before || model.round <= window.roundBefore) return;
+      requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - window.released)));
+    };
+  });
+  window.roundBefore = (await (await fetch("/api/state")).json()).status.round;
+}"""
 
 
 class Studio:
@@ -109,3 +130,17 @@ def draw(page: Page, size: tuple[int, int], edges: Sequence[float]) -> None:
     page.keyboard.down("Shift")
     drag(page, size, edges[:2], edges[2:])
     page.keyboard.up("Shift")
+
+
+def asked(page: Page, path: str) -> Any:
+    """Return what the studio answers to a page's question."""
+    return page.evaluate("(path) => fetch(path).then((answer) => answer.json())", path)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that the studio does in the background."""
+    end = time.monotonic() + ANSWERING
+    while not holds():
+        if time.monotonic() > end:
+            raise SystemExit("benchmarks: the studio did not answer in time.")
+        time.sleep(0.05)

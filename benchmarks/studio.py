@@ -10,7 +10,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,6 @@ from sppnet.data import DetectionData, Sample, load_detection
 CLASSES = {"RBC": "1", "WBC": "2"}  # and their keys
 IMAGES, UNSEEN = 100, 30
 BOXES, CHANGES = 4, 20
-PATIENCE = 120  # seconds
-
-# Resolves with the milliseconds from the next release of the mouse button to the drawing of what was learnt from it.
-WATCH = """async () => {
-  const { model, on } = await import("/static/model.js");
-  if (!window.hears) {
-    on("open", () => window.looked?.());
-    document.addEventListener("pointerup", (event) => { window.released = event.timeStamp; }, true);
-    window.hears = true;
-  }
-  const before = model.revision;
-  window.answer = new Promise((resolve) => {
-    window.looked = () => {
-      if (model.revision <= before || model.round <= window.roundBefore) return;
-      requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now() - window.released)));
-    };
-  });
-  window.roundBefore = (await (await fetch("/api/state")).json()).status.round;
-}"""
 
 
 def measure() -> None:
@@ -78,7 +58,7 @@ def _first_detections(page: Page, folder: Path, data: DetectionData) -> float:
     driving.begin(page, "cell")
     for skip in range(3):
         _draw(page, data, skip=skip)
-    _until(lambda: len(_asked(page, "/api/images/2")["suggestions"]) > 0)
+    driving.until(lambda: len(driving.asked(page, "/api/images/2")["suggestions"]) > 0)
     seconds = time.perf_counter() - start
     studio.kill()
     return seconds
@@ -92,15 +72,15 @@ def _answers(page: Page, folder: Path, data: DetectionData) -> list[float]:
     page.get_by_label("Name of another class").fill("WBC")
     page.keyboard.press("Enter")
     page.locator("#classes .choose").nth(1).wait_for()
-    _until(lambda: _state(page)["status"]["ready"] == IMAGES)
+    driving.until(lambda: _state(page)["status"]["ready"] == IMAGES)
     _draw(page, data, skip=0)  # compiles what is compiled once on a machine
-    _until(lambda: _state(page)["status"]["taught"])
+    driving.until(lambda: _state(page)["status"]["taught"])
     answers = []
     for number in range(CHANGES):
         if number % BOXES == 0:
             page.keyboard.press("PageDown")
             page.wait_for_timeout(1500)  # a person looks at the image first
-        page.evaluate(WATCH)
+        page.evaluate(driving.WATCH)
         _draw(page, data, skip=number % BOXES)
         answers.append(page.evaluate("() => window.answer"))
     studio.kill()
@@ -119,16 +99,4 @@ def _draw(page: Page, data: DetectionData, *, skip: int) -> None:
 
 
 def _state(page: Page) -> Any:
-    return _asked(page, "/api/state")
-
-
-def _asked(page: Page, path: str) -> Any:
-    return page.evaluate("(path) => fetch(path).then((answer) => answer.json())", path)
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > end:
-            raise SystemExit("benchmarks: the studio did not answer in time.")
-        time.sleep(0.05)
+    return driving.asked(page, "/api/state")

@@ -8,11 +8,9 @@ missing was lost, one too many was somebody else's undo.
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page
 
 from benchmarks import driving, records
 
@@ -46,13 +44,17 @@ def measure() -> None:
             page.goto(studio.address)
         driving.begin(pages[0], "thing")
         pages[1].locator("#classes", has_text="thing").wait_for()
-        images = [each["id"] for each in _asked(pages[0], "/api/state")["images"]]
+        images = [each["id"] for each in driving.asked(pages[0], "/api/state")["images"]]
         for page, aside in zip(pages, (0, 130), strict=True):
             page.evaluate(f"(given) => {{ window.labelled = ({LABEL})(given); }}", [images, aside, SECONDS])
         told = [page.evaluate("() => window.labelled") for page in pages]
         studio.kill()
         studio.start()
-        held = {(image, *box["edges"]) for image in images for box in _asked(pages[0], f"/api/images/{image}")["boxes"]}
+        held = {
+            (image, *box["edges"])
+            for image in images
+            for box in driving.asked(pages[0], f"/api/images/{image}")["boxes"]
+        }
         studio.kill()
     kept = {tuple(each) for one in told for each in one["kept"]}
     figures = {
@@ -66,7 +68,3 @@ def measure() -> None:
     }
     records.write("studio_two", seed=0, figures=figures)
     print(json.dumps(figures, indent=1))
-
-
-def _asked(page: Page, path: str) -> Any:
-    return page.evaluate("(path) => fetch(path).then((answer) => answer.json())", path)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.driving import WINDOW
+from benchmarks.driving import asked as asked
 from playwright.sync_api import Browser, Page, Route
 
 ANSWERS = re.compile(r"/api/(images/\d+|changes|undo|redo)$")  # which tell what an image shows
@@ -21,11 +22,6 @@ def opened(browser: Browser, address: str, **options: Any) -> tuple[Page, list[s
     page.on("request", lambda asked: None if asked.url.startswith((address, "blob:")) else wrong.append(asked.url))
     page.goto(address)
     return page, wrong
-
-
-def asked(page: Page, path: str) -> Any:
-    """Return what the studio answers to a request of the page."""
-    return page.evaluate("path => fetch(path).then(answer => answer.json())", path)
 
 
 def until(holds: Callable[[], Any]) -> Any:
