@@ -51,16 +51,20 @@ WATCH = """async () => {
 
 
 class Studio:
-    """The command ``sppnet studio``; stopped, it can be started again at the same address."""
+    """The command ``sppnet studio``; stopped, it can be started again at the same address.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, 0
+    Args:
+        program: that Python runs as ``sppnet``.
+    """
+
+    def __init__(self, folder: Path, *, program: Sequence[str] = ("-m", "sppnet.cli")) -> None:
+        self.folder, self.port, self._program = folder, 0, program
         self.start()
 
     def start(self) -> None:
         """Start it and wait for its address."""
         options = ["--no-browser", "--port", str(self.port)]
-        command = [sys.executable, "-m", "sppnet.cli", "studio", str(self.folder), *options]
+        command = [sys.executable, *self._program, "studio", str(self.folder), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         atexit.register(self.process.kill)  # whatever becomes of who drives it
         self.address = self._output().readline().split()[-1]

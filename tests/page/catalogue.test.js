@@ -22,11 +22,12 @@ function catalogue(...images) {
 
 // What the totals are by counting all images anew.
 function counted(held) {
-  const totals = { labelled: 0, complete: 0, faulty: 0, objects: {}, found: {} };
+  const totals = { labelled: 0, complete: 0, learnable: 0, faulty: 0, objects: {}, found: {} };
   for (const each of held.images.values()) {
     const number = Object.values(each.objects).reduce((a, b) => a + b, 0);
     totals.labelled += each.complete || number > 0 ? 1 : 0;
     totals.complete += each.complete ? 1 : 0;
+    totals.learnable += each.complete && !each.fault && number > 0 ? 1 : 0;
     totals.faulty += each.fault ? 1 : 0;
     for (const kind of ["objects", "found"])
       for (const [label, n] of Object.entries(each[kind])) totals[kind][label] = (totals[kind][label] ?? 0) + n;

@@ -9,11 +9,10 @@ from PIL import Image
 
 from sppnet.data.parting import compiled
 from sppnet.web.studio.changes import Changes
-from sppnet.web.studio.learner import LookedAt
 from sppnet.web.studio.review import Counted, count_groups, disagreements
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Box
-from sppnet.web.studio.suggestions import NOTHING, Suggestions
+from sppnet.web.studio.suggestions import NOTHING, LookedAt, Suggestions
 
 
 def _asked(*changes: dict[str, Any]) -> Changes:

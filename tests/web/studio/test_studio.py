@@ -35,11 +35,11 @@ from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Events
 from sppnet.web.studio.exports import FILE_NAMES, flat_names, split_of
 from sppnet.web.studio.folder import Folder
-from sppnet.web.studio.learner import labels_of
 from sppnet.web.studio.opening import take_in
+from sppnet.web.studio.said import labels_of
 from sppnet.web.studio.serving import serve_studio
 from sppnet.web.studio.session import Session
-from sppnet.web.studio.store import Box, Missing, Store, StoredImage
+from sppnet.web.studio.store import Box, Missing, Store
 from sppnet.web.studio.suggestions import BINS, STEP, Suggestions, histogram
 
 ADDRESS = "http://127.0.0.1:8770"
@@ -329,11 +329,10 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
 
 
 def test_what_is_learnt_from_leaves_crowds_out() -> None:
-    image = StoredImage(1, "a.png", 100, 200, "", complete=True)
     said = [_box((0, 0, 5, 5), 1), _box((9, 9, 20, 20), 2, "rejected")]
-    labels = labels_of(image, said, {1: "cell", 2: "disc"})
+    labels = labels_of(said, {1: "cell", 2: "disc"}, complete=True)
     assert (labels.classes, labels.rejected_classes, labels.complete) == (("cell",), ("disc",), True)
-    crowded = labels_of(image, [*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"})
+    crowded = labels_of([*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"}, complete=True)
     assert (crowded.boxes.tolist(), crowded.complete) == (labels.boxes.tolist(), False)
 
 

@@ -30,6 +30,7 @@ from sppnet.web.studio.people import BROWSER, PERSON, Person
 from sppnet.web.studio.review import Disagreement
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Missing
+from sppnet.web.studio.tuning import Wish
 from sppnet.web.studio.uploads import LONGEST_STEP, MOST_BYTES, receive
 
 UPLOADS: Final = "/api/uploads"
@@ -56,6 +57,13 @@ class From(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     image: Row | None = None
+
+
+class Wished(BaseModel):
+    """What is to become of the tuning of the network."""
+
+    model_config = ConfigDict(extra="forbid")
+    do: Wish
 
 
 class Nothing(BaseModel):
@@ -272,6 +280,10 @@ def _add_writing(app: FastAPI, session: Session) -> None:
     def measure(_: Nothing) -> dict[str, Any]:
         session.learner.ask(measure=True)
         return session.status()
+
+    @app.post("/api/tuning")
+    def tune(asked: Wished) -> dict[str, Any]:
+        return session.tuning.do(asked.do)
 
     @app.post("/api/settings")
     def settings(asked: Settings) -> dict[str, Any]:

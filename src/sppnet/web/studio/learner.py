@@ -10,30 +10,28 @@ What learns is imported by these threads: torch takes seconds, and the page is t
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
-from sppnet.detection.ordering import doubt_of, usefulness
-from sppnet.detection.scale import fitting_short_side
+from sppnet.detection.ordering import usefulness
 from sppnet.errors import SppnetError, places_of
 from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
-from sppnet.geometry import SHORT_SIDES
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
-from sppnet.web.studio.store import Box, Store, StoredImage
-from sppnet.web.studio.suggestions import Suggestions
+from sppnet.web.studio.networks import network_in_use
+from sppnet.web.studio.relearning import Relearnt
+from sppnet.web.studio.said import labels_of, said_of, side_for
+from sppnet.web.studio.store import Store, StoredImage
+from sppnet.web.studio.suggestions import LookedAt, Suggestions
 
 if TYPE_CHECKING:
     from sppnet.backbones import Backbone
     from sppnet.detection.detector import Detector
-    from sppnet.detection.examples import ImageLabels
     from sppnet.features.encoder import Encoder
     from sppnet.features.maps import FeatureMap
 
@@ -52,23 +50,6 @@ ENOUGH: Final = 5  # right detections on held-out images, without which precisio
 UNKNOWN_THRESHOLD: Final = 0.5
 
 
-@dataclass(frozen=True)
-class LookedAt:
-    """What one detector, the ``round``-th, found in an image: ``doubt`` and ``counts`` (K,) decide what comes next."""
-
-    suggestions: Suggestions
-    doubt: float
-    counts: NDArray[np.int64]
-    round: int
-
-    @classmethod
-    def of(cls, found: Detections, ids: Sequence[int], thresholds: NDArray[np.float64], number: int) -> "LookedAt":
-        """Take what the ``number``-th detector found, whose classes have the given ids in the store."""
-        shown = found.labels[found.confidence >= thresholds[found.labels]]
-        counts = np.bincount(shown, minlength=len(ids)).astype(np.int64)
-        return cls(Suggestions.of(found, ids), doubt_of(found), counts, number)
-
-
 class _Superseded(Exception):  # noqa: N818 (no fault: what is measured has changed)
     pass
 
@@ -80,7 +61,7 @@ class Learner:
         store, folder: the labels and the images.
         engine: that runs the network.
         tell: called from the threads with the name of an event: "prepared", "learning", "scaled", "learnt", "looked",
-            "order", "measured", "failed".
+            "order", "measured", "failed", "network lost".
     """
 
     def __init__(self, store: Store, folder: Folder, *, engine: str, tell: Tell) -> None:
@@ -108,11 +89,12 @@ class Learner:
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
         self._idle = False
-        self.short_side: int = store.setting("short_side", None) or self._fitting_side()
+        self.short_side: int = store.setting("short_side", None) or side_for(self.store, self.images.values())
         store.keep("short_side", self.short_side)  # as it decides what the cache holds
         self._scaled_of = 0  # labelled images, when the scale was chosen last
         self._measured_of = 0  # labelled images, when it was measured last
         self._stopped = False
+        self._handed: Relearnt | None = None  # what is to be gone on with
         self._now, self._begins = threading.Condition(), threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._prepare_all, self._work)]
 
@@ -136,16 +118,22 @@ class Learner:
 
     @cached_property
     def _network(self) -> "Backbone":
-        from sppnet.backbones import backbone
         from sppnet.export.engine import network_by
 
-        return network_by(backbone(), self._engine)
+        network, problem = network_in_use(self.folder.hidden, self.store)
+        if problem:
+            self.tell("network lost", {"problem": problem})
+        return network_by(network, self._engine)
 
     @cached_property
     def _estimator(self) -> "Detector":
+        return self.untaught(self._network)
+
+    def untaught(self, network: "Backbone") -> "Detector":
+        """Return a detector on a network that has learnt nothing; it scales images and keeps maps as is done now."""
         from sppnet.detection.detector import Detector
 
-        return Detector(cache=self._cache, short_side=self.short_side, backbone=self._network)
+        return Detector(cache=self._cache, short_side=self.short_side, backbone=network)
 
     @cached_property
     def _likeness(self) -> "Encoder":
@@ -211,20 +199,42 @@ class Learner:
         """Whether there is nothing to compute, to learn or to look at, and was nothing said for a while."""
         return self._idle and not self._missing and perf_counter() - self._changed_at > REST
 
+    # Another network
+
+    def give_way(self) -> None:
+        """Wait while somebody waits for an answer: it gets all cores. For work that nobody waits for."""
+        with self._now:
+            self._now.wait_for(lambda: self._stopped or not self.learning)
+
+    def take(self, relearnt: Relearnt) -> bool:
+        """Go on with what learnt the same labels on another network; no, where it has become of no use.
+
+        Suggestions stay until there are new ones. What was said since is learnt too, and features that are missing
+        are computed. Waits until it is done.
+        """
+        with self._now:
+            self._handed = relearnt
+            self._now.notify_all()
+            self._now.wait_for(lambda: self._handed is None or self._stopped)
+            return self._network is relearnt.network
+
     # The first thread
 
     def _prepare_all(self) -> None:
         self._begins.wait(PAGE_FIRST)
         while (image := self._next_to_prepare()) is not None:
-            fault = ""
+            fault, estimator = "", self._estimator
             try:
-                self._estimator.prepare_image(self.folder.path(image.name))
+                estimator.prepare_image(self.folder.path(image.name))
             except Exception as error:  # the thread goes on with the others, whatever this image ran into
                 if not isinstance(error, SppnetError | OSError | MemoryError):
                     logging.getLogger(__name__).error("the studio's features: %s", places_of(error))
                 fault = str(error) or type(error).__name__
             with self._now:
                 if image.id not in self.images:
+                    continue
+                if estimator is not self._estimator:  # another scale or network since: to be computed again
+                    self._missing.setdefault(image.id)
                     continue
                 if fault:
                     self.faults[image.id] = fault
@@ -272,6 +282,8 @@ class Learner:
 
     def _next(self) -> Callable[[], None] | None:
         """Return the most urgent work, None while there is none."""
+        if self._handed is not None:
+            return self._take_over
         if self._asked and self._dirty & self.images.keys() <= self.ready | set(self.faults):
             return self._learn
         if self.detector is None:
@@ -321,8 +333,9 @@ class Learner:
         names = {each.id: each.name for each in self.store.classes()}
         for key in sorted(dirty):
             image, boxes = self.images.get(key), self.store.boxes(key)
-            labels = None if image is None else labels_of(self.store.image(key), boxes, names)
-            if image is not None and labels is not None and (len(boxes) or labels.complete):
+            complete = image is not None and self.store.image(key).complete
+            if image is not None and (boxes or complete):
+                labels = labels_of(boxes, names, complete=complete)
                 self._estimator.update(self.folder.path(image.name), labels, key=key)
                 self._told.add(key)
             elif key in self._told:
@@ -337,7 +350,7 @@ class Learner:
         if len(self._told) < TWICE * self._scaled_of:
             return False
         self._scaled_of = len(self._told)
-        wanted = self._fitting_side()
+        wanted = side_for(self.store, self.images.values())
         if max(wanted, self.short_side) < ANOTHER * min(wanted, self.short_side):
             return False
         self.short_side = wanted
@@ -350,22 +363,6 @@ class Learner:
             self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)
         return True
 
-    def _fitting_side(self) -> int:
-        """Return what a detector of these images and objects would scale images to."""
-        by_image: dict[int, list[Box]] = {}
-        for box in self.store.boxes():
-            if box.kind == "object" and not box.crowd:
-                by_image.setdefault(box.image, []).append(box)
-        sound = [each for each in self.images.values() if not each.fault]
-        if not sound:
-            return SHORT_SIDES[1]
-        drawn = [by_image.get(each.id, []) for each in sound]
-        return fitting_short_side(
-            [(each.height, each.width) for each in sound],
-            [np.array([box.edges for box in boxes]).reshape(-1, 4) for boxes in drawn],
-            [np.array([box.label for box in boxes], dtype=np.int64) for boxes in drawn],
-        )
-
     def _learn_classes(self) -> None:
         classes = self.store.classes()
         boxed = {label for image, label, kind, _ in self.store.counts() if kind == "object" and image in self.images}
@@ -374,10 +371,44 @@ class Learner:
             self.detector, self.found, self.order, self._ids = None, {}, [], ()
             return
         self._estimator.learn(names)
+        self._answer_by_estimator(ids)
+
+    def _answer_by_estimator(self, ids: tuple[int, ...]) -> None:
         if ids != self._ids:
             self.found, self.held_out, self._measured_of, self.trusted = {}, {}, 0, ()
         self.detector, self._ids, self.round = self._estimator, ids, self.round + 1
         self._take_thresholds()
+
+    def _take_over(self) -> None:
+        """Put what was handed over in the place of the estimator, unless its scale or its classes are others by now."""
+        try:
+            relearnt = self._handed
+            if relearnt is not None and relearnt.fits(self.short_side, self.store):
+                self._go_on_with(relearnt)
+        finally:
+            with self._now:
+                self._handed = None
+                self._now.notify_all()
+
+    def _go_on_with(self, relearnt: Relearnt) -> None:
+        said = said_of(self.store, self.images.values())
+        since = {key for key in said.keys() | relearnt.said.keys() if said.get(key) != relearnt.said.get(key)}
+        with self._now:
+            vars(self).pop("_likeness", None)
+            vars(self).update(_network=relearnt.network, _estimator=relearnt.estimator)
+            self._asked |= bool(since - self._dirty) or not relearnt.ids  # what the one before had learnt
+            self._dirty, self._told = since, set(relearnt.said)
+            self.ready = {key for key, image in self.images.items() if relearnt.prepared.get(key) == image.version}
+            self._missing = dict.fromkeys(key for key in self.images if key not in self.ready | set(self.faults))
+            focus = self._focus
+        if relearnt.ids:
+            self._answer_by_estimator(relearnt.ids)
+        if relearnt.judged is not None:
+            self._measured_of = len(self._told)
+            self._take_measured(relearnt.judged)
+        if focus in self.ready and focus is not None:
+            self._look(focus)
+        self.tell("learnt", {})
 
     def _take_thresholds(self) -> None:
         if self.detector is not None:
@@ -426,9 +457,12 @@ class Learner:
             with self._now:
                 self._measure, self._measured_of = asked, before
             return
+        self._take_measured(judged)
+
+    def _take_measured(self, judged: Judged) -> None:
         self._take_thresholds()
         self.judged, self.round = judged, self.round + 1  # confidence is another one from now on
-        found = cast(dict[int, Detections], self.detector.held_out_)
+        found = cast(dict[int, Detections], self.detector.held_out_) if self.detector is not None else {}
         self.held_out = {key: Suggestions.of(each, self._ids) for key, each in found.items()}
         self._take_judged(judged)
         self.tell("measured", {})
@@ -449,22 +483,3 @@ class Learner:
             if self._asked or self._dirty or self._stopped:
                 raise _Superseded
             yield item
-
-
-def labels_of(image: StoredImage, boxes: Sequence[Box], names: dict[int, str]) -> "ImageLabels":
-    """Return what a person said of one image, to learn from.
-
-    A box around a crowd shows no one object: it is left out, and what is left of the image is not known to be
-    background.
-    """
-    from sppnet.detection.examples import ImageLabels
-
-    objects = [box for box in boxes if box.kind == "object" and not box.crowd]
-    rejected = [box for box in boxes if box.kind == "rejected"]
-    return ImageLabels(
-        np.array([box.edges for box in objects]).reshape(-1, 4),
-        tuple(names[box.label] for box in objects),
-        rejected=np.array([box.edges for box in rejected]).reshape(-1, 4),
-        rejected_classes=tuple(names[box.label] for box in rejected),
-        complete=image.complete and not any(box.crowd for box in boxes),
-    )

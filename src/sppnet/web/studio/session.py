@@ -31,6 +31,7 @@ from sppnet.web.studio.people import People
 from sppnet.web.studio.review import Disagreement, count_groups, disagreements
 from sppnet.web.studio.store import Box, Missing, Store, StoredImage, Turned
 from sppnet.web.studio.suggestions import NOTHING, Suggestions, histogram
+from sppnet.web.studio.tuning import Tuning
 
 FILE: Final = "studio.sqlite"
 TOGETHER: Final = 100  # images that one event tells of
@@ -62,6 +63,7 @@ class Session:
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
         self.learner = Learner(self.store, self.folder, engine=engine, tell=self._tell)
         self.board = Board(self.store, self.learner)
+        self.tuning = Tuning(self.learner, engine=engine, tell=self._tell_tuning)
         self._images = Batches(self._tell_images)
         self._closing, self._looking, self._handing_out = threading.Event(), threading.Lock(), threading.Lock()
         self._watching = threading.Thread(target=self._watch, daemon=True)
@@ -77,6 +79,7 @@ class Session:
         self.events.close()
         self.imports.close()
         self._closing.set()
+        self.tuning.close()
         self.learner.stop()
         self._images.stop()
         self._watching.join()
@@ -220,6 +223,7 @@ class Session:
             "images": self.summaries(),
             "order": self.learner.order,
             "quality": self.quality(),
+            "tuning": self.tuning.status(),
             **self._frame(),
             **self._undoable(person),
         }
@@ -414,8 +418,14 @@ class Session:
                 self.events.tell(name, status | {"order": content["order"][:FIRST]})
             case "learnt" | "measured":
                 self.events.tell(name, status | {"threshold": self.threshold, "thresholds": self.thresholds})
+            case "network lost":
+                self.problems = (*self.problems, content["problem"])
+                self.events.tell("folder", {"problems": list(self.problems)})
             case _:
                 self.events.tell("status", status)
+
+    def _tell_tuning(self) -> None:
+        self.events.tell("tuning", {"tuning": self.tuning.status()})
 
     def _tell_images(self, images: list[int]) -> None:
         status = {"status": self.status()}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
+from sppnet.detection.ordering import doubt_of
 from sppnet.geometry import iou
 from sppnet.web.studio.store import Box, Offered
 
@@ -109,6 +110,23 @@ class Suggestions:
 NOTHING: Final = Suggestions(
     np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
 )
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What one detector, the ``round``-th, found in an image: ``doubt`` and ``counts`` (K,) decide what comes next."""
+
+    suggestions: Suggestions
+    doubt: float
+    counts: NDArray[np.int64]
+    round: int
+
+    @classmethod
+    def of(cls, found: Detections, ids: Sequence[int], thresholds: NDArray[np.float64], number: int) -> "LookedAt":
+        """Take what the ``number``-th detector found, whose classes have the given ids in the store."""
+        shown = found.labels[found.confidence >= thresholds[found.labels]]
+        counts = np.bincount(shown, minlength=len(ids)).astype(np.int64)
+        return cls(Suggestions.of(found, ids), doubt_of(found), counts, number)
 
 
 def histogram(all_found: Iterable[Suggestions], ids: Sequence[int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ export class Catalogue {
 
   clear() {
     this.images = new Map(); // id -> what the gallery shows
-    this.totals = { labelled: 0, complete: 0, faulty: 0, objects: {}, found: {} };
+    this.totals = { labelled: 0, complete: 0, learnable: 0, faulty: 0, objects: {}, found: {} };
     this.ranks = null; // id -> its place by name
   }
 
@@ -41,6 +41,7 @@ export class Catalogue {
     const { totals } = this;
     totals.labelled += sign * isLabelled(image);
     totals.complete += sign * Boolean(image.complete);
+    totals.learnable += sign * Boolean(image.complete && !image.fault && sum(image.objects)); // by the network
     totals.faulty += sign * Boolean(image.fault);
     for (const kind of ["objects", "found"]) {
       for (const [label, number] of Object.entries(image[kind]))

@@ -4,7 +4,7 @@ const ports = new Set();
 let source = null;
 let heard = false;
 
-const NAMES = ["status", "image", "changed", "learnt", "order", "measured", "folder", "people"];
+const NAMES = ["status", "image", "changed", "learnt", "order", "measured", "folder", "people", "tuning"];
 
 function spread(name, text = "{}") {
   for (const port of ports) port.postMessage([name, text]);

@@ -13,6 +13,7 @@ import { model, takeIn } from "./model.js";
 import { measured, qualityChanged } from "./quality.js";
 import "./reviewing.js";
 import { reload } from "./stage.js";
+import "./tuning.js";
 
 const lost = document.getElementById("lost");
 const concernsOpen = (content) => content.images?.some((image) => image.id === model.open);
@@ -59,6 +60,7 @@ const told = {
     tellProblems();
   },
   people: takeIn,
+  tuning: takeIn,
 };
 
 listen((name, content) => told[name](content));

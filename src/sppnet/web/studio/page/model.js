@@ -1,4 +1,5 @@
-// What the page knows. Views listen to "images", "open", "classes", "status", "quality", "chosen", "order", "people".
+// What the page knows. Views listen to "images", "open", "classes", "status", "quality", "chosen", "order", "people",
+// "tuning".
 
 import { Catalogue } from "./catalogue.js";
 import { overlap } from "./edges.js";
@@ -20,6 +21,7 @@ export const model = {
   redo: "",
   local: false, // whether paths of the studio's machine may be named
   quality: { histogram: { counts: {} }, measured: [], curve: [] },
+  tuning: null, // what goes on of the network's tuning, and what came of it
   open: null, // id of the open image
   boxes: [], // of it: {id, label, kind, edges}
   drawn: [], // boxes on their way to the studio: {image, label, edges}
@@ -111,7 +113,7 @@ export function takeIn(content) {
     for (const image of content.images) model.images.set(image);
     changed.push("images");
   }
-  for (const name of ["order", "quality", "people"]) {
+  for (const name of ["order", "quality", "people", "tuning"]) {
     if (content[name]) {
       model[name] = content[name];
       changed.push(name);

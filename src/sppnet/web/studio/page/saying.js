@@ -6,10 +6,10 @@ const line = document.getElementById("said");
 const dialog = document.getElementById("ask-dialog");
 let until = 0;
 
-export function say(text, { bad = false, busy = false } = {}) {
-  // What went wrong stays for a while, whatever comes next.
-  if (!bad && Date.now() < until) return;
-  until = bad ? Date.now() + 6000 : 0;
+export function say(text, { bad = false, busy = false, stays = bad } = {}) {
+  // What went wrong, or nobody waited for, stays for a while, whatever comes next.
+  if (!stays && Date.now() < until) return;
+  until = stays ? Date.now() + 6000 : 0;
   line.classList.toggle("no", bad);
   line.classList.toggle("busy", busy);
   line.textContent = text;
