@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 MEASUREMENTS = {
+    "backbones": "backbones.measure",
     "bccd": "bccd.measure",
     "caltech101": "caltech101.measure",
     "caltech101_few": "caltech101.measure_few",
