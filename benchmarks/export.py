@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import records, render
+from benchmarks import records
 from sppnet import Detector, TensorCache, load_detection, pool_windows
 from sppnet.detection.detections import Detections
 from sppnet.export.detector import detector_graph
@@ -57,7 +57,6 @@ def measure() -> None:
         figures["image"] = _by_engine(Path(folder), next(_images("bccd")))
         figures["pooling"] = _pooling()
     records.write("export", seed=0, figures=figures)
-    render.update_export()
     print(json.dumps(figures, indent=1))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmarks import records, render
+from benchmarks import records
 from benchmarks.sets import SETS, drawn
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection.detections import Detections
@@ -41,7 +41,6 @@ def measure() -> None:
             val = load_detection(root, split="val", on_bad="skip", classes=train.classes)
             figures[name] = {"images": len(val.samples), "rows": _rows(drawn(train, LABELLED, 0), val, cache)}
             records.write("parts", seed=0, figures={each: figures[each] for each in SETS if each in figures})
-    render.update_parts()
 
 
 def _rows(train: DetectionData, val: DetectionData, cache: TensorCache) -> dict[str, Any]:

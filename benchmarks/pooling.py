@@ -22,7 +22,7 @@ from skimage import data
 from torch import Tensor
 from torchvision.ops import roi_pool
 
-from benchmarks import plots, records, render
+from benchmarks import plots, records
 from sppnet import SelectiveSearch, SpatialPyramidPool, pool_windows
 from sppnet.geometry import AxisGrid, CellGrid, scale_boxes, windows_from_regions
 from sppnet.images import resize
@@ -53,7 +53,6 @@ def measure() -> None:
         figures[f"two threads over one, short side {side}"] = _two_over_one(SIDES[side], windows[side])
     figures["first call of a process, seconds"] = _first_calls()
     records.write("pooling", seed=0, figures=figures)
-    render.update_pooling()
     plots.draw_pooling(figures, PLOT)
     print(json.dumps(figures, indent=1))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks import plots, records, render
+from benchmarks import plots, records
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.demo.demo import COINS, HALF
 from sppnet.detection.detector import Detector
@@ -39,7 +39,6 @@ def measure() -> None:
             for name, (train, test) in {"BCCD": _cells(), "coins": _coins(Path(folder))}.items()
         }
     records.write("proposals", seed=0, figures=figures)
-    render.update_proposals()
     plots.draw_proposals(figures, records.ROOT / "docs" / "proposals.svg")
     print(json.dumps(figures, indent=1))
 

@@ -1,67 +1,74 @@
-"""Tables rendered from ``results/``: README's, and those of the pooling on the benchmarks' own page."""
+"""The tables of the pages, rendered from ``results/``: each page's by the name between its markers."""
 
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks import records
 
-BEGIN, END = "<!-- results: rendered by 'make bench' -->", "<!-- end of results -->"
-
-POOLING_BEGIN, POOLING_END = "<!-- pooling: rendered by 'make bench' -->", "<!-- end of pooling -->"
+BEGIN, END = "<!-- {name}: rendered by 'make bench' -->", "<!-- end of {name} -->"
 FIRST = "first call of a process, seconds"
-POOLING_PAGE = records.ROOT / "benchmarks" / "README.md"
-PROPOSALS_BEGIN, PROPOSALS_END = "<!-- proposals: rendered by 'make bench' -->", "<!-- end of proposals -->"
-PROPOSALS_PAGE = records.ROOT / "docs" / "proposals.md"
-EXPORT_BEGIN, EXPORT_END = "<!-- export: rendered by 'make bench' -->", "<!-- end of export -->"
-EXPORT_PAGE = records.ROOT / "docs" / "export.md"
-PARTS_BEGIN, PARTS_END = "<!-- parts: rendered by 'make bench' -->", "<!-- end of parts -->"
-PARTS_PAGE = records.ROOT / "docs" / "detection.md"
 
 
-def update_pooling() -> None:
-    """Write the tables between the two markers of the benchmarks' page."""
-    POOLING_PAGE.write_text(rendered_pooling(POOLING_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+def update_pages() -> None:
+    """Write the tables of every page between their two markers."""
+    for name in PAGES:
+        path = records.ROOT / name
+        path.write_text(rendered(name, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def rendered_pooling(page: str) -> str:
-    """Return the benchmarks' page with the tables of the pooling made anew from the results."""
-    record = records.read("pooling")
-    return records.put_between(page, POOLING_BEGIN, POOLING_END, _pooling(record["figures"]) if record else "")
+def rendered(name: str, page: str) -> str:
+    """Return a page, by its name in ``PAGES``, with its tables made anew from the results."""
+    for table, made in PAGES[name].items():
+        page = records.put_between(page, BEGIN.format(name=table), END.format(name=table), made())
+    return page
 
 
-def update_proposals() -> None:
-    """Write the tables between the two markers of the page on proposals."""
-    PROPOSALS_PAGE.write_text(rendered_proposals(PROPOSALS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+def _figures(name: str) -> dict[str, Any]:
+    """Return what was measured; nothing as long as it was not."""
+    return (records.read(name) or {"figures": {}})["figures"]
 
 
-def rendered_proposals(page: str) -> str:
-    """Return the page on proposals with its tables made anew from the results."""
-    record = records.read("proposals")
-    tables = [_proposals(name, figures) for name, figures in record["figures"].items()] if record else []
-    return records.put_between(page, PROPOSALS_BEGIN, PROPOSALS_END, "".join(tables) + "\n")
+def _pooling_tables() -> str:
+    return _pooling(figures) if (figures := _figures("pooling")) else ""
 
 
-def update_export() -> None:
-    """Write the tables between the two markers of the page on exports."""
-    EXPORT_PAGE.write_text(rendered_export(EXPORT_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+def _proposals_tables() -> str:
+    return "".join(_proposals(name, measured) for name, measured in _figures("proposals").items()) + "\n"
 
 
-def rendered_export(page: str) -> str:
-    """Return the page on exports with its tables made anew from the results."""
-    record = records.read("export")
-    return records.put_between(page, EXPORT_BEGIN, EXPORT_END, _export(record["figures"]) if record else "")
+def _export_tables() -> str:
+    return _export(figures) if (figures := _figures("export")) else ""
 
 
-def update_parts() -> None:
-    """Write the tables of what each part is worth between the two markers of the page on detection."""
-    PARTS_PAGE.write_text(rendered_parts(PARTS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+def _parts_tables() -> str:
+    figures = _figures("parts")
+    return "\n".join(_parts(figures, iou) for iou in ("0.5", "0.7")) if figures else ""
 
 
-def rendered_parts(page: str) -> str:
-    """Return the page on detection with the tables of its parts made anew from the results."""
-    record = records.read("parts")
-    tables = [_parts(record["figures"], iou) for iou in ("0.5", "0.7")] if record else []
-    return records.put_between(page, PARTS_BEGIN, PARTS_END, "\n".join(tables))
+def _deep_table() -> str:
+    """Return what tuning the convolutions gives on each kind of images."""
+    rows = ["| images | linear, AP at 0.5 / 0.7 | tuned | epochs | seconds of all |", "|---|---|---|---|---|"]
+    for name, mine in _figures("deep").items():
+        linear, tuned = (_both(mine[each]) for each in ("linear", "tuned"))
+        rows.append(f"| {name} | {linear} | {tuned} | {mine['held_out']['epochs']} | {mine['seconds']} |")
+    return "\n".join(rows) + "\n"
+
+
+def _backbones_table() -> str:
+    """Return what each network reaches, and what an image of it costs."""
+    figures = _figures("backbones")
+    if not figures:
+        return ""
+    networks = list(next(iter(figures.values())))
+    rows = [f"| AP at 0.5 / 0.7; seconds an image | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}"]
+    for name, mine in figures.items():
+        cells = [f"{_both(mine[each])}; {mine[each]['processor_seconds_an_image']:.2f}" for each in networks]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _both(precision: dict[str, float]) -> str:
+    return " / ".join(f"{100 * precision[iou]:.1f}" for iou in ("0.5", "0.7"))
 
 
 def _parts(figures: dict[str, Any], iou: str) -> str:
@@ -169,18 +176,6 @@ def _maps_rows(name: str, kinds: dict[str, Any]) -> list[str]:
 
 def _label(name: str) -> str:
     return name.replace(" windows", "").replace("short side ", "").replace(" threads", "")
-
-
-def update_pages() -> None:
-    """Write the tables between the two markers of README and of the studio's page."""
-    for name in PAGES:
-        path = records.ROOT / name
-        path.write_text(rendered(name, path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def rendered(name: str, page: str) -> str:
-    """Return a page, by its name in ``PAGES``, with its table made anew from the results."""
-    return records.put_between(page, BEGIN, END, PAGES[name]())
 
 
 def _table() -> str:
@@ -363,9 +358,13 @@ def _views(figures: dict[str, Any]) -> list[str]:
     return ["", head, "|---|---|---|---|", *rows]
 
 
-PAGES: dict[str, Callable[[], str]] = {
-    "README.md": _table,
-    "docs/classification.md": _few_table,
-    "docs/detection.md": _sets_table,
-    "docs/studio.md": _studio_table,
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"results": _table},
+    "benchmarks/README.md": {"pooling": _pooling_tables},
+    "docs/backbones.md": {"backbones": _backbones_table, "deep": _deep_table},
+    "docs/classification.md": {"results": _few_table},
+    "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
+    "docs/export.md": {"export": _export_tables},
+    "docs/proposals.md": {"proposals": _proposals_tables},
+    "docs/studio.md": {"results": _studio_table},
 }

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import render
 from sppnet.cli.commands import app
 from sppnet.data import Sample, load_detection
 from sppnet.detection.detections import Detections
@@ -73,12 +72,6 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         assert shown.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):
             assert option in shown.output, f"{line}: {option}"
-
-
-@pytest.mark.parametrize("name", render.PAGES)
-def test_the_table_of_a_page_is_the_measured_one(name: str) -> None:
-    page = (ROOT / name).read_text(encoding="utf-8")
-    assert render.rendered(name, page) == page
 
 
 def test_the_code_of_the_page_on_pooling_runs() -> None:
