@@ -29,3 +29,41 @@ def test_the_learner_rests_once_there_is_nothing_to_do_and_nothing_was_said_for_
         monkeypatch.setattr("sppnet.web.studio.learner.REST", 1e9)
         assert learner._wait_for_work() is None
     assert seen == [True, False]
+
+
+def test_work_that_nobody_waits_for_gives_way(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(shapes / "JPEGImages", tmp_path / "images")
+    session = Session(tmp_path / "images")
+    learner, goes_on = session.learner, []
+    with session.store:
+        monkeypatch.setattr(learner._now, "wait_for", lambda holds: goes_on.append(holds()))
+        for learner.learning in (True, False):
+            learner.give_way()
+    assert goes_on == [False, True]
+
+
+def test_features_that_were_computed_by_what_is_no_longer_in_use_are_computed_again(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shapes / "JPEGImages", tmp_path / "images")
+    session = Session(tmp_path / "images")
+    learner, prepared = session.learner, []
+
+    class Estimator:
+        def prepare_image(self, image: Path) -> None:
+            prepared.append((self, image.name))
+            vars(learner)["_estimator"] = later
+
+    def wait_for(_: object) -> None:
+        learner._stopped = not learner._missing
+
+    later = Estimator()
+    with session.store:
+        first = vars(learner)["_estimator"] = Estimator()
+        monkeypatch.setattr(learner._now, "wait_for", wait_for)
+        learner._begins.set()
+        learner._prepare_all()
+    names = sorted(learner.folder.names)
+    assert prepared[0][0] is first
+    assert sorted(name for by, name in prepared if by is later) == names
+    assert learner.ready == set(learner.images)
