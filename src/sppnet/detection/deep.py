@@ -113,10 +113,10 @@ class DeepReport:
     curve: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: figures by their IoU."""
+        """Return what JSON can hold: figures by their IoU, null where nothing was tried."""
         own = {"kept": self.kept, "held_out": self.held_out, "epochs": self.epochs, "curve": list(self.curve)}
         both = {"before": self.before, "after": self.after}
-        return own | {name: dict(zip(map(str, OVERLAPS), found, strict=False)) for name, found in both.items()}
+        return own | {name: dict(zip(map(str, OVERLAPS), found, strict=False)) or None for name, found in both.items()}
 
     def __str__(self) -> str:
         """Tell it in a sentence."""
