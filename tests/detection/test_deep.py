@@ -205,4 +205,4 @@ def test_few_images_and_messages(data: DetectionData) -> None:
         DeepPlan(minutes=-1)
     with pytest.raises(ArgumentError, match="DeepPlan: batch must be a multiple of the 1 processes, got 0"):
         DeepPlan(batch=0)
-    assert DeepReport(True, 3, 0.5, 0.6, 2, ()).kept
+    assert DeepReport(True, 3, (0.5, 0.3), (0.6, 0.4), 2, ()).kept
