@@ -174,7 +174,9 @@ def _told(*command: str, processes: int = 1) -> subprocess.CompletedProcess[str]
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     start = [sys.executable, *(several if processes > 1 else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*start, *command], capture_output=True, text=True, check=True, env=environment)
+    ended = subprocess.run([*start, *command], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    return ended
 
 
 @pytest.mark.slow
