@@ -54,19 +54,6 @@ def _deep_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _backbones_table() -> str:
-    """Return what each network reaches, and what an image of it costs."""
-    figures = _figures("backbones")
-    if not figures:
-        return ""
-    networks = list(next(iter(figures.values())))
-    rows = [f"| AP at 0.5 / 0.7; seconds an image | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}"]
-    for name, mine in figures.items():
-        cells = [f"{_both(mine[each])}; {mine[each]['processor_seconds_an_image']:.2f}" for each in networks]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
 def _both(precision: dict[str, float]) -> str:
     return " / ".join(f"{100 * precision[iou]:.1f}" for iou in ("0.5", "0.7"))
 
@@ -361,7 +348,7 @@ def _views(figures: dict[str, Any]) -> list[str]:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"results": _table},
     "benchmarks/README.md": {"pooling": _pooling_tables},
-    "docs/backbones.md": {"backbones": _backbones_table, "deep": _deep_table},
+    "docs/backbones.md": {"deep": _deep_table},
     "docs/classification.md": {"results": _few_table},
     "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
     "docs/export.md": {"export": _export_tables},
