@@ -41,12 +41,12 @@ lowest:
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
 
-# Everything that can go wrong, over and over: an hour; the short form takes three minutes and writes nothing down.
+# Everything that can go wrong, over and over: an hour; the short form takes two minutes and writes nothing down.
 torture: .venv/dev
 	$(BIN)/python -m benchmarks.torture --seconds 3600
 
 torture-short: .venv/dev
-	$(BIN)/python -m benchmarks.torture --seconds 150 --dry
+	$(BIN)/python -m benchmarks.torture --seconds 100 --dry
 
 docs: .venv/dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
