@@ -21,8 +21,6 @@ from sppnet.classification.views import CROP, TEN_CROPS, TEN_VIEWS, WHOLE, measu
 from sppnet.data import FolderData
 from sppnet.training import Batch, Images, Plan, SampleRequest, Trainer
 
-PAGE: Final = records.ROOT / "docs" / "training.md"
-BEGIN, END = "<!-- results: rendered from results/effect.json -->", "<!-- end of results -->"
 RUNS: Final = records.ROOT / "runs" / "effect"
 SEEDS: Final = (0, 1, 2)
 WIDTH: Final = 1 / 8
@@ -58,7 +56,6 @@ def measure() -> None:
         "plan": PLAN.as_dict(),
     }
     records.write("effect", seed=list(SEEDS), figures=figures)
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print(json.dumps(figures, indent=1))
 
 
@@ -69,14 +66,12 @@ def _summary(accuracies: list[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(learnt)), "deviation": deviation, "learnt": len(learnt), "seeds": accuracies}
 
 
-def rendered(page: str) -> str:
-    """Return the page on training with its table made anew from the results."""
+def table() -> str:
+    """Return the rows of the page on training; nothing as long as nothing was measured."""
     record = records.read("effect")
-    return records.put_between(page, BEGIN, END, _table(record["figures"]) if record else "")
-
-
-def _table(figures: dict[str, Any]) -> str:
-    shown = figures["accuracy"]
+    if record is None:
+        return ""
+    shown = record["figures"]["accuracy"]
 
     def cell(way: str, name: str) -> str:
         row = shown.get(f"{way}, {name}")

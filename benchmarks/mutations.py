@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,6 @@ from tests.data.test_mutations import Build, builders, try_mutations
 
 from benchmarks import records
 
-BEGIN, END = "<!-- mutations: rendered by 'python -m benchmarks.mutations' -->", "<!-- end of mutations -->"
-PAGE: Final = records.ROOT / "docs" / "reliability.md"
 MEMORY: Final = Path("/dev/shm")  # no disk is worn, and trials are several times as fast
 EXPECTED: Final = ("read", "refused")
 
@@ -34,13 +33,11 @@ def tried(builds: Sequence[Build], count: int, seed: int) -> dict[str, Any]:
     return {**{name: came[name] for name in EXPECTED}, "ways": len(builds), "faults": faults}
 
 
-def rendered(page: str) -> str:
-    """Return the page on reliability with the table made anew from the results."""
+def table() -> str:
+    """Return the rows of the page on reliability; nothing as long as nothing was measured."""
     record = records.read("mutations")
-    return records.put_between(page, BEGIN, END, _table(record) if record else "")
-
-
-def _table(record: dict[str, Any]) -> str:
+    if record is None:
+        return ""
     lines = ["| layout | ways of writing it | read | refused | other exceptions |", "|---|---|---|---|---|"]
     lines += [
         f"| `{layout}` | {each['ways']} | {each['read']:,} | {each['refused']:,} | {len(each['faults'])} |"
@@ -63,7 +60,7 @@ def main() -> None:
         print(f"{layout}: {figures[layout]}, {time.perf_counter() - start:.0f} s", flush=True)
     if not given.dry:
         records.write("mutations", seed=given.seed, figures=figures)
-        PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        import_module("benchmarks.render").update_pages()  # which imports this module
     sys.exit("\n".join(fault for each in figures.values() for fault in each["faults"]) or 0)
 
 

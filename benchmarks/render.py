@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import records
+from benchmarks import effect, mutations, records, scale, torture
 
 BEGIN, END = "<!-- {name}: rendered by 'make bench' -->", "<!-- end of {name} -->"
 FIRST = "first call of a process, seconds"
@@ -353,5 +353,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
     "docs/export.md": {"export": _export_tables},
     "docs/proposals.md": {"proposals": _proposals_tables},
+    "docs/reliability.md": {"torture": torture.table, "mutations": mutations.table},
+    "docs/scale.md": {"scale": scale.table},
     "docs/studio.md": {"results": _studio_table},
+    "docs/training.md": {"results": effect.table},
 }

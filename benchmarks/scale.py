@@ -29,8 +29,6 @@ LABELLED: Final = 20
 TURNS: Final = 2
 KILLED: Final = 2000  # small ones, in a run that is killed
 KILLS: Final = 5
-BEGIN, END = "<!-- scale: rendered by 'python -m benchmarks scale' -->", "<!-- end of scale -->"
-PAGE: Final = records.ROOT / "docs" / "scale.md"
 SIZES: Final = tuple(10**power for power in range(3, 9))
 
 
@@ -43,7 +41,6 @@ def measure() -> None:
         "memory": _memory(),
     }
     records.write("scale", seed=0, figures=figures)
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def simulated(durations: Sequence[float], workers: int, *, start: float = 0.0, waiting: int | None = None) -> float:
@@ -264,13 +261,11 @@ def _memory() -> dict[str, float]:
     return {"MB_at_1000": seen[1000], "MB_at_5000": seen[5000], "MB_a_1000": (seen[5000] - seen[1000]) / 4}
 
 
-def rendered(page: str) -> str:
-    """Return the page with its tables made anew from the results."""
-    record = records.read("scale")
-    return records.put_between(page, BEGIN, END, _tables(record["figures"]) if record else "")
-
-
-def _tables(figures: dict[str, Any]) -> str:
+def table() -> str:
+    """Return the tables of the page on scale; nothing as long as nothing was measured."""
+    if records.read("scale") is None:
+        return ""
+    figures = _figures("scale")
     rows = [
         "| pipeline, pauses of 50 ms on average | run, s | simulated, s | overhead an image, ms |",
         "|---|---|---|---|",

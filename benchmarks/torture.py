@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,8 +26,6 @@ from benchmarks.torture_power import power_loss
 from benchmarks.torture_soak import soak
 from benchmarks.torture_writes import failing_writes, full_disks, kills
 
-BEGIN, END = "<!-- torture: rendered by 'make torture' -->", "<!-- end of torture -->"
-PAGE: Final = records.ROOT / "docs" / "reliability.md"
 # What was freed goes back to the system at once: so that what a file takes can be seen.
 FREED_AT_ONCE: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 # Processes are forked: OpenMP's threads, which numba would use, cannot be.
@@ -106,13 +105,11 @@ def merged(known: dict[str, Any], figures: dict[str, Any], seed: int) -> dict[st
     return {name: together[name] for name in SECTIONS if name in together}
 
 
-def rendered(page: str) -> str:
-    """Return the page on reliability with the table made anew from the results."""
+def table() -> str:
+    """Return the rows of the page on reliability; nothing as long as nothing was measured."""
     record = records.read("torture")
-    return records.put_between(page, BEGIN, END, _table(record) if record else "")
-
-
-def _table(record: dict[str, Any]) -> str:
+    if record is None:
+        return ""
     lines = ["| tried | what came of it | at most | faults |", "|---|---|---|---|"]
     for name, section in record["figures"].items():
         counted, most = (
@@ -145,7 +142,7 @@ def main() -> None:
         records.write(
             "torture", seed=sorted({seed for each in together.values() for seed in each["seeds"]}), figures=together
         )
-        PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        import_module("benchmarks.render").update_pages()  # which imports this module
     sys.exit("\n".join(bad(figures)) or 0)
 
 

@@ -37,6 +37,7 @@ def test_the_tables_of_a_page_are_the_measured_ones(name: str) -> None:
         ("docs/detection.md", "| as published |", 2),
         ("docs/export.md", "| bccd | outside | 13 of 13 |", 1),
         ("docs/proposals.md", "| learnt |", 2),
+        ("docs/scale.md", "| 40,000 images |", 1),
     ],
 )
 def test_a_table_has_its_rows(name: str, row: str, times: int) -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
-from benchmarks import effect
 from sppnet import recipes
 from sppnet.backbones import PublishedNet
 from sppnet.cli.commands import app
@@ -141,10 +140,6 @@ def test_the_options_of_the_page_exist() -> None:
     assert {"--out", "--sizes", "--start"} <= named
     for option in named:
         assert option in shown
-
-
-def test_the_table_of_the_page_is_the_measured_one() -> None:
-    assert effect.rendered(PAGE) == PAGE
 
 
 # Table 2, quick

@@ -99,8 +99,13 @@ def test_an_upload_that_finds_no_room_says_so_and_leaves_nothing(
 ) -> None:
     content = next(tmp_path.glob("*.png")).read_bytes()
     headers = {"Content-Type": "application/octet-stream"}
+    opened = Path.open
+
+    def full_for_writing(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        return opened(path, mode, *args, **kwargs) if mode.startswith("r") else _full()
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", _full)
+        patch.setattr(Path, "open", full_for_writing)  # the session's own thread reads meanwhile
         answer = page.post("/api/uploads?name=new.png", content=content, headers=headers)
     hidden = tmp_path / ".sppnet"
     assert (answer.status_code, answer.json()["detail"]) == (
