@@ -39,7 +39,7 @@ test("before there are enough images it says what it does, how long it takes, an
 });
 
 test("while it runs it says how far it is, and can be stopped only", () => {
-  const text = "Tuning, epoch 2 of 6, 81.2% in held-out images";
+  const text = "Tuning, round 2 of 6. How well objects are found so far: 81.2 %";
   const words = tuningWords({ ...idle, state: "running", text, done: 30, of: 120, seconds: 310 }, 12);
   assert.equal(words.now, `${text}; about 5 minutes left`);
   assert.match(words.about, /^Go on labelling meanwhile\./);

@@ -58,7 +58,7 @@ def test_it_is_begun_by_one_watched_by_all_stopped_gone_on_with_and_taken_back(
     assert _barriers(one) == []
     one.get_by_role("button", name="Tune the network").click()
     for page in (one, other):
-        expect(page.locator("#tuning-now")).to_have_text("Tuning, epoch 1 of 2", timeout=SLOW)
+        expect(page.locator("#tuning-now")).to_have_text("Tuning, round 1 of 2", timeout=SLOW)
         expect(page.get_by_role("button", name="Tune the network")).to_be_hidden()
     assert _barriers(other) == []
     other.get_by_role("button", name="Stop").click()
@@ -71,7 +71,9 @@ def test_it_is_begun_by_one_watched_by_all_stopped_gone_on_with_and_taken_back(
     expect(other.locator("#said")).to_contain_text("The tuned network is better, and in use now.", timeout=SLOW)
     for page in (one, other):
         expect(page.locator("#tuning-about")).to_contain_text("The tuned network is in use.")
-        expect(page.locator("#tuning-report")).to_contain_text("is 90.0% / 60.0% before, 95.0% / 70.0% after")
+        expect(page.locator("#tuning-report")).to_contain_text(
+            "90.0 % before, 95.0 % after; where boxes must fit closely: 60.0 %"
+        )
         expect(page.locator("#tuning-said")).to_be_hidden()
     assert _barriers(one) == []
 

@@ -104,13 +104,13 @@ def test_a_better_network_is_gone_on_with_kept_and_saved_and_there_is_a_way_back
             "report": None, "fewest": 10, "minutes": 0,
         }  # fmt: skip
         after = _tuned(page)
-        figures = "is 90.0% / 60.0% before, 95.0% / 70.0% after 2 epochs: kept."
-        assert (after["state"], after["failed"]) == ("idle", False)
-        assert after["said"].startswith(
-            "The tuned network is better, and in use now. Tuned convolutions in 2 images held back:"
+        figures = (
+            "How well objects are found in 2 images held back: 90.0 % before, 95.0 % after; where boxes must fit"
+            " closely: 60.0 % before, 70.0 % after. (100 %: every object found, nothing false.)"
         )
-        assert after["said"].endswith(figures)
-        assert after["report"].endswith(figures)
+        assert (after["state"], after["failed"]) == ("idle", False)
+        assert after["said"] == f"The tuned network is better, and in use now. {figures}"
+        assert after["report"] == figures
         (file,) = session.folder.hidden.glob("network-*.safetensors")
         network = read_network(file.parent, file.name)
         assert file.stat().st_size < 1e7  # in half precision
@@ -148,6 +148,45 @@ def test_a_better_network_is_gone_on_with_kept_and_saved_and_there_is_a_way_back
         assert "There is nothing to go back from." in answer.json()["detail"]
 
 
+def _maps(session: Session) -> dict[str, set[Path]]:
+    """Return the files of maps by the folder that they lie in: "features", or one named after a tuned network."""
+    found: dict[str, set[Path]] = {}
+    for path in (session.folder.hidden / "features").rglob("*.safetensors"):
+        found.setdefault(path.parent.parent.name, set()).add(path)
+    return found
+
+
+@pytest.mark.slow
+def test_only_the_network_in_use_and_the_one_that_came_keep_their_maps(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _does(root, "better")
+    with _opened(root) as (page, session):
+        _taught(page)
+        _until(lambda: page.get("/api/state").json()["status"]["ready"] == 12)
+        first, relearn, tuned = _maps(session)["features"], tuning.relearn, ["features"]
+        assert len(first) >= 12
+        seen: list[set[str]] = []
+        monkeypatch.setattr(tuning, "relearn", lambda *given: (seen.append(set(_maps(session))), relearn(*given)))
+        for _ in range(2):
+            assert "in use now" in _tuned(page)["said"]
+            (file,) = session.folder.hidden.glob("network-*")
+            tuned.append(file.stem)
+            assert seen[-1] == {"features", *tuned[-2:]}  # until the labels are learnt on the new one
+            assert _maps(session).keys() == {"features", file.stem}
+            assert (len(_maps(session)[file.stem]), _maps(session)["features"]) == (len(first), first)
+            estimator = session.learner._estimator
+            assert all(estimator.model_.encoder.is_cached(session.folder.path(name)) for name in session.folder.names)
+        _does(root, "worse")
+        _tuned(page)
+        assert _maps(session).keys() == {"features", file.stem}
+        other = session.folder.hidden / "features" / "of somebody else.txt"
+        other.write_text("stays")
+        _tuned(page, "as it came")
+        assert _maps(session) == {"features": first}
+        assert other.read_text() == "stays"
+
+
 @pytest.mark.slow
 def test_a_worse_network_changes_nothing_and_the_figures_are_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _does(root, "worse")
@@ -156,16 +195,16 @@ def test_a_worse_network_changes_nothing_and_the_figures_are_told(root: Path, mo
         before, told = session.learner.detector, []
         monkeypatch.setattr(session.events, "tell", lambda name, content: told.append((name, content)))
         after = _tuned(page)
-        assert after["said"].startswith(
-            "The tuned network is not better, so nothing has changed. Tuned convolutions in 2 images"
-        )
-        assert "90.0% / 60.0% before, 80.0% / 50.0% after" in after["said"]
+        assert after["said"].startswith("The tuned network is not better, so nothing has changed. How well objects are")
+        assert "90.0 % before, 80.0 % after; where boxes must fit closely: 60.0 % before, 50.0 % after" in after["said"]
         assert (after["report"], after["state"], after["failed"]) == (None, "idle", False)
         assert session.learner.detector is before
         assert not list(session.folder.hidden.glob("network-*"))
         texts = [content["tuning"]["text"] for name, content in told if name == "tuning"]
         assert texts[0] == "Getting ready"
-        assert "Tuning, epoch 2 of 2, 61.5% in held-out images" in texts  # everybody sees how far it is
+        assert (
+            "Tuning, round 2 of 2. How well objects are found so far: 61.5 %" in texts
+        )  # everybody sees how far it is
         assert told[-1] == ("tuning", {"tuning": after})
 
 
@@ -230,7 +269,7 @@ def test_stopped_it_goes_on_from_the_same_labels_also_after_the_studio_was_close
             "studio: there must be a tuning to go on with, got none. Press 'Tune the network'."
         )
         _wish(page, "begin")
-        _until(lambda: _status(page)["text"] == "Tuning, epoch 1 of 2")
+        _until(lambda: _status(page)["text"] == "Tuning, round 1 of 2")
         process = session.tuning._process
         assert _wish(page, "begin")["state"] == "running"  # somebody else's: there is one already
         assert session.tuning._process is process
@@ -239,7 +278,7 @@ def test_stopped_it_goes_on_from_the_same_labels_also_after_the_studio_was_close
         assert not _status(page)["failed"]
         task = (session.folder.hidden / "tuning" / "task.json").read_bytes()
         _wish(page, "go on")
-        _until(lambda: _status(page)["text"] == "Tuning, epoch 1 of 2")
+        _until(lambda: _status(page)["text"] == "Tuning, round 1 of 2")
     assert process is not None
     with _opened(root) as (page, session):
         assert _status(page)["state"] == "stopped"
@@ -340,7 +379,7 @@ def test_it_ends_with_the_studio_however_that_ends(root: Path) -> None:
     studio = Studio(root, program=[str(QUICK.with_name("quick_studio.py"))])
     with httpx2.Client(base_url=studio.address, headers={"Origin": studio.address.rstrip("/")}) as page:
         assert page.post("/api/tuning", json={"do": "begin"}).json()["state"] == "running"
-        _until(lambda: page.get("/api/state").json()["tuning"]["text"] == "Tuning, epoch 1 of 2")
+        _until(lambda: page.get("/api/state").json()["tuning"]["text"] == "Tuning, round 1 of 2")
     with (root / ".sppnet" / "tuner.lock").open() as lock:
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -350,12 +389,12 @@ def test_it_ends_with_the_studio_however_that_ends(root: Path) -> None:
         assert _status(page)["state"] == "stopped"
 
 
-def test_a_full_disk_is_told_and_what_was_found_out_is_not_lost(root: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_what_was_found_out_is_not_lost(root: Path) -> None:
     with _opened(root) as (_, session):
         task = session.tuning._task()
-    no_folder = tmp_path / "a file"
-    no_folder.write_bytes(b"")
-    tuner.Task(**{**vars(task), "features": str(no_folder)}).write(root / ".sppnet" / "tuning")
+    shutil.rmtree(root / ".sppnet" / "features", ignore_errors=True)
+    (root / ".sppnet" / "features").write_bytes(b"")  # nothing can be written below it
+    task.write(root / ".sppnet" / "tuning")
     _does(root, "better")
     calls: list[Any] = []
 
@@ -367,7 +406,7 @@ def test_a_full_disk_is_told_and_what_was_found_out_is_not_lost(root: Path, tmp_
         assert content["text"]
 
     for _ in range(2):
-        with pytest.warns(RuntimeWarning, match="Nothing more is cached"), pytest.raises(OSError, match="a file"):
+        with pytest.warns(RuntimeWarning, match="Nothing more is cached"), pytest.raises(OSError, match="features"):
             tuner.tune(root / ".sppnet" / "tuning", "torch", tell, deepen=deepen)
     assert len(calls) == 1
 
@@ -387,11 +426,13 @@ def test_the_pace_leaves_the_first_out(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_the_process_itself_tunes_and_decides(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _does(root, "really")
-    with _opened(root) as (page, _):
+    with _opened(root) as (page, session):
         _taught(page)
+        first = _maps(session)["features"]
         after = _tuned(page)
         assert after["failed"] is False, after
-        assert "in 2 images held back" in after["said"]
+        assert _maps(session)["features"] == first  # what was tried left none there
+        assert "How well objects are found in 2 images held back: " in after["said"]
         assert (after["report"] is not None) == after["said"].startswith("The tuned network is better")
 
 

@@ -21,6 +21,7 @@ from sppnet.errors import ArgumentError, DataError, SppnetError, is_full, messag
 from sppnet.images import is_image
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
+from sppnet.web.studio.networks import maps_of
 from sppnet.web.studio.offers import (
     Compared,
     Offer,
@@ -175,7 +176,8 @@ class Import:
         if self._model is not None:
             from sppnet.detection.detector import Detector  # torch takes seconds, and the page is there before
 
-            detector = Detector.load(self._model, cache=TensorCache(self._folder.hidden / "features"))
+            network = Detector.load(self._model).model_.encoder.backbone
+            detector = Detector.load(self._model, cache=TensorCache(maps_of(self._folder.hidden, network)))
             open_images = {
                 name: self._folder.path(name)
                 for name, each in self._images.items()

@@ -23,7 +23,7 @@ from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
 from sppnet.storage import TensorCache
 from sppnet.web.studio.folder import Folder
-from sppnet.web.studio.networks import network_in_use
+from sppnet.web.studio.networks import maps_of, network_in_use
 from sppnet.web.studio.relearning import Relearnt
 from sppnet.web.studio.said import labels_of, said_of, side_for
 from sppnet.web.studio.store import Store, StoredImage
@@ -113,10 +113,6 @@ class Learner:
             thread.join()
 
     @cached_property
-    def _cache(self) -> TensorCache:
-        return TensorCache(maps_folder(self.folder.hidden / "features", self._engine))
-
-    @cached_property
     def _network(self) -> "Backbone":
         from sppnet.export.engine import network_by
 
@@ -133,7 +129,8 @@ class Learner:
         """Return a detector on a network that has learnt nothing; it scales images and keeps maps as is done now."""
         from sppnet.detection.detector import Detector
 
-        return Detector(cache=self._cache, short_side=self.short_side, backbone=network)
+        cache = TensorCache(maps_folder(maps_of(self.folder.hidden, network), self._engine))
+        return Detector(cache=cache, short_side=self.short_side, backbone=network)
 
     @cached_property
     def _likeness(self) -> "Encoder":
@@ -141,7 +138,7 @@ class Learner:
         from sppnet.features.encoder import Encoder
 
         layer = likeness_layer(self._network)
-        return Encoder(layer, self.short_side, cache=self._cache, backbone=self._network)
+        return Encoder(layer, self.short_side, cache=self._estimator.cache, backbone=self._network)
 
     def map_of(self, image: int) -> "FeatureMap | None":
         """Return the map by which an image is compared with others; None as long as it is not computed."""

@@ -1,5 +1,6 @@
 """The network of a folder: as it came with its package, or tuned on the folder's labels and kept in a file."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ SETTING: Final = "network"  # of the store: name and report of the tuned one tha
 KIND: Final = "network"
 VERSION: Final = 1
 FILES: Final = "network-*.safetensors"
+MAPS: Final = "features"
 DIGITS: Final = 16  # of the fingerprint, in a file's name
 
 
@@ -26,7 +28,7 @@ def write_network(folder: Path, network: "Backbone") -> str:
     from sppnet.backbones.kinds import describe_backbone
 
     description, tensors = describe_backbone(network)
-    name = FILES.replace("*", network.fingerprint[:DIGITS])
+    name = _file_of(network)
     write_tensors(folder / name, tensors, metadata={"kind": KIND, "version": VERSION, "backbone": description})
     return name
 
@@ -69,8 +71,24 @@ def network_in_use(folder: Path, store: Store) -> "tuple[Backbone, str]":
         ), f"{reason} Your labels are whole; press 'Tune the network' to have one again."
 
 
+def maps_of(folder: Path, network: "Backbone") -> Path:
+    """Return where a network's feature maps are kept.
+
+    Those of a tuned one, which has a file, lie in a folder of its own and go with it; all others stay in one.
+    """
+    file = folder / _file_of(network)
+    return folder / MAPS / file.stem if file.exists() else folder / MAPS
+
+
 def remove_others(folder: Path, *keep: str) -> None:
-    """Remove the files of all networks but those named."""
+    """Remove the files and the feature maps of all tuned networks but those named by their files."""
     for file in folder.glob(FILES):
         if file.name not in keep:
             file.unlink(missing_ok=True)
+    for maps in (folder / MAPS).glob(Path(FILES).stem):
+        if maps.name not in {Path(name).stem for name in keep}:
+            shutil.rmtree(maps, ignore_errors=True)  # what cannot be removed is tried again after the next tuning
+
+
+def _file_of(network: "Backbone") -> str:
+    return FILES.replace("*", network.fingerprint[:DIGITS])

@@ -19,10 +19,10 @@ import numpy as np
 
 from sppnet.data import DetectionData, Sample
 from sppnet.errors import ImageDecodeError, SppnetError
-from sppnet.export.installed import TORCH, maps_folder
+from sppnet.export.installed import maps_folder
 from sppnet.progress import Progress
 from sppnet.storage import TensorCache, read_file, write_file
-from sppnet.web.studio.networks import read_network, write_network
+from sppnet.web.studio.networks import MAPS, maps_of, read_network, write_network
 
 if TYPE_CHECKING:
     from sppnet.backbones import Backbone
@@ -37,7 +37,7 @@ NICER: Final = 19  # whatever the studio does comes first
 EVERY: Final = 1.0  # seconds between two words of how far it is
 TASK: Final = "task.json"
 RESULT: Final = "result.json"  # once it is known whether the tuned network is better
-EPOCH: Final = re.compile(r"Tuning, epoch (\d+) of (\d+)")
+EPOCH: Final = re.compile(r"Tuning, epoch (\d+) of (\d+)(?:, ([\d.]+)% in held-out images)?")
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ class Task:
     """What a tuning is of.
 
     Args:
-        features: the folder of the cache. network: the file of the tuned network that is in use, beside the task's
-            folder; None for the one that came. side: that images are scaled to.
+        network: the file of the tuned network that is in use, beside the task's folder; None for the one that came.
+        side: that images are scaled to.
         classes: their names. samples: labelled images, each the arguments of ``Sample`` as JSON has them.
         images: all images of the folder.
     """
 
-    features: str
     network: str | None
     side: int
     classes: list[str]
@@ -111,7 +110,7 @@ def tune(folder: Path, engine: str, tell: Tell, *, deepen: Deepen = deepened) ->
         result = _tuned(task, folder, tell, deepen)
         write_file(folder / RESULT, json.dumps(result))
     if result["file"] is not None:
-        _compute_maps(task, read_network(folder.parent, result["file"]), engine, tell)
+        _compute_maps(task, folder.parent, read_network(folder.parent, result["file"]), engine, tell)
     return result
 
 
@@ -119,18 +118,28 @@ def _tuned(task: Task, folder: Path, tell: Tell, deepen: Deepen) -> dict[str, An
     from sppnet.detection.detector import Detector
 
     network = read_network(folder.parent, task.network)
-    cache = TensorCache(maps_folder(Path(task.features), TORCH))
+    cache = TensorCache(folder / MAPS)  # goes with the task: those of a network that is not better serve nobody
     detector = Detector(cache=cache, short_side=task.side, backbone=network)
     tuned, report = deepen(detector, task.data, folder, _telling(tell))
     file = None if tuned is None else write_network(folder.parent, tuned.model_.encoder.backbone)
-    return {"file": file, "report": str(report)}
+    return {"file": file, "report": told_of(report)}
 
 
-def _compute_maps(task: Task, network: "Backbone", engine: str, tell: Tell) -> None:
+def told_of(report: "DeepReport") -> str:
+    """Say what tuning brought to somebody who knows of no mean average precision, which the figures are."""
+    loose, tight = (
+        f"{before:.1%} before, {after:.1%} after".replace("%", " %")
+        for before, after in zip(report.before, report.after, strict=True)
+    )
+    found = f"How well objects are found in {report.held_out} images held back: {loose}"
+    return f"{found}; where boxes must fit closely: {tight}. (100 %: every object found, nothing false.)"
+
+
+def _compute_maps(task: Task, hidden: Path, network: "Backbone", engine: str, tell: Tell) -> None:
     from sppnet.detection.detector import Detector
     from sppnet.export.engine import network_by
 
-    cache = TensorCache(maps_folder(Path(task.features), engine))
+    cache = TensorCache(maps_folder(maps_of(hidden, network), engine))
     detector = Detector(cache=cache, short_side=task.side, backbone=network_by(network, engine))
     for image in _each(tell, "It is better: computing the features of all images", task.images, _Pace()):
         try:
@@ -166,8 +175,16 @@ def _telling(tell: Tell) -> Progress:
             tell(text=text, done=0, of=0, seconds=None)
             return items
         text = "Looking whether it is better"
-        number, epochs = map(int, epoch.groups())
-        return _each(tell, name, items, pace, before=(number - 1) * len(items), of=epochs * len(items))
+        number, epochs = int(epoch[1]), int(epoch[2])
+        found = f". How well objects are found so far: {epoch[3]} %" if epoch[3] else ""
+        return _each(
+            tell,
+            f"Tuning, round {number} of {epochs}{found}",
+            items,
+            pace,
+            before=(number - 1) * len(items),
+            of=epochs * len(items),
+        )
 
     return progress
 

@@ -156,7 +156,6 @@ class Tuning:
         ids = [each.id for each in classes]
         tuned = in_use(self.store)
         return Task(
-            str(self.hidden / "features"),
             tuned["file"] if tuned else None,
             self.learner.short_side,
             [each.name for each in classes],

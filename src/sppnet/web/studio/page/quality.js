@@ -11,6 +11,7 @@ const byId = (id) => document.getElementById(id);
 const chart = byId("histogram");
 const slider = byId("threshold");
 const [WIDTH, HEIGHT, AXIS] = [288, 120, 14];
+const JUDGED = byId("measured-text").textContent;
 const COUNTED = 200; // images whose counts are listed; the file has them all
 let waits = null;
 
@@ -54,7 +55,7 @@ function renderHistogram() {
   const own = classes.map((each) => `${each.name} ${percent(thresholdOf(each.id, model))}`).join(", ");
   const chosen =
     model.threshold === null
-      ? `Each class from its own, of best F1: ${own}`
+      ? `Each class from the threshold that serves it best: ${own}`
       : `Shown from ${percent(model.threshold)} sure`;
   byId("threshold-text").textContent = `${chosen}. ${sum(model.images.totals.found)} found beside your boxes.`;
   byId("automatic").hidden = model.threshold === null;
@@ -143,8 +144,7 @@ byId("measure").addEventListener("click", () => {
 });
 
 export function measured() {
-  byId("measured-text").textContent =
-    "By cross-validation: each labelled image is judged by a detector that did not learn from it.";
+  byId("measured-text").textContent = JUDGED;
   refreshQuality();
 }
 

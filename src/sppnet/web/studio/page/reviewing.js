@@ -29,7 +29,7 @@ function renderCurve() {
   const more = gain(curve, 10);
   const next =
     more === null ? "" : more < 0.01 ? " Ten more would change little." : ` Ten more may bring ${percent(more)}.`;
-  byId("curve-text").textContent = `F1 ${percent(f1)} on held-out images, from ${images} labelled.${next}`;
+  byId("curve-text").textContent = `Precision and recall together ${percent(f1)} (F1), having learnt from ${images} images.${next}`;
 }
 
 // Errors, class by class: which are listed is chosen by the table of their counts.
