@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "effect": "effect.measure",
     "export": "export.measure",
     "growth": "growth.measure",
+    "mirrored": "mirrored.measure",
     "parts": "parts.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",

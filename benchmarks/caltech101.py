@@ -39,7 +39,7 @@ PAPER = 0.9342
 
 def measure() -> None:
     """Write accuracies on ten splits with and without the pyramid, and the time of one split from nothing."""
-    data = _data()
+    data = caltech101_data()
     write(accuracies(data), one_split(data))
 
 
@@ -52,7 +52,7 @@ def write(ten_splits: dict[str, Any], split: dict[str, float]) -> None:
 
 def measure_views() -> None:
     """Write what the pyramid gives on whole, warped and cropped images, on three splits."""
-    data, table = _data(), {}
+    data, table = caltech101_data(), {}
     encoder = Encoder(LAYER, SIDE, multiple=MULTIPLE)
     for view, prepare in VIEWS.items():
         for pooling, features in _features(encoder, data.paths, prepare).items():
@@ -67,7 +67,7 @@ def measure_few() -> None:
 
     It learns some 60 of the classes; images of all others are what it does not know.
     """
-    data = _data()
+    data = caltech101_data()
     encoder = Classifier(cache=TensorCache(os.environ["SPPNET_CACHE"]) if "SPPNET_CACHE" in os.environ else None)
     vectors = np.stack([encoder.encoder_(path).numpy() for path in data.paths])
     draws = [_few(vectors, data.labels, images, seed) for images in FEW for seed in range(VIEW_SPLITS)]
@@ -99,7 +99,7 @@ def _few(vectors: NDArray[np.float32], labels: NDArray[np.int64], images: int, s
     }
 
 
-def _data() -> FolderData:
+def caltech101_data() -> FolderData:
     return load_folders(records.data_folder("caltech101") / "101_ObjectCategories")
 
 

@@ -249,6 +249,35 @@ def _few_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _views_table() -> str:
+    """Return what a mirror image, or windows of the same map, add to what a classifier answers from."""
+    figures = _figures("mirrored")
+    if not figures:
+        return ""
+    ways = list(figures["learnt"]["one way"]["3"])
+    rows = [f"| right answers, % | {' | '.join(ways)} |", f"|---|{'---|' * len(ways)}"]
+    for facing, counts in figures["learnt"].items():
+        for images, draws in counts.items():
+            cells = [_share_and_gain(draws[way], draws["whole"]) for way in ways]
+            rows.append(f"| things face {facing}, {images} images a class | {' | '.join(cells)} |")
+    told = figures["imagenet"]
+    cells = [f"{100 * told[way]['accuracy']:.1f}; +{told[way]['gained']}, -{told[way]['lost']} images" for way in ways]
+    cells[0] = cells[0].split(";")[0]
+    rows.append(f"| {told['classes']} classes of ImageNet, {told['images']} images | {' | '.join(cells)} |")
+    taken = figures["milliseconds"]
+    cells = [f"{taken[way]:.0f}" if way in taken else "" for way in ways]
+    rows.append(f"| ms an image, median | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _share_and_gain(draws: list[float], others: list[float]) -> str:
+    """Return a mean, and the mean, least and largest of what it is better draw by draw; of a thing by itself its spread."""
+    mean, gains = 100 * sum(draws) / len(draws), [100 * (one - other) for one, other in zip(draws, others, strict=True)]
+    if draws == others:
+        return f"{mean:.1f}, {100 * min(draws):.1f} to {100 * max(draws):.1f}"
+    return f"{mean:.1f}; {sum(gains) / len(gains):+.1f}, {min(gains):+.1f} to {max(gains):+.1f}"
+
+
 def _grouped(rows: list[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """Put rows that have the same values of some columns together: they are draws of one thing."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -349,7 +378,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"results": _table},
     "benchmarks/README.md": {"pooling": _pooling_tables},
     "docs/backbones.md": {"deep": _deep_table},
-    "docs/classification.md": {"results": _few_table},
+    "docs/classification.md": {"results": _few_table, "views": _views_table},
     "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
     "docs/export.md": {"export": _export_tables},
     "docs/proposals.md": {"proposals": _proposals_tables},

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the list below, for type checkers; a test compares both
     from sppnet.classification.prediction import Prediction as Prediction
     from sppnet.classification.transfer import layer_features as layer_features
     from sppnet.classification.views import MANY_VIEWS as MANY_VIEWS
+    from sppnet.classification.views import MIRRORED as MIRRORED
     from sppnet.classification.views import TEN_VIEWS as TEN_VIEWS
     from sppnet.classification.views import WHOLE as WHOLE
     from sppnet.classification.views import predict_views as predict_views
@@ -79,6 +80,7 @@ _HOMES = {
     "ImageLabels": "detection.examples",
     "Images": "training",
     "MANY_VIEWS": "classification.views",
+    "MIRRORED": "classification.views",
     "Plan": "training",
     "Prediction": "classification.prediction",
     "PublishedNet": "backbones",

@@ -14,7 +14,8 @@ from sppnet.classification.classifier import Classifier
 from sppnet.classification.prediction import Prediction
 from sppnet.data import FolderData, load_folders
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, NotFittedError
-from sppnet.images import read_image
+from sppnet.features.whole_image import ImageEncoder
+from sppnet.images import mirror, read_image
 from sppnet.storage import TensorCache, write_tensors
 
 
@@ -49,6 +50,11 @@ def halves(folders: Path) -> tuple[FolderData, FolderData]:
 @pytest.fixture(scope="module")
 def classifier(halves: tuple[FolderData, FolderData]) -> Classifier:
     return Classifier(short_side=96).fit(halves[0])
+
+
+@pytest.fixture(scope="module")
+def mirrored(halves: tuple[FolderData, FolderData]) -> Classifier:
+    return Classifier(short_side=96, views="mirrored").fit(halves[0])
 
 
 def test_it_learns(classifier: Classifier, halves: tuple[FolderData, FolderData]) -> None:
@@ -137,7 +143,7 @@ def test_the_published_head_knows_photographs_at_their_own_size(image: str, name
 
 def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
     pixels = np.ascontiguousarray(skimage.data.chelsea()[:224, :224])
-    classifier = Classifier.imagenet(short_side=224)
+    classifier = Classifier.imagenet(short_side=224, views="whole")
     backbone = classifier.encoder_.encoder.backbone
     inputs = (torch.from_numpy(pixels).float().permute(2, 0, 1)[None] - 127) / 128
     expected = backbone.logits(inputs).softmax(1)[0].numpy()
@@ -145,6 +151,65 @@ def test_the_published_head_is_the_published_one(tmp_path: Path) -> None:
     classifier.save(tmp_path / "imagenet")
     loaded = Classifier.load(tmp_path / "imagenet").predict(pixels)
     np.testing.assert_array_equal(loaded.scores, classifier.predict(pixels).scores)
+
+
+def _logits(classifier: Classifier, image: np.ndarray) -> torch.Tensor:
+    """Return the scores of one view, before they become probabilities, in double precision."""
+    weights, bias = (each.double() for each in classifier.planes_)
+    encoder = classifier.encoder_
+    whole = ImageEncoder(encoder.encoder, encoder.levels, mode=encoder.mode, normalised=encoder.normalised)
+    return weights @ whole(image).double() + bias
+
+
+@pytest.mark.parametrize("kind", ["learnt", "published"])
+@pytest.mark.parametrize("size", [(96, 128), (131, 90), (40, 301)])
+def test_mirrored_views_score_as_the_mean_of_the_image_and_its_mirror_image(
+    mirrored: Classifier, kind: str, size: tuple[int, int]
+) -> None:
+    classifier = mirrored if kind == "learnt" else Classifier.imagenet(short_side=96, views="mirrored")
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3)).astype(np.uint8)
+    scores = classifier.predict(image).scores
+    mean = (_logits(classifier, image) + _logits(classifier, mirror(image))) / 2
+    np.testing.assert_allclose(scores, mean.softmax(dim=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(scores, classifier.predict(mirror(image)).scores)
+    assert not np.array_equal(_logits(classifier, image), _logits(classifier, mirror(image)))
+
+
+def test_a_symmetrical_image_is_answered_the_same_by_both_views() -> None:
+    half = np.ascontiguousarray(skimage.data.astronaut()[100:300, 150:310])
+    image = np.concatenate([half, mirror(half)], axis=1)
+    whole, both = (Classifier.imagenet(views=views).predict(image) for views in ("whole", "mirrored"))
+    np.testing.assert_array_equal(both.scores, whole.scores)
+
+
+def test_both_views_are_learnt_from_kept_apart_and_in_the_file(
+    mirrored: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path
+) -> None:
+    mirrored.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    assert (loaded.views, loaded.encoder_.mirrored) == ("mirrored", True)
+    for path in halves[1].paths:
+        np.testing.assert_array_equal(loaded.predict(path).scores, mirrored.predict(path).scores)
+    loaded.fit(halves[0]).save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+    # By its own views calibrated, too: what the mean vectors of all images teach.
+    vectors = np.stack([mirrored.encoder_(path).numpy() for path in halves[0].paths])
+    expected = module.learn_planes(vectors, halves[0].labels, halves[0].classes)
+    assert mirrored.threshold_ == expected.threshold
+    assert torch.equal(mirrored.planes_[0], expected.weights)
+
+
+def test_of_two_views_the_cache_has_each(halves: tuple[FolderData, FolderData], tmp_path: Path) -> None:
+    cache, path = TensorCache(tmp_path / "cache"), halves[0].paths[0]
+    whole, both = (Classifier(short_side=96, views=views, cache=cache).encoder_ for views in ("whole", "mirrored"))
+    expected = Classifier(short_side=96, views="mirrored").encoder_(path)
+    whole(path)
+    assert (whole.is_cached(path), both.is_cached(path), len(cache)) == (True, False, 1)
+    for _ in range(2):  # one of them from the cache, then both
+        assert torch.equal(both(path), expected)
+        assert (both.is_cached(path), len(cache)) == (True, 2)
+    assert torch.equal(both.compute(path), expected)
+    assert torch.equal(whole(path), Classifier(short_side=96).encoder_(path))
 
 
 def test_a_class_without_images_is_untrained(halves: tuple[FolderData, FolderData]) -> None:
@@ -188,6 +253,10 @@ def test_images_in_memory_with_labels_teach_the_same(
 def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData], tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match=r"Classifier: must be trained, got one that is not\. Call fit, or load"):
         Classifier().predict(np.zeros((9, 9, 3), np.uint8))
+    expected = r"Classifier: views must be 'whole' or 'mirrored', got 'tilted'\. Name one"
+    for make in (lambda: Classifier(views="tilted").fit(halves[0]), lambda: Classifier.imagenet(views="tilted")):
+        with pytest.raises(ArgumentError, match=expected):
+            make()
     one = dataclasses.replace(halves[0], labels=np.zeros_like(halves[0].labels))
     with pytest.raises(
         DataError, match=r"Classifier\.fit: must be given images of two classes at least\. Add a folder"

@@ -15,6 +15,7 @@ from sppnet.classification.views import (
     CROP,
     MANY_CROPS,
     MANY_VIEWS,
+    MIRRORED,
     PLANS,
     TEN_CROPS,
     TEN_VIEWS,
@@ -68,7 +69,7 @@ def test_bad_views_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("plan", "count"),
-    [(CROP, 1), (WHOLE, 1), (TEN_CROPS, 10), (TEN_VIEWS, 10), (MANY_VIEWS, 98), (MANY_CROPS, 96)],
+    [(CROP, 1), (WHOLE, 1), (MIRRORED, 2), (TEN_CROPS, 10), (TEN_VIEWS, 10), (MANY_VIEWS, 98), (MANY_CROPS, 96)],
 )
 def test_the_paper_counts_as_many_views(plan: ViewPlan, count: int) -> None:
     scores = view_scores(_net(), _image(90, 120), plan)

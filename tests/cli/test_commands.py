@@ -22,6 +22,7 @@ from sppnet import storage
 from sppnet.cli.commands import app
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
+from sppnet.models import load
 from sppnet.storage import TensorCache
 
 PROGRAM = [sys.executable, "-m", "sppnet.cli"]
@@ -157,6 +158,7 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["train", "classifier", "{shapes}", "--out", "x"], 1, "Use 'sppnet train detector', or in Python load_det"),
         (["train", "detector", "{shapes}", "--out", "x", "--proposals", "selectve-serch"], 2, "you mean 'selective-"),
         (["train", "detector", "{shapes}", "--out", "x", "--settings", "papre"], 2, "--settings must be one of ours,"),
+        (["train", "classifier", "x", "--out", "x", "--views", "tilted"], 2, "--views must be one of whole, mirrored"),
         (["train", "detector", "{shapes}", "--out", "{empty}"], 2, "--out must be a file, got the folder"),
         (["train", "detector", "{shapes}", "--out", "{good}/model"], 2, "cannot be written: not a directory. Name"),
         (["evaluate", "{model}", "{shapes}", "--split", "winter"], 2, "--split must be one of train, val, all, got"),
@@ -321,6 +323,11 @@ def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     (told,) = json.loads(_invoked("predict", model, image, "--out", tmp_path / "out", "--json", *cache))
     assert told["class"] == "dark"
     assert json.loads(_invoked("evaluate", model, tmp_path / "data", "--json", *cache))["accuracy"] == 1.0
+    both = tmp_path / "both"
+    _invoked("train", "classifier", tmp_path / "data", "--out", both, "--views", "mirrored", *cache)
+    assert [load(each).views for each in (model, both)] == ["whole", "mirrored"]
+    (told,) = json.loads(_invoked("predict", both, image, "--out", tmp_path / "both_out", "--json", *cache))
+    assert told["class"] == "dark"
     done = run("predict", model, image, "--out", tmp_path / "out", "--format", "voc", *cache)
     assert done.returncode == 2
     assert "--format must be json, jsonl, csv or parquet for a classifier, got 'voc'" in done.stderr

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from sppnet import Classifier
+from sppnet.classification.views import Views
 from sppnet.data import FolderData
 from sppnet.errors import ArgumentError
 from sppnet.export.classifier import classifier_graph
@@ -36,13 +37,23 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier(short_side=96).fit(FolderData(folder, ("one", "two"), tuple(paths), np.array([0, 0, 1, 1]), ()))
 
 
+@pytest.mark.parametrize("views", ["whole", "mirrored"])
 @pytest.mark.parametrize("kind", ["learnt", "published"])
-def test_it_scores_as_the_classifier_does(kind: str, learnt: Classifier) -> None:
+def test_it_scores_as_the_classifier_does(kind: str, views: Views, learnt: Classifier) -> None:
     classifier = learnt if kind == "learnt" else Classifier.imagenet(short_side=96)
+    classifier.encoder_.mirrored = views == "mirrored"
     session = _session(classifier_graph(classifier))
     for size in SIZES:
         (scores,) = session.run(None, {"image": _image(*size)})
         np.testing.assert_allclose(scores, classifier.predict(_image(*size)).scores, atol=5e-3)
+
+
+def test_of_two_views_the_weights_are_written_once(learnt: Classifier) -> None:
+    sizes = []
+    for mirrored in (False, True):
+        learnt.encoder_.mirrored = mirrored
+        sizes.append(classifier_graph(learnt).ByteSize())
+    assert sizes[0] < sizes[1] < 1.01 * sizes[0]
 
 
 def test_averages_of_parts_are_refused() -> None:

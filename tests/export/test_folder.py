@@ -14,6 +14,7 @@ from tests.export.conftest import CLASSES, LEVELS, assert_same, drawn_model, ima
 from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
+from sppnet.classification.views import Views
 from sppnet.cli.commands import app
 from sppnet.errors import ArgumentError
 from sppnet.export.folder import export_classifier, export_detector
@@ -109,10 +110,11 @@ def test_the_command_writes_a_program_of_pytorch(tmp_path: Path, detector: Detec
     assert_same(*found, detector.detect(image))
 
 
+@pytest.mark.parametrize("views", ["whole", "mirrored"])
 @pytest.mark.slow
-def test_openvino_scores_as_the_classifier_does(tmp_path: Path) -> None:
+def test_openvino_scores_as_the_classifier_does(tmp_path: Path, views: Views) -> None:
     openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'sppnet[openvino]'")
-    classifier = Classifier.imagenet(short_side=96)
+    classifier = Classifier.imagenet(short_side=96, views=views)
     export_classifier(classifier, tmp_path, scaling="outside", form="openvino")
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.json", "model.bin", "model.xml"}
     model = openvino.compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -9,6 +9,7 @@ import torch
 from tests.export.conftest import LEVELS, SIZES, assert_same, drawn_model, image_of, scaled_inputs
 
 from sppnet import Classifier
+from sppnet.classification.views import Views
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.graph import Graph
@@ -93,8 +94,9 @@ def test_a_saved_program_pools_maps_of_any_size() -> None:
 
 
 @pytest.mark.slow
-def test_a_saved_classifier_scores_as_the_classifier_does() -> None:
-    classifier = Classifier.imagenet(short_side=96)
+@pytest.mark.parametrize("views", ["whole", "mirrored"])
+def test_a_saved_classifier_scores_as_the_classifier_does(views: Views) -> None:
+    classifier = Classifier.imagenet(short_side=96, views=views)
     program = _saved(classifier_graph(classifier))
     for size in [(60, 90), (30, 400), (224, 224)]:
         (scores,) = _asked(program, {"image": image_of(*size)})

@@ -28,6 +28,7 @@ from sppnet.images import (
     accepted_formats,
     crop,
     is_image,
+    mirror,
     pixels,
     read_bytes,
     read_facts,
@@ -666,6 +667,14 @@ def test_scaling_is_bicubic_and_smoothed_when_it_shrinks(size: tuple[int, int]) 
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     independent = torch.nn.functional.interpolate(planes, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0)
     np.testing.assert_allclose(read, independent, rtol=0, atol=1.5)  # Pillow rounds after each axis
+
+
+@pytest.mark.parametrize("size", [(31, 17), (64, 200), (1, 1), (40, 301), (333, 7)])
+def test_mirrored_before_or_after_it_is_scaled_an_image_is_the_same(size: tuple[int, int]) -> None:
+    for image in (_noise(40, 60), _noise(97, 131)):
+        np.testing.assert_array_equal(mirror(resize(image, size)), resize(mirror(image), size))
+        np.testing.assert_array_equal(mirror(mirror(image)), image)
+        np.testing.assert_array_equal(mirror(image)[:, 0], image[:, -1])
 
 
 def test_the_same_size_gives_the_same_pixels() -> None:

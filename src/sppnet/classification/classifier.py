@@ -20,12 +20,13 @@ from sppnet.backbones import (
     placed,
 )
 from sppnet.classification.prediction import Prediction
+from sppnet.classification.views import Views, named_views
 from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
-from sppnet.features.contributions import Contributions, image_contributions
+from sppnet.features.contributions import Contributions, image_contributions, join_contributions, turned
 from sppnet.features.encoder import Encoder
-from sppnet.features.whole_image import ImageEncoder
+from sppnet.features.whole_image import ImageEncoder, sum_of
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source, as_source, image_digest
 from sppnet.learning.calibration import least_known, sharpness
@@ -36,7 +37,7 @@ from sppnet.ops import pool_windows
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
-VERSION: Final = 3
+VERSION: Final = 4
 LEVELS: Final = (3, 2, 1)
 SHORT_SIDE: Final = 224
 PUBLISHED_SIDE: Final = 256  # of the published head: 88.8 % of 500 images kept back, 87.2 % at 224
@@ -80,6 +81,8 @@ class Classifier(Parameters):
         backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
         layer: its feature map that is pooled; None is its own choice.
         levels: bins per side of each level of the pyramid.
+        views: "whole", or "mirrored": the image and its mirror image, whose scores are averaged before they become
+            probabilities, for twice the time of the network.
         cache: where features are kept between runs; None keeps nothing.
     What was learnt ends in an underscore. ``threshold_`` is the probability below which an image shows none of the
     classes. ``learnt_from_`` are digests of the images that it learnt from
@@ -98,11 +101,12 @@ class Classifier(Parameters):
         backbone: str | Backbone = DEFAULT,
         layer: str | None = None,
         levels: Sequence[int] = LEVELS,
+        views: Views = "whole",
         cache: TensorCache | None = None,
         device: str = "cpu",
     ) -> None:
         self.short_side, self.backbone, self.layer = short_side, backbone, layer
-        self.levels, self.cache, self.device = levels, cache, device
+        self.levels, self.views, self.cache, self.device = levels, views, cache, device
         self._encoder: ImageEncoder | None = None
         self._learnt: Planes | None = None
         self.learnt_from_: tuple[str, ...] = ()
@@ -111,10 +115,11 @@ class Classifier(Parameters):
     def encoder_(self) -> ImageEncoder:
         """What makes a vector of an image: by the arguments, until something is loaded."""
         if self._encoder is None:
+            mirrored = named_views(self.views).mirrored
             network = chosen_backbone(self.backbone, self.device)
             layer = self.layer or network.classifier_layer
             encoder = Encoder(layer, self.short_side, cache=self.cache, backbone=network, multiple=MULTIPLE)
-            self._encoder = ImageEncoder(encoder, tuple(self.levels))
+            self._encoder = ImageEncoder(encoder, tuple(self.levels), mirrored=mirrored)
         return self._encoder
 
     def to(self, device: str) -> "Classifier":
@@ -130,20 +135,23 @@ class Classifier(Parameters):
         return self
 
     @classmethod
-    def imagenet(cls, *, short_side: int = PUBLISHED_SIDE, cache: TensorCache | None = None) -> "Classifier":
+    def imagenet(
+        cls, *, short_side: int = PUBLISHED_SIDE, views: Views = "whole", cache: TensorCache | None = None
+    ) -> "Classifier":
         """Return the classifier that comes with the weights: the 1,000 classes of ImageNet, at any size.
 
         Its layers are the published ones (average of the whole map, then one linear layer); its scores are
-        probabilities.
+        probabilities. ``views`` as of a classifier that learns.
         """
         from torchvision.models import EfficientNet_B0_Weights  # slow to import, and only its names are needed
 
-        classifier = cls(short_side=short_side, layer="head", levels=(1,), cache=cache)
+        classifier = cls(short_side=short_side, layer="head", levels=(1,), views=views, cache=cache)
         network = EfficientNetLite0()
         encoder = Encoder("head", short_side, cache=cache, backbone=network, multiple=MULTIPLE)
         layer = network.classifier
         names = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])
-        classifier._encoder = ImageEncoder(encoder, (1,), mode="average", normalised=False)
+        mirrored = named_views(views).mirrored
+        classifier._encoder = ImageEncoder(encoder, (1,), mode="average", normalised=False, mirrored=mirrored)
         classifier._learnt = Planes(names, layer.weight.detach(), layer.bias.detach(), threshold=0.0)
         return classifier
 
@@ -187,19 +195,21 @@ class Classifier(Parameters):
         """Name what one image shows, and tell which bins made the scores of the best ``count`` classes.
 
         Exact, because the classifier is linear in the image's vector, square roots and scaling included:
-        ``contributions.score`` is the logit.
+        ``contributions.score`` is the logit. The bins of a mirror image follow the image's, where they lie on it.
         """
         learnt = self._fitted()
-        feature_map = self.encoder_.encoder(as_source(image))
-        vector = self.encoder_.of_map(feature_map)
-        prediction = Prediction(learnt.classes, learnt.scores(vector[None])[0].numpy(), learnt.threshold)
+        maps = self.encoder_.maps(as_source(image))
+        shares = self.encoder_.shares(maps)
+        scores = learnt.scores(sum_of(shares)[None])[0]
+        prediction = Prediction(learnt.classes, scores.numpy(), learnt.threshold)
         best = [learnt.classes.index(name) for name, _ in prediction.top(count)]
-        return prediction, image_contributions(
-            feature_map, vector, self.encoder_.levels, learnt.weights[best], learnt.bias[best]
-        )
+        asked = self.encoder_.levels, learnt.weights[best], learnt.bias[best]
+        views = [image_contributions(each, share, *asked) for each, share in zip(maps, shares, strict=True)]
+        views[1:] = [[turned(each, maps[0].size[1]) for each in view] for view in views[1:]]
+        return prediction, [join_contributions(parts) for parts in zip(*views, strict=True)]
 
     def features(self, image: Source, regions: Boxes) -> tuple[Tensor, list[tuple[tuple[int, ...], int]]]:
-        """Pool regions of an image as the whole image is pooled.
+        """Pool regions of an image as the whole image is pooled; its mirror image is not looked at.
 
         Args:
             regions: (R, 4) boxes in the image's pixels.
@@ -306,8 +316,14 @@ class Classifier(Parameters):
         check_model(path, metadata, kind=cls.kind, version=VERSION)
         encoder = ImageEncoder.from_description(metadata["encoder"], tensors, cache=cache)
         below = encoder.encoder
-        network, layer = choice_of(below.backbone), metadata["chosen"]["layer"]
-        classifier = cls(short_side=below.short_side, backbone=network, layer=layer, levels=encoder.levels, cache=cache)
+        classifier = cls(
+            short_side=below.short_side,
+            backbone=choice_of(below.backbone),
+            layer=metadata["chosen"]["layer"],
+            levels=encoder.levels,
+            views="mirrored" if encoder.mirrored else "whole",
+            cache=cache,
+        )
         classes = tuple(metadata["classes"])
         classifier._encoder = encoder
         classifier.learnt_from_ = tuple(metadata["learnt_from"])

@@ -9,7 +9,7 @@ Source: He et al. 2015, Sec. 3.1.2, 3.1.4 and 3.1.5, Appendix A.
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -21,8 +21,10 @@ from sppnet.data import FolderData
 from sppnet.errors import ArgumentError, check_that, message
 from sppnet.evaluation.classes import top_k_error
 from sppnet.geometry import shorter_side_size, view_regions, windows_from_regions
-from sppnet.images import Source, crop, read_image, resize, to_tensor
+from sppnet.images import Source, crop, mirror, read_image, resize, to_tensor
 from sppnet.progress import Progress, silent
+
+Views = Literal["whole", "mirrored"]  # a classifier's on frozen features: of many more, none were better
 
 CROPS_AT_ONCE: Final = 10  # more run no faster on a processor, and take memory
 
@@ -52,12 +54,21 @@ class ViewPlan:
 CROP: Final = ViewPlan("centre crop", cropped=True)
 TEN_CROPS: Final = ViewPlan("10 crops", places=5, mirrored=True, cropped=True)
 WHOLE: Final = ViewPlan("whole image", scales=(), whole=256)
+MIRRORED: Final = ViewPlan("whole image and its mirror image", scales=(), whole=256, mirrored=True)
 TEN_VIEWS: Final = ViewPlan("10 views on maps", places=5, mirrored=True)
 SIX_SCALES: Final = (224, 256, 300, 360, 448, 560)
 # At which scale the paper sees the whole image beside its 96 views it does not say: 256, as in its Table 3.
 MANY_VIEWS: Final = ViewPlan("96 views and 2 of the whole", scales=SIX_SCALES, places=9, mirrored=True, whole=256)
 MANY_CROPS: Final = ViewPlan("96 crops", scales=SIX_SCALES, places=9, mirrored=True, cropped=True)
-PLANS: Final = (CROP, WHOLE, TEN_CROPS, TEN_VIEWS, MANY_VIEWS)
+PLANS: Final = (CROP, WHOLE, MIRRORED, TEN_CROPS, TEN_VIEWS, MANY_VIEWS)
+
+
+def named_views(name: str) -> ViewPlan:
+    """Return the plan of a classifier's option ``views``; raises ArgumentError for a name that is none."""
+    known = {"whole": WHOLE, "mirrored": MIRRORED}
+    advice = "Name one of these"
+    check_that(name in known, "Classifier", "views", "'whole' or 'mirrored'", repr(name), advice=advice)
+    return known[name]
 
 
 def view_scores(network: PublishedNet, image: Source, plan: ViewPlan) -> Tensor:
@@ -101,7 +112,7 @@ def _cropped(network: PublishedNet, pixels: NDArray[np.uint8], plan: ViewPlan) -
         scaled = resize(pixels, shorter_side_size(pixels.shape[:2], side))
         regions = view_regions((scaled.shape[0], scaled.shape[1]), plan.places)
         for mirrored in (False, True)[: 1 + plan.mirrored]:
-            seen = np.ascontiguousarray(scaled[:, ::-1]) if mirrored else scaled
+            seen = mirror(scaled) if mirrored else scaled
             crops = [to_tensor(crop(seen, each), mean=network.mean, std=network.std) for each in regions]
             for some in _batches(crops):
                 yield network.pool(network.features(torch.stack(some).to(network.device)))

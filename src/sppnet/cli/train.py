@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
     from sppnet.detection.detector import Detector
 
 FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a classifier
+
+
+class Views(StrEnum):
+    """What of an image a classifier sees."""
+
+    WHOLE = "whole"
+    MIRRORED = "mirrored"
 
 
 @contextmanager
@@ -153,6 +161,9 @@ def train_classifier(
     out: Out,
     split: Split = None,
     short_side: Annotated[int, typer.Option(help="Scale images to this shorter side.")] = 224,
+    views: Annotated[
+        Views, typer.Option(help="Answer from the image, or from its mirror image too, in twice the time.")
+    ] = Views.WHOLE,
     backbone: Network = "efficientnet_lite0",
     weights: Weights = None,
     download: Download = False,
@@ -173,7 +184,7 @@ def train_classifier(
     check_out_file(out)
     parts = _parted(load_folders(data, split=split, on_bad=on_bad.value), val, seed, groups)
     network = named_backbone(backbone, weights=weights, download=download)
-    classifier = Classifier(short_side=short_side, backbone=network, cache=cache_in(cache))
+    classifier = Classifier(short_side=short_side, backbone=network, views=views.value, cache=cache_in(cache))
 
     def learn(part: "FolderData") -> None:
         _announce(classifier, part, f"{len(part.classes)} classes", out)

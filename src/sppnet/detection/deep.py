@@ -36,7 +36,7 @@ from sppnet.features.joined import JoinedMaps
 from sppnet.features.maps import FeatureMap
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
-from sppnet.images import read_image, resize, to_tensor
+from sppnet.images import mirror, read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
@@ -349,7 +349,7 @@ class _Tuning:
         pixels = read_image(image.sample.source)
         regions, objects = image.regions[chosen], image.labels.boxes[image.labels.counted]
         if mirrored:
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            pixels = mirror(pixels)
             regions, objects = (flip_boxes(boxes, pixels.shape[1]) for boxes in (regions, objects))
         maps = _maps(cast(Any, self._network), encoder.layers, pixels, side, self._model.settings.rule)
         rows = maps.pool(regions, self._model.head.levels)

@@ -9,6 +9,7 @@ from sppnet.export.graph import Graph, Value
 from sppnet.export.images import image_inputs
 from sppnet.export.networks import network_maps
 from sppnet.export.pooling import block_table, pooled_windows
+from sppnet.features.whole_image import ImageEncoder
 
 SHORTEST = 1e-12  # vectors are divided by their length, or by this
 
@@ -31,16 +32,31 @@ def classifier_graph(classifier: Classifier, *, scaled: bool = False) -> onnx.Mo
     check_that(plain, "export", "model", "of maxima, or of one average", images.levels, advice=advice)
     graph = Graph()
     (image,), _ = image_inputs(graph, [encoder.short_side], scaled=scaled, multiple=encoder.multiple)
-    cells = network_maps(graph, encoder.backbone, image, [encoder.layer])[encoder.layer]
-    vector = _pooled(graph, cells, images.levels, images.mode).to(np.float16).to(np.float32)
-    if images.normalised:
-        vector = graph.op("Sqrt", vector)
-        length = graph.op("Sqrt", (vector * vector).over("ReduceSum", 1, keep=True))
-        vector = vector / length.larger(SHORTEST)
+    vector = _vector(graph, images, image)
+    if images.mirrored:
+        vector = (vector + _vector(graph, images, _mirrored(graph, image))) / 2
     weights, bias = classifier.planes_
     scores = graph.op("Softmax", vector @ weights.numpy().T + bias.numpy(), axis=1)
     graph.output("scores", scores.reshape(-1), ["classes"])
     return graph.model()
+
+
+def _mirrored(graph: Graph, image: Value) -> Value:
+    """Turn (h, w, 3) left to right."""
+    width = image.shape(1)
+    return image.take(width - 1 - graph.range(width), axis=1)
+
+
+def _vector(graph: Graph, images: ImageEncoder, image: Value) -> Value:
+    """Run a scaled image through the network, and pool and scale its map: (1, C * B) float32."""
+    encoder = images.encoder
+    cells = network_maps(graph, encoder.backbone, image, [encoder.layer])[encoder.layer]
+    vector = _pooled(graph, cells, images.levels, images.mode).to(np.float16).to(np.float32)
+    if not images.normalised:
+        return vector
+    vector = graph.op("Sqrt", vector)
+    length = graph.op("Sqrt", (vector * vector).over("ReduceSum", 1, keep=True))
+    return vector / length.larger(SHORTEST)
 
 
 def _pooled(graph: Graph, cells: Value, levels: tuple[int, ...], mode: str) -> Value:

@@ -5,14 +5,14 @@ up to the score to float precision.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.geometry import Boxes, bin_edges, clip_boxes, regions_of_windows, scale_boxes
+from sppnet.geometry import Boxes, bin_edges, clip_boxes, flip_boxes, regions_of_windows, scale_boxes
 from sppnet.ops import bins
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ def join_contributions(parts: Sequence[Contributions]) -> Contributions:
     levels = tuple(level for part in parts for level in part.levels)
     sums, boxes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bins", "boxes"))
     return Contributions(parts[0].window, levels, sums, boxes, parts[0].bias)
+
+
+def turned(part: Contributions, width: int) -> Contributions:
+    """Return a mirror image's bins where they lie on the image, ``width`` pixels wide."""
+    return replace(part, boxes=flip_boxes(part.boxes, width))
 
 
 def image_contributions(

@@ -190,7 +190,10 @@ class Encoder:
 
     def compute(self, image: Source) -> FeatureMap:
         """Return the feature map of an image without looking into the cache."""
-        pixels, size = self.preprocess(image)
+        return self.encode(*self.preprocess(image))
+
+    def encode(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> FeatureMap:
+        """Return the feature map of what ``preprocess`` made of an image."""
         return self.make_map(activations(self.backbone, pixels, [self.layer])[self.layer], size)
 
     def preprocess(self, image: Source) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -8,7 +8,17 @@ what the file asks for (pixels, scans, parts), not a clock, so that the same fil
 """
 
 from sppnet.images.formats import FORMATS, SUFFIXES, accepted_formats, is_image
-from sppnet.images.pixels import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS, Channels, crop, encode, resize, to_tensor, warp
+from sppnet.images.pixels import (
+    MAX_SCALED_PIXELS,
+    MAX_WHOLE_PIXELS,
+    Channels,
+    crop,
+    encode,
+    mirror,
+    resize,
+    to_tensor,
+    warp,
+)
 from sppnet.images.reading import (
     MAX_PIXELS,
     ImageFacts,
@@ -41,6 +51,7 @@ __all__ = [
     "image_digest",
     "is_image",
     "is_one_image",
+    "mirror",
     "read_bytes",
     "read_facts",
     "read_header",

@@ -35,6 +35,11 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def mirror(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) turned left to right; whether before or after ``resize``, it comes to the same bits."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
 def encode(image: NDArray[np.uint8], form: str, *, quality: int = 90) -> bytes:
     """Return (H, W, 3) uint8 as a file's bytes, of one of ``FORMATS``."""
     out = BytesIO()

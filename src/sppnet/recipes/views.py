@@ -1,4 +1,4 @@
-"""Accuracy against cost: one crop, the whole image, ten crops, ten views and 96 views, for your network and data.
+"""Accuracy against cost: one crop, the whole image, it and its mirror image, ten crops, ten views, 96 views.
 
 ``sppnet reproduce views --data DATA --weights NETWORK``
 
