@@ -271,7 +271,7 @@ def _views_table() -> str:
 
 
 def _share_and_gain(draws: list[float], others: list[float]) -> str:
-    """Return a mean, and the mean, least and largest of what it is better draw by draw; of a thing by itself its spread."""
+    """Return the mean of draws, and what they gain on others: mean, least and most; of the others least and most."""
     mean, gains = 100 * sum(draws) / len(draws), [100 * (one - other) for one, other in zip(draws, others, strict=True)]
     if draws == others:
         return f"{mean:.1f}, {100 * min(draws):.1f} to {100 * max(draws):.1f}"
