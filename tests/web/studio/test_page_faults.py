@@ -1,5 +1,6 @@
 """What went wrong in the page once, each in a real browser."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from benchmarks.driving import Studio, begin, draw, place_of
 from playwright.sync_api import Browser, Page, expect
-from tests.web.studio.paging import asked, edges_of, known, opened, suggest, until
+from tests.web.studio.paging import SLOW, asked, edges_of, known, opened, suggest, until
 
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 LAYOUTS = (
@@ -64,6 +65,15 @@ def test_completing_asks_what_becomes_of_suggestions(page: Page) -> None:
     page.keyboard.press("z")  # one step
     expect(page.locator("#complete")).to_have_attribute("aria-pressed", "false")
     assert _kinds(page) == []
+
+
+def test_the_news_forgets_a_count_that_holds_no_more(page: Page) -> None:
+    draw(page, _size(page), (20, 20, 60, 60))
+    page.get_by_role("button", name="Teach", exact=True).click()
+    expect(page.locator("#said")).to_contain_text(" in this image.", timeout=SLOW)
+    suggest(page, *(_suggestion(0.9, left, _label(page)) for left in (10, 60, 110)))
+    expect(page.locator("#answer-text")).to_contain_text("disc")  # the drawn box is chosen
+    expect(page.locator("#said")).to_have_text(re.compile(r"^Learnt from 1 image in [\d.]+ s\.$"))
 
 
 def test_one_key_completes_and_opens_what_is_not_done(page: Page) -> None:

@@ -38,6 +38,7 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
     expect(page.locator("#disagreements .where")).to_have_text(
         ["boxed, but not found", "boxed as square", "found, but not boxed"]
     )
+    assert page.locator("#errors").evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")
     page.get_by_role("button", name="2 disc, all errors").click()
     expect(page.locator("#disagreements .where")).to_have_text(["boxed, but not found", "boxed as square"])
     expect(page.locator("#review-text")).to_contain_text("Listed: disc, all, 2, the surest first.")

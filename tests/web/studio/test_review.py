@@ -40,7 +40,7 @@ def test_each_disagreement_is_of_one_kind() -> None:
     rows = list(disagreements(boxes, found, {1: 0.5, 2: 0.5}))
     assert [(row["kind"], row["label"]) for row in rows] == [
         ("confused", 2),
-        ("badly placed", 1),
+        ("misplaced", 1),
         ("false", 1),
         ("missed", 1),
     ]
@@ -109,7 +109,7 @@ def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path
     assert [row["kind"] for row in session.review(label=ace)["rows"]] == ["missed", "false"]
     (row,) = session.review("confused")["rows"]
     assert (row["name"], row["label"], row["other"]) == ("a.png", king, ace)
-    assert session.review("badly placed", ace)["rows"] == []
+    assert session.review("misplaced", ace)["rows"] == []
     assert (all_errors["looked_at"], all_errors["held_out"]) == (2, 0)
     session.learner.held_out[first] = _found(((10, 10, 40, 40), ace, 0.9))  # without the image: another answer
     unseen = session.review()

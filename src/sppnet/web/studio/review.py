@@ -14,7 +14,7 @@ from sppnet.geometry import iou
 from sppnet.web.studio.store import Box
 from sppnet.web.studio.suggestions import Suggestions
 
-Disagreement = Literal["missed", "false", "confused", "badly placed"]
+Disagreement = Literal["missed", "false", "confused", "misplaced"]
 
 RIGHT_IOU: Final = 0.5  # from this overlap a suggestion is right
 NEAR_IOU: Final = 0.1  # below it a suggestion has nothing to do with a box
@@ -42,7 +42,7 @@ def disagreements(
         if own.max(initial=0.0) >= RIGHT_IOU:
             continue
         confused = others.max(initial=0.0) >= RIGHT_IOU
-        kind: Disagreement = "confused" if confused else "badly placed" if own.max(initial=0.0) >= NEAR_IOU else "false"
+        kind: Disagreement = "confused" if confused else "misplaced" if own.max(initial=0.0) >= NEAR_IOU else "false"
         edges, label = found.boxes[row].astype(float).round(1).tolist(), int(found.labels[row])
         other = {"other": int(labels[others.argmax()])} if confused else {}
         yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)} | other

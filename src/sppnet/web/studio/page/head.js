@@ -34,12 +34,25 @@ export function tellLearnt({ here: tellsHere = false } = {}) {
   if (reason) return say(reason, { bad: true });
   if (!taught) return say("Draw a box: the detector learns from it.");
   const { labelled, complete, faulty } = model.images.totals;
+  const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
+  const here = tellsHere && looked ? ` ${countedHere()} in this image.` : "";
+  const all = complete + faulty === model.images.size ? " Every image is complete." : here;
+  const text = `Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${all}`;
+  toldHere = here && { text, holds: countedHere() };
+  return say(text);
+}
+
+function countedHere() {
   const shown = shownSuggestions();
   const guesses = shown.filter(isGuess).length;
-  const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
-  const here = tellsHere && looked ? ` ${counted(shown.length - guesses, guesses)} in this image.` : "";
-  const all = complete + faulty === model.images.size ? " Every image is complete." : here;
-  return say(`Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${all}`);
+  return counted(shown.length - guesses, guesses);
+}
+
+let toldHere = null; // news with a count, and which
+
+// Nothing is said of the open image that is true no more.
+function forgetHere() {
+  if (toldHere && toldHere.holds !== countedHere() && byId("said").textContent === toldHere.text) tellLearnt();
 }
 
 let told = 0; // problems that were told of
@@ -154,4 +167,5 @@ for (const closing of document.querySelectorAll("[data-close]")) {
 
 on("status", renderStatus);
 on("open images classes status chosen", renderImage);
+on("open status quality", forgetHere);
 on("people", renderPeople);

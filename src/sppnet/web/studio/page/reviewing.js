@@ -29,17 +29,18 @@ function renderCurve() {
   const more = gain(curve, 10);
   const next =
     more === null ? "" : more < 0.01 ? " Ten more would change little." : ` Ten more may bring ${percent(more)}.`;
-  byId("curve-text").textContent = `Precision and recall together ${percent(f1)} (F1), having learnt from ${images} images.${next}`;
+  byId("curve-text").textContent =
+    `Precision and recall together ${percent(f1)} (F1), having learnt from ${images} images.${next}`;
 }
 
 // Errors, class by class: which are listed is chosen by the table of their counts.
 
-const KINDS = ["missed", "false", "confused", "badly placed"];
+const KINDS = ["missed", "false", "confused", "misplaced"];
 const WORDS = {
   missed: () => "boxed, but not found",
   false: () => "found, but not boxed",
   confused: ({ other }) => `boxed as ${nameOf(other)}`,
-  "badly placed": () => "found in another place",
+  misplaced: () => "found in another place",
 };
 
 let asked = { kind: null, label: null }; // what is listed; null is all
@@ -72,7 +73,7 @@ function countCell(counts, kind, label, name) {
     {
       type: "button",
       class: "plain number",
-      id: `errors-${kind ?? "all"}-${label ?? "all"}`.replace(" ", "-"),
+      id: `errors-${kind ?? "all"}-${label ?? "all"}`,
       "aria-pressed": chosen,
       "aria-label": `${number} ${name}, ${kind ?? "all errors"}`,
       disabled: !number && !chosen,
@@ -92,7 +93,7 @@ function renderCounts(counts) {
       element(
         "tr",
         {},
-        element("th", { scope: "row" }, name),
+        element("th", { scope: "row", title: name }, name),
         ...KINDS.map((kind) => countCell(counts, kind, id, name)),
         countCell(counts, null, id, name),
       ),
