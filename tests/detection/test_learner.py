@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection import examples
@@ -126,6 +127,45 @@ def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionDa
     for sample in train.samples[1:5]:
         square = sample.boxes[sample.labels == 1]
         assert detector.score(detector.encode(sample.path), square)[0, 1] > 0
+
+
+def test_images_that_did_not_change_are_mined_again_in_turn(
+    cache: TensorCache, train: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = _updated(cache, train, 4)
+    mined = []
+    mine = learner_module.Learner._mine
+
+    def noted(learner: Any, kept: Any, *rest: Any) -> None:
+        mined.append(kept.key)
+        mine(learner, kept, *rest)
+
+    monkeypatch.setattr(learner_module.Learner, "_mine", noted)
+    paths = [sample.path for sample in train.samples[:4]]
+    detector.mine_again()
+    detector.mine_again()
+    assert sorted(mined) == sorted(paths)
+    mined.clear()
+    detector.update(paths[1], _labels(train, 1, complete=False)).learn()
+    assert mined == [paths[1]]  # alone: an answer waits for no other image
+    detector.update(paths[2], _labels(train, 2, complete=False))
+    detector.mine_again()
+    assert paths[2] in mined  # first it is learnt from: nothing is answered by what is out of date
+
+
+def test_heads_that_are_learnt_together_are_those_learnt_alone(cache: TensorCache, train: DetectionData) -> None:
+    detector = _updated(cache, train, 6)
+    learner, model = detector._learner, detector.model_
+    assert learner is not None
+    images = list(learner.images.values())
+    folds = [images[:2], images[2:3], images[3:]]
+    together = learner.without(model.head, model.classes, folds)
+    for fold, head in zip(folds, together, strict=True):
+        (alone,) = learner.without(model.head, model.classes, [fold])
+        # Both are within the tolerance that the SVMs are solved to.
+        assert torch.allclose(head.weights, alone.weights, atol=0.02 * float(alone.weights.abs().max()))
+        assert torch.equal(head.delta_weights, alone.delta_weights)
+    assert not torch.equal(together[0].weights, together[2].weights)
 
 
 @pytest.mark.slow

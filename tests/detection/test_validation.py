@@ -28,9 +28,14 @@ class _Learner:
     images: dict[int, KeptImage]
     given: list[set[Any]] = field(default_factory=list)
 
-    def without(self, head: RegionHead, names: Sequence[str], left_out: Sequence[KeptImage]) -> RegionHead:
-        self.given.append(set(self.images) - {kept.key for kept in left_out})
-        return replace(head, weights=torch.full((2, 1), float(len(self.given) - 1)))
+    def without(
+        self, head: RegionHead, names: Sequence[str], left_out: Sequence[Sequence[KeptImage]]
+    ) -> list[RegionHead]:
+        heads = []
+        for group in left_out:
+            heads.append(replace(head, weights=torch.full((2, 1), float(len(self.given)))))
+            self.given.append(set(self.images) - {kept.key for kept in group})
+        return heads
 
 
 def _learner(count: int, *, complete: int | None = None, **labels: Any) -> _Learner:
@@ -49,15 +54,15 @@ def _found(*rows: tuple[list[float], int, float]) -> Detections:
 
 def _held_out(learner: _Learner, found: Detections) -> Judged:
     anything: Any = learner
-    return validation.hold_out(anything, HEAD, NAMES, lambda head, kept: found).judged
+    return validation.hold_out(anything, HEAD, NAMES, lambda head, images: [found] * len(images)).judged
 
 
 def test_no_image_is_judged_by_what_was_learnt_from_it() -> None:
     learner, asked = _learner(7), []
 
-    def answer(head: RegionHead, kept: KeptImage) -> Detections:
-        asked.append((int(head.weights[0, 0]), kept.key))
-        return _found((CAT, 0, 1.0))
+    def answer(head: RegionHead, images: Sequence[KeptImage]) -> list[Detections]:
+        asked.extend((int(head.weights[0, 0]), kept.key) for kept in images)
+        return [_found((CAT, 0, 1.0))] * len(images)
 
     anything: Any = learner
     validation.hold_out(anything, HEAD, NAMES, answer)
@@ -109,9 +114,9 @@ def test_of_many_images_some_are_looked_at_evenly(monkeypatch: pytest.MonkeyPatc
     asked = []
     learner: Any = _learner(9)
 
-    def answer(head: RegionHead, kept: KeptImage) -> Detections:
-        asked.append(kept.key)
-        return _found((CAT, 0, 1.0))
+    def answer(head: RegionHead, images: Sequence[KeptImage]) -> list[Detections]:
+        asked.extend(kept.key for kept in images)
+        return [_found((CAT, 0, 1.0))] * len(images)
 
     validation.hold_out(learner, HEAD, NAMES, answer)
     assert sorted(asked) == [0, 4, 8]
@@ -138,7 +143,9 @@ def test_nobody_judges_a_class_that_one_image_alone_holds() -> None:
 def test_what_was_found_without_an_image_is_kept_by_its_key() -> None:
     anything: Any = _learner(3)
     found = {key: _found((CAT, 0, float(key))) for key in range(3)}
-    held_out = validation.hold_out(anything, HEAD, NAMES, lambda head, kept: found[int(str(kept.key))])
+    held_out = validation.hold_out(
+        anything, HEAD, NAMES, lambda head, images: [found[int(str(kept.key))] for kept in images]
+    )
     assert held_out.found == found
     assert held_out.judged.images.tolist() == [2, 1, 0]
     assert held_out.judged.confidence.tolist() == [2, 1, 0]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -173,9 +174,14 @@ def test_ignored_objects_teach_nothing(encoder: MapsEncoder, learnt: LearntPropo
         learn_proposals([_boxed(every)], encoder, learnt.grid, 2)
 
 
-def test_an_estimate_learns_nothing(train: DetectionData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", ["learnt", None])
+def test_an_estimate_learns_nothing(
+    asked: Literal["learnt"] | None, train: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it encode more than the one image that it times, where the grid is so large that it will be ranked."""
+    monkeypatch.setattr("sppnet.detection.regions.LIMIT", 1)
     cache = TensorCache(tmp_path)
-    cost = Detector(proposals="learnt", cache=cache).estimate(train)
+    cost = Detector(proposals=asked, cache=cache).estimate(train)
     assert (cost.missing, len(cache)) == (8, 0)
 
 

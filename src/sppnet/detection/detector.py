@@ -21,7 +21,7 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
-from sppnet.detection.regions import FittingRegions
+from sppnet.detection.regions import FittingRegions, unlearnt_regions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import calibrated, hold_out
@@ -114,6 +114,7 @@ class Detector(Parameters):
         """
         if self._behind:
             self.learn()
+            self.mine_again()
         if self._model is None:
             raise NotFittedError("Detector: must be trained, got one that is not. Call fit, or load a model file.")
         return self._model
@@ -369,6 +370,15 @@ class Detector(Parameters):
             self._behind = False
             return self._model
 
+    def mine_again(self) -> None:
+        """Look for hard negatives in some images that did not change, by what was learnt last.
+
+        ``learn`` looks in those that changed alone, and takes in what is found here the next time. ``detect`` does both
+        by itself; who answers a person does this after the answer.
+        """
+        with self._lock:
+            self._told("Detector.mine_again").mine_again(self.model_.proposals)
+
     def calibrate(self, *, progress: Progress = silent) -> Judged:
         """Learn how sure to be, and each class's threshold of best F1, from images that are held out in turn.
 
@@ -380,9 +390,9 @@ class Detector(Parameters):
         with self._lock:
             model, learner = self.model_, self._told("Detector.calibrate")
 
-            def answer(head: RegionHead, kept: KeptImage) -> Detections:
-                scene = Scene(kept.image, model.encoder, name=str(kept.key))
-                return replace(model, head=head).detect(scene, threshold=0)
+            def answer(head: RegionHead, images: Sequence[KeptImage]) -> Iterator[Detections]:
+                scenes = (Scene(kept.image, model.encoder, name=str(kept.key)) for kept in images)
+                return replace(model, head=head).each(scenes, threshold=0)
 
             judged, found = hold_out(learner, model.head, model.classes, answer, progress=progress)
             calibration = calibrated(judged)
@@ -392,8 +402,12 @@ class Detector(Parameters):
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
-        grid = self.unlearnt(proposals=None if self.proposals == METHOD else self.proposals)
-        return fit_estimate(*grid.prepare(data), tuple(self.levels), data)
+        learner = self.unlearnt()._begin_anew(data)
+        if self.proposals is None or self.proposals == METHOD:
+            proposals = unlearnt_regions(learner, data.classes, ranked=self.proposals == METHOD)
+        else:
+            proposals = self._chosen_proposals(learner, data.classes, anew=True, progress=silent)
+        return fit_estimate(learner.encoder, proposals, tuple(self.levels), data)
 
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
         """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""

@@ -10,7 +10,7 @@ placed, on an object that is known); if it was rejected; or if the detector lear
 lower than half of the image's regions. All else is left out, and looked at again as the detector gets better.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -40,6 +40,7 @@ from sppnet.detection.kept import KeptExamples, KeptImage, Matrix
 from sppnet.detection.published import mine_in_one_pass
 from sppnet.detection.settings import Settings
 from sppnet.errors import DataError
+from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
@@ -52,7 +53,7 @@ from sppnet.progress import Progress, silent
 from sppnet.proposals.protocol import Proposals
 
 SURE: Final = -0.5  # below this score a region of an image with objects that nobody boxed is background
-OTHERS: Final = 2  # images that are mined again at each learning beside those that changed
+MINED_AGAIN: Final = 2  # images at a time that did not change
 TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
@@ -154,21 +155,35 @@ class Learner:
             self._head = None
         fresh = [kept for kept in self.images.values() if kept.drawn is None]
         if not self.settings.sampled:
-            for kept in progress("Sampling regions", fresh):
-                self._draw(kept, self._look(kept, proposals), names)
+            for kept, look in self._looks(progress("Sampling regions", fresh), proposals):
+                self._draw(kept, look, names)
             self._rescale()
             return self._learn_as_published(names, proposals, progress)
         if self._compression is None:
             self._choose_axes(fresh, names, proposals)
         # What the last head finds is what the person saw. Only the first has to be learnt to be mined with.
         head = self._head or self._first_head(fresh, names, proposals, progress)
-        for kept in progress("Mining hard negatives", self._due()):
-            look = self._look(kept, proposals)
+        changed = [kept for kept in self.images.values() if kept.changed]
+        self._mine_in(progress("Mining hard negatives", changed), names, proposals, head)
+        self._rescale()
+        return self._solve(names)
+
+    def mine_again(self, proposals: Proposals) -> None:
+        """Mine some images, in turn, that were mined by an earlier head; the next learning takes in what is found."""
+        images = list(self.images.values())
+        turn = self._turn % max(len(images), 1)
+        in_turn = [kept for kept in images[turn:] + images[:turn] if not kept.changed][:MINED_AGAIN]
+        self._turn = turn + len(in_turn)
+        if self._head is not None and self.settings.sampled:
+            self._mine_in(in_turn, self._classes, proposals, self._head)
+
+    def _mine_in(
+        self, images: Iterable[KeptImage], names: tuple[str, ...], proposals: Proposals, head: RegionHead
+    ) -> None:
+        for kept, look in self._looks(images, proposals):
             if kept.drawn is None or not kept.labels.complete:  # what is background may be known better by now
                 self._draw(kept, look, names)
             self._mine(kept, look, names, head)
-        self._rescale()
-        return self._solve(names)
 
     def _learn_as_published(self, names: tuple[str, ...], proposals: Proposals, progress: Progress) -> RegionHead:
         """Mine all images in one pass, whatever changed; only the objects are taken from what is kept."""
@@ -198,6 +213,9 @@ class Learner:
         for kept in self.images.values():
             kept.changed = False
         return self._head
+
+    def _looks(self, images: Iterable[KeptImage], proposals: Proposals) -> Iterator[tuple[KeptImage, "_Look"]]:
+        return ahead(partial(self._look, proposals=proposals), images)
 
     def _look(self, kept: KeptImage, proposals: Proposals) -> "_Look":
         """Encode an image, propose regions, and tell of which it is known what they show: all of a complete one."""
@@ -244,8 +262,7 @@ class Learner:
         """Choose by some images how rows are shortened, as long as nothing is kept."""
         places = np.linspace(0, len(fresh) - 1, min(AXES_IMAGES, len(fresh))).round().astype(int)
         rows = []
-        for kept in [fresh[place] for place in places]:
-            look = self._look(kept, proposals)
+        for kept, look in self._looks([fresh[place] for place in places], proposals):
             rows.append(self._examples(kept, look, names)[0].features)
         self._compression = Compression.fit(np.concatenate(rows), look.maps.layout(self.levels))
         self._compressed_for = len(self.images)
@@ -264,15 +281,6 @@ class Learner:
         """Return weights of kept rows as those of whole ones."""
         same = self._compression is not None and weights.shape[-1] == self._compression.length
         return self._compression.lengthen(weights) if self._compression is not None and same else weights
-
-    def _due(self) -> list[KeptImage]:
-        """Return the images to mine: those that changed, and some others in turn."""
-        changed = [kept for kept in self.images.values() if kept.changed]
-        others = [kept for kept in self.images.values() if not kept.changed]
-        turn = self._turn % len(others) if others else 0
-        in_turn = (others[turn:] + others[:turn])[:OTHERS]
-        self._turn = turn + len(in_turn)
-        return changed + in_turn
 
     def _mine(self, kept: KeptImage, look: "_Look", names: tuple[str, ...], head: RegionHead) -> None:
         """Look for hard negatives, near none that are kept; of those, drop the ones that no longer matter."""
@@ -317,8 +325,8 @@ class Learner:
         self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals, progress: Progress
     ) -> RegionHead:
         """Learn from some images of each class, without hard negatives, a head that finds these; it moves no box."""
-        for kept in progress("Sampling regions", _some_of_each(fresh, names)):
-            self._draw(kept, self._look(kept, proposals), names)
+        for kept, look in self._looks(progress("Sampling regions", _some_of_each(fresh, names)), proposals):
+            self._draw(kept, look, names)
         self._rescale()
         scoring, bias = self._scoring(names)
         unmoved = torch.zeros(len(names), 4, 0), torch.zeros(len(names), 4)
@@ -334,36 +342,43 @@ class Learner:
 
     def _scoring(self, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """Train the SVMs: weights (K, D) of whole rows and constants (K,)."""
-        svm = self.svm(names, self.images.values())
+        (svm,) = self.svms(names, [self.images.values()])
         self._duals = {name: svm.duals[:, label].copy() for label, name in enumerate(names)}
         return self._lengthen(svm.weights), svm.bias
 
-    def without(self, head: RegionHead, names: Sequence[str], left_out: Sequence[KeptImage]) -> RegionHead:
-        """Return a head that is learnt without some images, from the last solution.
+    def without(
+        self, head: RegionHead, names: Sequence[str], left_out: Sequence[Sequence[KeptImage]]
+    ) -> list[RegionHead]:
+        """Return a head for each group of images that is learnt without them, from the last solution.
 
         Box regressions are learnt without them too where images are few; of many, one more changes next to nothing.
         """
-        others = [kept for kept in self.images.values() if kept not in left_out]
-        svm = self.svm(names, others)
-        head = replace(head, weights=self._lengthen(svm.weights), bias=svm.bias)
+        others = [[kept for kept in self.images.values() if kept not in group] for group in left_out]
+        heads = [replace(head, weights=self._lengthen(svm.weights), bias=svm.bias) for svm in self.svms(names, others)]
+        return [self._moving(*pair, names) for pair in zip(heads, others, strict=True)]
+
+    def _moving(self, head: RegionHead, images: Sequence[KeptImage], names: Sequence[str]) -> RegionHead:
         if len(self.images) > ALONE:
             return head
-        moves = [self._solved(*self._examples_of(name, others)) for name in names]
+        moves = [self._solved(*self._examples_of(name, images)) for name in names]
         weights, constants = (torch.stack(part) for part in zip(*moves, strict=True))
         return replace(head, delta_weights=self._lengthen(weights), delta_bias=constants)
 
-    def svm(self, names: Sequence[str], images: Iterable[KeptImage]) -> LinearSvm:
-        """Train SVMs on what is kept of some of the images, from their last solution."""
-        used = len(self._matrix.values)
-        targets, duals = np.zeros((used, len(names)), dtype=np.int8), np.zeros((used, len(names)), dtype=np.float32)
-        for kept in images:
-            for group in kept.groups:
-                targets[group.rows] = np.stack([group.target(name) for name in names], axis=1)
+    def svms(self, names: Sequence[str], groups: Sequence[Iterable[KeptImage]]) -> list[LinearSvm]:
+        """Train SVMs on what is kept of each group of images, from their last solution: one pass over rows for all."""
+        used, classes = len(self._matrix.values), len(names)
+        targets = np.zeros((used, len(groups), classes), dtype=np.int8)
+        for number, images in enumerate(groups):
+            for part in (part for kept in images for part in kept.groups):
+                targets[part.rows, number] = np.stack([part.target(name) for name in names], axis=1)
+        duals = np.zeros((used, len(groups), classes), dtype=np.float32)
         for label, name in enumerate(names):
-            known = self._duals.get(name, duals[:0, label])
-            duals[: len(known), label] = known
-        start = LinearSvm(torch.zeros(0), torch.zeros(0), duals)
-        return train_on(self._matrix.values, targets, scale=self._scale, settings=self.settings, start=start)
+            known = self._duals.get(name, duals[:0, 0, label])
+            duals[: len(known), :, label] = known[:, None]
+        start = LinearSvm(torch.zeros(0), torch.zeros(0), duals.reshape(used, -1))
+        each = targets.reshape(used, -1)
+        svm = train_on(self._matrix.values, each, scale=self._scale, settings=self.settings, start=start)
+        return svm.parted(len(groups))
 
     # Box regression
 

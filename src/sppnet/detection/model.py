@@ -1,8 +1,6 @@
 """A detector as it was learnt: image -> feature map -> pooled regions -> scores -> detections (paper, Sec. 4.1)."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from sppnet.detection.detections import Detections
 from sppnet.detection.head import RegionHead
 from sppnet.detection.settings import Settings
+from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
@@ -61,19 +60,9 @@ class DetectorModel:
             return self._above(found, self.calibration.thresholds if threshold is None else threshold)
 
     def each(self, scenes: Iterable[Scene], *, threshold: float | None = None) -> Iterator[Detections]:
-        """Find the objects of many images, one after the other; while one is looked at, the next is encoded."""
-        with ThreadPoolExecutor(1) as ahead:
-            coming: deque[tuple[Scene, Future[Maps]]] = deque()
-            for scene in scenes:
-                coming.append((scene, ahead.submit(getattr, scene, "maps")))
-                if len(coming) > 1:
-                    yield self._detect_encoded(*coming.popleft(), threshold)
-            while coming:
-                yield self._detect_encoded(*coming.popleft(), threshold)
-
-    def _detect_encoded(self, scene: Scene, maps: Future[Maps], threshold: float | None) -> Detections:
-        maps.result()  # the scene keeps them; an error of the other thread is raised here
-        return self.detect(scene, threshold=threshold)
+        """Find the objects of many images, in their order; while one is looked at, regions of the next are proposed."""
+        for scene, regions in ahead(self.propose, scenes):
+            yield self.detect_among(regions, scene.maps, threshold=threshold)
 
     def propose(self, scene: Scene) -> Boxes:
         """Propose regions (R, 4), one for each window that proposals fall on."""

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import torch
+
+from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.errors import DataError
 from sppnet.progress import Progress, silent
-from sppnet.proposals.grid import fitting_grid
+from sppnet.proposals.grid import GridProposals, fitting_grid
+from sppnet.proposals.learnt import LEVELS as RANKING_LEVELS
 from sppnet.proposals.learnt import LIMIT, BoxedImage, LearntProposals, learn_proposals
 from sppnet.proposals.protocol import Proposals
 
@@ -45,22 +49,42 @@ class FittingRegions:
         Raises:
             DataError: no box of any of the classes.
         """
-        images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
-        boxed = [(kept, labels) for kept, labels in images if len(labels.boxes)]
-        if not boxed:
-            raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
-        columns = ((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed)
-        boxes, objects, sizes = zip(*columns, strict=True)
-        grid = fitting_grid(boxes, objects, sizes, learner.encoder.scales[0])
-        count = grid.count(sizes[0])
-        if not (ranked or count > UNRANKED or (len(boxed) >= RANKED_FROM and count > LIMIT)):
+        grid, boxed = _grid(learner, names)
+        if not (ranked or _is_large(grid, boxed)):
             return grid
         wanted = tuple(names), learner.encoder.fingerprint
         same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images
         if self._learnt is None or anew or not same:
+            images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
             examples = [
                 BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted) for kept, labels in images
             ]
             self._learnt = learn_proposals(examples, learner.encoder, grid, len(names), seed=seed, progress=progress)
             self._learnt_of, self._images = wanted, len(boxed)
         return replace(self._learnt, grid=grid)  # what looks like an object does so in any shape
+
+
+def unlearnt_regions(learner: Learner, names: Sequence[str], *, ranked: bool) -> Proposals:
+    """Return what takes as long as what ``FittingRegions`` would give, before anything is encoded or learnt."""
+    grid, boxed = _grid(learner, names)
+    if not (ranked or _is_large(grid, boxed)):
+        return grid
+    encoder, classes = learner.encoder, len(names)
+    weights = torch.zeros(classes, encoder.split()[0].length(RANKING_LEVELS))
+    return LearntProposals(encoder.fingerprint, grid, weights, torch.zeros(classes))
+
+
+def _grid(learner: Learner, names: Sequence[str]) -> tuple[GridProposals, list[KeptImage]]:
+    """Fit a grid to all boxes; return it with the images that have some."""
+    labelled = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
+    boxed = [(kept, labels) for kept, labels in labelled if len(labels.boxes)]
+    if not boxed:
+        raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
+    columns = ((labels.boxes, labels.indices(names), kept.size) for kept, labels in boxed)
+    boxes, objects, sizes = zip(*columns, strict=True)
+    return fitting_grid(boxes, objects, sizes, learner.encoder.scales[0]), [kept for kept, _ in boxed]
+
+
+def _is_large(grid: GridProposals, boxed: Sequence[KeptImage]) -> bool:
+    count = grid.count(boxed[0].size)
+    return count > UNRANKED or (len(boxed) >= RANKED_FROM and count > LIMIT)

@@ -1,7 +1,7 @@
 """How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ LEFT_OUT: Final = 0.1  # of all images, at a time: heads of fewer images score l
 MOST_IMAGES: Final = 40  # are looked at, evenly chosen: more make the figures no surer than the next ten labels do
 ENOUGH_COMPLETE: Final = 3  # from so many complete images on, others say nothing that these do not say better
 
-Answer = Callable[[RegionHead, KeptImage], Detections]
+AT_ONCE: Final = 2  # folds that are learnt together: the largest class of each keeps one core busy
+
+Answer = Callable[[RegionHead, Sequence[KeptImage]], Iterable[Detections]]
 
 
 class HeldOut(NamedTuple):
@@ -42,7 +44,7 @@ def hold_out(
 
     Args:
         learner: that has learnt ``head`` of classes ``names``.
-        answer: detects in an image by a head, whatever the confidence.
+        answer: detects in images by a head, whatever the confidence.
         progress: wraps the pass over the folds.
     Returns:
         The detections, judged ones ranked by what the heads gave: their ``confidence`` holds scores. Nobody can judge
@@ -59,10 +61,10 @@ def hold_out(
     chosen = [among[place] for place in places]
     folds = math.ceil(len(chosen) / max(1, round(LEFT_OUT * len(images))))
     found: dict[Hashable, Detections] = {}
-    for fold in progress("Validating", range(folds)):
-        left_out = chosen[fold::folds]
-        without = learner.without(head, names, left_out)
-        found |= {kept.key: answer(without, kept) for kept in left_out}
+    parts = [chosen[fold::folds] for fold in range(folds)]
+    for some in progress("Validating", [parts[first : first + AT_ONCE] for first in range(0, folds, AT_ONCE)]):
+        for without, left_out in zip(learner.without(head, names, some), some, strict=True):
+            found |= {kept.key: each for kept, each in zip(left_out, answer(without, left_out), strict=True)}
     columns = [_judge(kept, found[kept.key], names) for kept in chosen]
     labels, scores, verdicts = (np.concatenate(column) for column in zip(*columns, strict=True))
     owners = np.repeat(np.arange(len(chosen)), [len(found[kept.key]) for kept in chosen])

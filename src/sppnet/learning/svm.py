@@ -6,6 +6,7 @@ detector needs.
 """
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -20,7 +21,8 @@ from sppnet.errors import check_shape, check_that
 MAX_PASSES: Final = 100_000
 MAX_TURNS: Final = 1000  # each takes in examples that were outside, so that a few are enough
 MOST_TAKEN: Final = 1000  # examples taken in at a turn, or twice as many as there are
-BLOCK: Final = 4096  # examples that are scored at a time
+WIDENED: Final = 50_000_000  # numbers, up to which all rows in half precision are widened at once: 200 MB
+BLOCK: Final = 1024  # examples that are scored at a time
 TOLERANCE: Final = 2e-4  # largest violation of the optimality conditions, relative to a margin of 1
 
 
@@ -36,6 +38,11 @@ class LinearSvm:
     weights: Tensor
     bias: Tensor
     duals: NDArray[np.float32]
+
+    def parted(self, count: int) -> "list[LinearSvm]":
+        """Return as many solutions, each of an equal share of the classes, in their order."""
+        shares = self.weights.chunk(count), self.bias.chunk(count), np.split(self.duals, count, axis=1)
+        return [LinearSvm(*share) for share in zip(*shares, strict=True)]
 
 
 def one_vs_rest(labels: NDArray[np.int64], classes: int) -> NDArray[np.int8]:
@@ -85,7 +92,7 @@ def train_svm(
     known = targets.shape[1] if start is None else start.duals.shape[1]
     advice = "Start from a solution for the same classes"
     check_that(known == targets.shape[1], "train_svm", "start", f"for {targets.shape[1]} classes", known, advice=advice)
-    half = features.dtype == np.float16
+    half = features.dtype == np.float16 and features.size > WIDENED
     shared: NDArray[np.floating] = (
         np.ascontiguousarray(features) if half else np.ascontiguousarray(features, np.float32)
     )
@@ -96,7 +103,7 @@ def train_svm(
     # Squared losses take the bounds off the duals and add to the diagonal of their inner products.
     limits, damping = (np.full(2, np.inf), 0.5 / costs) if squared else (costs, np.zeros(2))
     duals = _started(signs, limits, start)
-    squares = np.einsum("nd,nd->n", shared, shared, dtype=np.float64) + bias * bias
+    squares = _lengths(shared) ** 2 + bias * bias
     finite = bool(np.isfinite(squares).all())
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken image")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
@@ -136,7 +143,7 @@ class _Problem(NamedTuple):
 
     def of(self, rows: NDArray[np.int64]) -> "_Problem":
         """Return the problem of some examples alone, in single precision; their duals are copies."""
-        features, squares = self.features[rows].astype(np.float32, copy=False), self.squares[rows]
+        features, squares = torch.from_numpy(self.features)[torch.from_numpy(rows)].float().numpy(), self.squares[rows]
         signs, duals = self.signs.take(rows, axis=1), self.duals.take(rows, axis=1)
         return self._replace(features=features, squares=squares, signs=signs, duals=duals)
 
@@ -175,12 +182,29 @@ def _solve_by_weights(problem: _Problem) -> _Solved:
 
 
 def _scores(features: NDArray[np.floating], weights: Tensor, constants: Tensor) -> NDArray[np.float32]:
-    """Score all examples (N, K), some at a time: no more of them are held in single precision."""
     scores = torch.empty(len(features), len(weights))
-    for first in range(0, len(features), BLOCK):
-        block = torch.from_numpy(features[first : first + BLOCK]).float()
-        torch.addmm(constants, block, weights.T, out=scores[first : first + BLOCK])
+    for some, rows in _widened(features):
+        torch.addmm(constants, rows, weights.T, out=scores[some])
     return scores.numpy()
+
+
+def _lengths(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    lengths = torch.empty(len(features))
+    for some, rows in _widened(features):
+        torch.linalg.vector_norm(rows, dim=1, out=lengths[some])
+    return lengths.numpy().astype(np.float64)
+
+
+def _widened(features: NDArray[np.floating]) -> Iterator[tuple[slice, Tensor]]:
+    """Yield rows in single precision; if they have to be widened, some at a time and all in one buffer."""
+    shared = torch.from_numpy(features)
+    if shared.dtype == torch.float32:
+        yield slice(None), shared
+        return
+    buffer = torch.empty(BLOCK, features.shape[1])
+    for first in range(0, len(features), BLOCK):
+        some = slice(first, min(first + BLOCK, len(features)))
+        yield some, buffer[: some.stop - first].copy_(shared[some])
 
 
 def _solve_by_products(problem: _Problem) -> _Solved:

@@ -85,7 +85,7 @@ class Learner:
         self._told: set[int] = set()  # images that the detector knows something of
         told = {box.image for box in store.boxes()} | {each.id for each in stored if each.complete}
         self._dirty = told & set(self.images)
-        self._asked, self._measure = bool(self._dirty), False
+        self._asked, self._measure, self._mine_again = bool(self._dirty), False, False
         self._focus: int | None = None
         self._changed_at, self._ordered_at = 0.0, 0.0
         self._idle = False
@@ -288,6 +288,8 @@ class Learner:
         stale = [key for key in self.ready if key not in self.found or self.found[key].round < self.round]
         if self._focus in stale:
             return partial(self._look, self._focus)
+        if self._mine_again and not self._asked:
+            return self._mine
         if (self._measure and not self._asked) or (self.measuring and self._is_pause()):
             return self._validate
         return partial(self._look, min(stale, key=self._age)) if stale else None
@@ -315,7 +317,7 @@ class Learner:
             scaled = self._scaled_otherwise()
             if not scaled:
                 self._learn_classes()
-                dirty = set()
+                dirty, self._mine_again = set(), True
                 self.seconds = perf_counter() - start
                 if focus in self.ready and self.detector is not None and focus is not None:
                     self._look(focus)
@@ -325,6 +327,11 @@ class Learner:
                 self.learning = False
                 self._now.notify_all()
         self.tell("scaled" if scaled else "learnt", {})
+
+    def _mine(self) -> None:
+        self._mine_again = False
+        if self.detector is not None:
+            self.detector.mine_again()
 
     def _take_in(self, dirty: Iterable[int]) -> None:
         names = {each.id: each.name for each in self.store.classes()}
