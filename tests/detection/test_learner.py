@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sppnet.data import DetectionData, load_detection
-from sppnet.detection import examples
+from sppnet.detection import examples, kept
 from sppnet.detection import learner as learner_module
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
@@ -191,11 +191,11 @@ def test_many_images_give_fewer_rows_each_and_are_found_as_well(
 def test_the_first_head_learns_from_each_class() -> None:
     held = [("a",)] * 200 + [("b",)] * 3 + [()] * 5 + [("a", "c")]
     images: Any = [SimpleNamespace(labels=SimpleNamespace(classes=classes)) for classes in held]
-    chosen = [image.labels.classes for image in learner_module._some_of_each(images, ("a", "b", "c"))]
+    chosen = [image.labels.classes for image in kept.some_of_each(images, ("a", "b", "c"))]
     assert chosen.count(("b",)) == 3
     assert ("a", "c") in chosen
     assert () not in chosen
-    assert learner_module.FIRST <= len(chosen) <= learner_module.FIRST + 4
+    assert kept.FIRST <= len(chosen) <= kept.FIRST + 4
 
 
 def test_classes_can_come_and_go(cache: TensorCache, train: DetectionData) -> None:

@@ -21,7 +21,7 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
-from sppnet.detection.regions import FittingRegions, unlearnt_regions
+from sppnet.detection.regions import Choice, FittingRegions, unlearnt_regions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import calibrated, hold_out
@@ -38,7 +38,6 @@ from sppnet.images import Source, as_source, is_one_image, read_size
 from sppnet.learning.calibration import Calibration
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import Estimate, Progress, silent
-from sppnet.proposals.learnt import METHOD
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
@@ -85,7 +84,7 @@ class Detector(Parameters):
         backbone: str | Backbone = DEFAULT,
         layers: Sequence[str] | None = None,
         levels: Sequence[int] = LEVELS,
-        proposals: Proposals | Literal["learnt"] | None = None,
+        proposals: Choice = None,
         settings: str | Settings = "ours",
         encoder: MapsEncoder | None = None,
         cache: TensorCache | None = None,
@@ -306,7 +305,7 @@ class Detector(Parameters):
         """Return what ``fit`` would encode and propose with: as chosen, or fitted to the data, or learnt from it."""
         fresh = self.unlearnt()
         learner = fresh._begin_anew(data)
-        return learner.encoder, fresh._chosen_proposals(learner, data.classes, anew=True, progress=progress)
+        return learner.encoder, fresh._proposals_for(learner, data.classes, anew=True, progress=progress)
 
     def _begin_anew(self, data: DetectionData) -> Learner:
         """Forget all, and take in what is known of a data set's images."""
@@ -361,7 +360,7 @@ class Detector(Parameters):
             if not names or len(set(names)) < len(names):
                 advice = "Name each class once"
                 raise ArgumentError(message("Detector.learn", "classes", "different names", list(names), advice))
-            proposals = self._chosen_proposals(learner, names, anew=anew, progress=progress)
+            proposals = self._proposals_for(learner, names, anew=anew, progress=progress)
             head = learner.learn(names, proposals, anew=anew, progress=progress)
             same = self._model is not None and self._model.classes == names
             calibration = self._model.calibration if self._model and same else Calibration.unknown(len(names))
@@ -403,11 +402,7 @@ class Detector(Parameters):
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
         learner = self.unlearnt()._begin_anew(data)
-        if self.proposals is None or self.proposals == METHOD:
-            proposals = unlearnt_regions(learner, data.classes, ranked=self.proposals == METHOD)
-        else:
-            proposals = self._chosen_proposals(learner, data.classes, anew=True, progress=silent)
-        return fit_estimate(learner.encoder, proposals, tuple(self.levels), data)
+        return fit_estimate(learner.encoder, unlearnt_regions(self.proposals, learner, data.classes), self.levels, data)
 
     def evaluate(self, data: DetectionData, *, iou: float = 0.5, progress: Progress = silent) -> DetectionReport:
         """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""
@@ -501,14 +496,5 @@ class Detector(Parameters):
         coming = (name for kept in learner.images.values() for name in kept.labels.classes)
         return tuple(dict.fromkeys([*before, *coming]))
 
-    def _chosen_proposals(
-        self, learner: Learner, names: tuple[str, ...], *, anew: bool, progress: Progress
-    ) -> Proposals:
-        """Return where regions come from: the user's method, or a grid of the shapes that the boxes need by now."""
-        if self.proposals is None or self.proposals == METHOD:
-            ranked, seed = self.proposals == METHOD, self.seed
-            return self._regions.fitted(learner, names, ranked=ranked, anew=anew, seed=seed, progress=progress)
-        if isinstance(self.proposals, str):
-            expected, advice = f"{METHOD!r} or a method", "Name it, or give an object of sppnet.proposals"
-            raise ArgumentError(message("Detector", "proposals", expected, repr(self.proposals), advice))
-        return self.proposals
+    def _proposals_for(self, learner: Learner, names: Sequence[str], *, anew: bool, progress: Progress) -> Proposals:
+        return self._regions.chosen(self.proposals, learner, names, anew=anew, seed=self.seed, progress=progress)

@@ -1,6 +1,6 @@
 """What is kept of each labelled image between two learnings: its labels, and the rows of examples that came of it."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,7 @@ from sppnet.geometry import Boxes
 from sppnet.images import Source
 
 ROWS: Final = 4096  # by which the matrix of examples grows
+FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
 
 
 @dataclass(frozen=True)
@@ -100,3 +101,13 @@ class Matrix:
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Let rows be used again."""
         self._free = sorted([*self._free, *rows.tolist()])
+
+
+def some_of_each(images: Sequence[KeptImage], names: Sequence[str]) -> list[KeptImage]:
+    """Return, in their order, up to ``FIRST`` of the images that hold each class, evenly chosen."""
+    chosen: set[int] = set()
+    for name in names:
+        holding = [place for place, kept in enumerate(images) if name in kept.labels.classes]
+        spread = np.linspace(0, len(holding) - 1, min(FIRST, len(holding))).round().astype(int)
+        chosen.update(holding[place] for place in spread)
+    return [images[place] for place in sorted(chosen)]

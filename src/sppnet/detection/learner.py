@@ -36,7 +36,7 @@ from sppnet.detection.examples import (
     taken,
 )
 from sppnet.detection.head import RegionHead
-from sppnet.detection.kept import KeptExamples, KeptImage, Matrix
+from sppnet.detection.kept import KeptExamples, KeptImage, Matrix, some_of_each
 from sppnet.detection.published import mine_in_one_pass
 from sppnet.detection.settings import Settings
 from sppnet.errors import DataError
@@ -57,7 +57,6 @@ MINED_AGAIN: Final = 2  # images at a time that did not change
 TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
-FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
 ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
 SUMMED: Final = 32  # images at a time, whose examples of box regression are summed
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
@@ -325,7 +324,7 @@ class Learner:
         self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals, progress: Progress
     ) -> RegionHead:
         """Learn from some images of each class, without hard negatives, a head that finds these; it moves no box."""
-        for kept, look in self._looks(progress("Sampling regions", _some_of_each(fresh, names)), proposals):
+        for kept, look in self._looks(progress("Sampling regions", some_of_each(fresh, names)), proposals):
             self._draw(kept, look, names)
         self._rescale()
         scoring, bias = self._scoring(names)
@@ -466,16 +465,6 @@ class _Look:
     regions: Boxes
     known: Boxes
     scores: NDArray[np.float32] | None
-
-
-def _some_of_each(images: Sequence[KeptImage], names: Sequence[str]) -> list[KeptImage]:
-    """Return, in their order, up to ``FIRST`` of the images that hold each class, evenly chosen."""
-    chosen: set[int] = set()
-    for name in names:
-        holding = [place for place, kept in enumerate(images) if name in kept.labels.classes]
-        spread = np.linspace(0, len(holding) - 1, min(FIRST, len(holding))).round().astype(int)
-        chosen.update(holding[place] for place in spread)
-    return [images[place] for place in sorted(chosen)]
 
 
 def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:

@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import torch
 
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
-from sppnet.errors import DataError
+from sppnet.errors import ArgumentError, DataError, message
 from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import GridProposals, fitting_grid
 from sppnet.proposals.learnt import LEVELS as RANKING_LEVELS
-from sppnet.proposals.learnt import LIMIT, BoxedImage, LearntProposals, learn_proposals
+from sppnet.proposals.learnt import LIMIT, METHOD, BoxedImage, LearntProposals, learn_proposals
 from sppnet.proposals.protocol import Proposals
 
 RANKED_FROM: Final = 5  # boxed images, from which on a large grid is ranked and cut
 UNRANKED: Final = 200_000  # regions of an image, beyond which a grid is ranked from the first box on
 RANKED_AGAIN: Final = 2  # times as many boxed images, and it is ranked anew
+
+Choice = Proposals | Literal["learnt"] | None
 
 
 class FittingRegions:
@@ -28,29 +30,31 @@ class FittingRegions:
         self._learnt_of: tuple[tuple[str, ...], str] | None = None
         self._images = 0  # boxed ones, when it was learnt
 
-    def fitted(
+    def chosen(
         self,
+        choice: Choice,
         learner: Learner,
         names: Sequence[str],
         *,
-        ranked: bool,
         anew: bool = False,
         seed: int = 0,
         progress: Progress = silent,
     ) -> Proposals:
-        """Return the grid, or what was learnt to be the best of it.
+        """Return the user's method, the grid, or what was learnt to be the best of it.
 
         Args:
+            choice: of ``Detector``: "learnt" ranks the grid in any case; None from ``RANKED_FROM`` images on, if it has
+                more regions than are kept of it, and a huge one at once.
             learner: that was told of images. names: of the classes.
-            ranked: in any case; otherwise from ``RANKED_FROM`` images on, if it has more regions than are kept of it;
-                a huge one at once.
             anew: whatever was learnt before. seed: of the choice among regions to learn from.
             progress: wraps the pass over the images.
         Raises:
-            DataError: no box of any of the classes.
+            DataError: no box of any of the classes. ArgumentError: a name of no method.
         """
+        if choice is not None and choice != METHOD:
+            return _given(choice)
         grid, boxed = _grid(learner, names)
-        if not (ranked or _is_large(grid, boxed)):
+        if not (choice == METHOD or _is_large(grid, boxed)):
             return grid
         wanted = tuple(names), learner.encoder.fingerprint
         same = self._learnt_of == wanted and len(boxed) < RANKED_AGAIN * self._images
@@ -64,14 +68,23 @@ class FittingRegions:
         return replace(self._learnt, grid=grid)  # what looks like an object does so in any shape
 
 
-def unlearnt_regions(learner: Learner, names: Sequence[str], *, ranked: bool) -> Proposals:
+def unlearnt_regions(choice: Choice, learner: Learner, names: Sequence[str]) -> Proposals:
     """Return what takes as long as what ``FittingRegions`` would give, before anything is encoded or learnt."""
+    if choice is not None and choice != METHOD:
+        return _given(choice)
     grid, boxed = _grid(learner, names)
-    if not (ranked or _is_large(grid, boxed)):
+    if not (choice == METHOD or _is_large(grid, boxed)):
         return grid
     encoder, classes = learner.encoder, len(names)
     weights = torch.zeros(classes, encoder.split()[0].length(RANKING_LEVELS))
     return LearntProposals(encoder.fingerprint, grid, weights, torch.zeros(classes))
+
+
+def _given(choice: Proposals | str) -> Proposals:
+    if isinstance(choice, str):
+        expected, advice = f"{METHOD!r} or a method", "Name it, or give an object of sppnet.proposals"
+        raise ArgumentError(message("Detector", "proposals", expected, repr(choice), advice))
+    return choice
 
 
 def _grid(learner: Learner, names: Sequence[str]) -> tuple[GridProposals, list[KeptImage]]:
