@@ -53,6 +53,9 @@ def test_names_typed_one_after_the_other_are_classes_and_nothing_else(page: Page
 def test_completing_asks_what_becomes_of_suggestions(page: Page) -> None:
     label = _label(page)
     suggest(page, _suggestion(0.9, 10, label), _suggestion(0.8, 60, label), _suggestion(0.1, 110, label))
+    first = page.locator("#boxes .suggested .pick").first
+    expect(first).to_have_text("disc90 % sure")
+    expect(first).to_have_attribute("title", "30 × 30 at 10, 10")
     page.locator("#stage").focus()
     page.keyboard.press("c")
     expect(page.locator("#ask-dialog")).to_contain_text("2 suggestions are not answered")

@@ -33,9 +33,10 @@ const LISTED = 200; // boxes and suggestions that are listed
 const where = ([left, top, right, bottom]) =>
   `${Math.round(right - left)} × ${Math.round(bottom - top)} at ${Math.round(left)}, ${Math.round(top)}`;
 
-function row(kind, key, { label, edges, difficult, crowd, note, outline }, chosen, pick, ...answers) {
+function row(kind, key, { label, edges, score, difficult, crowd, note, outline }, chosen, pick, ...answers) {
   const picking = element("button", { type: "button", class: "pick", id: `pick-${key}`, "aria-pressed": chosen });
-  const marks = [difficult && "difficult", crowd && "crowd", outline && "outline", note && "note"]
+  const sure = kind === "suggested" && `${percent(score)} sure`;
+  const marks = [sure, difficult && "difficult", crowd && "crowd", outline && "outline", note && "note"]
     .filter(Boolean)
     .join(", ");
   picking.append(
@@ -43,7 +44,7 @@ function row(kind, key, { label, edges, difficult, crowd, note, outline }, chose
     element("span", {}, nameOf(label)),
     element("span", { class: "where number" }, marks || where(edges)),
   );
-  picking.title = note ?? "";
+  picking.title = note || where(edges);
   picking.addEventListener("click", pick);
   const item = element("li", { class: `box ${kind}${chosen ? " chosen" : ""}` }, picking, ...answers);
   item.style.setProperty("--own", classOf(label)?.colour ?? "gray");
