@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from tests.web.studio import quick_tuner
 
 from sppnet.backbones import backbone
-from sppnet.data import load_detection
+from sppnet.data import DetectionData, load_detection
 from sppnet.detection import deep
 from sppnet.detection.deep import DeepPlan
 from sppnet.detection.detector import Detector
@@ -409,6 +409,41 @@ def test_a_full_disk_is_told_and_what_was_found_out_is_not_lost(root: Path) -> N
         with pytest.warns(RuntimeWarning, match="Nothing more is cached"), pytest.raises(OSError, match="features"):
             tuner.tune(root / ".sppnet" / "tuning", "torch", tell, deepen=deepen)
     assert len(calls) == 1
+
+
+@pytest.mark.slow
+def test_a_tried_network_has_its_maps_in_the_task_and_takes_them_along_where_it_is_better(root: Path) -> None:
+    with _opened(root) as (page, session):
+        _taught(page)
+        task, before = session.tuning._task(), _maps(session)
+    folder = root / ".sppnet" / "tuning"
+    task.write(folder)
+    _does(root, "better")
+    tried: dict[str, int] = {}
+
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in (folder / "features").rglob("*.safetensors")}
+
+    def deepen(detector: Detector, data: DetectionData, *given: Any) -> Any:
+        for sample in data.samples:
+            detector.prepare_image(sample.path)
+        assert written() == {}  # the maps of the network in use were there
+        tuned, report = quick_tuner.deepen(detector, data, *given)
+        assert tuned is not None
+        network = tuned.model_.encoder.backbone
+        for sample in data.samples:
+            detector.unlearnt(backbone=network).prepare_image(sample.path)
+        tried.update(written())
+        return tuned, report
+
+    result = tuner.tune(folder, "torch", lambda **_: None, deepen=deepen)
+    assert len(tried) == len(before["features"])
+    after = _maps(session)
+    assert after.pop("features") == before["features"]
+    ((name, maps),) = after.items()
+    assert result["file"] == f"{name}.safetensors"
+    assert {path.name: path.stat().st_ino for path in maps} == tried  # none was computed again
+    assert written() == {}
 
 
 def test_the_studio_says_what_the_detector_does() -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,12 +20,14 @@ import numpy as np
 
 from sppnet.data import DetectionData, Sample
 from sppnet.errors import ImageDecodeError, SppnetError
-from sppnet.export.installed import maps_folder
+from sppnet.export.installed import TORCH, maps_folder
 from sppnet.progress import Progress
 from sppnet.storage import TensorCache, read_file, write_file
 from sppnet.web.studio.networks import MAPS, maps_of, read_network, write_network
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sppnet.backbones import Backbone
     from sppnet.detection.deep import DeepReport
     from sppnet.detection.detector import Detector
@@ -110,7 +113,7 @@ def tune(folder: Path, engine: str, tell: Tell, *, deepen: Deepen = deepened) ->
         result = _tuned(task, folder, tell, deepen)
         write_file(folder / RESULT, json.dumps(result))
     if result["file"] is not None:
-        _compute_maps(task, folder.parent, read_network(folder.parent, result["file"]), engine, tell)
+        _compute_maps(task, folder, read_network(folder.parent, result["file"]), engine, tell)
     return result
 
 
@@ -118,11 +121,25 @@ def _tuned(task: Task, folder: Path, tell: Tell, deepen: Deepen) -> dict[str, An
     from sppnet.detection.detector import Detector
 
     network = read_network(folder.parent, task.network)
-    cache = TensorCache(folder / MAPS)  # goes with the task: those of a network that is not better serve nobody
+    cache = _Beside(maps_of(folder.parent, network), folder / MAPS)
     detector = Detector(cache=cache, short_side=task.side, backbone=network)
     tuned, report = deepen(detector, task.data, folder, _telling(tell))
     file = None if tuned is None else write_network(folder.parent, tuned.model_.encoder.backbone)
     return {"file": file, "report": told_of(report)}
+
+
+class _Beside(TensorCache):
+    """Reads the maps of the network in use; those of a tried one go with the task's folder, if it is not better."""
+
+    def __init__(self, in_use: Path, folder: Path) -> None:
+        super().__init__(folder)
+        self._in_use = TensorCache(in_use)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._in_use or super().__contains__(key)
+
+    def get(self, key: str) -> "dict[str, Tensor] | None":
+        return self._in_use.get(key) or super().get(key)
 
 
 def told_of(report: "DeepReport") -> str:
@@ -135,11 +152,15 @@ def told_of(report: "DeepReport") -> str:
     return f"{found}; where boxes must fit closely: {tight}. (100 %: every object found, nothing false.)"
 
 
-def _compute_maps(task: Task, hidden: Path, network: "Backbone", engine: str, tell: Tell) -> None:
+def _compute_maps(task: Task, folder: Path, network: "Backbone", engine: str, tell: Tell) -> None:
     from sppnet.detection.detector import Detector
     from sppnet.export.engine import network_by
 
-    cache = TensorCache(maps_folder(maps_of(hidden, network), engine))
+    maps = maps_of(folder.parent, network)
+    if engine == TORCH and not maps.exists():
+        with suppress(OSError):  # those of the labelled images are there already
+            (folder / MAPS).rename(maps)
+    cache = TensorCache(maps_folder(maps, engine))
     detector = Detector(cache=cache, short_side=task.side, backbone=network_by(network, engine))
     for image in _each(tell, "It is better: computing the features of all images", task.images, _Pace()):
         try:
