@@ -431,7 +431,7 @@ class Learner:
             return
         self.found[key] = LookedAt.of(detections, self._ids, self.detector.thresholds_, self.round)
         self.tell("looked", {"image": key})
-        all_seen = len(self.found) >= len(self.ready)
+        all_seen = not self._missing and len(self.found) >= len(self.ready)
         if perf_counter() - self._ordered_at > ORDER_EVERY or (all_seen and self._all_current()):
             self._suggest_order()
 

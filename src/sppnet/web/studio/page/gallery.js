@@ -19,7 +19,8 @@ const [PAD, BELOW] = [8, 42]; // between images; of the text below them
 let order = []; // ids as they are shown
 let wrong = new Set(); // ids of images whose labels and detector disagree, when that was asked last
 let waits = false; // a new order waits until the pointer and the focus have left
-let geometry = null;
+let geometry = null; // of the list; none while it is not shown
+let offset = 0; // by which it is scrolled
 
 sort.value = localStorage.getItem("sppnet-sort") ?? sort.value;
 if (!sort.value) sort.value = "next";
@@ -54,26 +55,22 @@ sort.addEventListener("change", () => {
   arrange();
 });
 
-function measured() {
-  const columns = columnsOf(list.clientWidth - PAD, LEAST);
-  const wide = (list.clientWidth - PAD * (columns + 1)) / columns;
-  return { columns, wide, row: Math.round(wide * 0.75) + BELOW + PAD };
+// Asked of the page only when it changed: while elements change, each answer has the page laid out anew.
+function measure() {
+  const [width, extent] = [list.clientWidth, list.clientHeight];
+  const columns = columnsOf(width - PAD, LEAST);
+  const wide = (width - PAD * (columns + 1)) / columns;
+  geometry = extent ? { columns, wide, row: Math.round(wide * 0.75) + BELOW + PAD, extent } : null;
 }
 
 function draw() {
-  if (!list.clientHeight) return;
-  geometry = measured();
-  const { columns, row } = geometry;
-  const { first, last, height } = visible({
-    offset: list.scrollTop,
-    extent: list.clientHeight,
-    row,
-    columns,
-    count: order.length,
-  });
+  if (!geometry) return;
+  const { columns, row, extent } = geometry;
+  const { first, last, height } = visible({ offset, extent, row, columns, count: order.length });
   length.style.height = `${height + PAD}px`;
   const wanted = new Map();
-  for (let place = first; place < last; place++) wanted.set(order[place], place);
+  for (let place = first; place < last; place++)
+    if (model.images.has(order[place])) wanted.set(order[place], place); // others are gone, and soon from the order too
   for (const [id, item] of items) {
     if (wanted.has(id) || (item === document.activeElement && model.images.has(id))) continue;
     item.remove();
@@ -82,7 +79,7 @@ function draw() {
   for (const [id, place] of wanted) {
     const item = items.get(id) ?? made(id);
     put(item, place);
-    fill(item, model.images.get(id), place);
+    fillChanged(item, model.images.get(id), place);
   }
   if (model.open === null || !items.has(model.open)) items.get(order[first])?.setAttribute("tabindex", 0);
 }
@@ -108,14 +105,22 @@ function made(id) {
   return item;
 }
 
+const filled = new WeakMap(); // element -> what it shows
+
+function fillChanged(item, image, place) {
+  const now = JSON.stringify([image, place, order.length, image.id === model.open, isTaken(image)]);
+  if (filled.get(item) === now) return;
+  filled.set(item, now);
+  fill(item, image, place);
+}
+
+const isTaken = (image) => model.people.some((person) => person.image === image.id && image.id !== model.open);
+
 function fill(item, image, place) {
   const [thumbnail, done, name, counts] = item.children;
   const [objects, found] = [sum(image.objects), sum(image.found)];
   item.classList.toggle("waiting", !image.ready && !image.fault);
-  item.classList.toggle(
-    "taken",
-    model.people.some((person) => person.image === image.id && image.id !== model.open),
-  );
+  item.classList.toggle("taken", isTaken(image));
   item.setAttribute("aria-selected", image.id === model.open);
   item.setAttribute("aria-setsize", order.length);
   item.setAttribute("aria-posinset", place + 1);
@@ -175,8 +180,21 @@ function soon(work) {
   due.add(work);
 }
 
-list.addEventListener("scroll", () => soon(draw), { passive: true });
-new ResizeObserver(() => soon(draw)).observe(list);
+list.addEventListener(
+  "scroll",
+  () =>
+    soon(() => {
+      offset = list.scrollTop;
+      draw();
+    }),
+  { passive: true },
+);
+new ResizeObserver(() => {
+  const wasHidden = !geometry;
+  measure();
+  draw();
+  if (wasHidden) reveal();
+}).observe(list);
 list.append(length);
 
 // Moving on. The most useful order leads to what helps most; every other one to the neighbour.
@@ -199,8 +217,9 @@ function neighbour(places) {
 function reveal() {
   const place = order.indexOf(model.open);
   if (place < 0 || !geometry) return;
-  const { columns, row } = geometry;
-  list.scrollTop = revealing(place, { offset: list.scrollTop, extent: list.clientHeight, row, columns });
+  const { columns, row, extent } = geometry;
+  offset = revealing(place, { offset, extent, row, columns });
+  list.scrollTop = offset;
 }
 
 // The image that was open last, or else the most useful one that nobody else has open, or else the first.
@@ -232,4 +251,4 @@ on("open", () => {
   revealed = model.open;
 });
 on("classes", renderClasses);
-on("order", arrangeUnlessBusy);
+on("order", () => soon(arrangeUnlessBusy));

@@ -1,5 +1,5 @@
-// What the page knows. Views listen to "images", "open", "classes", "status", "quality", "chosen", "order", "people",
-// "tuning".
+// What the page knows. Views listen to "images", "open", "classes", "status", "limits", "quality", "chosen", "order",
+// "people", "tuning".
 
 import { Catalogue } from "./catalogue.js";
 import { overlap } from "./edges.js";
@@ -85,9 +85,12 @@ const nothing = () => ({
 
 export const openAnew = (image) => Object.assign(model, nothing(), { open: image });
 
+// What decides which suggestions are shown. Nearly every event tells of the status: what it leaves as it was is not drawn.
+const limits = () => JSON.stringify([model.threshold, model.thresholds, model.status.trusted]);
+
 // Takes in an answer or an event; what is not in it stays.
 export function takeIn(content) {
-  const changed = [];
+  const [changed, before] = [[], limits()];
   for (const name of [
     "folder",
     "problems",
@@ -104,6 +107,7 @@ export function takeIn(content) {
       changed.push("status");
     }
   }
+  if (limits() !== before) changed.push("limits");
   if (content.classes) {
     model.classes = content.classes;
     if (!classOf(model.label)) model.label = model.classes[0]?.id ?? null;

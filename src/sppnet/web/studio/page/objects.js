@@ -148,5 +148,5 @@ export function chooseNext(places) {
   choose(all[here < 0 ? (places > 0 ? 0 : all.length - 1) : (here + places + all.length) % all.length]);
 }
 
-on("open chosen classes status", renderBoxes);
-on("open chosen classes status", renderAnswers);
+on("open chosen classes limits", renderBoxes);
+on("open chosen classes limits", renderAnswers);

@@ -78,7 +78,7 @@ byId("automatic").addEventListener("click", () => keep({ threshold: null }));
 // The open image follows at once, the counts of all as soon as the hand rests.
 slider.addEventListener("input", () => {
   model.threshold = Number(slider.value);
-  tell("status", "quality");
+  tell("limits", "quality");
   clearTimeout(waits);
   waits = setTimeout(() => keep({ threshold: Number(slider.value) }), 120);
 });
@@ -178,5 +178,5 @@ function soon() {
 }
 
 on("quality status", renderMeasured);
-on("quality status", renderHistogram);
+on("quality limits", renderHistogram);
 on("images classes", soon);

@@ -324,4 +324,4 @@ new ResizeObserver(() => {
   draw();
 }).observe(canvas);
 
-on("open chosen classes status", load);
+on("open chosen classes images limits", load);
