@@ -69,8 +69,9 @@ function draw() {
   const { first, last, height } = visible({ offset, extent, row, columns, count: order.length });
   length.style.height = `${height + PAD}px`;
   const wanted = new Map();
-  for (let place = first; place < last; place++)
-    if (model.images.has(order[place])) wanted.set(order[place], place); // others are gone, and soon from the order too
+  for (let place = first; place < last; place++) {
+    if (model.images.has(order[place])) wanted.set(order[place], place); // what is gone is soon gone from the order too
+  }
   for (const [id, item] of items) {
     if (wanted.has(id) || (item === document.activeElement && model.images.has(id))) continue;
     item.remove();
