@@ -11,7 +11,7 @@ from sppnet.detection.examples import Examples, ImageLabels, Moves
 from sppnet.geometry import Boxes
 from sppnet.images import Source
 
-ROWS: Final = 4096  # by which the matrix of examples grows
+ROWS: Final = 512  # by which the matrix of examples grows: what lies free is solved for too
 FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
 
 

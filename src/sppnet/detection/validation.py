@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sppnet.detection.detections import Detections
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
-from sppnet.detection.learner import Learner
+from sppnet.detection.learner import ALONE, Learner
 from sppnet.errors import DataError
 from sppnet.evaluation.matching import Judged, match
 from sppnet.learning.calibration import Calibration, calibrate
@@ -62,7 +62,8 @@ def hold_out(
     folds = math.ceil(len(chosen) / max(1, round(LEFT_OUT * len(images))))
     found: dict[Hashable, Detections] = {}
     parts = [chosen[fold::folds] for fold in range(folds)]
-    for some in progress("Validating", [parts[first : first + AT_ONCE] for first in range(0, folds, AT_ONCE)]):
+    at_once = AT_ONCE if len(images) > ALONE else 1  # of few images a fold is soon learnt: whoever waits waits for one
+    for some in progress("Validating", [parts[first : first + at_once] for first in range(0, folds, at_once)]):
         for without, left_out in zip(learner.without(head, names, some), some, strict=True):
             found |= {kept.key: each for kept, each in zip(left_out, answer(without, left_out), strict=True)}
     columns = [_judge(kept, found[kept.key], names) for kept in chosen]

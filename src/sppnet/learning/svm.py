@@ -92,10 +92,9 @@ def train_svm(
     known = targets.shape[1] if start is None else start.duals.shape[1]
     advice = "Start from a solution for the same classes"
     check_that(known == targets.shape[1], "train_svm", "start", f"for {targets.shape[1]} classes", known, advice=advice)
-    half = features.dtype == np.float16 and features.size > WIDENED
-    shared: NDArray[np.floating] = (
-        np.ascontiguousarray(features) if half else np.ascontiguousarray(features, np.float32)
-    )
+    shared: NDArray[np.floating] = np.ascontiguousarray(features)
+    if features.dtype != np.float16 or features.size <= WIDENED:
+        shared = torch.from_numpy(shared).float().numpy()
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
