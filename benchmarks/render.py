@@ -54,6 +54,19 @@ def _deep_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def _backbones_table() -> str:
+    """Return what a larger network gives on each kind of images, and what it costs."""
+    rows = [
+        "| images | Lite0, AP at 0.5 / 0.7 | Lite2 | Lite0, processor seconds an image | Lite2 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, measured in _figures("backbones").items():
+        found = " | ".join(_both(mine) for mine in measured.values())
+        spent = " | ".join(f"{mine['processor_seconds_an_image']:.2f}" for mine in measured.values())
+        rows.append(f"| {name} | {found} | {spent} |")
+    return "\n".join(rows) + "\n"
+
+
 def _both(precision: dict[str, float]) -> str:
     return " / ".join(f"{100 * precision[iou]:.1f}" for iou in ("0.5", "0.7"))
 
@@ -205,6 +218,18 @@ def _studio_table() -> str:
             f"| two who label {mine['images']} images at once for {mine['seconds']} s: boxes kept, undone, lost | "
             f"{mine['boxes_kept']}, {mine['undone']}, {mine['lost']} |"
         )
+    if many := records.read("studio_many"):
+        mine = many["figures"]
+        lines += [
+            f"| {mine['images']:,} small images, opened again: usable after | "
+            f"{mine['seconds_to_a_usable_page']:.1f} s |",
+            f"| of these: elements of the page; script an event | {mine['nodes']}; "
+            f"{mine['script_milliseconds_an_event']:.1f} ms |",
+            f"| scrolled through all of them in three seconds | "
+            f"{mine['frames_a_second_while_scrolling']:.0f} frames a second |",
+            f"| a drawn box answered while features are computed; the studio's memory | "
+            f"{mine['milliseconds_from_a_box_to_detections'] / 1000:.1f} s; {mine['server_megabytes']} MB |",
+        ]
     if order:
         means = order["figures"]["mean_average_precision"]
         lines += [
@@ -377,7 +402,7 @@ def _views(figures: dict[str, Any]) -> list[str]:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"results": _table},
     "benchmarks/README.md": {"pooling": _pooling_tables},
-    "docs/backbones.md": {"deep": _deep_table},
+    "docs/backbones.md": {"backbones": _backbones_table, "deep": _deep_table},
     "docs/classification.md": {"results": _few_table, "views": _views_table},
     "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
     "docs/export.md": {"export": _export_tables},
