@@ -166,6 +166,6 @@ for (const closing of document.querySelectorAll("[data-close]")) {
 }
 
 on("status", renderStatus);
-on("open images classes limits chosen", renderImage);
+on("open images classes status limits chosen", renderImage);
 on("open limits quality", forgetHere);
 on("people", renderPeople);
