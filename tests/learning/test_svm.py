@@ -113,6 +113,16 @@ def test_the_objective_is_that_of_scikit_learn(shape: tuple[int, int], seed: int
     np.testing.assert_allclose(_dual(features, ours, options.get("bias", 1.0)), best, rtol=RELATIVE)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1.0, 1e25])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_rows_of_any_precision_and_length_that_may_only_be_read_are_learnt_from(dtype: type, scale: float) -> None:
+    features = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.5]], dtype=dtype) * dtype(scale)
+    features.flags.writeable = False
+    svm = train_svm(features, np.array([[1], [-1], [1]], dtype=np.int8), cost=1.0)
+    assert svm.weights[0, 0] > 0 > svm.weights[0, 1]
+
+
 @pytest.mark.parametrize("bias", [1.0, 10.0])
 @both_solvers
 def test_a_hard_problem_is_solved_to_the_end(shape: tuple[int, int], bias: float) -> None:

@@ -92,9 +92,9 @@ def train_svm(
     known = targets.shape[1] if start is None else start.duals.shape[1]
     advice = "Start from a solution for the same classes"
     check_that(known == targets.shape[1], "train_svm", "start", f"for {targets.shape[1]} classes", known, advice=advice)
-    shared: NDArray[np.floating] = np.ascontiguousarray(features)
-    if features.dtype != np.float16 or features.size <= WIDENED:
-        shared = torch.from_numpy(shared).float().numpy()
+    half = features.dtype == np.float16 and features.size > WIDENED
+    # Writable: PyTorch, which looks at the same memory, warns of what is not.
+    shared: NDArray[np.floating] = np.require(features, None if half else np.float32, ["C", "W"])
     signs = np.ascontiguousarray(targets.T, dtype=np.int8)
     trained = (signs == 1).any(axis=1)
     signs[~trained] = 0
@@ -102,7 +102,7 @@ def train_svm(
     # Squared losses take the bounds off the duals and add to the diagonal of their inner products.
     limits, damping = (np.full(2, np.inf), 0.5 / costs) if squared else (costs, np.zeros(2))
     duals = _started(signs, limits, start)
-    squares = _lengths(shared) ** 2 + bias * bias
+    squares = _squares(shared) + bias * bias
     finite = bool(np.isfinite(squares).all())
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken image")
     # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
@@ -187,11 +187,14 @@ def _scores(features: NDArray[np.floating], weights: Tensor, constants: Tensor) 
     return scores.numpy()
 
 
-def _lengths(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def _squares(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    if features.dtype == np.float32:  # squares of which may be beyond single precision
+        squares: NDArray[np.float64] = np.einsum("nd,nd->n", features, features, dtype=np.float64)
+        return squares
     lengths = torch.empty(len(features))
     for some, rows in _widened(features):
         torch.linalg.vector_norm(rows, dim=1, out=lengths[some])
-    return lengths.numpy().astype(np.float64)
+    return lengths.numpy().astype(np.float64) ** 2
 
 
 def _widened(features: NDArray[np.floating]) -> Iterator[tuple[slice, Tensor]]:
