@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "parts": "parts.measure",
     "pooling": "pooling.measure",
     "proposals": "proposals.measure",
+    "ray": "cluster.measure",
     "rcnn": "rcnn.measure",
     "scale": "scale.measure",
     "service": "service.measure",

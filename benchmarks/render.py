@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import effect, mutations, records, scale, torture
+from benchmarks import cluster, effect, mutations, records, scale, torture
 
 BEGIN, END = "<!-- {name}: rendered by 'make bench' -->", "<!-- end of {name} -->"
 FIRST = "first call of a process, seconds"
@@ -408,7 +408,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/export.md": {"export": _export_tables},
     "docs/proposals.md": {"proposals": _proposals_tables},
     "docs/reliability.md": {"torture": torture.table, "mutations": mutations.table},
-    "docs/scale.md": {"scale": scale.table},
+    "docs/scale.md": {"ray": cluster.table, "scale": scale.table},
     "docs/studio.md": {"results": _studio_table},
     "docs/training.md": {"results": effect.table},
 }

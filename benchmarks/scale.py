@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any, Final
@@ -23,7 +22,6 @@ import numpy as np
 from benchmarks import records
 
 PAUSE: Final = 0.05  # seconds: stands for the work on an image
-IMAGES: Final = 20_000  # small ones, on a cluster
 PIPELINED: Final = int(os.environ.get("SPPNET_PIPELINED", "2000"))  # of 640 x 480, by one process and by two
 LABELLED: Final = 20
 TURNS: Final = 2
@@ -37,7 +35,6 @@ def measure() -> None:
         "workers": {str(workers): _run(workers) for workers in (1, 2, 8)},
         "pipeline": _pipeline(),
         "killed": _killed(),
-        "cluster": _cluster(),
         "memory": _memory(),
     }
     records.write("scale", seed=0, figures=figures)
@@ -91,7 +88,7 @@ def _run(workers: int) -> dict[str, float]:
     }
 
 
-def _derived(folder: Path, count: int, size: tuple[int, int]) -> Path:
+def derived(folder: Path, count: int, size: tuple[int, int]) -> Path:
     """Write images like those of BCCD: each of its val split mirrored, brightened and scaled in its turn."""
     from PIL import Image, ImageEnhance, ImageOps
 
@@ -133,7 +130,7 @@ def _pipeline() -> dict[str, Any] | None:
         model = Path(name) / "cells.safetensors"
         Detector().fit(dataclasses.replace(data, samples=data.samples[:LABELLED])).save(model)
         for turn in range(TURNS):
-            images = _derived(Path(name) / f"images{turn}", PIPELINED // TURNS, (640, 480))
+            images = derived(Path(name) / f"images{turn}", PIPELINED // TURNS, (640, 480))
             for number, (way, options) in enumerate(ways.items()):
                 out = Path(name) / f"{turn}-{number}"
                 start, used = time.perf_counter(), _processor_seconds()
@@ -170,7 +167,7 @@ def _killed() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder, model = Path(name), Path(name) / "kinds.safetensors"
         Classifier.imagenet(short_side=64).save(model)
-        images = _derived(folder / "images", KILLED, (96, 72))
+        images = derived(folder / "images", KILLED, (96, 72))
         command = [model, images, "--format", "csv", "--workers", "2", "--cache", folder / "cache"]
         subprocess.run(_predict(*command, "--out", folder / "whole"), check=True, stdout=subprocess.DEVNULL)
         partial, kills = folder / "killed" / "predictions.partial.jsonl", []
@@ -185,52 +182,6 @@ def _killed() -> dict[str, Any]:
         both = [sorted(path for path in (folder / out).glob("*.csv")) for out in ("whole", "killed")]
         same = [one.read_bytes() == other.read_bytes() for one, other in zip(*both, strict=True)]
     return {"images": KILLED, "answers_at_each_kill": kills, "same_bytes": bool(same) and all(same)}
-
-
-def _reader() -> Callable[[Path], int]:
-    return lambda path: len(path.read_bytes())
-
-
-def _cluster() -> dict[str, Any] | None:
-    """Time 20,000 small images on a cluster of two nodes, read and written into parts; None without Ray."""
-    try:
-        import ray
-        from ray.cluster_utils import Cluster as LocalCluster
-    except ImportError:
-        print("left out: needs Ray: pip install 'sppnet[ray]'")
-        return None
-    from sppnet.pipeline import Cluster, each_on_cluster
-    from sppnet.pipeline.parts import ImageFile, PartFiles
-
-    node = {"num_cpus": 1, "object_store_memory": 100_000_000}
-    nodes = LocalCluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    nodes.add_node(**node)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            (image := Path(folder) / "image.bin").write_bytes(os.urandom(2000))
-            files = PartFiles(Path(folder) / "out", [ImageFile(image, str(number)) for number in range(IMAGES)], {})
-            prepare, cluster = partial(_part_writer, files.folder), Cluster(nodes.address)
-            ray.init(nodes.address, log_to_driver=False, logging_level="error")
-            list(each_on_cluster(prepare, files.parts[:1], cluster))  # the cluster has started
-            start = time.perf_counter()
-            count = sum(each_on_cluster(prepare, files.missing(), cluster))
-            seconds = time.perf_counter() - start
-            return {"nodes": 2, "images": count, "seconds": seconds, "overhead_ms": 1e3 * seconds / count}
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-
-
-def _part_writer(folder: Path) -> Callable[[Any], int]:
-    from sppnet.pipeline.parts import Table, write_part
-
-    table = Table({"image": "text", "bytes": "number"}, lambda name, size: [(name, size)])
-
-    def write(part: Any) -> int:
-        write_part(folder, table, part, map(_reader(), part.images))
-        return len(part.images)
-
-    return write
 
 
 def _memory() -> dict[str, float]:
@@ -273,12 +224,6 @@ def table() -> str:
     for workers, row in figures["workers"].items():
         rows.append(
             f"| {workers} processes, {row['images']} images | {row['seconds']:.1f} | {row['simulated']:.1f} | "
-            f"{row['overhead_ms']:.1f} |"
-        )
-    if figures["cluster"]:
-        row = figures["cluster"]
-        rows.append(
-            f"| Ray, two nodes, {row['images']} small files into parts | {row['seconds']:.0f} | | "
             f"{row['overhead_ms']:.1f} |"
         )
     if figures["pipeline"]:

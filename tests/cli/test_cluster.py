@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 SIZE = 2  # images a part
 
 
-def _on_two_nodes(killed: str, *command: str | Path) -> dict:
-    script = [sys.executable, str(Path(__file__).with_name("two_nodes.py")), killed, str(SIZE)]
+def _on_two_nodes(deaths: str, *command: str | Path) -> dict:
+    script = [sys.executable, str(Path(__file__).with_name("two_nodes.py")), deaths, str(SIZE)]
     done = subprocess.run([*script, *map(str, command), "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     told: dict = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
@@ -32,10 +32,10 @@ def _rows(folder: Path) -> list[dict]:
     return rows
 
 
-@pytest.mark.parametrize("killed", ["nothing", "worker", "node"])
-def test_the_rows_are_those_of_one_machine(model: Path, images: Path, tmp_path: Path, killed: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("deaths", ["", "node:1", "worker:1,node:2"])
+def test_the_rows_are_those_of_one_machine(model: Path, images: Path, tmp_path: Path, deaths: str) -> None:  # noqa: F811
     command = ["predict", model, images, "--format", "parquet", "--cache", tmp_path / "cache"]
-    told = _on_two_nodes(killed, *command, "--out", tmp_path / "cluster")
+    told = _on_two_nodes(deaths, *command, "--out", tmp_path / "cluster")
     assert (told["images"], told["parts"], told["skipped"]) == (7, 4, 1)
     done = CliRunner().invoke(app, [*map(str, command), "--out", str(tmp_path / "here")], catch_exceptions=False)
     assert done.exit_code == 0
@@ -43,9 +43,9 @@ def test_the_rows_are_those_of_one_machine(model: Path, images: Path, tmp_path: 
 
 
 def test_features_and_maps_are_made_there_too(images: Path, tmp_path: Path) -> None:  # noqa: F811
-    told = _on_two_nodes("nothing", "features", images, "--out", tmp_path / "rows.parquet", "--short-side", "64")
+    told = _on_two_nodes("", "features", images, "--out", tmp_path / "rows.parquet", "--short-side", "64")
     assert (told["images"], told["skipped"]) == (7, 1)
     assert len(_rows(tmp_path / "rows.parquet")) == 6
     cache = ["--short-side", "64", "--cache", tmp_path / "maps"]
-    assert _on_two_nodes("nothing", "cache", images, *cache)["skipped"] == 1
+    assert _on_two_nodes("", "cache", images, *cache)["skipped"] == 1
     assert len(list((tmp_path / "maps").rglob("*.safetensors"))) == 6 * 3  # three layers an image

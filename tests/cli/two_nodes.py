@@ -1,7 +1,7 @@
-"""The command line on a cluster of Ray of two nodes on this machine, one of which, or one worker, may be killed.
+"""The command line on a cluster of Ray of two nodes on this machine, where a worker and a node may be killed.
 
-``python two_nodes.py KILLED SIZE ARGUMENTS...``: KILLED is "nothing", "worker" or "node", killed once the first of the
-parts of SIZE images is done. A second run after it needs no Ray to see that nothing is missing.
+``python two_nodes.py DEATHS SIZE ARGUMENTS...``: DEATHS is "" or such as "worker:1,node:2": a worker is killed once a part
+is done, and the second node, with all that is on it, once two are. Parts of detections have SIZE images.
 """
 
 import os
@@ -27,6 +27,7 @@ def kill_a_worker() -> None:
         if mine:
             os.kill(int(folder.name), SIGKILL)
             return
+    raise SystemExit("two_nodes: no worker is there to be killed.")
 
 
 def _ancestors(process: int) -> Iterator[int]:
@@ -35,14 +36,16 @@ def _ancestors(process: int) -> Iterator[int]:
         yield process
 
 
-def after_the_first(killing: Callable[[], object], each: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Return the same, which kills after the first answer."""
+def deadly(deaths: dict[int, Callable[[], object]], each: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Return the same, which kills after so many answers; all that shall die has died at its end."""
 
     def killed(*arguments: Any) -> Iterator[Any]:
-        for number, answer in enumerate(each(*arguments)):
+        coming = dict(deaths)
+        for number, answer in enumerate(each(*arguments), start=1):
             yield answer
-            if number == 0:
-                killing()
+            coming.pop(number, lambda: None)()
+        if coming:
+            raise SystemExit(f"two_nodes: the work was done before {sorted(coming)} parts.")
 
     return killed
 
@@ -55,12 +58,12 @@ if __name__ == "__main__":
     cluster = Cluster(initialize_head=True, head_node_args={**node_options, "include_dashboard": False})
     second = cluster.add_node(**node_options)
     ray.init(cluster.address, log_to_driver=False, logging_level="error")
-    deaths: dict[str, Callable[[], object]] = {
-        "nothing": lambda: None,
+    kinds: dict[str, Callable[[], object]] = {
         "worker": kill_a_worker,
         "node": lambda: cluster.remove_node(second, allow_graceful=False),
     }
-    many.each_on_cluster = after_the_first(deaths[sys.argv[1]], many.each_on_cluster)
+    deaths = [death.split(":") for death in sys.argv[1].split(",") if death]
+    many.each_on_cluster = deadly({int(after): kinds[kind] for kind, after in deaths}, many.each_on_cluster)
     parts.PartFiles.__init__.__kwdefaults__["size"] = int(sys.argv[2])
     sys.argv[1:] = [*sys.argv[3:], "--on", "ray", "--address", cluster.address]
     try:
