@@ -1,9 +1,9 @@
 """A cluster of two nodes beside one machine: the same rows, whatever dies meanwhile? What does Ray add to an image?
 
-``python -m benchmarks ray``. Features of 20,000 small images by two processes of one machine, and by one worker on each of
-two nodes, which are on this machine too; again with a worker killed after a third of the parts and a node after two.
-Seconds are of whole commands, from the start of the cluster to its end, and those of one machine the mean of a run before
-and one after: what a busy machine takes from one, it takes from the others.
+``python -m benchmarks ray``. Features of 20,000 small images by two processes of one machine, and by one worker on each
+of two nodes, which are on this machine too; again with a worker killed after a third of the parts and a node after two.
+Seconds are of whole commands, from the start of the cluster to its end, and those of one machine the mean of a run
+before and one after: what a busy machine takes from one, it takes from the others.
 """
 
 import os
@@ -70,16 +70,18 @@ def table() -> str:
         return ""
     figures: dict[str, Any] = record["figures"]
     seconds, same, deaths = figures["seconds"], figures["same_bytes"], figures["killed_after_parts"]
-    ended = f"a worker killed after {deaths['worker']} parts, a node after {deaths['node']}"
+    died = f"a worker killed after {deaths['worker']} parts, a node after {deaths['node']}"
+    here = " and ".join(f"{each:.0f}" for each in seconds["here"])
+    head = f"{figures['images']:,} images of 64 x 48, features in {figures['parts']} parts"
     rows = [
-        f"| {figures['images']:,} images of 64 x 48, features in {figures['parts']} parts | s | more an image, ms | files |",
+        f"| {head} | s | more an image, ms | files |",
         "|---|---|---|---|",
-        f"| one machine, two processes, before and after | {' and '.join(f'{each:.0f}' for each in seconds['here'])} | | |",
-        f"| Ray, a worker on each of two nodes | {seconds['ray']:.0f} | {figures['overhead_ms']:.1f} | {_same(same['ray'])} |",
-        f"| the same, {ended} | {seconds['killed']:.0f} | | {_same(same['killed'])} |",
+        f"| one machine, two processes, before and after | {here} | | |",
+        f"| Ray, a worker a node | {seconds['ray']:.0f} | {figures['overhead_ms']:.1f} | {_told(same['ray'])} |",
+        f"| the same, {died} | {seconds['killed']:.0f} | | {_told(same['killed'])} |",
     ]
     return "\n".join(rows) + "\n"
 
 
-def _same(alike: bool) -> str:
+def _told(alike: bool) -> str:
     return "the same bytes" if alike else "other bytes"

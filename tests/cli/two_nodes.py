@@ -1,7 +1,7 @@
 """The command line on a cluster of Ray of two nodes on this machine, where a worker and a node may be killed.
 
-``python two_nodes.py DEATHS SIZE ARGUMENTS...``: DEATHS is "" or such as "worker:1,node:2": a worker is killed once a part
-is done, and the second node, with all that is on it, once two are. Parts of detections have SIZE images.
+``python two_nodes.py DEATHS SIZE ARGUMENTS...``: DEATHS is "" or such as "worker:1,node:2": a worker is killed once a
+part is done, and the second node, with all that is on it, once two are. Parts of detections have SIZE images.
 """
 
 import os
