@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "deep": "deep.measure",
     "effect": "effect.measure",
     "export": "export.measure",
+    "export_times": "export.measure_times",
     "growth": "growth.measure",
     "mirrored": "mirrored.measure",
     "parts": "parts.measure",

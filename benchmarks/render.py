@@ -37,7 +37,8 @@ def _proposals_tables() -> str:
 
 
 def _export_tables() -> str:
-    return _export(figures) if (figures := _figures("export")) else ""
+    figures = _figures("export") | _figures("export_times")
+    return _export(figures) if len(figures) == 3 else ""
 
 
 def _parts_tables() -> str:

@@ -124,7 +124,7 @@ def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
         places = graph.op("Expand", graph.range(count), graph.stack(graph.constant(np.array(classes)), count))
         ranks = graph.op("ScatterElements", order, order, places, axis=1).over("ReduceMin", 0)
         best = graph.best(0 - ranks, count.smaller(_times(told["limit"], images_in(size, grid["short_side"]))))[1]
-        regions = regions.take(graph.unique(best)[0])
+        regions = regions.take(best.take(graph.order(best)))
     return maps.unique(regions)
 
 

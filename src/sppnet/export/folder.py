@@ -60,14 +60,8 @@ _OUTPUTS = {
 | `confidence` | (R, K) float32 | of each class for each box, before suppression |""",
     "classifier": "| `scores` | (K,) float32 | of each class, in the order of labels.json |",
 }
-_SCALED_WITHIN = """The image is scaled within, by {by}, which rounds some pixels in a thousand otherwise than
-Pillow does, by one or two levels of 255, so that boxes and confidence may differ a little from those of sppnet; with
-`--scaling outside` they do not."""
-_SCALED_BY: dict[Form, str] = {
-    "onnx": "the operator Resize as ONNX Runtime has it",
-    "pt2": "PyTorch's `interpolate`",
-    "openvino": "OpenVINO's `Interpolate`",
-}
+_SCALED_BY_OPENVINO = """The image is scaled within. OpenVINO computes its weights in 32 bits, and so rounds a few
+pixels in ten thousand otherwise than sppnet does, by one level of 255; with `--scaling outside` it does not."""
 
 
 def export_detector(
@@ -82,7 +76,7 @@ def export_detector(
 
     Args:
         detector: that was trained or loaded. folder: made where it is not there.
-        scaling: "inside" the graph, by its own Resize, or "outside", before it.
+        scaling: "inside" the graph, or "outside", before it: the same pixels.
         boxes: True takes boxes as an input, and gives their features and confidence.
         form: "onnx"; or "pt2", a program of ``torch.export``.
     Raises:
@@ -180,7 +174,7 @@ def _page(kind: str, form: Form, size: int, inputs: list[str], scaling: Scaling)
     rows = "\n".join(["| name | shape and type | what it is |", "|---|---|---|", *inputs])
     outputs = "\n".join(["| name | shape and type | what it is |", "|---|---|---|", _OUTPUTS[kind]])
     tried = "" if form == "onnx" and kind == "boxes" else f"\n{_TRIED[form]}\n"
-    note = f"\n{_SCALED_WITHIN.format(by=_SCALED_BY[form])}\n" if scaling == "inside" else ""
+    note = f"\n{_SCALED_BY_OPENVINO}\n" if (form, scaling) == ("openvino", "inside") else ""
     return f"""# An exported {"detector of given boxes" if kind == "boxes" else kind}
 
 `{MODEL_FILES[form]}` ({size / 1e6:.1f} MB) {_ABOUT[form]}: one image at a time, of any size.

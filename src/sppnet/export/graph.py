@@ -202,11 +202,9 @@ class Graph:
         first, places = self.ops("TopK", numbers, count.reshape(1), dtypes=[numbers.dtype, np.int64], axis=-1)
         return first, places
 
-    def unique(self, numbers: Value) -> tuple[Value, Value]:
-        """Return the different ones of whole numbers (N,), rising, and which of them each is, (N,)."""
-        types = [np.int64] * 3
-        different, _, which = self.ops("Unique", numbers, dtypes=types, sorted=1)
-        return different, which
+    def order(self, numbers: Value) -> Value:
+        """Return the places of numbers (N,), the smallest first; of equal ones, the first."""
+        return self.best(0 - numbers, numbers.shape(0))[1]
 
     def model(self) -> onnx.ModelProto:
         """Return the finished model, checked."""

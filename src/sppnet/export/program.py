@@ -110,12 +110,18 @@ def _renamed(value: Any, lengths: dict[Any, torch.SymInt]) -> Any:
     """Give each length of a tensor that is an expression a symbol of its own: what is long to compare never grows."""
     shape: Sequence[Any] = value.shape if isinstance(value, Tensor) else ()
     for axis, length in enumerate(shape):
-        if isinstance(length, torch.SymInt) and not length.node.expr.is_Atom:
+        if isinstance(length, torch.SymInt) and not _is_short(length.node.expr):
             expression = length.node.expr
             if expression not in lengths:
                 lengths[expression] = torch.scalar_tensor(length, dtype=torch.int64).item()  # type: ignore[assignment]
             value = value.index_select(axis, torch.arange(lengths[expression]))
     return value
+
+
+def _is_short(expression: Any) -> bool:
+    """Tell a symbol or a multiple of one, such as three channels of each column."""
+    single = len(expression.free_symbols) == 1 and all(each.is_Atom for each in expression.args)
+    return bool(expression.is_Atom or (expression.is_Mul and single))
 
 
 def _tensor(value: Any) -> Any:
@@ -238,12 +244,6 @@ def _pad(value: Tensor, amounts: Any) -> Tensor:
     return F.pad(value, [each for pair in zip(before[::-1], after[::-1], strict=True) for each in pair])
 
 
-def _resize(image: Tensor, _: Any, __: Any, sizes: Any, **_bicubic: Any) -> Tensor:
-    height, width = _sizes(sizes)[1:3]
-    scaled = F.interpolate(image.permute(0, 3, 1, 2), (height, width), mode="bicubic", antialias=True)
-    return scaled.permute(0, 2, 3, 1)
-
-
 def _expand(value: Tensor, shape: Any) -> Tensor:
     return value.expand(*_sizes(shape))
 
@@ -283,7 +283,6 @@ _WITH_SIZES: Final[dict[str, Callable[..., Any]]] = {
     "Gather": _gather,
     "TopK": _best,
     "Pad": _pad,
-    "Resize": _resize,
     "Expand": _expand,
     "NonMaxSuppression": _suppressed,
     "Range": _range,
@@ -336,13 +335,6 @@ def _max_pool(
     return F.max_pool2d(value, kernel_shape, strides, pads[:2], dilations, bool(ceil_mode))
 
 
-def _unique(numbers: Tensor, *, sorted: int) -> tuple[Tensor, Tensor, Tensor]:  # noqa: A002
-    different, which = torch.unique(numbers, sorted=bool(sorted), return_inverse=True)
-    places = torch.arange(numbers.shape[0])
-    first = torch.full_like(different, torch.iinfo(torch.int64).max).scatter_reduce(0, which, places, "amin")
-    return different, first, which
-
-
 def _gather_nd(value: Tensor, places: Tensor, *, batch_dims: int = 0) -> Tensor:
     own = [torch.arange(value.shape[axis]) for axis in range(batch_dims)]
     return value[(*own, *places.unbind(-1))]
@@ -367,7 +359,6 @@ def _clip(value: Tensor, least: Tensor, most: Tensor) -> Tensor:
 _ON_TENSORS: Final[dict[str, Callable[..., Any]]] = {
     "Conv": _conv,
     "MaxPool": _max_pool,
-    "Unique": _unique,
     "GatherND": _gather_nd,
     "ScatterND": _scatter_nd,
     "ScatterElements": lambda value, places, updates, *, axis: value.scatter(axis, places, updates),

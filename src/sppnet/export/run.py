@@ -42,7 +42,8 @@ def scaled(image: np.ndarray, short_side: int, multiple: int) -> np.ndarray:
         else short_side
         for side in image.shape[:2]
     )
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    across = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(across.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def outputs(

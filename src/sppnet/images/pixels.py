@@ -32,7 +32,9 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
         )
     if image.shape[:2] == size:
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    # Line by line, then column by column: of tall images some versions of Pillow do the columns first.
+    across = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(across.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def mirror(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
