@@ -103,20 +103,23 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sppnet.ops import gpu_triton
 
-SIZES = ("steps", "height", "width", "channels", "edges", "bins")
-KERNELS = ("_pool_max", "_pool_average", "_max_gradient", "_average_gradient")
+SIZES = ("number", "total", "maps", "height", "width", "channels", "bins")
+KERNELS = ("_make_squares", "_pool_max", "_pool_average", "_max_gradient", "_average_gradient")
+CHOSEN = {"squares": 3, "size": 8, "block": 128, "side": 2, "asked": True}
 # Whatever is 1 becomes a constant when a kernel is called.
 for cells, wide, ones in (
-    ("bf16", tl.float32, ()), ("fp32", tl.float32, ()), ("fp32", tl.float32, SIZES), ("fp64", tl.float64, ())
+    ("bf16", tl.float32, ()), ("fp32", tl.float32, ()), ("fp32", tl.float32, SIZES[2:]), ("fp64", tl.float64, ())
 ):
     sums = "*fp64" if cells == "fp64" else "*fp32"
+    pointers = {"windows": "*i64", "plan": "*i32", "places": "*i32", "gradient": sums, "found": sums}
+    pointers |= dict.fromkeys(("cells", "tables", "pooled"), "*" + cells)
     for name in KERNELS:
-        types = {"cells": "*" + cells} | dict.fromkeys(("windows", "starts", "ends", "plan"), "*i64")
-        types |= {"gradient": sums, "found": sums} if name.endswith("gradient") else {"pooled": "*" + cells}
-        types |= {size: "constexpr" if size in ones else "i32" for size in SIZES}
-        types |= {"block": "constexpr", "wide": "constexpr"}
-        constants = dict.fromkeys(ones, 1) | {"block": 128, "wide": wide}
-        source = ASTSource(getattr(gpu_triton, name), types, constexprs=constants)
+        kernel = getattr(gpu_triton, name)
+        given = CHOSEN | {"wide": wide} | dict.fromkeys(ones, 1)
+        constants = {each: given[each] for each in kernel.arg_names if each in given}
+        sizes = dict.fromkeys(SIZES, "i32")
+        types = {each: "constexpr" if each in constants else (pointers | sizes)[each] for each in kernel.arg_names}
+        source = ASTSource(kernel, types, constexprs=constants)
         assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
 print("compiled")
 """

@@ -46,7 +46,8 @@ def pool_windows(
         (R, C, B) of the features' type, B the sum of n * n over levels; bins row by row, level by level.
         Gradients reach ``features``; of equal maxima, the first cell in row order has it.
     Raises:
-        ShapeError, ArgumentError: naming the argument, the expected and the actual shape or value.
+        ShapeError, ArgumentError: naming the argument, the expected and the actual shape or value. Windows that lie
+            on a GPU are checked there, without waiting for it: one that is not inside its map is pooled to NaN.
 
     Bins overlap where a level does not divide the window, and a window smaller than the pyramid repeats
     cells: none is empty and nothing is padded. A bin that holds NaN is NaN.
@@ -83,7 +84,8 @@ def pool_windows(
     )
     if single:
         features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
-    options = (features, windows.to(features.device), list(levels), mode, backend or "")
+    places = windows if windows.device.type == "cpu" else windows.to(features.device)
+    options = (features, places, list(levels), mode, backend or "")
     if out is None:
         pooled: Tensor = pool(*options)
         return pooled.transpose(1, 2)

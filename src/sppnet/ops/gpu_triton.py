@@ -1,13 +1,17 @@
-"""The pooling on a GPU, compiled by Triton: one program a window and a block of channels, channels last.
+"""The pooling on a GPU, compiled by Triton: one program a window, some bins and a block of channels, channels last.
 
-The plan is the processor's: a level that divides a finer one is the maximum of its bins, which the same program
-has just written, so each cell is read about once. Half precision is computed in float32. The gradient is added
-with atomics in float32 (float64 for float64), whose order a GPU does not promise: sums may differ in the last bits
-from run to run.
+A bin is the maximum of a few squares that overlap: what squares of 2, 4 and 8 cells a side hold is computed once for
+all windows. Edges of bins are those of ``geometry.bin_edges``, in whole numbers. Half precision is computed in
+float32. The gradient is added with atomics in float32 (float64 for float64), whose order a GPU does not promise: sums
+may differ in the last bits from run to run.
+
+Nothing here waits for the GPU, and all of it can be captured in a graph. So windows that lie on the GPU are checked
+there: one that is not inside its map is pooled to NaN and has no gradient.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import torch
 import triton
@@ -15,50 +19,104 @@ import triton.language as tl
 from torch import Tensor
 
 from sppnet.ops.contract import bins
-from sppnet.ops.planning import direct_plan, edge_tables, nested_plan
+from sppnet.ops.planning import bin_places
 
-WIDEST = 128  # channels a program
+GROUP: Final = 8  # bins a program
+WIDEST: Final = 128  # channels a program
+SQUARES: Final = 3  # of 2, 4 and 8 cells a side
+CELLS: Final = 8  # a program that makes squares
+FEW: Final = 256  # cells of a map, which are read one by one in the time that squares take
 
 
 def forward(features: Tensor, windows: Tensor, levels: Sequence[int], mode: str, pooled: Tensor) -> None:
     """Pool windows (R, 5) of (N, C, H, W) into ``pooled`` (R, B, C)."""
-    cells = features.detach().permute(0, 2, 3, 1).contiguous()
-    plan = nested_plan(tuple(levels)) if mode == "max" else direct_plan(tuple(levels))
-    kernel = _pool_max if mode == "max" else _pool_average
-    _launch(kernel, cells, windows, tuple(levels), plan, pooled)
+    cells = _channels_last(features)
+    if mode == "average":
+        _launch(_pool_average, cells, windows, tuple(levels), cells, pooled)
+        return
+    squares = _squares(cells, windows, tuple(levels))
+    tables = _tables(cells, squares)
+    _launch(_pool_max, cells, windows, tuple(levels), tables, pooled, squares=squares)
 
 
 def backward(gradient: Tensor, features: Tensor, windows: Tensor, levels: Sequence[int], mode: str) -> Tensor:
     """(R, B, C) -> (N, C, H, W) in the memory layout of the features; which cell was the maximum is found again."""
-    cells = features.detach().permute(0, 2, 3, 1).contiguous()
+    cells = _channels_last(features)
     sums = torch.float64 if cells.dtype == torch.float64 else torch.float32
     found = torch.zeros(cells.shape, dtype=sums, device=cells.device)
-    kernel = _max_gradient if mode == "max" else _average_gradient
     wanted = gradient.detach().to(sums).contiguous()
-    _launch(kernel, cells, windows, tuple(levels), direct_plan(tuple(levels)), wanted, found)
+    if mode == "average":
+        _launch(_average_gradient, cells, windows, tuple(levels), wanted, found)
+    else:
+        squares = _squares(cells, windows, tuple(levels))
+        places = torch.empty((squares, *cells.shape), dtype=torch.int32, device=cells.device)
+        tables = _tables(cells, squares, places)
+        _launch(_max_gradient, cells, windows, tuple(levels), tables, places, wanted, found, squares=squares)
     return torch.empty_like(features).copy_(found.permute(0, 3, 1, 2))
 
 
-def _launch(kernel: Any, cells: Tensor, windows: Tensor, levels: tuple[int, ...], plan: Any, *more: Tensor) -> None:
-    """Run a kernel once for every window and block of channels."""
-    _, height, width, channels = cells.shape
-    starts, ends = (torch.from_numpy(table).to(cells.device) for table in edge_tables(max(height, width), levels))
-    steps = torch.from_numpy(plan).to(cells.device)
+def _channels_last(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C), without a copy where that is how it lies."""
+    return features.detach().permute(0, 2, 3, 1).contiguous()
+
+
+def _squares(cells: Tensor, windows: Tensor, levels: tuple[int, ...]) -> int:
+    """Return how many sizes of squares are worth making: none for few windows of small maps."""
+    maps, height, width, _ = cells.shape
+    pays = height * width > FEW or len(windows) * bins(levels) > maps * height * width
+    return min(SQUARES, min(height, width).bit_length() - 1) if pays else 0
+
+
+def _tables(cells: Tensor, squares: int, places: Tensor | None = None) -> Tensor:
+    """Return (1 + S, N, H, W, C): the cells, and the maxima of squares of 2, 4, ... cells a side from each on.
+
+    Args:
+        places: (S, N, H, W, C) int32, to write to which cell of its map is the first of each square's maxima.
+    """
+    if squares == 0:
+        return cells[None]
+    tables = torch.empty((1 + squares, *cells.shape), dtype=cells.dtype, device=cells.device)
+    tables[0] = cells
+    maps, height, width, channels = cells.shape
+    block = min(WIDEST, triton.next_power_of_2(channels))
+    grid = (triton.cdiv(maps * height * width, CELLS), triton.cdiv(channels, block))
+    for number in range(squares):
+        _make_squares[grid](
+            tables, tables if places is None else places, number, maps * height * width, height, width, channels,
+            side=2**number, asked=places is not None, size=CELLS, block=block, wide=_wide(cells),
+        )  # fmt: skip
+    return tables
+
+
+def _launch(
+    kernel: Any, cells: Tensor, windows: Tensor, levels: tuple[int, ...], *arrays: Tensor, squares: int | None = None
+) -> None:
+    """Run a kernel once for every window, group of bins and block of channels."""
+    maps, height, width, channels = cells.shape
     if len(windows) == 0 or channels == 0:
         return
     block = min(WIDEST, triton.next_power_of_2(channels))
-    shape = (len(steps), height, width, channels, starts.shape[1], bins(levels))
-    kernel[(len(windows), triton.cdiv(channels, block))](
-        cells,
-        windows.contiguous(),
-        starts,
-        ends,
-        steps,
-        *more,
-        *shape,
-        block=block,
-        wide=tl.float64 if cells.dtype == torch.float64 else tl.float32,
-    )
+    grid = (len(windows), triton.cdiv(bins(levels), GROUP), triton.cdiv(channels, block))
+    own = {} if squares is None else {"squares": squares, "wide": _wide(cells)}
+    kernel[grid](
+        _moved(windows.contiguous(), cells.device), _plan(levels, cells.device), *arrays,
+        maps, height, width, channels, bins(levels), size=GROUP, block=block, **own,
+    )  # fmt: skip
+
+
+def _wide(cells: Tensor) -> Any:
+    return tl.float64 if cells.dtype == torch.float64 else tl.float32
+
+
+def _moved(windows: Tensor, device: torch.device) -> Tensor:
+    """Return windows on a device; from the processor's memory without waiting for what the device has in hand."""
+    pinned = windows.device.type == "cpu" and device.type == "cuda"
+    return (windows.pin_memory() if pinned else windows).to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=64)
+def _plan(levels: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.from_numpy(bin_places(levels)).to(device, torch.int32)
 
 
 @triton.jit
@@ -67,107 +125,181 @@ def _larger(best, value):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @triton.jit
-def _program(windows, channels, block: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return this program's window: its number, its map, where its five numbers lie; its channels, which exist."""
-    number = tl.program_id(0).to(tl.int64)
-    channel = tl.program_id(1).to(tl.int64) * block + tl.arange(0, block)
-    return number, tl.load(windows + number * 5), windows + number * 5, channel, channel < channels
+def _replaces(value, place, best, first):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Tell where a value is larger, or as large and of an earlier cell; NaN is largest."""
+    nan, best_nan = value != value, best != best
+    return (value > best) | (nan & ~best_nan) | (((value == best) | (nan & best_nan)) & (place < first))
 
 
 @triton.jit
-def _bin(window, starts, ends, edges, step):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return first and end row, first and end column, on the map, of the bin that a plan's step makes."""
-    left, top = tl.load(window + 1), tl.load(window + 2)
-    across = (tl.load(window + 3) - left) * edges + tl.load(step + 2)
-    down = (tl.load(window + 4) - top) * edges + tl.load(step + 1)
+def _make_squares(  # type: ignore[no-untyped-def]  # pragma: no cover
+    tables, places, number, total, height, width, channels,
+    side: tl.constexpr, asked: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
+):  # fmt: skip
+    """Make squares of twice ``side`` from four of ``side``; those that leave their map are never looked up."""
+    cell = tl.program_id(0) * size + tl.arange(0, size)
+    channel = tl.program_id(1) * block + tl.arange(0, block)
+    inside = (cell < total)[:, None] & (channel < channels)[None, :]
+    y, x = cell // width % height, cell % width
+    across, down = tl.where(x + side < width, side, 0), tl.where(y + side < height, side, 0)
+    layer = total.to(tl.int64) * channels
+    start = layer * number
+    best = tl.full([size, block], float("-inf"), wide)
+    first = tl.full([size, block], 2**31 - 1, tl.int32)
+    for part in tl.static_range(4):
+        rows, columns = down * (part // 2), across * (part % 2)
+        here = (cell + rows * width + columns).to(tl.int64)[:, None] * channels + channel[None, :]
+        value = tl.load(tables + start + here, mask=inside, other=float("-inf")).to(wide)
+        if asked:
+            if side == 1:
+                place = tl.zeros([size, block], tl.int32) + ((y + rows) * width + x + columns)[:, None]
+            else:
+                place = tl.load(places + start - layer + here, mask=inside, other=0)
+            better = _replaces(value, place, best, first)
+            first = tl.where(better, place, first)
+            best = tl.where(better, value, best)
+        else:
+            best = _larger(best, value)
+    here = cell.to(tl.int64)[:, None] * channels + channel[None, :]
+    tl.store(tables + start + layer + here, best.to(tables.dtype.element_ty), mask=inside)
+    if asked:
+        tl.store(places + start + here, first, mask=inside)
+
+
+@triton.jit
+def _bins(windows, plan, maps, height, width, bins, size: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return of this program's bins: numbers in all windows, which exist, whether their window lies inside its map,
+    the first row of that map among the rows of all, and first and end row, first and end column on it.
+    """
+    window = tl.program_id(0).to(tl.int64)
+    number = tl.program_id(1) * size + tl.arange(0, size)
+    real = number < bins
+    level = tl.load(plan + number * 3, mask=real, other=1)
+    row, column = tl.load(plan + number * 3 + 1, mask=real, other=0), tl.load(plan + number * 3 + 2, mask=real, other=0)
+    at = windows + window * 5
+    index, left, top, right, bottom = tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3), tl.load(at + 4)
+    sound = (index >= 0) & (index < maps) & (left >= 0) & (left < right) & (right <= width)
+    sound = sound & (top >= 0) & (top < bottom) & (bottom <= height)
+    index = tl.where(sound, index, 0)
+    left, wide = tl.where(sound, left, 0).to(tl.int32), tl.where(sound, right - left, 1).to(tl.int32)
+    top, high = tl.where(sound, top, 0).to(tl.int32), tl.where(sound, bottom - top, 1).to(tl.int32)
     return (
-        top + tl.load(starts + down),
-        top + tl.load(ends + down),
-        left + tl.load(starts + across),
-        left + tl.load(ends + across),
-    )
+        window * bins + number, real, sound, index * height,
+        top + row * high // level, top + ((row + 1) * high + level - 1) // level,
+        left + column * wide // level, left + ((column + 1) * wide + level - 1) // level,
+    )  # fmt: skip
+
+
+@triton.jit
+def _channels(channels, block: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return this program's channels, (1, block), and which exist."""
+    channel = (tl.program_id(2) * block + tl.arange(0, block))[None, :]
+    return channel, channel < channels
+
+
+@triton.jit
+def _cover(y0, y1, x0, x1, real, squares: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the table and the side of the squares that cover each bin, and how many do."""
+    least = tl.minimum(y1 - y0, x1 - x0)
+    table, side = tl.zeros_like(least), tl.zeros_like(least) + 1
+    for number in tl.static_range(squares):
+        fits = least >= 2 << number
+        table, side = tl.where(fits, number + 1, table), tl.where(fits, 2 << number, side)
+    count = ((y1 - y0 + side - 1) // side) * ((x1 - x0 + side - 1) // side)
+    return table, side, tl.where(real, count, 0)
+
+
+@triton.jit
+def _next(y, x, x0, x1, side):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Step to the next square of a bin: to the right, or to the beginning of the next row of squares."""
+    ends = x + side >= x1
+    return tl.where(ends, y + side, y), tl.where(ends, x0, x + side)
 
 
 @triton.jit
 def _pool_max(  # type: ignore[no-untyped-def]  # pragma: no cover
-    cells, windows, starts, ends, plan, pooled, steps, height, width, channels, edges, bins,
-    block: tl.constexpr, wide: tl.constexpr,
+    windows, plan, tables, pooled, maps, height, width, channels, bins,
+    squares: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
 ):  # fmt: skip
-    number, index, window, channel, mine = _program(windows, channels, block)
-    table = cells + index * height * width * channels + channel
-    out = pooled + number * bins * channels + channel
-    for at in range(steps):
-        step = plan + at * 6
-        group = tl.load(step + 3)
-        if group > 0:
-            finer, side = out + tl.load(step + 4) * channels, tl.load(step + 5)
-            best = tl.load(finer, mask=mine).to(wide)
-            for part in range(group * group):
-                other = part // group * side + part % group
-                best = _larger(best, tl.load(finer + other * channels, mask=mine).to(wide))
-        else:
-            y0, y1, x0, x1 = _bin(window, starts, ends, edges, step)
-            best = tl.load(table + (y0 * width + x0) * channels, mask=mine).to(wide)
-            for y in range(y0, y1):
-                for x in range(x0, x1):
-                    best = _larger(best, tl.load(table + (y * width + x) * channels, mask=mine).to(wide))
-        best += 0.0  # both zeros are one
-        tl.store(out + tl.load(step) * channels, best.to(out.dtype.element_ty), mask=mine)
+    number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
+    channel, mine = _channels(channels, block)
+    table, side, count = _cover(y0, y1, x0, x1, real, squares)
+    start = table.to(tl.int64) * maps * height + first
+    best = tl.full([size, block], float("-inf"), wide)
+    y, x = y0, x0
+    for turn in range(tl.max(count, 0)):
+        row, column = start + tl.minimum(y, y1 - side), tl.minimum(x, x1 - side)
+        here = ((row * width + column) * channels)[:, None] + channel
+        value = tl.load(tables + here, mask=(turn < count)[:, None] & mine, other=float("-inf"))
+        best = _larger(best, value.to(wide))
+        y, x = _next(y, x, x0, x1, side)
+    best = tl.where(sound, best + 0.0, float("nan"))  # both zeros are one
+    tl.store(pooled + (number * channels)[:, None] + channel, best.to(pooled.dtype.element_ty), real[:, None] & mine)
 
 
 @triton.jit
 def _pool_average(  # type: ignore[no-untyped-def]  # pragma: no cover
-    cells, windows, starts, ends, plan, pooled, steps, height, width, channels, edges, bins,
-    block: tl.constexpr, wide: tl.constexpr,
-):  # fmt: skip
-    number, index, window, channel, mine = _program(windows, channels, block)
-    table = cells + index * height * width * channels + channel
-    out = pooled + number * bins * channels + channel
-    for at in range(steps):
-        y0, y1, x0, x1 = _bin(window, starts, ends, edges, plan + at * 6)
-        total = tl.zeros([block], dtype=tl.float64)
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                total += tl.load(table + (y * width + x) * channels, mask=mine).to(tl.float64)
-        mean = total / ((y1 - y0) * (x1 - x0)).to(tl.float64)
-        tl.store(out + tl.load(plan + at * 6) * channels, mean.to(out.dtype.element_ty), mask=mine)
+    windows, plan, cells, pooled, maps, height, width, channels, bins, size: tl.constexpr, block: tl.constexpr
+):
+    number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
+    channel, mine = _channels(channels, block)
+    count = tl.where(real, (y1 - y0) * (x1 - x0), 1)
+    total = tl.zeros([size, block], dtype=tl.float64)
+    y, x = y0, x0
+    for turn in range(tl.max(count, 0)):
+        here = (((first + y) * width + x) * channels)[:, None] + channel
+        value = tl.load(cells + here, mask=(real & (turn < count))[:, None] & mine, other=0.0)
+        total += value.to(tl.float64)
+        y, x = _next(y, x, x0, x1, 1)
+    mean = tl.where(sound, total / count.to(tl.float64)[:, None], float("nan"))
+    tl.store(pooled + (number * channels)[:, None] + channel, mean.to(pooled.dtype.element_ty), real[:, None] & mine)
 
 
 @triton.jit
 def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
-    cells, windows, starts, ends, plan, gradient, found, steps, height, width, channels, edges, bins,
-    block: tl.constexpr, wide: tl.constexpr,
+    windows, plan, tables, places, gradient, found, maps, height, width, channels, bins,
+    squares: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
 ):  # fmt: skip
-    number, index, window, channel, mine = _program(windows, channels, block)
-    table = cells + index * height * width * channels + channel
-    into = found + index * height * width * channels + channel
-    given = gradient + number * bins * channels + channel
-    for at in range(steps):
-        y0, y1, x0, x1 = _bin(window, starts, ends, edges, plan + at * 6)
-        best = tl.load(table + (y0 * width + x0) * channels, mask=mine).to(wide)
-        place = tl.zeros([block], dtype=tl.int64) + (y0 * width + x0)
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                here = tl.load(table + (y * width + x) * channels, mask=mine).to(wide)
-                larger = (here > best) | ((here != here) & (best == best))
-                best = tl.where(larger, here, best)
-                place = tl.where(larger, y * width + x, place)
-        share = tl.load(given + tl.load(plan + at * 6) * channels, mask=mine)
-        tl.atomic_add(into + place * channels, share, mask=mine)
+    number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
+    channel, mine = _channels(channels, block)
+    table, side, count = _cover(y0, y1, x0, x1, real, squares)
+    start = table.to(tl.int64) * maps * height + first
+    marked = start - maps * height  # the cells themselves have no table of places
+    best = tl.full([size, block], float("-inf"), wide)
+    chosen = tl.full([size, block], 2**31 - 1, tl.int32)
+    y, x = y0, x0
+    for turn in range(tl.max(count, 0)):
+        row, column = tl.minimum(y, y1 - side), tl.minimum(x, x1 - side)
+        here = (((start + row) * width + column) * channels)[:, None] + channel
+        look = (turn < count)[:, None] & mine
+        value = tl.load(tables + here, mask=look, other=float("-inf")).to(wide)
+        known = tl.load(
+            places + (((marked + row) * width + column) * channels)[:, None] + channel,
+            mask=look & (table > 0)[:, None],
+            other=0,
+        )
+        place = tl.where((table > 0)[:, None], known, (row * width + column)[:, None])
+        better = look & _replaces(value, place, best, chosen)
+        best, chosen = tl.where(better, value, best), tl.where(better, place, chosen)
+        y, x = _next(y, x, x0, x1, side)
+    given = real[:, None] & mine & sound
+    share = tl.load(gradient + (number * channels)[:, None] + channel, mask=given, other=0.0)
+    cell = first * width + chosen
+    tl.atomic_add(found + cell * channels + channel, share, mask=given)
 
 
 @triton.jit
 def _average_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
-    cells, windows, starts, ends, plan, gradient, found, steps, height, width, channels, edges, bins,
-    block: tl.constexpr, wide: tl.constexpr,
-):  # fmt: skip
-    number, index, window, channel, mine = _program(windows, channels, block)
-    into = found + index * height * width * channels + channel
-    given = gradient + number * bins * channels + channel
-    for at in range(steps):
-        y0, y1, x0, x1 = _bin(window, starts, ends, edges, plan + at * 6)
-        cells_of_bin = ((y1 - y0) * (x1 - x0)).to(found.dtype.element_ty)
-        share = tl.load(given + tl.load(plan + at * 6) * channels, mask=mine) / cells_of_bin
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                tl.atomic_add(into + (y * width + x) * channels, share, mask=mine)
+    windows, plan, gradient, found, maps, height, width, channels, bins, size: tl.constexpr, block: tl.constexpr
+):
+    number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
+    channel, mine = _channels(channels, block)
+    count = tl.where(real & sound, (y1 - y0) * (x1 - x0), 0)
+    given = real[:, None] & mine & sound
+    share = tl.load(gradient + (number * channels)[:, None] + channel, mask=given, other=0.0)
+    share = share / tl.maximum(count, 1).to(share.dtype)[:, None]
+    y, x = y0, x0
+    for turn in range(tl.max(count, 0)):
+        here = (((first + y) * width + x) * channels)[:, None] + channel
+        tl.atomic_add(found + here, share, mask=(turn < count)[:, None] & mine)
+        y, x = _next(y, x, x0, x1, 1)

@@ -32,6 +32,12 @@ def window_edges(windows: Whole, levels: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 @lru_cache(maxsize=64)
+def bin_places(levels: tuple[int, ...]) -> Whole:
+    """Return of every bin (B, 3): its level, and its row and its column there."""
+    return np.array([(n, row, column) for n in levels for row in range(n) for column in range(n)], dtype=np.int64)
+
+
+@lru_cache(maxsize=64)
 def direct_plan(levels: tuple[int, ...]) -> Whole:
     """Return of every bin (B, 6): its number, its row's and its column's edge, and 0, 0, 0: made from the cells."""
     steps, first_bin, first_edge = [], 0, 0
