@@ -1,8 +1,9 @@
 """``python -m benchmarks gpu``: what a GPU makes of it all, in minutes, with torch and Triton alone and no network.
 
-Every part is timed by the device's own clock, medians of many runs, and written as soon as it is known. Without a GPU
-``--tiny`` runs the same code under Triton's interpreter on small sizes: it proves that the command works, and its
-times say nothing.
+Every part is timed by the device's own clock, medians of many runs, and written as soon as it is known. Times of
+pooling and networks are of replayed graphs, which leave out what Python needs to launch kernels; "as called" has it.
+Without a GPU ``--tiny`` runs the same code under Triton's interpreter on small sizes: it proves that the command works,
+and its times say nothing.
 """
 
 import argparse
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torchvision.ops import nms, roi_pool
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.ops import roi_pool
 
+from sppnet import Detector
 from sppnet.backbones import EfficientNetLite0, PublishedNet
 from sppnet.errors import MissingExtraError
 from sppnet.ops import bins, pool_windows
@@ -27,6 +31,7 @@ from sppnet.ops import bins, pool_windows
 LEVELS = (6, 3, 2, 1)
 SCALES = (480, 576, 688, 864, 1200)
 VIEW = 227
+TYPES = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,10 @@ def kernels(sizes: Sizes) -> dict[str, Any]:
 
 
 def _difference(features: Tensor, windows: Tensor, mode: Any, sizes: Sizes) -> float:
+    """Return the largest difference from the reference in double precision, relative to its value or 1."""
     answers, device = [], sizes.device
-    for backend in ("triton", "reference"):
-        leaf = features.to(device).requires_grad_()
+    for backend, dtype in (("triton", features.dtype), ("reference", torch.float64)):
+        leaf = features.to(device, dtype).requires_grad_()
         pooled = pool_windows(leaf, windows.to(device), levels=sizes.levels, mode=mode, backend=backend)
         weights = (torch.arange(pooled.numel(), device=device) % 7).reshape(pooled.shape).to(pooled.dtype)
         (gradient,) = torch.autograd.grad(pooled, leaf, weights)
@@ -167,6 +173,7 @@ def pooling(sizes: Sizes) -> dict[str, Any]:
                 works["sppnet, with gradient"] = _with_gradient(_pooled(leaf, windows, sizes, None), leaf)
                 works["roi_pool x 4, with gradient"] = _with_gradient(_peer(plain, boxes, sizes), plain)
             times = {name: _milliseconds(work, sizes) for name, work in works.items()}
+            times["sppnet, as called"] = _milliseconds(works["sppnet"], sizes, replayed=False)
             ratios = {
                 "over one write": times["sppnet"] / times["one write"],
                 "bfloat16 over one write": times["sppnet, bfloat16"] / times["one write, bfloat16"],
@@ -200,47 +207,42 @@ def rcnn(sizes: Sizes) -> dict[str, Any]:
     """
     network = PublishedNet("zf5", levels=LEVELS, width=sizes.width).to(sizes.device).eval()
     network = network.to(memory_format=torch.channels_last)
-    figures: dict[str, Any] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        with torch.autocast(sizes.device.type, dtype, enabled=dtype != torch.float32):
-            figures[str(dtype).removeprefix("torch.")] = _compared(network, sizes)
-    return figures
+    return {str(dtype).removeprefix("torch."): _compared(network.to(dtype), sizes) for dtype in TYPES}
 
 
 def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
-    weights = torch.rand(20, network.fc[network.fc_names[1]].out_features, device=sizes.device)
+    fc7, dtype = network.fc_names[1], network.fc[network.fc_names[0]].weight.dtype
+    weights = torch.rand(20, network.fc[fc7].out_features, device=sizes.device, dtype=dtype)
 
     def scored(rows: Tensor) -> Tensor:
-        return F.linear(network.head_activations(rows, [network.fc_names[1]])[network.fc_names[1]], weights)
+        return F.linear(network.head_activations(rows, [fc7])[fc7], weights)
+
+    def pixels(count: int, height: int, width: int) -> Tensor:
+        made = torch.rand(count, 3, height, width, device=sizes.device, dtype=dtype)
+        return made.contiguous(memory_format=torch.channels_last)
 
     def at_scales(scales: tuple[int, ...]) -> Callable[[], Tensor]:
-        inputs = [
-            torch.rand(1, 3, side, side * 4 // 3, device=sizes.device).to(memory_format=torch.channels_last)
-            for side in scales
-        ]
+        inputs = [pixels(1, side, side * 4 // 3) for side in scales]
         share = -(-sizes.regions // len(scales))
-        windows = []
-        for pixels in inputs:
-            height, width = network.map_size((pixels.shape[2], pixels.shape[3]))
-            windows.append(_windows(share, height, width, 1).to(sizes.device))
+        shapes = [network.map_size((each.shape[2], each.shape[3])) for each in inputs]
+        windows = [_windows(share, *shape, 1).to(sizes.device) for shape in shapes]
 
         def work() -> Tensor:
-            rows = [
-                network.pool_windows(network.features(x)[0].float(), w) for x, w in zip(inputs, windows, strict=True)
-            ]
+            maps = [network.features(each)[0] for each in inputs]
+            rows = [network.pool_windows(each, places) for each, places in zip(maps, windows, strict=True)]
             return scored(torch.cat(rows)[: sizes.regions])
 
         return work
 
-    crops = torch.rand(sizes.crops, 3, VIEW, VIEW, device=sizes.device).to(memory_format=torch.channels_last)
-
-    def one_by_one() -> Tensor:
-        return scored(network.pool(network.features(crops).float()))
-
+    crops, one = pixels(sizes.crops, VIEW, VIEW), (688,) if sizes.width == 1.0 else sizes.scales[:1]
+    rows = torch.rand(sizes.regions, network.fc[network.fc_names[0]].in_features, device=sizes.device, dtype=dtype)
     times = {
-        "one scale": _milliseconds(at_scales((688,) if sizes.width == 1.0 else sizes.scales[:1]), sizes),
+        "one scale": _milliseconds(at_scales(one), sizes),
         "five scales": _milliseconds(at_scales(sizes.scales), sizes),
-        "R-CNN": _milliseconds(one_by_one, sizes) * sizes.regions / sizes.crops,
+        "R-CNN": _milliseconds(lambda: scored(network.pool(network.features(crops))), sizes)
+        * (sizes.regions / sizes.crops),
+        "of these, layers of all regions": _milliseconds(lambda: scored(rows), sizes),
+        "one scale, as called": _milliseconds(at_scales(one), sizes, replayed=False),
     }
     ratios = {f"times faster, {name}": times["R-CNN"] / times[name] for name in ("one scale", "five scales")}
     return _rounded(times | ratios)
@@ -249,27 +251,64 @@ def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
 # Detection and tuning
 
 
-@torch.inference_mode()
 def detection(sizes: Sizes) -> dict[str, Any]:
-    """Time one image of a detector with random weights: two maps, 8,000 windows pooled, scored, suppressed."""
-    network = torch_network(sizes)
-    count, classes = (8000, 20) if sizes.width == 1.0 else (5, 2)
-    pixels = torch.rand(1, 3, *((480, 640) if sizes.width == 1.0 else (32, 48)), device=sizes.device)
-    rows = _rows(network, pixels, _places(network, pixels, count, sizes), sizes)
-    weights = torch.rand(classes * 5, rows().shape[1], device=sizes.device)
-    boxes = torch.rand(count, 4, device=sizes.device).cumsum(1)
+    """Learn squares and discs on noise; find them on the device and on the processor, the same ones."""
+    full = sizes.width == 1.0
+    images, targets = _drawn(240 if full else 14, (480, 640) if full else (96, 128))
+    first = -(-len(images) * 5 // 6)
+    detector = Detector(backbone=_backbone(sizes), device=sizes.device.type)
+    began = time.perf_counter()
+    detector.fit(images[:first], targets[:first])
+    figures: dict[str, Any] = {"learnt from": first, "seconds of learning": time.perf_counter() - began}
+    found = {}
+    for device in (sizes.device.type, "cpu"):
+        detector.to(device)
+        list(detector.detect(images[first : first + 3]))  # compiles
+        began = time.perf_counter()
+        found[device] = list(detector.detect(images[first:]))
+        figures[f"images a second, {device}"] = (len(images) - first) / (time.perf_counter() - began)
+    pairs = list(zip(found[sizes.device.type], found["cpu"], strict=True))
+    matched = [matches(ours.boxes, theirs.boxes) for ours, theirs in pairs]
+    figures["detections"] = sum(len(theirs) for _, theirs in pairs)
+    figures["of these found alike"] = sum(matched)
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
-    def found() -> Tensor:
-        scores = rows() @ weights.T
-        return torch.stack([nms(boxes, scores[:, label], 0.3).sum() for label in range(classes)])
 
-    milliseconds = _milliseconds(found, sizes)
-    return _rounded({"ms an image": milliseconds, "images a second": 1000 / milliseconds})
+def matches(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> int:
+    """Return how many boxes have one of the others' within half a pixel."""
+    return int((np.abs(theirs[:, None] - ours[None]).max(axis=2, initial=0.0).min(axis=1, initial=np.inf) < 0.5).sum())
+
+
+def _drawn(count: int, size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[dict[str, Any]]]:
+    """Return images of noise with up to eight squares and discs, and their boxes."""
+    images, targets, rng = [], [], np.random.default_rng(0)
+    height, width = size
+    for _ in range(count):
+        image = Image.fromarray(rng.integers(90, 160, (height, width, 3)).astype(np.uint8))
+        pen, boxes, labels = ImageDraw.Draw(image), [], []
+        for number in range(int(rng.integers(2, 9))):
+            side = int(rng.integers(height // 12, height // 4))
+            left, top = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            box, label = (left, top, left + side, top + side), number % 2
+            (pen.rectangle, pen.ellipse)[label](box, fill=(("red", "blue")[label]))
+            boxes.append(box)
+            labels.append(label)
+        images.append(np.asarray(image))
+        targets.append({"boxes": np.array(boxes, dtype=np.float64), "labels": np.array(labels)})
+    return images, targets
+
+
+def _backbone(sizes: Sizes) -> Any:
+    """Return the default backbone, or ZF-5 where the package of its weights is not installed."""
+    try:
+        return EfficientNetLite0()
+    except MissingExtraError:
+        return PublishedNet("zf5", levels=LEVELS, width=sizes.width).eval()
 
 
 def tuning(sizes: Sizes) -> dict[str, Any]:
     """Time a step of tuning the convolutions: forward, pooling of 224 windows, backward, AdamW."""
-    network = torch_network(sizes).requires_grad_(True)
+    network = _backbone(sizes).to(sizes.device).requires_grad_(True)
     pixels = torch.rand(1, 3, *((480, 640) if sizes.width == 1.0 else (32, 48)), device=sizes.device)
     count = 224 if sizes.width == 1.0 else 2
     rows = _rows(network, pixels, _places(network, pixels, count, sizes), sizes)
@@ -280,17 +319,8 @@ def tuning(sizes: Sizes) -> dict[str, Any]:
         torch.autograd.backward(rows().square().mean())
         optimiser.step()
 
-    milliseconds = _milliseconds(step, sizes)
+    milliseconds = _milliseconds(step, sizes, replayed=False)
     return _rounded({"ms a step": milliseconds, "steps a second": 1000 / milliseconds})
-
-
-def torch_network(sizes: Sizes) -> nn.Module:
-    """Return the default backbone's shape: its weights' package, or ZF-5 where that is not installed."""
-    try:
-        network: nn.Module = EfficientNetLite0()
-    except MissingExtraError:
-        network = PublishedNet("zf5", levels=LEVELS, width=sizes.width).eval()
-    return network.to(sizes.device)
 
 
 def _layers(network: Any) -> tuple[str, ...]:
@@ -322,23 +352,29 @@ def _rows(network: Any, pixels: Tensor, places: list[Tensor], sizes: Sizes) -> C
 # The clock
 
 
-def _milliseconds(work: Callable[[], object], sizes: Sizes) -> float:
-    """Return the median time of many runs by the device's own clock."""
+def _milliseconds(work: Callable[[], object], sizes: Sizes, *, replayed: bool = True) -> float:
+    """Return the median time of many runs, on a GPU by its own clock: of a replayed graph, or as called."""
     for _ in range(3 if sizes.rounds > 1 else 1):
         work()
+    if sizes.device.type != "cuda":
+        began = time.perf_counter()
+        work()
+        return 1000 * (time.perf_counter() - began)
+    run: Callable[[], object] = work
+    if replayed:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            work()
+        run = graph.replay
     times = []
     for _ in range(sizes.rounds):
-        if sizes.device.type == "cuda":
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            work()
-            end.record()
-            torch.cuda.synchronize()
-            times.append(start.elapsed_time(end))
-        else:
-            began = time.perf_counter()
-            work()
-            times.append(1000 * (time.perf_counter() - began))
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end))
     return statistics.median(times)
 
 

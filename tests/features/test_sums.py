@@ -10,16 +10,19 @@ from sppnet.features.sums import weighed_means, window_means
 from sppnet.ops import pool_windows
 
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @settings(deadline=None)  # the first call compiles
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**16))
 def test_means_are_those_of_average_pooling(height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    cells = torch.from_numpy(rng.normal(size=(height, width, 3)).astype(np.float32))
+    cells = torch.from_numpy(rng.normal(size=(height, width, 3)).astype(np.float32)).to(DEVICE)
     left, top = rng.integers(0, width, 7), rng.integers(0, height, 7)
     windows = np.stack([left, top, rng.integers(left + 1, width + 1), rng.integers(top + 1, height + 1)], axis=1)
     means = window_means(cells, windows, (3, 2, 1))
     pooled = pool_windows(cells.permute(2, 0, 1), torch.from_numpy(windows), levels=(3, 2, 1), mode="average")
-    torch.testing.assert_close(means, pooled.transpose(1, 2), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(means, pooled.transpose(1, 2).cpu(), atol=1e-5, rtol=1e-5)
     weights = torch.from_numpy(rng.normal(size=(4, 14 * 3)).astype(np.float32))
     scores = weighed_means(cells, windows, (3, 2, 1), weights)
     torch.testing.assert_close(scores, means.flatten(1) @ weights.T, atol=1e-4, rtol=1e-4)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sppnet.errors import ShapeError
 from sppnet.ops import pool_image, pool_windows
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -87,6 +88,55 @@ def test_no_windows_and_other_strides() -> None:
     assert pool_windows(features, none, levels=(2,), backend="triton").shape == (0, 3, 4)
     pooled = pool_image(features, levels=(3, 2), backend="triton")
     assert torch.equal(pooled, pool_image(features, levels=(3, 2), backend="reference"))
+
+
+def test_a_window_outside_its_map_is_nan_and_has_no_gradient() -> None:
+    """What the kernels do where windows lie on a GPU, and are not looked at before."""
+    from sppnet.ops import gpu_triton
+
+    features, kinds = _features(2, 3, 5, 4), ((2, 0, 0, 4, 5), (-1, 0, 0, 4, 5), (0, 3, 0, 5, 5), (0, 0, -1, 4, 5))
+    sound = (1, 1, 2, 4, 5)
+    windows = torch.tensor([sound, *kinds, (0, 2, 0, 2, 5), (0, 0, 4, 4, 6), sound], device=DEVICE)
+    for mode in ("max", "average"):
+        pooled = torch.zeros(len(windows), 5, 3, device=DEVICE)
+        gpu_triton.forward(features, windows, (2, 1), mode, pooled)
+        expected = pool_windows(features, windows[:1], levels=(2, 1), mode=mode, backend="reference").transpose(1, 2)
+        torch.testing.assert_close(pooled[[0, -1]], expected.expand(2, -1, -1))
+        assert pooled[1:-1].isnan().all()
+        ours = gpu_triton.backward(torch.ones_like(pooled), features, windows, (2, 1), mode)
+        once = gpu_triton.backward(torch.ones_like(pooled[:1]), features, windows[:1], (2, 1), mode)
+        torch.testing.assert_close(ours, 2 * once)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
+def test_nothing_waits_for_the_gpu() -> None:
+    """What waits cannot be captured in a graph."""
+    features, windows = _features(2, 5, 7, 9).requires_grad_(), torch.tensor(WINDOWS, device=DEVICE)
+
+    def work() -> Tensor:
+        pooled = pool_windows(features, windows, levels=(3, 2, 1))
+        (gradient,) = torch.autograd.grad(pooled.sum() + pool_image(features, levels=(2,)).sum(), features)
+        return gradient
+
+    expected, graph = work(), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = work()
+    graph.replay()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
+def test_windows_on_the_processor_are_checked_and_moved_without_waiting() -> None:
+    features, windows = _features(2, 5, 7, 9), torch.tensor(WINDOWS)
+    expected = pool_windows(features, windows.to(DEVICE), levels=(3, 1))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = pool_windows(features, windows, levels=(3, 1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(found, expected)
+    with pytest.raises(ShapeError, match=r"windows\[0\]"):
+        pool_windows(features, torch.tensor([[2, 0, 0, 1, 1]]))
 
 
 def test_unwritten_memory_shows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ def region_features(pooling: Pooling) -> Callable[[Place], Any]:
         source = source_of(image)
         size = read_size(source)
         boxes = proposed.of(name_of(image), size) if proposed else np.array([[0.0, 0.0, size[1], size[0]]])
-        return boxes, encoder(source).pool(boxes, LEVELS).numpy()
+        return boxes, encoder(source).pool(boxes, LEVELS).cpu().numpy()
 
     return careful(pooled)
 

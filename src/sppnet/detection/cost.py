@@ -29,7 +29,7 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     scene.maps = encoder.compute(sample.source)  # before the clock starts, and not into the cache
     propose_seconds = timed(lambda: proposals.regions(scene))
     regions = scene.maps.unique(proposals.regions(scene))
-    region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights))
+    region_seconds = timed(lambda: scene.maps.score(regions, levels, *weights).cpu())
     # Measured on 20 to 237 images of three sets: told 0.7 to 1.1 times what it took. Each image is looked at once, some
     # again by the first head and to be held out, when SVMs are solved again too.
     images, again = len(data.samples), min(len(data.samples), MOST_IMAGES)

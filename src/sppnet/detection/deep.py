@@ -291,7 +291,8 @@ class _Tuning:
         head = model.head
         self._known = torch.isfinite(head.bias)  # a class without objects has nothing to learn from
         tensors = (head.weights, head.bias.masked_fill(~self._known, 0.0), head.delta_weights, head.delta_bias)
-        self._head = nn.ParameterList(nn.Parameter(tensor.clone()) for tensor in tensors)
+        device = encoder.backbone.device
+        self._head = nn.ParameterList(nn.Parameter(tensor.clone().to(device)) for tensor in tensors)
         self._module = nn.ModuleDict({"network": self._network, "head": self._head})
         names = [str(sample.path.name) for sample in data.samples]
         boxes = [sample.boxes.tobytes() for sample in data.samples]
@@ -364,17 +365,18 @@ class _Tuning:
         return loss
 
     def _score_loss(self, rows: Tensor, targets: Tensor) -> Tensor:
-        weights, bias = self._head[0][self._known], self._head[1][self._known]
+        known, targets = self._known.to(rows.device), targets.to(rows.device)
+        weights, bias = self._head[0][known], self._head[1][known]
         logits = SHARPNESS * torch.addmm(bias, rows, weights.T)
         counted = targets != 0
         losses = F.binary_cross_entropy_with_logits(logits, (targets > 0).float(), reduction="none")
         return losses[counted].sum() / len(rows)
 
     def _box_loss(self, rows: Tensor, labels: NDArray[np.int64], deltas: NDArray[np.float64]) -> Tensor:
-        of = torch.from_numpy(labels)
+        of, wanted = torch.from_numpy(labels).to(rows.device), torch.from_numpy(deltas).float().to(rows.device)
         every = torch.einsum("nd,kcd->nkc", rows, self._head[2]) + self._head[3]
-        found = every[torch.arange(len(of)), of]
-        return F.smooth_l1_loss(found, torch.from_numpy(deltas).float(), beta=BOX_BETA, reduction="sum") / len(of)
+        found = every[torch.arange(len(of), device=of.device), of]
+        return F.smooth_l1_loss(found, wanted, beta=BOX_BETA, reduction="sum") / len(of)
 
     # What has been learnt
 
@@ -390,7 +392,7 @@ class _Tuning:
 
     def model(self) -> DetectorModel:
         """Return a model of the averaged network and head, to be judged."""
-        weights, bias, moves, offsets = (each.detach() for each in cast(Any, self._averaged.module)["head"])
+        weights, bias, moves, offsets = (each.detach().cpu() for each in cast(Any, self._averaged.module)["head"])
         head = RegionHead(self._model.head.levels, weights, bias.masked_fill(~self._known, -math.inf), moves, offsets)
         encoder = encoder_with(self._model.encoder, self.backbone(), cached=False)
         return replace(self._model, encoder=encoder, head=head)

@@ -217,7 +217,7 @@ class Detector(Parameters):
             (R, D) float32, and what a row is made of: levels and channels of each map, in its order.
         """
         maps, levels = self.model_.encoder(as_source(image)), self.model_.head.levels
-        return maps.pool(check_boxes("Detector.features", regions, maps.size), levels), maps.layout(levels)
+        return maps.pool(check_boxes("Detector.features", regions, maps.size), levels).cpu(), maps.layout(levels)
 
     def explain(self, maps: Maps, detections: Detections) -> list[Contributions]:
         """Tell which bins of which window made each score of ``detect``: exactly, because the head is linear.

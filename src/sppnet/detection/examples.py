@@ -235,9 +235,11 @@ def draw_examples(
         boxed = np.sort(np.concatenate([boxed[~mine], boxed[drawn(mine, int(mine.sum()), share)]]))
     sampled = np.concatenate([ground_truth[boxed], regions[chosen]])
     examples = Examples(
-        maps.pool(sampled, levels).numpy(), np.concatenate([ground_truth_targets[boxed], targets[chosen]]), sampled
+        maps.pool(sampled, levels).cpu().numpy(),
+        np.concatenate([ground_truth_targets[boxed], targets[chosen]]),
+        sampled,
     )
-    placed = maps.pooled_maps.pool(near[moved], levels).numpy()
+    placed = maps.pooled_maps.pool(near[moved], levels).cpu().numpy()
     return examples, Moves(placed, held[moved], box_deltas(near[moved], ground_truth[nearest[moved]]))
 
 
@@ -267,7 +269,7 @@ def hard_negatives(
         found = found[nms(regions[found], scores[found, label], settings.duplicate_iou)]
         wrong[found[:most], label] = -1
     chosen = np.flatnonzero(wrong.any(axis=1))
-    return Examples(maps.pool(regions[chosen], levels).numpy(), wrong[chosen], regions[chosen])
+    return Examples(maps.pool(regions[chosen], levels).cpu().numpy(), wrong[chosen], regions[chosen])
 
 
 def rejected_examples(maps: Maps, regions: Boxes, labels: ImageLabels, *, levels: Sequence[int]) -> Examples:
@@ -283,7 +285,7 @@ def rejected_examples(maps: Maps, regions: Boxes, labels: ImageLabels, *, levels
         owners += [names.index(name)] * len(same)
     places = np.concatenate(chosen)
     targets = -(np.array(owners, dtype=np.int64)[:, None] == np.arange(len(names))).astype(np.int8)
-    return Examples(maps.pool(places, levels).numpy(), targets, places)
+    return Examples(maps.pool(places, levels).cpu().numpy(), targets, places)
 
 
 def rejected_names(labels: ImageLabels) -> tuple[str, ...]:

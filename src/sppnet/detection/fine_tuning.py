@@ -173,4 +173,4 @@ def _regions(
     rest = rng.permutation(rest)[: fitting.batch - objects]
     nearest = labels[overlap[held][:, known.counted].argmax(axis=1)] if len(held) else held
     targets = torch.from_numpy(np.concatenate([nearest, np.full(len(rest), len(names))]))
-    return feature_map.pool(regions[np.concatenate([held, rest])], levels), targets
+    return feature_map.pool(regions[np.concatenate([held, rest])], levels).cpu(), targets

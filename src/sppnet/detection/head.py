@@ -1,5 +1,6 @@
 """Pooled regions -> scores and better boxes: one linear SVM and one box regression a class (paper, Sec. 4.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from sppnet.features.maps import Maps
 from sppnet.geometry import Boxes, apply_deltas
+from sppnet.progress import stage
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class RegionHead:
 
     def scores(self, feature_map: Maps, regions: Boxes) -> NDArray[np.float32]:
         """Score regions (R, 4) for all classes: (R, K) float32."""
-        return feature_map.score(regions, self.levels, self.weights, self.bias).numpy()
+        return _scored(feature_map, regions, self.levels, self.weights, self.bias)
 
     def refine(
         self, feature_map: Maps, regions: Boxes, label: int, *, rounds: int, damping: float = 1.0
@@ -64,10 +66,17 @@ class RegionHead:
         placing, offsets = self.delta_weights[label], self.delta_bias[label]
         if weights.shape[1] == placing.shape[1]:
             both = torch.cat([weights, placing]), torch.cat([bias, offsets])
-            answers = feature_map.score(regions, self.levels, *both).numpy()
+            answers = _scored(feature_map, regions, self.levels, *both)
             return answers[:, 0], answers[:, 1:]
-        scores = feature_map.score(regions, self.levels, weights, bias).numpy()
-        return scores[:, 0], feature_map.pooled_maps.score(regions, self.levels, placing, offsets).numpy()
+        scores = _scored(feature_map, regions, self.levels, weights, bias)
+        return scores[:, 0], _scored(feature_map.pooled_maps, regions, self.levels, placing, offsets)
+
+
+def _scored(maps: Maps, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> NDArray[np.float32]:
+    """Score regions where the maps lie; only the scores (R, K) come back."""
+    scores = maps.score(regions, levels, weights, bias)
+    with stage("pooling and scores"):
+        return scores.cpu().numpy()
 
 
 def _inside(boxes: Boxes, size: tuple[int, int]) -> Boxes:

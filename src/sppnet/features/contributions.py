@@ -47,7 +47,7 @@ def window_contributions(
     feature_map: "FeatureMap", regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor
 ) -> list[Contributions]:
     """Split the score of each region's window of one map; see ``Maps.explain``."""
-    products = feature_map.pool(regions, levels).double() * weights.double()
+    products = feature_map.pool(regions, levels).cpu().double() * weights.double()
     sums = products.reshape(len(regions), bins(levels), products.shape[1] // bins(levels)).sum(2).numpy()
     windows = feature_map.windows(regions)
     return [

@@ -20,6 +20,7 @@ from sppnet.features.maps import FeatureMap, Rows
 from sppnet.features.tiles import activations
 from sppnet.geometry import Boxes, WindowRule, unique_windows
 from sppnet.images import Source
+from sppnet.ops.planning import moved
 from sppnet.storage import TensorCache
 
 CHUNK: Final = 512  # rows at a time
@@ -79,7 +80,7 @@ class JoinedMaps:
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), map by map: each has its own duplicates."""
-        scores = bias.expand(len(regions), -1)
+        scores = moved(bias, self.maps[0].values.device).expand(len(regions), -1)
         none, start = torch.zeros_like(bias), 0
         for feature_map, share in self.parts(levels):
             end = start + feature_map.length(share)

@@ -6,7 +6,7 @@ be replaced by two thin ones (truncated SVD, as Girshick 2015 does in Fast R-CNN
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -47,13 +47,22 @@ class RegionLayers:
     """Layers that run one after the other on the rows of regions; the last one's output is a region's feature."""
 
     layers: tuple[FullyConnected, ...]
+    _copies: dict[torch.device, tuple[FullyConnected, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """(N, D) -> (N, O) float32."""
+        """(N, D) -> (N, O) float32, computed where the rows lie."""
         with stage("fully connected layers"), torch.no_grad():
-            for layer in self.layers:
+            for layer in self._on(rows.device):
                 rows = layer(rows)
             return rows.float()
+
+    def _on(self, device: torch.device) -> tuple[FullyConnected, ...]:
+        """Return the layers on a device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = tuple(
+                FullyConnected(layer.weight.to(device), layer.bias.to(device), layer.relu) for layer in self.layers
+            )
+        return self._copies[device]
 
     @property
     def length(self) -> int:

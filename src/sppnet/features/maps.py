@@ -23,6 +23,7 @@ from sppnet.geometry import (
     windows_from_regions,
 )
 from sppnet.ops import bins, pool_chunks, pool_windows
+from sppnet.ops.planning import moved
 from sppnet.progress import stage
 
 CHUNK: Final = 4096  # windows at a time on a device: of 14 bins and 240 channels 55 MB
@@ -53,13 +54,13 @@ class Maps(Protocol):
         """Return one region (U, 4) for each set of regions (R, 4) that have one row, in one order."""
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
-        """Return one row a region, (R, D) float32."""
+        """Return one row a region, (R, D) float32, where the maps lie."""
 
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
         """Return the rows of ``pool``, each that is the same for several regions once, and which one each has."""
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
-        """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32."""
+        """Return ``pool(regions, levels) @ weights.T + bias``, (R, K) float32, where the maps lie."""
 
     def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Return rows as ``pool`` does, (R, D) float32, of the means of the bins instead of their maxima."""
@@ -148,11 +149,11 @@ class FeatureMap:
             regions: (R, 4) boxes in the image's pixels.
             levels: bins per side of each level of the pyramid.
         Returns:
-            (R, B * C) float32, bin by bin and in it channel by channel.
+            (R, B * C) float32 where the map lies, bin by bin and in it channel by channel.
         """
         with stage("pooling and scores"):
             pooled = pool_windows(self.cells, torch.from_numpy(self.windows(regions)), levels=levels)
-            return pooled.transpose(1, 2).flatten(1).cpu()
+            return pooled.transpose(1, 2).flatten(1)
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
@@ -164,17 +165,23 @@ class FeatureMap:
             levels: bins per side of each level of the pyramid.
             weights: (K, B * C) float32. bias: (K,) float32.
         Returns:
-            (R, K) float32.
+            (R, K) float32, where the map lies.
         """
         return score_rows(*self.rows(regions, levels), weights, bias)
 
     def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Average the bins of regions (R, 4) by sums over the map: (R, B * C) float32, bin by bin."""
-        return window_means(self.cells.cpu().permute(1, 2, 0), self.windows(regions), levels).flatten(1)
+        return window_means(self._summed, self.windows(regions), levels).flatten(1)
 
     def score_averages(self, regions: Boxes, levels: Sequence[int], weights: Tensor) -> Tensor:
         """Compute ``averages(regions, levels) @ weights.T`` (R, K): the map is weighed first, then summed."""
-        return weighed_means(self.cells.cpu().permute(1, 2, 0), self.windows(regions), levels, weights)
+        return weighed_means(self._summed, self.windows(regions), levels, weights)
+
+    @property
+    def _summed(self) -> Tensor:
+        """The cells (H, W, C) where sums in float64 can be made: Apple's devices have none."""
+        cells = self.cells if self.values.device.type == "cuda" else self.cells.cpu()
+        return cells.permute(1, 2, 0)
 
     def layout(self, levels: Sequence[int]) -> list[tuple[tuple[int, ...], int]]:
         """Return the levels and the channels of a row."""
@@ -195,21 +202,20 @@ class FeatureMap:
 
 
 def score_rows(chunks: Iterator[Tensor], which: NDArray[np.int64], weights: Tensor, bias: Tensor) -> Tensor:
-    """Compute ``rows @ weights.T + bias`` of the rows of ``Maps.rows``, and return it region by region: (R, K)."""
+    """Compute ``rows @ weights.T + bias`` of the rows of ``Maps.rows``, and return it region by region: (R, K).
+
+    What comes of it lies where the rows do, and may not be computed yet there.
+    """
     with stage("pooling and scores"):
-        known: dict[torch.device, tuple[Tensor, Tensor]] = {}
         parts = []
         for rows in chunks:
-            if rows.device not in known:
-                known[rows.device] = bias.to(rows.device), weights.to(rows.device)
-            offsets, factors = known[rows.device]
-            parts.append(torch.addmm(offsets, rows, factors.T))
-        scores = torch.cat(parts).cpu() if parts else bias.new_zeros(0, len(bias))
-        return scores[torch.from_numpy(which)]
+            bias, weights = moved(bias, rows.device), moved(weights, rows.device)
+            parts.append(torch.addmm(bias, rows, weights.T))
+        scores = torch.cat(parts) if parts else bias.new_zeros(0, len(bias))
+        return scores[moved(torch.from_numpy(which), scores.device)]
 
 
 def device_chunks(features: Tensor, windows: Tensor, levels: Sequence[int], *, size: int = CHUNK) -> Iterator[Tensor]:
     """Pool windows (R, 4) of a map (C, H, W) on its own device, a chunk at a time: (size, B, C) each."""
-    places = windows.to(features.device)
     for start in range(0, len(windows), size):
-        yield pool_windows(features, places[start : start + size], levels=levels).transpose(1, 2)
+        yield pool_windows(features, windows[start : start + size], levels=levels).transpose(1, 2)

@@ -79,10 +79,11 @@ class MultiscaleMaps:
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the image at its scale into one row: (R, B * C) float32, as ``FeatureMap.pool``."""
-        pooled = torch.empty(len(regions), self.maps[0].length(levels))
-        for feature_map, among in self._by_scale(regions):
-            pooled[torch.from_numpy(among)] = feature_map.pool(regions[among], levels)
-        return pooled
+        parts = [(among, feature_map.pool(regions[among], levels)) for feature_map, among in self._by_scale(regions)]
+        if not parts:
+            return torch.zeros(0, self.maps[0].length(levels))
+        order = np.argsort(np.concatenate([among for among, _ in parts]))
+        return torch.cat([rows for _, rows in parts])[torch.from_numpy(order)]
 
     def rows(self, regions: Boxes, levels: Sequence[int]) -> Rows:
         """Pool the windows that regions (R, 4) fall on, each once, scale by scale."""

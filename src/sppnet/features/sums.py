@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sppnet.ops.planning import direct_plan, window_edges
+from sppnet.ops.planning import direct_plan, moved, window_edges
 
 
 def integral(cells: Tensor) -> Tensor:
     """Return the sums (H + 1, W + 1, K) of all cells (H, W, K) above and left of each corner, in float64."""
-    sums = torch.zeros(cells.shape[0] + 1, cells.shape[1] + 1, cells.shape[2], dtype=torch.float64)
+    height, width, channels = cells.shape
+    sums = torch.zeros(height + 1, width + 1, channels, dtype=torch.float64, device=cells.device)
     torch.cumsum(cells, 0, dtype=torch.float64, out=sums[1:, 1:])
     sums[1:, 1:] = sums[1:, 1:].cumsum(1)
     return sums
@@ -21,11 +22,12 @@ def integral(cells: Tensor) -> Tensor:
 
 def window_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[int]) -> Tensor:
     """Return the means (R, B, K) float32 of cells (H, W, K) over windows (R, 4), by the bins that maxima have."""
-    edges, bins = _edges(windows, levels)
-    sums, means = integral(cells).numpy(), np.zeros((len(windows), len(bins), cells.shape[2]))
+    edges, bins = _edges(windows, levels, cells.device)
+    means = torch.zeros(len(windows), len(bins), cells.shape[2], dtype=torch.float64, device=cells.device)
+    sums = integral(cells)
     for number, (row, column) in enumerate(bins):
         _add_means(sums, edges, row, column, means[:, number])
-    return torch.from_numpy(means).float()
+    return means.float().cpu()
 
 
 def weighed_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[int], weights: Tensor) -> Tensor:
@@ -34,27 +36,39 @@ def weighed_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[in
     Args:
         cells: (H, W, C) float32. windows: (R, 4). weights: (K, B * C), bin by bin and in it channel by channel.
     """
-    edges, bins = _edges(windows, levels)
+    edges, bins = _edges(windows, levels, cells.device)
     height, width, channels = cells.shape
-    parts = weights.reshape(len(weights), len(bins), channels).permute(1, 0, 2).flatten(0, 1)
+    parts = weights.to(cells.device).reshape(len(weights), len(bins), channels).permute(1, 0, 2).flatten(0, 1)
     weighed = (cells.reshape(-1, channels) @ parts.T).reshape(height, width, len(bins), len(weights))
-    scores = np.zeros((len(windows), len(weights)))
+    scores = torch.zeros(len(windows), len(weights), dtype=torch.float64, device=cells.device)
     for number, (row, column) in enumerate(bins):
-        _add_means(integral(weighed[:, :, number]).numpy(), edges, row, column, scores)
-    return torch.from_numpy(scores).float()
+        _add_means(integral(weighed[:, :, number]), edges, row, column, scores)
+    return scores.float().cpu()
 
 
-def _edges(windows: NDArray[np.int64], levels: Sequence[int]) -> tuple[NDArray[np.int32], list[tuple[int, int]]]:
-    """Return the edges of all bins, see ``window_edges``, and of each bin its row's and its column's."""
+def _edges(
+    windows: NDArray[np.int64], levels: Sequence[int], device: torch.device
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Return the edges of all bins on a device, see ``window_edges``, and of each bin its row's and its column's."""
     of_one_map = np.concatenate([np.zeros((len(windows), 1), np.int64), windows], axis=1)
-    return window_edges(of_one_map, tuple(levels)), [(row, column) for _, row, column, *_ in direct_plan(tuple(levels))]
+    edges = torch.from_numpy(window_edges(of_one_map, tuple(levels)))
+    return moved(edges, device), [(row, column) for _, row, column, *_ in direct_plan(tuple(levels))]
+
+
+def _add_means(sums: Tensor, edges: Tensor, row: int, column: int, means: Tensor) -> None:
+    """Add the mean of one bin of each window to its row of ``means`` (R, K)."""
+    if means.device.type == "cpu":
+        _add_means_one_by_one(sums.numpy(), edges.numpy(), row, column, means.numpy())
+        return
+    top, bottom, left, right = edges[:, 0, row], edges[:, 1, row], edges[:, 2, column], edges[:, 3, column]
+    total = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    means += total / ((bottom - top).double() * (right - left))[:, None]
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_means(  # pragma: no cover
+def _add_means_one_by_one(  # pragma: no cover
     sums: NDArray[np.float64], edges: NDArray[np.int32], row: int, column: int, means: NDArray[np.float64]
 ) -> None:
-    """Add the mean of one bin of each window to its row of ``means`` (R, K)."""
     for window in range(len(edges)):
         top, bottom = edges[window, 0, row], edges[window, 1, row]
         left, right = edges[window, 2, column], edges[window, 3, column]

@@ -84,8 +84,8 @@ def pool_windows(
     )
     if single:
         features, windows = features[None], torch.nn.functional.pad(windows, (1, 0))
-    places = windows if windows.device.type == "cpu" else windows.to(features.device)
-    options = (features, places, list(levels), mode, backend or "")
+    near = windows if windows.device.type == "cpu" else windows.to(features.device)
+    options = (features, near, list(levels), mode, backend or "")
     if out is None:
         pooled: Tensor = pool(*options)
         return pooled.transpose(1, 2)
@@ -144,9 +144,12 @@ def pool_image(
     if features.ndim == 3:
         return pool_image(features[None], levels=levels, mode=mode, backend=backend)[0]
     count, _, height, width = features.shape
-    index = torch.arange(count, device=features.device)[:, None]
-    whole = torch.tensor([0, 0, width, height], device=features.device).expand(count, 4)
-    return pool_windows(features, torch.cat([index, whole], dim=1), levels=levels, mode=mode, backend=backend)
+    index = torch.arange(count, device=features.device)
+    first = torch.zeros_like(index)
+    whole = torch.stack(
+        [index, first, first, first + width, first + height], dim=1
+    )  # made there: a GPU is not waited for
+    return pool_windows(features, whole, levels=levels, mode=mode, backend=backend)
 
 
 class SpatialPyramidPool(nn.Module):

@@ -19,12 +19,16 @@ import triton.language as tl
 from torch import Tensor
 
 from sppnet.ops.contract import bins
-from sppnet.ops.planning import bin_places
+from sppnet.ops.planning import bin_places, moved
 
-GROUP: Final = 8  # bins a program
+GROUP: Final = 4  # bins a program
 WIDEST: Final = 128  # channels a program
+WARPS: Final = 2  # a program
 SQUARES: Final = 3  # of 2, 4 and 8 cells a side
 CELLS: Final = 8  # a program that makes squares
+# Numbers that change from image to image and from call to call: compiled once for all of them.
+SIZES: Final = ["maps", "height", "width", "bins"]
+MAKING: Final = ["number", "total", "height", "width"]
 FEW: Final = 256  # cells of a map, which are read one by one in the time that squares take
 
 
@@ -99,19 +103,13 @@ def _launch(
     grid = (len(windows), triton.cdiv(bins(levels), GROUP), triton.cdiv(channels, block))
     own = {} if squares is None else {"squares": squares, "wide": _wide(cells)}
     kernel[grid](
-        _moved(windows.contiguous(), cells.device), _plan(levels, cells.device), *arrays,
-        maps, height, width, channels, bins(levels), size=GROUP, block=block, **own,
+        moved(windows.contiguous(), cells.device), _plan(levels, cells.device), *arrays,
+        maps, height, width, channels, bins(levels), size=GROUP, block=block, num_warps=WARPS, **own,
     )  # fmt: skip
 
 
 def _wide(cells: Tensor) -> Any:
     return tl.float64 if cells.dtype == torch.float64 else tl.float32
-
-
-def _moved(windows: Tensor, device: torch.device) -> Tensor:
-    """Return windows on a device; from the processor's memory without waiting for what the device has in hand."""
-    pinned = windows.device.type == "cpu" and device.type == "cuda"
-    return (windows.pin_memory() if pinned else windows).to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=64)
@@ -131,7 +129,7 @@ def _replaces(value, place, best, first):  # type: ignore[no-untyped-def]  # pra
     return (value > best) | (nan & ~best_nan) | (((value == best) | (nan & best_nan)) & (place < first))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=MAKING)
 def _make_squares(  # type: ignore[no-untyped-def]  # pragma: no cover
     tables, places, number, total, height, width, channels,
     side: tl.constexpr, asked: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
@@ -216,7 +214,7 @@ def _next(y, x, x0, x1, side):  # type: ignore[no-untyped-def]  # pragma: no cov
     return tl.where(ends, y + side, y), tl.where(ends, x0, x + side)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _pool_max(  # type: ignore[no-untyped-def]  # pragma: no cover
     windows, plan, tables, pooled, maps, height, width, channels, bins,
     squares: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
@@ -237,7 +235,7 @@ def _pool_max(  # type: ignore[no-untyped-def]  # pragma: no cover
     tl.store(pooled + (number * channels)[:, None] + channel, best.to(pooled.dtype.element_ty), real[:, None] & mine)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _pool_average(  # type: ignore[no-untyped-def]  # pragma: no cover
     windows, plan, cells, pooled, maps, height, width, channels, bins, size: tl.constexpr, block: tl.constexpr
 ):
@@ -255,7 +253,7 @@ def _pool_average(  # type: ignore[no-untyped-def]  # pragma: no cover
     tl.store(pooled + (number * channels)[:, None] + channel, mean.to(pooled.dtype.element_ty), real[:, None] & mine)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
     windows, plan, tables, places, gradient, found, maps, height, width, channels, bins,
     squares: tl.constexpr, size: tl.constexpr, block: tl.constexpr, wide: tl.constexpr,
@@ -288,7 +286,7 @@ def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
     tl.atomic_add(found + cell * channels + channel, share, mask=given)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _average_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
     windows, plan, gradient, found, maps, height, width, channels, bins, size: tl.constexpr, block: tl.constexpr
 ):

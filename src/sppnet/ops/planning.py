@@ -3,7 +3,9 @@
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.geometry import bin_edges
 
@@ -29,6 +31,12 @@ def window_edges(windows: Whole, levels: tuple[int, ...]) -> NDArray[np.int32]:
         np.add(starts[length], first[:, None], out=edges[:, 2 * axis])
         np.add(ends[length], first[:, None], out=edges[:, 2 * axis + 1])
     return edges
+
+
+def moved(table: Tensor, device: torch.device) -> Tensor:
+    """Return a table on a device; from the processor's memory without waiting for what a GPU has in hand."""
+    pinned = table.device.type == "cpu" and device.type == "cuda"
+    return (table.pin_memory() if pinned else table).to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=64)
