@@ -68,6 +68,29 @@ def _backbones_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def _gpu_tables() -> str:
+    """Return what a GPU makes of the method and of the pooling; nothing as long as none was measured."""
+    figures = _figures("gpu")
+    if not figures:
+        return ""
+    rows = ["| ZF-5, 2,000 regions | R-CNN, ms | SPP-net, one scale | five scales |", "|---|---|---|---|"]
+    for dtype, mine in figures["rcnn"].items():
+        if dtype != "seconds":
+            cells = [
+                f"{mine[of]:.1f}, **{mine[f'times faster, {of}']:.0f} times**" for of in ("one scale", "five scales")
+            ]
+            rows.append(f"| {dtype} | {mine['R-CNN']:.0f} | {' | '.join(cells)} |")
+    rows += ["", "| pooling | ms | over one write | bfloat16, ms | `roi_pool` x 4, ms | with gradient, ms | theirs |"]
+    rows += ["|---|---|---|---|---|---|---|"]
+    for name, mine in figures["pooling"].items():
+        if name != "seconds":
+            of = ("sppnet, bfloat16", "roi_pool x 4", "sppnet, with gradient", "roi_pool x 4, with gradient")
+            times = [f"{mine['ms'][each]:.2f}" if each in mine["ms"] else "" for each in of]
+            first = f"{mine['ms']['sppnet']:.2f} | {mine['ratios']['over one write']:.1f}"
+            rows.append(f"| {name} | {first} | {' | '.join(times)} |")
+    return "\n".join(rows) + "\n"
+
+
 def _both(precision: dict[str, float]) -> str:
     return " / ".join(f"{100 * precision[iou]:.1f}" for iou in ("0.5", "0.7"))
 
@@ -403,7 +426,7 @@ def _views(figures: dict[str, Any]) -> list[str]:
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"results": _table},
     "benchmarks/README.md": {"pooling": _pooling_tables},
-    "docs/backbones.md": {"backbones": _backbones_table, "deep": _deep_table},
+    "docs/backbones.md": {"backbones": _backbones_table, "deep": _deep_table, "gpu": _gpu_tables},
     "docs/classification.md": {"results": _few_table, "views": _views_table},
     "docs/detection.md": {"results": _sets_table, "parts": _parts_tables},
     "docs/export.md": {"export": _export_tables},
