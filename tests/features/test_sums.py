@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sppnet.features.sums import weighed_means, window_means
 from sppnet.ops import pool_windows
 
-
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
