@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tests.cli.conftest import Run
 from tests.cli.stopping import stopping
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from sppnet import storage
-from sppnet.cli.commands import app
+from sppnet.cli.commands import app, in_options
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
 from sppnet.models import load
@@ -448,3 +451,33 @@ def test_shells_are_told_how_a_command_goes_on(shell: str, asked: dict[str, str]
     assert done.returncode == 0
     assert "detector" in done.stdout
     assert "classifier" not in done.stdout
+
+
+def _every_command() -> Iterator[tuple[list[str], Any]]:
+    """Yield the words and the command of each, also of those below others."""
+    below = [([], get_command(app))]
+    while below:
+        words, command = below.pop()
+        yield words, command
+        below += [([*words, name], each) for name, each in getattr(command, "commands", {}).items()]
+
+
+def test_each_help_has_an_example_that_can_be_run_and_no_line_of_a_list_is_cut() -> None:
+    for words, command in _every_command():
+        text = CliRunner().invoke(app, [*words, "--help"], env={"TERM": "dumb", "COLUMNS": "80"}).output
+        assert "..." not in text.partition("Commands:")[2], words
+        example = command.epilog.removeprefix("Example: sppnet ").split()
+        assert example[: len(words)] == words
+        if "--help" not in example:
+            assert command.make_context("sppnet", example[len(words) :], resilient_parsing=False)
+
+
+def test_messages_of_the_library_name_an_option_only_where_there_is_one() -> None:
+    options = {name for _, command in _every_command() for each in command.params for name in each.opts}
+    assert "--split" in options
+    for argument in ("matplotlib", "password", "levels"):
+        text = f"library: {argument} must be another, got this. Change it."
+        assert f"--{argument}" not in options
+        assert in_options(text) == text
+    assert in_options("split: share must be below 1, got 1.0. Give 0.2.") == "--val must be below 1, got 1.0. Give 0.2."
+    assert in_options("reproduce: table must be one of a, got b. Name one.").startswith("TABLE must be")

@@ -18,7 +18,7 @@ class Rival(StrEnum):
     RCNN = "rcnn"
 
 
-@bench.command("detector")
+@bench.command("detector", epilog="Example: sppnet bench detector cells --against rcnn")
 def bench_detector(
     data: Data,
     against: Annotated[Rival, typer.Option(help="R-CNN: every region cropped and run through the network alone.")],
@@ -29,7 +29,10 @@ def bench_detector(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Compare quality and time of pooling one map with R-CNN's way: same regions, network and labels, few images."""
+    """Compare pooling one map with R-CNN's way.
+
+    Quality and time, by the same regions, network and labels, on few images.
+    """
     from sppnet.data import load_detection, splits
     from sppnet.detection.detector import Detector
     from sppnet.recipes._rcnn import compare, few_images

@@ -41,7 +41,7 @@ class Encoding(NamedTuple):
     cache: str | None
 
 
-@app.command()
+@app.command(epilog="Example: sppnet cache images --short-side 480 --workers 4")
 def cache(
     images: Images,
     short_side: Annotated[
@@ -60,7 +60,10 @@ def cache(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Make the feature maps that 'train detector' will ask for; those that are there stay as they are."""
+    """Make the feature maps that 'train detector' will ask for.
+
+    Those that are there stay as they are.
+    """
     where = where_of(workers, on, address, gpus)
     found = [image.place for image in image_files(images)]
     side = short_side or _usual_side(found)

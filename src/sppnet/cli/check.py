@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sppnet.data.inspection import Inspection
 
 
-@app.command()
+@app.command(epilog="Example: sppnet check cells --html report.html")
 def check(
     data: Data,
     layout: LayoutName = None,
@@ -23,7 +23,10 @@ def check(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with images, boxes and problems.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a data set and report its problems; ends with 1 if it cannot be used as it is."""
+    """Check a data set and report its problems.
+
+    Ends with code 1 if it cannot be used as it is.
+    """
     from sppnet.data.inspection import inspect
     from sppnet.data.report_page import report_page
     from sppnet.storage import write_file
@@ -69,11 +72,14 @@ def _show_kind(problems: "Sequence[Problem]") -> None:
         print(f"  {problem}")
 
 
-@app.command()
+@app.command(epilog="Example: sppnet demo --out page.html")
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML page to write.")] = Path("sppnet-demo.html"),
 ) -> None:
-    """Classify, teach a detector and time it, on photographs that come with Python packages."""
+    """Classify, teach a detector and time it, on sample photographs.
+
+    They come with Python packages: needs sppnet[demo].
+    """
     from sppnet.demo.demo import write_page
 
     write_page(out, progress=bar)

@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Final
+from typing import Any, Final
 
 # Before torch is imported. Threads that spin while they wait make an image 25 times slower beside another busy
 # program (240 to 690 ms instead of 28); asleep they cost nothing.
@@ -14,8 +14,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 from typer.exceptions import TyperException
+from typer.main import get_command
 
-# Each adds its commands, in the order of --help.
+# Each adds its commands.
 from sppnet.cli import (  # noqa: F401
     INTERRUPTED,
     bench,
@@ -53,6 +54,8 @@ _OPTIONS: Final = {
     "models": "MODELS",
     "file": "--plot",
     "name": "--backbone",
+    "share": "--val",
+    "table": "TABLE",
 }
 
 
@@ -89,14 +92,23 @@ def run() -> None:
 
 
 def in_options(text: str) -> str:
-    """Return a message of the library in the words of the command line.
+    """Return a message of the library in the words of the command line; what is no option stays as it is.
 
     >>> in_options("load_detection: split must be one of train, val, got 'winter'. Name one.")
     "--split must be one of train, val, got 'winter'. Name one."
+    >>> in_options("draw: matplotlib must be installed, got none. Install it.")
+    'draw: matplotlib must be installed, got none. Install it.'
     """
     found = _OF_LIBRARY.match(text)
     if found is None:
         return text
     argument = found.group(1)
     option = _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
-    return f"{option} must be {text[found.end() :]}"
+    known = option in _OPTIONS.values() or option in _options_of(get_command(app))
+    return f"{option} must be {text[found.end() :]}" if known else text
+
+
+def _options_of(command: Any) -> set[str]:
+    """Return the options of a command and of those below it."""
+    below: list[Any] = list(getattr(command, "commands", {}).values())
+    return {name for each in command.params for name in each.opts}.union(*map(_options_of, below))

@@ -21,7 +21,7 @@ class Target(StrEnum):
     LABELSTUDIO = "labelstudio"
 
 
-@app.command()
+@app.command(epilog="Example: sppnet convert cells --to yolo --out cells-yolo")
 def convert(
     data: Data,
     to: Annotated[Target, typer.Option("--to", help="Layout to write.")],
@@ -48,7 +48,7 @@ def convert(
         print(f"{number} boxes are {flag}, which {to.value} has no place for.")
 
 
-@app.command("split")
+@app.command("split", epilog="Example: sppnet split cells --val 0.2")
 def split_data(
     data: Data,
     val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share of the images to validate on.")] = 0.2,
@@ -58,7 +58,10 @@ def split_data(
     layout: LayoutName = None,
     as_json: Json = False,
 ) -> None:
-    """Part a data set into training and validation; the choice is written into its splits.csv."""
+    """Part a data set into training and validation.
+
+    The choice is written into its splits.csv, which every command goes by.
+    """
     from sppnet.data import DetectionData, FolderData, open_dataset
     from sppnet.data.parting import FILE, splits_text
     from sppnet.errors import DataError

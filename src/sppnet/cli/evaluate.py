@@ -49,7 +49,7 @@ class Metric(StrEnum):
     ILSVRC = "ilsvrc"
 
 
-@app.command()
+@app.command(epilog="Example: sppnet evaluate cells.safetensors cells --split val --errors")
 def evaluate(
     context: typer.Context,
     model: ModelFile,

@@ -27,7 +27,7 @@ class Form(StrEnum):
     OPENVINO = "openvino"
 
 
-@app.command()
+@app.command(epilog="Example: sppnet export cells.safetensors --out cells")
 def export(
     model: ModelFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
@@ -48,7 +48,10 @@ def export(
     ),
     as_json: Json = False,
 ) -> None:
-    """Write a model as one file, from image to boxes or scores; of ONNX, with a script that runs it."""
+    """Write a model as one file, from image to boxes or scores.
+
+    A script that runs it comes with one of ONNX. Needs sppnet[export].
+    """
     if web and (boxes or scaling is Scaling.OUTSIDE):
         asked = "--boxes" if boxes else "--scaling outside"
         raise ArgumentError(message("export", "--web", "asked without --boxes, scaled inside", asked, "Leave it out"))

@@ -102,7 +102,7 @@ class Pooling(NamedTuple):
         return sum(proposed.count(name_of(image)) for image in images)
 
 
-@app.command()
+@app.command(epilog="Example: sppnet features images --regions regions.csv --out features.npz")
 def features(
     images: Images,
     out: Annotated[

@@ -30,7 +30,7 @@ class On(StrEnum):
 
 Images = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGES...", help="Images, or folders of images; with Parquet also s3://, gs://, hf://."),
+    typer.Argument(metavar="IMAGES", help="Images, or folders of images; with Parquet also s3://, gs://, hf://."),
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes, of which each has its part of the cores; by default one.")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from sppnet.pipeline.parts import ImageFile
 
 
-@app.command()
+@app.command(epilog="Example: sppnet predict cells.safetensors new --format csv --draw")
 def predict(
     context: typer.Context,
     model: ModelFile,

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from sppnet.recipes import Row
 
 
-@app.command()
+@app.command(epilog="Example: sppnet reproduce table9 --data VOCdevkit")
 def reproduce(
     table: Annotated[
-        str | None, typer.Argument(help="A table of the paper, such as table7; without one, a list.")
+        str | None, typer.Argument(metavar="TABLE", help="A table of the paper, such as table7; without one, a list.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the data set; without one, what the recipe does.")

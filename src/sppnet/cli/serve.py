@@ -10,19 +10,22 @@ from sppnet.cli.printing import notes
 from sppnet.cli.program import app
 
 
-@app.command()
+@app.command(epilog="Example: sppnet serve cells.safetensors --port 8080")
 def serve(
     models: Annotated[
-        list[Path], typer.Argument(help="Models that 'sppnet train' wrote, or folders that 'sppnet export' wrote.")
+        list[Path],
+        typer.Argument(
+            metavar="MODELS", help="Models that 'sppnet train' wrote, or folders that 'sppnet export' wrote."
+        ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are refused.")] = 16,
     engine: EngineName = Engine.TORCH,
     upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of one image file, at most.")] = 20,
 ) -> None:
-    """Answer over HTTP, and on a page: what is in an image, where, and why.
+    """Answer over HTTP, and on a page: what an image shows, and why.
 
     What 'sppnet export' wrote is run by ONNX Runtime alone, without PyTorch: it finds and names, and explains nothing.
 

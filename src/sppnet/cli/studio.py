@@ -10,9 +10,11 @@ from sppnet.cli.printing import bar, notes, show_warning
 from sppnet.cli.program import app
 
 
-@app.command()
+@app.command(epilog="Example: sppnet studio slides")
 def studio(
-    folder: Annotated[Path, typer.Argument(help="Folder with images; labels that lie in it are read.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder with images; labels that lie in it are read.")
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes any.")] = 8770,
     host: Annotated[
         str, typer.Option(help="Address to listen on. 0.0.0.0 lets other machines in; then a password is asked for.")
@@ -23,7 +25,10 @@ def studio(
     engine: EngineName = Engine.TORCH,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the page's address, do not open it.")] = False,
 ) -> None:
-    """Open the page where you draw a few boxes and a detector learns to find the rest."""
+    """Open the page where you draw boxes, and a detector learns.
+
+    After each box it shows what it would find; everything is saved as you work.
+    """
     import os
     import sys
     import warnings

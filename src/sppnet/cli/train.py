@@ -68,7 +68,7 @@ def told_by_the_first() -> Iterator[None]:
         yield
 
 
-@train.command("detector")
+@train.command("detector", epilog="Example: sppnet train detector cells --out cells.safetensors")
 @told_by_the_first()
 def train_detector(
     context: typer.Context,
@@ -99,7 +99,10 @@ def train_detector(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Learn to find objects from images with boxes; 'torchrun' starts --deep in several processes."""
+    """Learn to find objects from images with boxes.
+
+    'torchrun' starts --deep in several processes.
+    """
     from sppnet.backbones import backbone as named_backbone
     from sppnet.data import load_detection
     from sppnet.detection.deep import DeepPlan
@@ -154,7 +157,7 @@ def _boxed(part: "DetectionData", scales: Sequence[int]) -> str:
     return f"{objects} objects of {len(part.classes)} classes, scaled to a shorter side of {sides} pixels"
 
 
-@train.command("classifier")
+@train.command("classifier", epilog="Example: sppnet train classifier kinds --out kinds.safetensors")
 def train_classifier(
     context: typer.Context,
     data: Data,
@@ -174,7 +177,7 @@ def train_classifier(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Learn to tell images apart from one folder of images a class."""
+    """Learn to tell images apart from one folder a class."""
     from sppnet.backbones import backbone as named_backbone
     from sppnet.classification.classifier import Classifier
     from sppnet.data import load_folders

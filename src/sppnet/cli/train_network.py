@@ -35,10 +35,12 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-@train.command("network")
+@train.command("network", epilog="Example: sppnet train network kinds --out zf5.safetensors --epochs 70")
 @told_by_the_first()
 def train_network(
-    data: Annotated[Path, typer.Argument(help="Folder with one folder a class, below train and val if there are.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, below train and val if there are.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write the network to.")],
     architecture: Annotated[Architecture, typer.Option(help="Which of the paper's networks.")] = Architecture.ZF5,
     pyramid: Annotated[str, typer.Option(help="Bins per side of each level, or 'none'.")] = "6,3,2,1",
@@ -56,7 +58,10 @@ def train_network(
     on_bad: Bad = OnBad.FAIL,
     as_json: Json = False,
 ) -> None:
-    """Learn a whole network from nothing, or fine-tune one; 'torchrun' starts it in several processes."""
+    """Learn a whole network from nothing, or fine-tune one.
+
+    'torchrun' starts it in several processes.
+    """
     import torch
 
     from sppnet.backbones import PublishedNet
