@@ -108,6 +108,15 @@ def message(function: str, argument: str, expected: str, actual: object, advice:
     return f"{function}: {argument} must be {expected}, got {actual}. {advice}{'' if advice.endswith('?') else '.'}"
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number of things as a person says it.
+
+    >>> counted(1, "image"), counted(2_000, "box")
+    ('1 image', '2000 boxes')
+    """
+    return f"{number} {name}{'' if number == 1 else 'es' if name.endswith(('x', 's')) else 's'}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question after the names that one may be meant by, "" where none is near.
 

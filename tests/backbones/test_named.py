@@ -182,7 +182,7 @@ def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setitem(
         named.VARIANTS, "efficientnet_lite1", named.VARIANTS["efficientnet_lite1"]._replace(package="no_such_package")
     )
-    with pytest.raises(MissingExtraError, match=r"package no_such_package, .* 'pip install sppnet\[backbones\]'"):
+    with pytest.raises(MissingExtraError, match=r"package no_such_package, .* pip install 'sppnet\[backbones\]'"):
         backbone("lite1")
 
 

@@ -261,7 +261,9 @@ def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     write_tensors(tmp_path / "other.safetensors", {}, metadata={"kind": "classifier"})
-    with pytest.raises(CorruptFileError, match=r"must hold a network, got 'classifier'\. Train one\."):
+    with pytest.raises(
+        CorruptFileError, match=r"must hold a network, got 'classifier'\. Open it with sppnet.load, or train"
+    ):
         PublishedNet.load(tmp_path / "other.safetensors")
     write_tensors(tmp_path / "older.safetensors", {}, metadata={"kind": "network", "version": 0})
     with pytest.raises(CorruptFileError, match=r"a network of layout 1, got layout 0\. Train it again\."):

@@ -265,5 +265,7 @@ def test_messages(classifier: Classifier, halves: tuple[FolderData, FolderData],
     with pytest.raises(DataError, match="must hold the classes that the model knows, got 1 other ones"):
         classifier.evaluate(dataclasses.replace(halves[1], classes=("else",)))
     write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"kind": "detector"})
-    with pytest.raises(CorruptFileError, match=r"must hold a classifier, got 'detector'\. Train one\."):
+    with pytest.raises(
+        CorruptFileError, match=r"must hold a classifier, got 'detector'\. Open it with sppnet.load, or"
+    ):
         Classifier.load(tmp_path / "other")

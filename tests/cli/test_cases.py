@@ -88,7 +88,7 @@ def test_more_objects_than_coco_counts_are_told(model: Path, cache: Path, tmp_pa
     boxes = [(0, 10 * (k % 15), 10 * (k // 15), 10 * (k % 15) + 8, 10 * (k // 15) + 8) for k in range(101)]
     dump(tmp_path / "labels.json", coco({"0.jpg": boxes}, names=("disc", "square")))
     printed = here("evaluate", model, tmp_path, "--metric", "coco", "--cache", cache)
-    assert "the 100 surest detections of an image, and 1 images have more objects, up to 101: a perfect" in printed
+    assert "the 100 surest detections of an image; of 1 image with more objects, up to 101, a perfect" in printed
     assert "surest detections" not in here("evaluate", model, tmp_path, "--cache", cache)
     report = json.loads(here("evaluate", model, tmp_path, "--cache", cache, "--json").splitlines()[-1])
     assert report["classes"]["square"]["average_precision"] is None  # not NaN, which is no JSON

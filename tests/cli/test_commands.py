@@ -22,6 +22,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from sppnet import storage
+from sppnet.classification.prediction import NONE, Prediction
 from sppnet.cli.commands import app, in_options
 from sppnet.data import load_detection, load_folders
 from sppnet.detection.detector import Detector
@@ -152,13 +153,17 @@ def test_a_bad_image_is_named_skipped_and_counted(
     [
         (["predict", "{model}", "nowhere.jpg"], 2, "nowhere.jpg: no such file or folder. Name images"),
         (["predict", "{model}", "{broken}", "--on-bad", "fail"], 1, "broken.jpg: the image cannot be read"),
-        (["predict", "{model}", "{broken}"], 1, "none of 1 images could be read"),
+        (["predict", "{model}", "{broken}"], 1, "none of 1 image could be read"),
         (["predict", "nowhere", "{good}"], 2, "nowhere: no such model file. Give one that 'sppnet train' wrote."),
         (["predict", "{good}", "{model}"], 2, "MODEL must be a file that 'sppnet train' wrote, got the image"),
         (["predict", "{model}", "{model}"], 2, "is a model, not an image. Give the model first, then images."),
         (["evaluate", "{shapes}", "{model}"], 2, "MODEL must be a file that 'sppnet train' wrote, got the folder"),
         (["train", "detector", "{empty}", "--out", "x"], 1, "DATA must be images with labels, got no files in"),
-        (["train", "classifier", "{shapes}", "--out", "x"], 1, "Use 'sppnet train detector', or in Python load_det"),
+        (
+            ["train", "classifier", "{shapes}", "--out", "x"],
+            1,
+            "These are for 'sppnet train detector', in Python load_det",
+        ),
         (["train", "detector", "{shapes}", "--out", "x", "--proposals", "selectve-serch"], 2, "you mean 'selective-"),
         (["train", "detector", "{shapes}", "--out", "x", "--settings", "papre"], 2, "--settings must be one of ours,"),
         (["train", "classifier", "x", "--out", "x", "--views", "tilted"], 2, "--views must be one of whole, mirrored"),
@@ -169,7 +174,15 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["check", "{shapes}", "--layout", "vox"], 2, "--layout must be one of voc, coco"),
         (["features", "{good}", "--out", "x.npy", "--layer", "conv5"], 2, "--layer must be one of stride8"),
         (["features", "{good}", "--out", "x"], 2, "--out must be a file .safetensors, .npz, .npy, .csv, .parquet"),
-        (["features", "{good}", "--out", "x.npy", "--regions", "nowhere.csv"], 1, "regions cannot be read"),
+        (["features", "{good}", "--out", "x.npy", "--regions", "nowhere.csv"], 1, "regions cannot be read: No such f"),
+        (["features", "{good}", "{twin}", "--out", "x.npy", "--regions", "{regions}"], 1, "for 2 of 2 images, the fir"),
+        (["serve", "nowhere"], 2, "nowhere: no such model. Give a file that 'sppnet train' wrote, or a folder that"),
+        (["serve", "{empty}"], 2, "empty: no model was exported into this folder. Give a file that 'sppnet train' wr"),
+        (["serve", "{model}", "--port", "99999"], 2, "--port must be at most 65535, got 99999."),
+        (["split", "{shapes}", "--replace", "--val", "0"], 2, "--val must be above 0 and below 1, got 0.0. Give 0.2"),
+        (["predict", "{broken}.txt", "{good}"], 1, "is no file of sppnet: it does not begin as one. Give one that"),
+        (["predict", "{void}", "{good}"], 1, "void: is no file of sppnet: it is empty. Give one that sppnet wrote"),
+        (["reproduce", "table99", "--data", "x"], 2, "TABLE must be one of table2, table3, "),
         (["predict", "{model}", "{good}", "--threshold", "nan"], 2, "--threshold must be a confidence from 0 to 1"),
         (["predict", "{model}", "{good}", "{twin}", "--format", "voc"], 2, "--format must be another than voc"),
         (
@@ -239,7 +252,12 @@ def test_bad_input_is_one_line_and_an_exit_code(
         "broken": tmp_path / "broken.jpg",
         "empty": tmp_path / "empty",
         "twin": tmp_path / "00.png",
+        "regions": tmp_path / "regions.csv",
+        "void": tmp_path / "void",
     }
+    (tmp_path / "regions.csv").write_text("image,left,top,right,bottom\nother.png,1,2,3,4\n")
+    (tmp_path / "void").write_bytes(b"")
+    (tmp_path / "broken.jpg.txt").write_text("no model")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     done = run(*(argument.format(**known) for argument in arguments))
@@ -267,7 +285,7 @@ def test_features_of_regions_are_those_of_the_library(shapes: Path, folder: Path
     out = folder / "features.safetensors"
     options = ["--regions", folder / "regions.csv", "--short-side", "128", "--layer", "stride16"]
     printed = _invoked("features", image, "--out", out, *options, "--cache", folder / "cache")
-    assert f"features 2 x {14 * 672} of 1 images" in printed
+    assert f"features 2 x {14 * 672} of 1 image\n" in printed
     written = load_file(out)
     expected = Encoder("stride16", 128)(image).pool(regions, (3, 2, 1))
     np.testing.assert_array_equal(written["features"], expected.numpy())
@@ -337,6 +355,29 @@ def test_a_classifier_from_folders(run: Run, tmp_path: Path) -> None:
     done = run("evaluate", model, tmp_path / "data", "--results", tmp_path / "out", *cache)
     assert done.returncode == 2
     assert "--results: the model is a classifier, which has no use for this. Leave it out." in done.stderr
+
+
+def test_what_is_none_of_the_classes_is_called_so_on_the_terminal_and_in_tables(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    for name, value in (("dark", 30), ("light", 220)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(2):
+            pixels = np.full((40, 60, 3), value + index, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
+    cache = ("--cache", tmp_path / "cache")
+    run("train", "classifier", tmp_path / "data", "--out", model, *cache)
+    monkeypatch.setattr(Prediction, "label", property(lambda self: NONE if self.scores[0] > 0.5 else self.classes[1]))
+    done = run("predict", model, tmp_path / "data", "--out", tmp_path / "out", "--format", "csv", *cache)
+    dark, _, light, _ = done.stdout.splitlines()
+    assert f"0.png: {NONE}; dark " in dark
+    assert "0.png: light " in light
+    rows = list(csv.reader((tmp_path / "out/classes.csv").read_text().splitlines()))
+    assert rows[0] == ["image", "class", "confidence"]
+    assert rows[1] == ["dark/0.png", NONE, ""]  # by the path from the folder that all lie in, as detections.csv has it
+    assert rows[3][:2] == ["light/0.png", "light"]
+    assert float(rows[3][2]) > 0.5
 
 
 def test_bad_images_among_those_kept_to_validate_on_are_named_and_not_counted(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_folders_are_recognised_and_hold_no_boxes(tmp_path: Path) -> None:
     image(tmp_path / "cat" / "1.png")
     assert recognise(tmp_path) == "folders"
     with pytest.raises(
-        DataError, match=r"^load_detection: data must be boxes, got images in folders named cat in .*Use "
+        DataError, match=r"^load_detection: data must be boxes, got images in folders named cat in .*These are for "
     ):
         load_detection(tmp_path)
 
@@ -117,7 +117,7 @@ def test_an_unknown_layout_says_what_was_seen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data must be images with labels, got 1 \.txt in .*Name the folder"):
         recognise(tmp_path)
     image(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"(?s)known, got 1 images, 1 \.txt in .*are read:\n  Pascal VOC .*COCO .*YOLO"):
+    with pytest.raises(DataError, match=r"(?s)known, got 1 image, 1 \.txt in .*are read:\n  Pascal VOC .*COCO .*YOLO"):
         recognise(tmp_path)
     with pytest.raises(DataError, match="nowhere, which is not there"):
         recognise(tmp_path / "nowhere")

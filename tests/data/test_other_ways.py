@@ -200,7 +200,7 @@ def test_paths_below_the_base_of_another_machine(tmp_path: Path) -> None:
     assert (found.images, found.counts["error"]) == ({"train": 3, "val": 3}, 0)
     said = [str(problem) for problem in found.problems if problem.level == "warning"]
     first = tmp_path / "datasets/foo/images/train/0.jpg"
-    assert said == [f"{first}: and 2 more images are in 'train' and in 'val' too"]
+    assert said == [f"{first}: and 2 more are in 'train' and in 'val' too"]
 
 
 # Boxes that are written in another way than their layout has them
@@ -435,7 +435,7 @@ def test_images_without_labels_are_told_of_all_the_same(tmp_path: Path) -> None:
 def test_an_unknown_file_is_shown_by_its_beginning(tmp_path: Path) -> None:
     image(tmp_path / "0.jpg")
     text(tmp_path / "points.csv", "photo number;north;east\n1;2;3\n")
-    with pytest.raises(DataError, match=r"got 1 images, 1 \.csv in .*; points\.csv begins with 'photo number;nor"):
+    with pytest.raises(DataError, match=r"got 1 image, 1 \.csv in .*; points\.csv begins with 'photo number;nor"):
         open_dataset(tmp_path)
 
 

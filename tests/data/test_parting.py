@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sppnet.cli.commands import app
 from sppnet.data import DetectionData, FolderData, load_detection, load_folders, splits
 from sppnet.data.parting import compiled, group_of, part
-from sppnet.errors import ArgumentError, DataError
+from sppnet.errors import ArgumentError, BoxError, DataError
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
@@ -104,8 +104,19 @@ def test_arrays_become_data(tmp_path: Path) -> None:
     assert (named.classes, len(named[0].boxes)) == ((), 0)
     with pytest.raises(ArgumentError, match="from_arrays: targets must be 1, one an image, got 2"):
         DetectionData.from_arrays([pixels], targets[:2])
-    with pytest.raises(ArgumentError, match=r"from_arrays: labels must be of cat, got \['1'\]"):
-        DetectionData.from_arrays([pixels], [targets[1]], ["cat"])
+    said = r"labels must be of cat, or places in these from 0, got {}\. Name the classes"
+    for label in (1, -1, "dog", np.int64(7)):
+        with pytest.raises(ArgumentError, match=said.format(label)):
+            DetectionData.from_arrays([pixels], [{"boxes": [[0, 0, 70, 20]], "labels": [label]}], ["cat"])
+    for target, got in (("cat", "str"), ({"bbox": []}, "one with 'bbox'"), ({}, "one with nothing")):
+        with pytest.raises(
+            ArgumentError, match=rf"targets\[1\] must be a mapping with 'boxes' and 'labels', got {got}\."
+        ):
+            DetectionData.from_arrays([pixels, pixels], [targets[0], target], ["cat"])
+    with pytest.raises(ArgumentError, match="labels must be names or whole numbers, got float"):
+        DetectionData.from_arrays([pixels], [{"boxes": [[0, 0, 70, 20]], "labels": [0.0]}], ["cat"])
+    with pytest.raises(BoxError, match=r"from_arrays, targets\[1\]: regions\[0\] must be a box"):
+        DetectionData.from_arrays([pixels] * 2, [targets[0], {"boxes": [[9, 9, 1, 1]], "labels": [0]}], ["cat"])
 
 
 def test_class_folders_are_cut_and_put_together(tmp_path: Path) -> None:

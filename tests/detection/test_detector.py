@@ -125,7 +125,9 @@ def test_images_without_objects_teach_background(train: DetectionData) -> None:
     empty = dataclasses.replace(sample, **none, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
     more = dataclasses.replace(train, samples=(*train.samples, empty))
     assert len(Detector().fit(more).classes_) == 2
-    with pytest.raises(DataError, match=r"holds no labelled object in 1 images\. Label some first\."):
+    with pytest.raises(
+        DataError, match=r"data must be images with labelled objects, got none in 1 image of .*Label so"
+    ):
         Detector().fit(dataclasses.replace(train, samples=(empty,)))
 
 
@@ -218,10 +220,15 @@ def test_an_estimate_counts_what_is_missing(train: DetectionData, tmp_path: Path
 def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match=r"Detector: must be trained, got one that is not\. Call fit, or load"):
         Detector().detect(np.zeros((9, 9, 3), np.uint8))
+    for images in (None, 7):
+        with pytest.raises(ArgumentError, match=r"images must be an image, or an iterable of images, got (None|int)"):
+            detector.detect(images)
     with pytest.raises(DataError, match="must hold the classes disc, square, got a, b"):
         detector.evaluate(dataclasses.replace(val, classes=("a", "b")))
     write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"kind": "else"})
-    with pytest.raises(CorruptFileError, match=r"must hold a detector, got 'else'\. Train one\."):
+    with pytest.raises(
+        CorruptFileError, match=r"must hold a detector, got 'else'\. Open it with sppnet.load, or train"
+    ):
         Detector.load(tmp_path / "other")
 
 

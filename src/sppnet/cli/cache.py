@@ -24,6 +24,7 @@ from sppnet.cli.many import (
 from sppnet.cli.options import Bad, Cache, Device, Download, Json, Network, OnBad, Weights, cache_in
 from sppnet.cli.printing import counting, print_json
 from sppnet.cli.program import app
+from sppnet.errors import counted
 from sppnet.pipeline import Bad as BadImage
 from sppnet.pipeline import each_on_cluster
 
@@ -78,7 +79,7 @@ def cache(
     if as_json:
         print_json({"images": len(found), "skipped": skipped.count, "short_side": side})
     else:
-        print(f"Maps of {len(found) - skipped.count} images at a shorter side of {side} pixels.")
+        print(f"Maps of {counted(len(found) - skipped.count, 'image')} at a shorter side of {side} pixels.")
 
 
 def map_maker(encoding: Encoding) -> Callable[[Place], Any]:

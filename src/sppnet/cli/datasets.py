@@ -9,6 +9,7 @@ import typer
 from sppnet.cli.options import Bad, Data, Groups, Json, LayoutName, OnBad
 from sppnet.cli.printing import bar, print_json, printable, warn
 from sppnet.cli.program import app
+from sppnet.errors import counted
 
 
 class Target(StrEnum):
@@ -43,7 +44,7 @@ def convert(
     if as_json:
         print_json({"out": str(out), "images": done.images, "boxes": done.boxes, "lost": dict(done.lost)})
         return
-    print(f"{printable(out)}: {done.images} images with {done.boxes} boxes as {to.value}.")
+    print(f"{printable(out)}: {counted(done.images, 'image')} with {counted(done.boxes, 'box')} as {to.value}.")
     for flag, number in done.lost.items():
         print(f"{number} boxes are {flag}, which {to.value} has no place for.")
 

@@ -23,9 +23,9 @@ from sppnet.cli.options import (
     refuse_given,
     usable,
 )
-from sppnet.cli.printing import bar, notes, printable, show_report, show_rows, tell, warn
+from sppnet.cli.printing import as_cell, bar, notes, printable, show_report, show_rows, tell, warn
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,10 +78,13 @@ def evaluate(
 ) -> None:
     """Compare a model's answers with a data set's labels."""
     from sppnet.data import load_detection, load_folders, open_dataset
+    from sppnet.evaluation.coco import check_coco
     from sppnet.evaluation.plotting import check_plot
 
     if not 0 < iou <= 1:
         raise ArgumentError(f"--iou must be above 0 and at most 1, got {iou}. Leave it out for 0.5.")
+    if metric is Metric.COCO:
+        check_coco()
     if plot:
         check_plot(plot)
         check_out_file(plot, "--plot")
@@ -134,8 +137,9 @@ def _tell_limit(data: "DetectionData") -> None:
     crowded = [len(sample.boxes) for sample in data.samples if len(sample.boxes) > COCO_LIMIT]
     if crowded:
         notes.print(
-            f"Warning: COCO's rule looks at the {COCO_LIMIT} surest detections of an image, and {len(crowded)} images "
-            f"have more objects, up to {max(crowded)}: a perfect answer does not get 100 %. --metric voc has no limit.",
+            f"Warning: COCO's rule looks at the {COCO_LIMIT} surest detections of an image; of "
+            f"{counted(len(crowded), 'image')} with more objects, up to {max(crowded)}, a perfect answer does not get "
+            "100 %. --metric voc has no limit.",
             style="yellow",
         )
 
@@ -194,7 +198,7 @@ def _show(report: dict[str, Any], split: str, as_json: bool) -> None:
     if "interval" in report:
         print("95 % of data sets drawn from these images: {:.1%} to {:.1%}".format(*report["interval"]))
     if "coco" in report:
-        print("COCO: " + ", ".join(f"{name} {value:.1%}" for name, value in report["coco"].items()))
+        print("COCO: " + ", ".join(f"{name} {as_cell(value)}" for name, value in report["coco"].items()))
     if "mistakes" in report:
         kinds = list(next(iter(report["mistakes"].values()), {}))
         counts = {name: [str(row[kind]) for kind in kinds] for name, row in report["mistakes"].items()}

@@ -61,7 +61,7 @@ def export(
         from sppnet.export.folder import MODEL_FILES, export_classifier, export_detector
         from sppnet.export.web import runtime_files, write_page
     except ModuleNotFoundError as error:
-        advice = "Install it with 'pip install sppnet[export]'"
+        advice = "Install it with: pip install 'sppnet[export]'"
         raise MissingExtraError(f"export: needs {error.name}. {advice}.") from error
     runtime = runtime_files(node_modules) if web else {}
     check_out_folder(out)

@@ -39,7 +39,7 @@ from sppnet.cli.options import (
 )
 from sppnet.cli.printing import print_json, printable
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, DataError, counted
 
 if TYPE_CHECKING:
     from sppnet.features.encoder import Encoder
@@ -82,7 +82,7 @@ class Pooling(NamedTuple):
         """Return how many rows there will be where all images can be read.
 
         Raises:
-            ArgumentError: a name in the file of regions that may mean two images.
+            ArgumentError: a name in the file of regions that may mean two images. DataError: images without regions.
         """
         from sppnet.proposals.files import FileProposals
 
@@ -99,6 +99,10 @@ class Pooling(NamedTuple):
                 )
             if key is not None:
                 seen[key] = image
+        without = [image for image in images if proposed.key(name_of(image)) is None]
+        if without:
+            some = f"{len(without)} of {len(images)} images, the first {printable(without[0])}"
+            raise DataError(f"{printable(self.regions)}: holds no regions for {some}. Add rows, or name other images.")
         return sum(proposed.count(name_of(image)) for image in images)
 
 
@@ -164,7 +168,7 @@ def features(
     if as_json:
         print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})
     else:
-        print(f"{printable(out)}: features {vectors.shape[0]} x {vectors.shape[1]} of {len(rows)} images")
+        print(f"{printable(out)}: features {vectors.shape[0]} x {vectors.shape[1]} of {counted(len(rows), 'image')}")
 
 
 def region_features(pooling: Pooling) -> Callable[[Place], Any]:

@@ -11,7 +11,7 @@ import typer
 
 from sppnet.cli.options import OnBad, images_below
 from sppnet.cli.printing import bar, counting, notes, print_json, printable, tell, without_folders
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, counted
 from sppnet.pipeline import Bad, Cluster, each_answer, each_on_cluster, shard
 
 if TYPE_CHECKING:
@@ -148,12 +148,10 @@ class Skipped:
             DataError: no image was good.
         """
         if self.count:
-            notes.print(f"{self.count} of {len(images)} images could not be read.")
+            notes.print(f"{self.count} of {counted(len(images), 'image')} could not be read.")
         if not good:
-            advice = "Name other ones"
-            raise DataError(
-                f"{without_folders(printable(images[0]))}: none of {len(images)} images could be read. {advice}."
-            )
+            first, count = without_folders(printable(images[0])), counted(len(images), "image")
+            raise DataError(f"{first}: none of {count} could be read. Name other ones.")
 
 
 def each_good(
@@ -209,7 +207,7 @@ def report(files: "PartFiles", skipped: int, as_json: bool) -> None:
             {"written": printable(files.folder), "parts": len(files.parts), "images": images, "skipped": skipped}
         )
     else:
-        print(f"{printable(files.folder)}: {images - skipped} images in {len(files.parts)} parts")
+        print(f"{printable(files.folder)}: {counted(images - skipped, 'image')} in {counted(len(files.parts), 'part')}")
 
 
 def _here(

@@ -46,7 +46,7 @@ from sppnet.cli.options import (
 )
 from sppnet.cli.printing import bar, notes, print_json, print_json_list, printable, show_stages, tell
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, is_full
+from sppnet.errors import ArgumentError, counted, is_full
 from sppnet.pipeline import Lazy
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _offer_engine(known: Any, path: Path) -> None:
     told = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in seconds.items())
     fastest = min(seconds, key=lambda name: seconds[name])
     advice = (
-        f"Take the fastest with --engine {fastest}" if len(seconds) > 1 else "'pip install sppnet[export]' has more"
+        f"Take the fastest with --engine {fastest}" if len(seconds) > 1 else "pip install 'sppnet[export]' brings more"
     )
     tell(f"The network by engine: {told}. {advice}.")
 
@@ -157,7 +157,7 @@ def _answered(
     pending = [path for path in paths if not journal.knows(path)]
     check_room(journal.file, sum(len(printable(path)) for path in pending))  # each line names its image
     if len(pending) < len(paths):
-        tell(f"{len(paths) - len(pending)} of {len(paths)} images were answered by a run before; going on.")
+        tell(f"{len(paths) - len(pending)} of {counted(len(paths), 'image')} were answered by a run before; going on.")
     good = set(paths) - set(pending)
     for path, answer in each_good("Looking at images", pending, prepare, workers, on_bad, len(good)):
         journal.add(path, answer)
@@ -175,7 +175,8 @@ def _write_classes(paths: Sequence[Path], journal: "Journal", form: Format, as_j
     else:
         for answer in found:
             best = ", ".join(f"{printable(each['class'])} {each['score']:.2f}" for each in answer["best"][:3])
-            print(f"{answer['image']}: {best}")
+            none = "" if answer["class"] == answer["best"][0]["class"] else f"{answer['class']}; "
+            print(f"{answer['image']}: {none}{best}")
         tell(f"Written to {printable(written)}")
     journal.remove()
 

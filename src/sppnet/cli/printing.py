@@ -115,7 +115,7 @@ def show_report(
         print_json(content)
         return
     print(f"{title}: {value:.1%}" if math.isfinite(value) else f"{title}: none")
-    cells = {name: [_cell(number) for number in numbers] for name, numbers in rows.items()}
+    cells = {name: [as_cell(number) for number in numbers] for name, numbers in rows.items()}
     show_table(("class", *(column.replace("_", " ") for column in columns)), cells)
 
 
@@ -156,7 +156,8 @@ def show_stages(title: str, stages: dict[str, float]) -> None:
     show_rows(title, ("stage", "ms", "share"), rows | {"all": [f"{1000 * whole:.1f}", ""]})
 
 
-def _cell(value: float | int | None) -> str:
+def as_cell(value: float | int | None) -> str:
+    """Return a number as a table shows it: a share in percent, "none" for what is no number."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "none"
     return f"{value:.1%}" if isinstance(value, float) else str(value)

@@ -1,13 +1,16 @@
 """``serve``: models that answer over HTTP."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from sppnet.cli.options import Engine, EngineName
-from sppnet.cli.printing import notes
+from sppnet.cli.printing import notes, printable
 from sppnet.cli.program import app
+from sppnet.errors import ArgumentError
+
+LABELS: Final = "labels.json"  # of each folder that an export wrote
 
 
 @app.command(epilog="Example: sppnet serve cells.safetensors --port 8080")
@@ -35,11 +38,13 @@ def serve(
 
     from sppnet.errors import MissingExtraError
 
+    for each in models:
+        _check_model(each)
     try:
         from sppnet.web.service.limits import Limits
         from sppnet.web.service.serving import serve as run
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"serve: needs {error.name}. Install it with 'pip install sppnet[web]'.") from error
+        raise MissingExtraError(f"serve: needs {error.name}. Install it with: pip install 'sppnet[web]'.") from error
     limits = Limits(waiting=waiting, upload_bytes=upload_mb * 1_000_000)
     notes.print("Loading models ...")
     run(
@@ -53,6 +58,15 @@ def serve(
         started=_tell,
     )
     notes.print("Stopped.")
+
+
+def _check_model(path: Path) -> None:
+    """Raise ArgumentError for what is plainly no model; asked before the processes start that will open it."""
+    advice = "Give a file that 'sppnet train' wrote, or a folder that 'sppnet export' wrote"
+    if not path.exists():
+        raise ArgumentError(f"{printable(path)}: no such model. {advice}.")
+    if path.is_dir() and not (path / LABELS).is_file():
+        raise ArgumentError(f"{printable(path)}: no model was exported into this folder. {advice}.")
 
 
 def _tell(address: str) -> None:

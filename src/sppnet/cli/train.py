@@ -36,6 +36,7 @@ from sppnet.cli.options import (
 )
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, printable, tell, warn
 from sppnet.cli.program import train
+from sppnet.errors import counted
 
 if TYPE_CHECKING:
     from sppnet.classification.classifier import Classifier
@@ -154,7 +155,8 @@ def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:
 
 def _boxed(part: "DetectionData", scales: Sequence[int]) -> str:
     objects, sides = sum(len(sample.boxes) for sample in part.samples), " and ".join(f"{side:,}" for side in scales)
-    return f"{objects} objects of {len(part.classes)} classes, scaled to a shorter side of {sides} pixels"
+    count = f"{counted(objects, 'object')} of {counted(len(part.classes), 'class')}"
+    return f"{count}, scaled to a shorter side of {sides} pixels"
 
 
 @train.command("classifier", epilog="Example: sppnet train classifier kinds --out kinds.safetensors")
@@ -190,7 +192,7 @@ def train_classifier(
     classifier = Classifier(short_side=short_side, backbone=network, views=views.value, cache=cache_in(cache))
 
     def learn(part: "FolderData") -> None:
-        _announce(classifier, part, f"{len(part.classes)} classes", out)
+        _announce(classifier, part, counted(len(part.classes), "class"), out)
         classifier.fit(part, progress=bar)
 
     summary = _train(classifier, parts, learn, on_bad, out)
@@ -251,7 +253,7 @@ def _without_bad(data: Part, on_bad: OnBad) -> Part:
     good = usable(data, on_bad)
     if len(good) < len(data):
         warn([problem for problem in good.problems if problem not in data.problems])
-        tell(f"{len(data) - len(good)} of {len(data)} images could not be read and are skipped.")
+        tell(f"{len(data) - len(good)} of {counted(len(data), 'image')} could not be read and are skipped.")
     return good
 
 
@@ -262,7 +264,7 @@ def _announce(model: "Detector | Classifier", data: Any, what: str, out: Path) -
     cost = model.estimate(data)
     check_room(out, cost.model)
     tell(
-        f"{cost.images} images, {what}; features of {cost.missing} to compute. "
+        f"{counted(cost.images, 'image')}, {what}; features of {cost.missing} to compute. "
         f"About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
     )
 
@@ -279,4 +281,5 @@ def _trained(summary: dict[str, Any], untrained: Sequence[str], start: float, as
     for key in FIGURES:
         if key in summary:
             value = "none" if summary[key] is None else f"{summary[key]:.1%}"
-            print(f"{key.replace('_', ' ').capitalize()} on the {summary['validated_on']} images kept: {value}")
+            kept = counted(summary["validated_on"], "image")
+            print(f"{key.replace('_', ' ').capitalize()} on {kept} kept back: {value}")

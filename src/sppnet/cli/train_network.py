@@ -13,7 +13,7 @@ from sppnet.cli.options import Bad, Json, OnBad, Split, check_out_file
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
 from sppnet.cli.train import told_by_the_first
-from sppnet.errors import ArgumentError, message
+from sppnet.errors import ArgumentError, counted, message
 
 if TYPE_CHECKING:
     from sppnet.training import Epoch, Trainer
@@ -116,8 +116,9 @@ def _announce(trainer: "Trainer", anew: Sequence[str], out: Path) -> None:
         notes.print(f"Going on after {trainer.step} of {trainer.plan.epochs * trainer.steps_per_epoch} steps.")
     cost = trainer.estimate()
     check_room(out, cost.model)
+    count = f"{counted(cost.images, 'image')} of {counted(len(trainer.images.data.classes), 'class')}"
     notes.print(
-        f"{cost.images} images of {len(trainer.images.data.classes)} classes, {trainer.plan.epochs} epochs of "
+        f"{count}, {trainer.plan.epochs} epochs of "
         f"{trainer.steps_per_epoch} steps. About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
     )
 

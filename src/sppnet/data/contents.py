@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sppnet.data.problems import Problem
+from sppnet.errors import counted
 from sppnet.images import is_image
 
 # Synology, macOS, Windows, QNAP, Python, ext4; all that begins with a dot is left out anyway.
@@ -79,13 +80,13 @@ class Contents:
 
     def summary(self) -> str:
         """Say in a line what lies there, as a person would who looks into the folder."""
-        parts = [f"{len(self.images)} images"] if self.images else []
+        parts = [counted(len(self.images), "image")] if self.images else []
         suffixes = Counter(Path(name).suffix.lower() or "without suffix" for name in self.others)
         parts += [f"{number} {suffix}" for suffix, number in suffixes.most_common(4)]
         unread = Counter(problem.path.suffix.lower() for problem in self.problems if problem.code == "format-unread")
         parts += [f"{number} {suffix} (not read)" for suffix, number in unread.most_common(3)]
         links = sum(problem.code == "link-broken" for problem in self.problems)
-        parts += [f"{links} links that lead nowhere"] if links else []
+        parts += [counted(links, "broken link")] if links else []
         return ", ".join(parts) or "no files"
 
 

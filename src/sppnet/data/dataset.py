@@ -202,7 +202,7 @@ def _kit_classes(listed: Contents) -> _KitClasses:
 
 def _wrong_kind(function: str, dataset: Dataset, wanted: str, call: str, command: str) -> str:
     actual = f"{dataset.found.saw} in {printable(dataset.listed.root)}"
-    return message(function, "data", wanted, actual, f"Use '{command}', or in Python {call}")
+    return message(function, "data", wanted, actual, f"These are for '{command}', in Python {call}")
 
 
 # Recognising

@@ -323,7 +323,8 @@ def _edges(box: RawBox) -> str:
 def _label(source: Path, box: RawBox, classes: Sequence[str]) -> int:
     if box.name not in classes:
         expected = f"one of {', '.join(map(printable, classes))}"
-        what = f"the class must be {expected}, got {printable(box.name)!r}. Correct the label."
+        advice = "Correct the label, or use data of these classes"
+        what = f"the class must be {expected}, got {printable(box.name)!r}. {advice}."
         raise DataError(str(Row(source, box.line, box.where).problem(what, "row-unreadable")))
     return classes.index(box.name)
 

@@ -12,7 +12,7 @@ from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Probl
 from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
 from sppnet.data.problems import code_of, one_or_more
-from sppnet.errors import DataError, ImageDecodeError
+from sppnet.errors import DataError, ImageDecodeError, counted
 from sppnet.geometry import best_iou, usual_short_side
 from sppnet.images import read_facts, read_parts
 from sppnet.progress import Progress, silent
@@ -171,7 +171,7 @@ def _in_two(paths: Mapping[str, Sequence[Path]]) -> list[Problem]:
         both = sorted(set(paths.get(first, ())) & set(paths.get(second, ())))
         if both:
             where = f"in '{first}' and in '{second}' too"
-            what = one_or_more(len(both) - 1, f"is {where}", f"images are {where}")
+            what = one_or_more(len(both) - 1, f"is {where}", f"are {where}")
             problems.append(Problem(both[0], None, what, "in-two-splits"))
     return problems
 
@@ -184,7 +184,7 @@ def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
     left = sorted(listed - held - named)
     if not left or not parts:
         return []
-    what = one_or_more(len(left) - 1, "is in none of the splits", "images are in none of the splits")
+    what = one_or_more(len(left) - 1, "is in none of the splits", "are in none of the splits")
     return [Problem(left[0], None, what, "in-no-split")]
 
 
@@ -270,7 +270,7 @@ def _of_ranges(ranges: Mapping[tuple[float, float], list[Path]]) -> list[Problem
     what = one_or_more(len(first) - 1, values, f"of its folder: {values}")
     problems = [Problem(first[0], None, what, "range")]
     for (low, high), paths in others:
-        other = f"{len(paths)} images show {low:g} to {high:g}, others of the folder do not"
+        other = f"{counted(len(paths), 'image')} of its folder with values from {low:g} to {high:g}, unlike the others"
         problems.append(Problem(paths[0], None, other, "range-differs"))
     return problems
 

@@ -127,6 +127,8 @@ class DetectionData:
             len(targets),
             advice=advice,
         )
+        for place, target in enumerate(targets):
+            _check_target(f"targets[{place}]", target)
         names, numbers = _numbered("from_arrays", [_list_of(target["labels"]) for target in targets], classes)
         rows = enumerate(zip(map(as_source, images), targets, numbers, strict=True))
         samples = [_in_memory(place, source, target, mine) for place, (source, target, mine) in rows]
@@ -285,15 +287,28 @@ def _numbered(
     function: str, labels: Sequence[Sequence[int | str]], classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[list[int]]]:
     """Return the names of the classes, and labels, which are names or numbers, as indices of them."""
-    used = sorted({label for mine in labels for label in mine if isinstance(label, str)})
-    names = tuple(used if classes is None else classes)
-    most = max((label for mine in labels for label in mine if isinstance(label, int)), default=-1)
+    labels = [[label.item() if hasattr(label, "item") else label for label in mine] for mine in labels]
+    each = [label for mine in labels for label in mine]
+    others = sorted({type(label).__name__ for label in each if not isinstance(label, int | str)})
+    check_that(
+        not others, function, "labels", "names or whole numbers", ", ".join(others), advice="Number classes from 0"
+    )
+    used, numbers = {label for label in each if isinstance(label, str)}, {n for n in each if isinstance(n, int)}
+    names = tuple(sorted(used) if classes is None else classes)
     if classes is None and not used:
-        names = tuple(map(str, range(most + 1)))
-    known = set(used) <= set(names) and most < len(names)
-    got = sorted({*used, str(most)})
-    check_that(known, function, "labels", f"of {', '.join(names)}", got, advice="Name the classes")
+        names = tuple(map(str, range(max(numbers, default=-1) + 1)))
+    wrong = sorted({*used.difference(names), *(str(number) for number in numbers if not 0 <= number < len(names))})
+    expected = f"of {', '.join(names)}, or places in these from 0"
+    check_that(not wrong, function, "labels", expected, ", ".join(wrong), advice="Name the classes")
     return names, [[names.index(each) if isinstance(each, str) else each for each in mine] for mine in labels]
+
+
+def _check_target(argument: str, target: Any) -> None:
+    holds = isinstance(target, Mapping) and {"boxes", "labels"} <= target.keys()
+    keys = isinstance(target, Mapping) and f"one with {', '.join(map(repr, target)) or 'nothing'}"
+    got = keys or type(target).__name__
+    advice = "Give {'boxes': [[left, top, right, bottom]], 'labels': ['cell']}, for one"
+    check_that(holds, "from_arrays", argument, "a mapping with 'boxes' and 'labels'", got, advice=advice)
 
 
 def _in_memory(place: int, source: Source, target: Mapping[str, Any], labels: Sequence[int]) -> Sample:
@@ -308,7 +323,7 @@ def _in_memory(place: int, source: Source, target: Mapping[str, Any], labels: Se
     path = Path(source) if isinstance(source, str | Path) else Path(f"image {place}")
     return Sample(
         path=path,
-        boxes=check_boxes("from_arrays", boxes, size),
+        boxes=check_boxes(f"from_arrays, targets[{place}]", boxes, size),
         labels=np.asarray(labels, dtype=np.int64),
         difficult=difficult,
         crowd=crowd,

@@ -186,7 +186,8 @@ def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -
     Raises:
         ArgumentError: another form.
     """
-    rows = (row for each in found for row in class_rows(each["image"], each))
+    names = short_names([Path(each["image"]) for each in found])
+    rows = (row for name, each in zip(names, found, strict=True) for row in class_rows(name, each))
     writers: Mapping[str, Callable[[], Path]] = {
         "json": lambda: _written(folder / "classes.json", _json_list(found)),
         "jsonl": lambda: _written(folder / "classes.jsonl", _json_lines(found)),
@@ -199,8 +200,12 @@ def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -
 
 
 def class_rows(name: str, answer: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Return the row of a table, of ``CLASS_COLUMNS``, that an answer of ``classified`` makes."""
-    return [(name, answer["class"], answer["best"][0]["score"])]
+    """Return the row of a table, of ``CLASS_COLUMNS``, that an answer of ``classified`` makes.
+
+    An image that is none of the classes has no confidence: that of the best of them is not how sure this is.
+    """
+    best = answer["best"][0]
+    return [(name, answer["class"], best["score"] if answer["class"] == best["class"] else None)]
 
 
 def detection_rows(name: str, answer: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -61,6 +61,11 @@ def _coco_row(place: int, box: Boxes, label: np.int64) -> dict[str, Any]:
     return {"image_id": place + 1, "category_id": int(label) + 1, "bbox": sides, "area": sides[2] * sides[3]}
 
 
+def check_coco() -> None:
+    """Raise MissingExtraError where ``coco_precision`` would, before the work on which it waits is done."""
+    _coco_tools()
+
+
 def _coco_tools() -> tuple[Any, Any]:
     try:
         from faster_coco_eval import COCO, COCOeval_faster

@@ -21,7 +21,7 @@ def check_engine(engine: str) -> None:
     check_that(known, "EngineNetwork", "engine", f"one of {names}", repr(engine), advice="Name one of these")
     missing = [package for package in ("onnx", engine) if engine != TORCH and find_spec(package) is None]
     if missing:
-        advice = f"Install it with 'pip install sppnet[{EXTRAS[engine]}]'"
+        advice = f"Install it with: pip install 'sppnet[{EXTRAS[engine]}]'"
         raise MissingExtraError(f"--engine {engine}: needs {' and '.join(missing)}. {advice}.")
 
 

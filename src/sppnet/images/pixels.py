@@ -28,7 +28,7 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     if height * width > MAX_SCALED_PIXELS:
         was = f"{image.shape[0]} x {image.shape[1]}"
         raise ImageDecodeError(
-            f"image of {was} pixels", f"scaled it has {height} x {width}, more than {MAX_SCALED_PIXELS:,}"
+            f"image of {was} pixels", f"scaled it has {height} x {width}, more than {MAX_SCALED_PIXELS:,} pixels"
         )
     if image.shape[:2] == size:
         return image

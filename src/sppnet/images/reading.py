@@ -1,6 +1,7 @@
 """Image files to pixels: opened, refused where decoding would be out of proportion, read upright and in RGB."""
 
 import hashlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, message
+from sppnet.errors import ArgumentError, ImageDecodeError, check_shape, check_that, message
 from sppnet.geometry import SIDEWAYS
 from sppnet.images.formats import accepted_formats
 from sppnet.images.headers import CHANNELS, check_parts, check_scans, count_pages, layout_of_tiff, tiff_tags
@@ -92,7 +93,8 @@ def is_one_image(images: Any) -> bool:
     """Tell one image, in any form that ``as_source`` takes, from an iterable of several."""
     if isinstance(images, Path | str | bytes | Image.Image):
         return True
-    return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 3
+    # Two axes are an image without colours, which is refused when it is read: never a list of its rows.
+    return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim in (2, 3)
 
 
 def _is_tensor(image: Any) -> "TypeGuard[Tensor]":
@@ -105,6 +107,8 @@ def as_source(image: Any) -> Source:
 
     Args:
         image: a PIL image, or a torch tensor (3, H, W), uint8 or float in 0..1; or what ``read_image`` takes.
+    Raises:
+        ShapeError: a tensor of another shape. ArgumentError: something that is no image in any form.
     """
     if isinstance(image, Image.Image):
         return upright_rgb(measured(ImageOps.exif_transpose(image), None), orientation=1)
@@ -113,6 +117,11 @@ def as_source(image: Any) -> Source:
         pixels = image.detach().cpu()
         scaled = (pixels.float().clamp(0, 1) * 255).round() if pixels.is_floating_point() else pixels
         return np.ascontiguousarray(scaled.byte().permute(1, 2, 0).numpy())
+    if isinstance(image, os.PathLike):
+        return Path(image)
+    expected = "one image: a path, a file's bytes, a PIL image, pixels (H, W, 3) or a tensor (3, H, W)"
+    fits = isinstance(image, str | bytes | np.ndarray)
+    check_that(fits, "read_image", "image", expected, type(image).__name__, advice="Give one of these")
     known: Source = image
     return known
 
@@ -201,10 +210,14 @@ def _opened(name: Path | str, file: BinaryIO, most: int = MAX_PIXELS) -> Iterato
     except (ImageDecodeError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        layout = layout_of_tiff(file)
-        raise ImageDecodeError(name, layout or f"its content is none of {', '.join(accepted_formats())}") from error
+        file.seek(0)
+        empty = "" if file.read(1) else "the file is empty"
+        none = f"its content is none of {', '.join(accepted_formats())}"
+        raise ImageDecodeError(name, empty or layout_of_tiff(file) or none) from error
     except Exception as error:  # Pillow raises eight types and more on bad bytes
-        raise ImageDecodeError(name, str(error) or type(error).__name__) from error
+        said = str(error) or type(error).__name__
+        cut = "its end is missing, as of a copy or a download that was cut off" if "truncated" in said.lower() else ""
+        raise ImageDecodeError(name, cut or said) from error
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,9 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
             reader = csv.DictReader(file)
             missing = {"image", *columns} - set(reader.fieldnames or ())
             if missing:
-                raise DataError(f"{path}:1: the columns {', '.join(sorted(missing))} are missing. Name them in line 1.")
+                has = ",".join(reader.fieldnames or ()) or "nothing"
+                expected = f"the columns image, {', '.join(columns)}, with commas between them"
+                raise DataError(f"{path}:1: must name {expected}, got {has!r}. Write them into line 1.")
             for row in reader:
                 if row["image"] and all(row[column] == "" for column in columns):
                     rows.setdefault(row["image"], [])  # as predict writes an image that shows nothing
@@ -145,7 +147,8 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
                 numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["image"])
                 rows.setdefault(row["image"], []).append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: regions cannot be read: {error}. Give a CSV file with a header.") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: regions cannot be read: {reason}. Give a CSV file with a header.") from error
     return {name: np.array(boxes, dtype=np.float64).reshape(-1, 4) for name, boxes in rows.items()}
 
 

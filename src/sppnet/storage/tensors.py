@@ -53,6 +53,9 @@ def read_tensors(path: Path | str) -> "tuple[dict[str, Tensor], dict[str, Any]]"
         content = read_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Give a file that sppnet wrote.") from error
+    if content[8 : DIGITS.start] != HEADER_START:
+        what = "does not begin as one" if content else "is empty"
+        raise CorruptFileError(f"{path}: is no file of sppnet: it {what}. Give one that sppnet wrote, or a copy of it.")
     try:
         return _unpacked(content)
     except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
@@ -62,7 +65,9 @@ def read_tensors(path: Path | str) -> "tuple[dict[str, Tensor], dict[str, Any]]"
 def check_model(path: Path, metadata: Mapping[str, Any], *, kind: str, version: int) -> None:
     """Raise CorruptFileError unless the metadata are those of a model of this kind, in this version of its layout."""
     if metadata.get("kind") != kind:
-        raise CorruptFileError(f"{path}: must hold a {kind}, got {metadata.get('kind')!r}. Train one.")
+        raise CorruptFileError(
+            f"{path}: must hold a {kind}, got {metadata.get('kind')!r}. Open it with sppnet.load, or train one."
+        )
     if metadata.get("version") != version:
         found = metadata.get("version")
         raise CorruptFileError(f"{path}: must hold a {kind} of layout {version}, got layout {found}. Train it again.")
@@ -100,8 +105,6 @@ def sealed(content: bytes) -> bytes:
 def _unpacked(content: bytes) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     from safetensors.torch import load
 
-    if content[8 : DIGITS.start] != HEADER_START:
-        raise ValueError("it does not begin as the files of sppnet do")
     length = _header_length(content)
     if length > MAX_HEADER:
         raise ValueError(f"its header claims {length} bytes")
