@@ -25,7 +25,7 @@ from sppnet.detection.regions import Choice, FittingRegions, unlearnt_regions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
 from sppnet.detection.validation import calibrated, hold_out
-from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, counted, message
+from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
 from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
 from sppnet.features.contributions import Contributions
@@ -166,9 +166,6 @@ class Detector(Parameters):
         model = self.model_
         if is_one_image(images):
             return model.detect(Scene(as_source(images), model.encoder, name=name), threshold=threshold)
-        expected, advice = "an image, or an iterable of images", "Give a path, pixels or a file's bytes, or several"
-        fits = isinstance(images, Iterable)
-        check_that(fits, "Detector.detect", "images", expected, type(images).__name__, advice=advice)
         return model.each((Scene(as_source(image), model.encoder) for image in images), threshold=threshold)
 
     def to(self, device: str) -> "Detector":
@@ -313,8 +310,7 @@ class Detector(Parameters):
     def _begin_anew(self, data: DetectionData) -> Learner:
         """Forget all, and take in what is known of a data set's images."""
         if not any(len(sample.boxes) for sample in data.samples):
-            got = f"none in {counted(len(data.samples), 'image')}" + (f" of {data.root}" if data.root != Path() else "")
-            raise DataError(message("Detector.fit", "data", "images with labelled objects", got, "Label some first"))
+            raise DataError("Detector.fit: data must hold labelled objects, got none. Label some first.")
         self._learner, self._model, self._behind, self.held_out_ = None, None, False, {}
         learner = self._the_learner([sample.size for sample in data.samples], scales_for(data, self.short_side))
         for sample in data.samples:

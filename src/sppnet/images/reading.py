@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -90,8 +90,15 @@ def _draft(image: Image.Image, at_least: int) -> None:
 
 
 def is_one_image(images: Any) -> bool:
-    """Tell one image, in any form that ``as_source`` takes, from an iterable of several."""
-    if isinstance(images, Path | str | bytes | Image.Image):
+    """Tell one image, in any form that ``as_source`` takes, from an iterable of several.
+
+    Raises:
+        ArgumentError: what is neither.
+    """
+    expected, advice = "an image, or an iterable of images", "Give a path, pixels or a file's bytes, or several"
+    fits = isinstance(images, os.PathLike | Iterable)
+    check_that(fits, "read_image", "images", expected, type(images).__name__, advice=advice)
+    if isinstance(images, os.PathLike | str | bytes | Image.Image):
         return True
     # Two axes are an image without colours, which is refused when it is read: never a list of its rows.
     return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim in (2, 3)
