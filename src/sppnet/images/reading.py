@@ -95,11 +95,11 @@ def is_one_image(images: Any) -> bool:
     Raises:
         ArgumentError: what is neither.
     """
-    expected, advice = "an image, or an iterable of images", "Give a path, pixels or a file's bytes, or several"
-    fits = isinstance(images, os.PathLike | Iterable)
-    check_that(fits, "read_image", "images", expected, type(images).__name__, advice=advice)
     if isinstance(images, os.PathLike | str | bytes | Image.Image):
         return True
+    expected, advice = "an image, or an iterable of images", "Give a path, pixels or a file's bytes, or several"
+    fits = isinstance(images, Iterable)
+    check_that(fits, "read_image", "images", expected, type(images).__name__, advice=advice)
     # Two axes are an image without colours, which is refused when it is read: never a list of its rows.
     return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim in (2, 3)
 
