@@ -151,6 +151,15 @@ def test_a_use_of_the_library_is_seen(source: str, touches: bool) -> None:
     assert _touches_library(ast.parse(source)) is touches
 
 
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in _tree(file).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 @every_file
 def test_nothing_is_checked_by_assert(file: Path) -> None:
     lines = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.Assert)]

@@ -18,11 +18,11 @@ RECIPE = '''"""Table 99: how far it is to the moon.
 
 Paper 1.50. Ours 1.25.
 """
-from sppnet.recipes import Report, RecipeRequest, Row
+from sppnet.recipes import Report, RecipeRequest, TableRow
 
 
 def run(request: RecipeRequest) -> Report:
-    rows = (Row("near", 1.5, 1.25, 0.5, "smaller"), Row("far", None, 2.0), Row("further", 3.0))
+    rows = (TableRow("near", 1.5, 1.25, 0.5, "smaller"), TableRow("far", None, 2.0), TableRow("further", 3.0))
     return Report("Distances", "thousand km", rows, {"seed": request.seed}, request.quick)
 '''
 

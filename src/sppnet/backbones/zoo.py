@@ -28,7 +28,7 @@ CELLS_LOST: Final = 4  # at the borders of a map, by convolutions without paddin
 Triple = tuple[float, float, float]
 
 
-class Maps(Protocol):
+class PlacedMaps(Protocol):
     """The maps of a network of another library, by places that only this object knows: layers, or nodes of a graph."""
 
     model: nn.Module
@@ -99,7 +99,7 @@ class ZooBackbone(nn.Module):
         height, width = self._filled((pixels.shape[2], pixels.shape[3]))
         missing = (0, width - pixels.shape[3], 0, height - pixels.shape[2])
         filled = F.pad(pixels, missing) if any(missing) else pixels
-        found = cast(Maps, self.trunk).maps(filled, [self._places[layer] for layer in wanted])
+        found = cast(PlacedMaps, self.trunk).maps(filled, [self._places[layer] for layer in wanted])
         return {layer: found[self._places[layer]] for layer in wanted}
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -123,15 +123,15 @@ class ZooBackbone(nn.Module):
 
     def trainable(self) -> nn.Module:
         """Return what learns when the network is tuned."""
-        return cast(Maps, self.trunk).model
+        return cast(PlacedMaps, self.trunk).model
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the network's weights: no package holds them."""
-        return stored_state(cast(Maps, self.trunk).model.state_dict())
+        return stored_state(cast(PlacedMaps, self.trunk).model.state_dict())
 
     def _found_layers(self) -> tuple[dict[str, Any], dict[Any, int], dict[str, int]]:
         """Return of each stride the last place whose map has it on two sizes, its merged cells and its channels."""
-        empty = cast(Maps, self._empty[0])
+        empty = cast(PlacedMaps, self._empty[0])
         places = empty.places()
         first, second = (cell_maps(lambda pixels: empty.maps(pixels, places), size) for size in PROBES)
         found: dict[int, Any] = {}
@@ -158,7 +158,7 @@ class ZooBackbone(nn.Module):
         return height, width
 
     def _traced(self, size: tuple[int, int]) -> dict[Any, CellMap]:
-        empty, places = cast(Maps, self._empty[0]), list(self._places.values())
+        empty, places = cast(PlacedMaps, self._empty[0]), list(self._places.values())
         return cell_maps(lambda pixels: empty.maps(pixels, places), self._filled(size))
 
     def _checked(self, name: str) -> str:

@@ -10,7 +10,7 @@ from sppnet.cli.printing import bar, print_json, show_rows
 from sppnet.cli.program import app
 
 if TYPE_CHECKING:
-    from sppnet.recipes import Row
+    from sppnet.recipes import TableRow
 
 
 @app.command(epilog="Example: sppnet reproduce table9 --data VOCdevkit")
@@ -60,5 +60,5 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _measured(row: "Row") -> str:
+def _measured(row: "TableRow") -> str:
     return _number(row.measured) + (f" ± {row.spread:.2f}" if row.spread is not None else "")

@@ -41,11 +41,11 @@ def serve(
     for each in models:
         _check_model(each)
     try:
-        from sppnet.web.service.limits import Limits
+        from sppnet.web.service.limits import ServiceLimits
         from sppnet.web.service.serving import serve as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"serve: needs {error.name}. Install it with: pip install 'sppnet[web]'.") from error
-    limits = Limits(waiting=waiting, upload_bytes=upload_mb * 1_000_000)
+    limits = ServiceLimits(waiting=waiting, upload_bytes=upload_mb * 1_000_000)
     notes.print("Loading models ...")
     run(
         models,

@@ -23,7 +23,7 @@ from sppnet.storage import write_file
 PACKAGES: Final = ("sppnet", "torch", "numpy", "numba")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One number of a table.
 
     Args:
@@ -77,7 +77,7 @@ class Report:
 
     title: str
     unit: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     quick: bool = False
 

@@ -15,7 +15,7 @@ from sppnet.features.layers import LayeredEncoder, RegionLayers
 from sppnet.features.scene import Scene
 from sppnet.images import read_image
 from sppnet.progress import timed
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._detection import FIVE, ONE, Bench, bench
 from sppnet.recipes._rcnn import CroppingEncoder
 
@@ -25,7 +25,7 @@ CROPS = 32
 def run(request: RecipeRequest) -> Report:
     """Train at one scale, at five and on crops, and time an image each way."""
     work = bench(request, "zf5")
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     times = {}
     for name, scales, paper in (("one scale", ONE, (54.5, 58.0)), ("five scales", FIVE, (55.2, 59.2))):
         layers = work.fine_tuned(scales)
@@ -37,18 +37,18 @@ def run(request: RecipeRequest) -> Report:
     theirs = {"one scale": (0.142, 102.0), "five scales": (0.382, 38.0), "R-CNN": (14.46, 1.0)}
     note = "theirs on a GPU, ours on this processor"
     for name, seconds in times.items():
-        rows.append(Row(f"seconds, {name}", theirs[name][0], seconds, None, note))
-        rows.append(Row(f"times faster, {name}", theirs[name][1], times["R-CNN"] / seconds))
+        rows.append(TableRow(f"seconds, {name}", theirs[name][0], seconds, None, note))
+        rows.append(TableRow(f"times faster, {name}", theirs[name][1], times["R-CNN"] / seconds))
     settings = {"network": work.network.describe(), "crops_timed": CROPS}
     title, unit = "Table 10, the same network for R-CNN", "mAP, %; seconds; times"
     return Report(title, unit, tuple(rows), settings, request.quick)
 
 
-def _quality(work: Bench, name: str, encoder: LayeredEncoder, paper: tuple[float, float]) -> list[Row]:
+def _quality(work: Bench, name: str, encoder: LayeredEncoder, paper: tuple[float, float]) -> list[TableRow]:
     detector = work.detector(encoder)
     means = [work.report(detector, moved=moved).mean for moved in (False, True)]
     kinds = ("ftfc7", "ftfc7 bb")
-    return [Row(f"{kind}, {name}", of, 100 * mean) for kind, of, mean in zip(kinds, paper, means, strict=True)]
+    return [TableRow(f"{kind}, {name}", of, 100 * mean) for kind, of, mean in zip(kinds, paper, means, strict=True)]
 
 
 def _alone(work: Bench, crops: CroppingEncoder, layers: RegionLayers) -> float:

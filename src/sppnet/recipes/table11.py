@@ -7,7 +7,7 @@ fine-tuning and a training of table9's. Ours: not measured; no weights trained o
 """
 
 from sppnet.evaluation.precision import DetectionReport
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._detection import FIVE, bench
 
 CLASSES = (
@@ -32,8 +32,8 @@ def run(request: RecipeRequest) -> Report:
     return Report("Table 11, VOC 2007 class by class", "AP, %", rows, settings, request.quick)
 
 
-def rows_of(kind: str, report: DetectionReport, paper: dict[str, float]) -> list[Row]:
+def rows_of(kind: str, report: DetectionReport, paper: dict[str, float]) -> list[TableRow]:
     """Return the mean and one row a class."""
     precisions = zip(report.classes, report.average_precision.tolist(), strict=True)
-    means = [Row(f"{kind}, mean", paper["mean"], 100 * report.mean)]
-    return means + [Row(f"{kind}, {name}", paper.get(name), 100 * precision) for name, precision in precisions]
+    means = [TableRow(f"{kind}, mean", paper["mean"], 100 * report.mean)]
+    return means + [TableRow(f"{kind}, {name}", paper.get(name), 100 * precision) for name, precision in precisions]

@@ -11,7 +11,7 @@ and all training images give negatives. Ours: not measured; no such weights come
 
 from sppnet.detection.detections import combine
 from sppnet.evaluation.precision import detection_report
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._detection import FIVE, bench
 
 PAPER_ONE, PAPER_SIX = 31.84, 35.11
@@ -30,9 +30,9 @@ def run(request: RecipeRequest) -> Report:
     one, several = (
         100 * detection_report(images, work.test.samples, work.train.classes).mean for images in (found[0], together)
     )
-    rows = [Row("one network", PAPER_ONE, one)]
+    rows = [TableRow("one network", PAPER_ONE, one)]
     if count > 1:
         paper = PAPER_SIX if count == SIX else None
-        rows.append(Row(f"{count} networks", paper, several, None, "" if paper else "six in the paper"))
+        rows.append(TableRow(f"{count} networks", paper, several, None, "" if paper else "six in the paper"))
     settings = {"network": work.network.describe(), "settings": work.settings.describe()}
     return Report("Table 13, ILSVRC 2014 DET", "mAP, %", tuple(rows), settings, request.quick)

@@ -24,7 +24,7 @@ from sppnet.backbones import PublishedNet
 from sppnet.backbones.published import Name
 from sppnet.classification.views import TEN_CROPS, measure_plan
 from sppnet.data import FolderData, load_folders
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import QUICK_WIDTH, some_of, validation_images
 from sppnet.training import Images, Plan, Trainer, own_device, run_folder, train_to_file
 
@@ -75,13 +75,13 @@ ENTRIES: Final = (
 def run(request: RecipeRequest) -> Report:
     """Train what is not trained yet, and test every network on ten crops."""
     learn = load_folders(request.data)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for entry in ENTRIES:
         network = _trained(entry, some_of(learn) if request.quick else learn, request)
         tested = measure_plan([network], validation_images(request, network), TEN_CROPS, progress=request.progress)
-        rows.append(Row(f"{entry.what}, top-1", entry.top_1, 100 * tested.top_1))
+        rows.append(TableRow(f"{entry.what}, top-1", entry.top_1, 100 * tested.top_1))
         top_5 = None if tested.top_5 is None else 100 * tested.top_5
-        rows.append(Row(f"{entry.what}, top-5", entry.top_5, top_5))
+        rows.append(TableRow(f"{entry.what}, top-5", entry.top_5, top_5))
     settings = {"plans": {entry.what: _plan(entry, request).as_dict() for entry in ENTRIES}}
     return Report("Table 2: ten crops", "error, %", tuple(rows), settings, request.quick)
 

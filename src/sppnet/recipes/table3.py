@@ -13,7 +13,7 @@ Ours: not measured: needs networks trained on ImageNet.
 from typing import Final
 
 from sppnet.classification.views import CROP, WHOLE, measure_plan
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import Wanted, networks_of, validation_images
 
 NETWORKS: Final[tuple[Wanted, ...]] = (
@@ -33,5 +33,5 @@ def run(request: RecipeRequest) -> Report:
         data = validation_images(request, network)
         for plan, paper in zip((CROP, WHOLE), papers, strict=True):
             tested = measure_plan([network], data, plan, progress=request.progress)
-            rows.append(Row(f"{what}, {plan.name}", paper, 100 * tested.top_1))
+            rows.append(TableRow(f"{what}, {plan.name}", paper, 100 * tested.top_1))
     return Report("Table 3: one view", "top-1 error, %", tuple(rows), {"short_side": 256}, request.quick)

@@ -15,7 +15,7 @@ Ours: not measured: needs a network trained on ImageNet.
 from typing import Final
 
 from sppnet.classification.views import MANY_VIEWS, TEN_CROPS, measure_plan
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import Wanted, networks_of, validation_images
 
 NETWORKS: Final[tuple[Wanted, ...]] = (("Overfeat-7 multi-size", "overfeat7", True),)
@@ -38,14 +38,14 @@ def run(request: RecipeRequest) -> Report:
     (network,) = networks_of(request, NETWORKS, classes=classes)
     data = validation_images(request, network)
     rows = [
-        Row(f"{who}, {error}", paper)
+        TableRow(f"{who}, {error}", paper)
         for who, *papers in OTHERS
         for error, paper in zip(("top-1", "top-5"), papers, strict=True)
         if paper is not None
     ]
     for plan, top_1, top_5 in ((TEN_CROPS, 29.68, 10.95), (MANY_VIEWS, 27.86, 9.14)):
         tested = measure_plan([network], data, plan, progress=request.progress)
-        rows.append(Row(f"Overfeat-7, {plan.name}, top-1", top_1, 100 * tested.top_1))
+        rows.append(TableRow(f"Overfeat-7, {plan.name}, top-1", top_1, 100 * tested.top_1))
         found = None if tested.top_5 is None else 100 * tested.top_5
-        rows.append(Row(f"Overfeat-7, {plan.name}, top-5", top_5, found))
+        rows.append(TableRow(f"Overfeat-7, {plan.name}, top-5", top_5, found))
     return Report("Table 4: one network, many views", "error, %", tuple(rows), {}, request.quick)

@@ -17,7 +17,7 @@ from typing import Final
 
 from sppnet.classification.transfer import FINEST, View, all_features, mean_precision, voc_precisions, voc_targets
 from sppnet.data import DetectionData, load_detection
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import QUICK_IMAGES, Wanted, networks_of
 
 NETWORKS: Final[tuple[Wanted, ...]] = (
@@ -49,7 +49,7 @@ def run(request: RecipeRequest) -> Report:
         )
         for layer, paper in zip(layers, papers, strict=True):
             precisions = voc_precisions((learnt[layer], voc_targets(train)), (tested[layer], voc_targets(test)))
-            rows.append(Row(f"{column}, {layer}", paper, 100 * mean_precision(precisions)))
+            rows.append(TableRow(f"{column}, {layer}", paper, 100 * mean_precision(precisions)))
     settings = {"train": len(train.samples), "test": len(test.samples), "cost": 1.0}
     return Report("Table 6: VOC 2007 by layer", "mAP, %", tuple(rows), settings, request.quick)
 

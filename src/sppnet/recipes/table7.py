@@ -16,7 +16,7 @@ from typing import Final
 
 from sppnet.classification.transfer import CALTECH_TRAIN, FINEST, View, all_features, caltech_accuracy
 from sppnet.data import load_folders
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import QUICK_TRAIN, Wanted, networks_of, some_of
 
 NETWORKS: Final[tuple[Wanted, ...]] = (
@@ -49,6 +49,6 @@ def run(request: RecipeRequest) -> Report:
         for layer, paper in zip(layers, papers, strict=True):
             accuracies = 100 * caltech_accuracy(found[layer], data.labels, seeds=seeds, train=train)
             spread = None if request.quick else float(accuracies.std())
-            rows.append(Row(f"{column}, {layer}", paper, float(accuracies.mean()), spread))
+            rows.append(TableRow(f"{column}, {layer}", paper, float(accuracies.mean()), spread))
     settings = {"images": len(data.paths), "splits": len(seeds), "short_side": SIDE, "cost": 1.0}
     return Report("Table 7: Caltech-101 by layer", "accuracy, %", tuple(rows), settings, request.quick)

@@ -22,7 +22,7 @@ import torch
 from sppnet.classification.classifier import Classifier
 from sppnet.classification.transfer import CALTECH_TRAIN, caltech_split, mean_precision, voc_precisions, voc_targets
 from sppnet.data import DetectionData, FolderData, load_detection, load_folders, recognise
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._networks import QUICK_IMAGES, QUICK_TRAIN, some_of
 from sppnet.storage import TensorCache
 
@@ -44,13 +44,13 @@ OURS: Final = "sppnet, EfficientNet-Lite0"
 def run(request: RecipeRequest) -> Report:
     """Measure on the data set that was named."""
     voc = recognise(request.data) == "voc"
-    rows = [Row(who, numbers[not voc]) for who, *numbers in PAPER if numbers[not voc] is not None]
+    rows = [TableRow(who, numbers[not voc]) for who, *numbers in PAPER if numbers[not voc] is not None]
     rows.append(_on_voc(request) if voc else _on_caltech(request))
     unit = "mAP on VOC 2007, %" if voc else "accuracy on Caltech-101, %"
     return Report("Table 8: whole systems", unit, tuple(rows), {}, request.quick)
 
 
-def _on_caltech(request: RecipeRequest) -> Row:
+def _on_caltech(request: RecipeRequest) -> TableRow:
     data, found = load_folders(request.data), []
     data, few = (some_of(data), QUICK_TRAIN) if request.quick else (data, CALTECH_TRAIN)
     cache = TensorCache(request.cache) if request.cache else None
@@ -59,14 +59,14 @@ def _on_caltech(request: RecipeRequest) -> Row:
         classifier = Classifier(cache=cache).fit(_part(data, train), progress=request.progress)
         found.append(100 * classifier.evaluate(_part(data, test), progress=request.progress).accuracy)
     spread = None if request.quick else float(np.std(found))
-    return Row(OURS, None, float(np.mean(found)), spread, f"{len(found)} splits")
+    return TableRow(OURS, None, float(np.mean(found)), spread, f"{len(found)} splits")
 
 
 def _part(data: FolderData, rows: np.typing.NDArray[np.int64]) -> FolderData:
     return replace(data, paths=tuple(data.paths[row] for row in rows), labels=data.labels[rows])
 
 
-def _on_voc(request: RecipeRequest) -> Row:
+def _on_voc(request: RecipeRequest) -> TableRow:
     cache = TensorCache(request.cache) if request.cache else None
     encoder = Classifier(cache=cache).encoder_
     train = load_detection(request.data, split="trainval")
@@ -78,4 +78,4 @@ def _on_voc(request: RecipeRequest) -> Row:
         vectors = [encoder(path).half() for path in request.progress(f"Features of {data.name}", paths)]
         return torch.stack(vectors).numpy(), voc_targets(data)[rows]
 
-    return Row(OURS, None, 100 * mean_precision(voc_precisions(learnt(train), learnt(test))))
+    return TableRow(OURS, None, 100 * mean_precision(voc_precisions(learnt(train), learnt(test))))

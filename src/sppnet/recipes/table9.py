@@ -8,7 +8,7 @@ of caching maps, two hours of fine-tuning on a GPU, less than an hour of SVMs. O
 on ImageNet come with the package.
 """
 
-from sppnet.recipes import RecipeRequest, Report, Row
+from sppnet.recipes import RecipeRequest, Report, TableRow
 from sppnet.recipes._detection import FIVE, ONE, Bench, bench
 
 PAPER = {
@@ -25,18 +25,18 @@ def run(request: RecipeRequest) -> Report:
     return Report("Table 9, detection on VOC 2007", "mAP, %; seconds", tuple(rows), settings, request.quick)
 
 
-def _rows(work: Bench, name: str, scales: tuple[int, ...]) -> list[Row]:
+def _rows(work: Bench, name: str, scales: tuple[int, ...]) -> list[TableRow]:
     paper = PAPER[name]
     rows = []
     for layer in ("pool5", "fc6"):
         mean = work.report(work.detector(work.encoder(scales, layer)), moved=False).mean
-        rows.append(Row(f"{layer}, {name}", paper[layer], 100 * mean))
+        rows.append(TableRow(f"{layer}, {name}", paper[layer], 100 * mean))
     tuned = work.fine_tuned(scales)
     for depth, layer in ((1, "ftfc6"), (2, "ftfc7")):
         detector = work.detector(work.layered(scales, tuned.first(depth)))
-        rows.append(Row(f"{layer}, {name}", paper[layer], 100 * work.report(detector, moved=False).mean))
-    rows.append(Row(f"ftfc7 bb, {name}", paper["ftfc7 bb"], 100 * work.report(detector, moved=True).mean))
+        rows.append(TableRow(f"{layer}, {name}", paper[layer], 100 * work.report(detector, moved=False).mean))
+    rows.append(TableRow(f"ftfc7 bb, {name}", paper["ftfc7 bb"], 100 * work.report(detector, moved=True).mean))
     seconds = dict(zip(("convolutions", "layers"), work.seconds(scales), strict=True))
     on_gpu = {"convolutions": 0.053 if len(scales) == 1 else 0.293, "layers": 0.089}
     note = "theirs on a GPU, ours on this processor"
-    return rows + [Row(f"{part} s, {name}", on_gpu[part], value, None, note) for part, value in seconds.items()]
+    return rows + [TableRow(f"{part} s, {name}", on_gpu[part], value, None, note) for part, value in seconds.items()]

@@ -12,7 +12,7 @@ Ours: depends on the network; docs/classification.md shows one.
 
 from sppnet.backbones import PublishedNet
 from sppnet.classification.views import PLANS, measure_plan
-from sppnet.recipes import RecipeRequest, Report, Row, need
+from sppnet.recipes import RecipeRequest, Report, TableRow, need
 from sppnet.recipes._networks import networks_of, validation_images
 
 
@@ -28,6 +28,6 @@ def run(request: RecipeRequest) -> Report:
     for plan in PLANS:
         tested = measure_plan([network], data, plan, progress=request.progress)
         note = f"{tested.views:.0f} views, {1000 * tested.seconds:.0f} ms an image"
-        rows.append(Row(plan.name, None, 100 * tested.top_1, note=note))
+        rows.append(TableRow(plan.name, None, 100 * tested.top_1, note=note))
     settings = {"images": len(data.paths)}
     return Report(f"Views of {network.name}", "top-1 error, %", tuple(rows), settings, request.quick)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 
-LIMITS = Limits(
+LIMITS = ServiceLimits(
     upload_bytes=2_000_000,
     pixels=1_000_000,
     boxes=600,

@@ -21,10 +21,10 @@ from sppnet.export.folder import export_classifier, export_detector
 START = """
 import json, sys
 from pathlib import Path
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.serving import serve
 serve([Path(path) for path in sys.argv[2:]], host="127.0.0.1", port=0, workers=1,
-      limits=Limits(**json.loads(sys.argv[1])), started=lambda address: print(address, flush=True))
+      limits=ServiceLimits(**json.loads(sys.argv[1])), started=lambda address: print(address, flush=True))
 """
 
 

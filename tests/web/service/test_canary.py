@@ -16,7 +16,7 @@ from tests.web.service.calling import LIMITS
 from tests.web.service.conftest import START
 
 from sppnet.web.service import frames, worker
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 
 CANARY = "bird-in-a-mine"
 FORM = f'--b\r\nContent-Disposition: form-data; name="{{name}}"; filename="{CANARY}.png"\r\n\r\n'
@@ -87,7 +87,7 @@ def test_of_a_fault_of_a_worker_the_log_has_the_kind_and_the_place(
     with os.fdopen(reading, "rb") as questions, os.fdopen(writing, "wb") as asker:
         frames.write(asker, {"name": CANARY}, CANARY.encode())
         asker.close()
-        worker._work([], "torch", Limits(), questions, answers := io.BytesIO())
+        worker._work([], "torch", ServiceLimits(), questions, answers := io.BytesIO())
     said = capsys.readouterr().err
     assert said.startswith("RuntimeError at worker.py:")
     assert CANARY not in said

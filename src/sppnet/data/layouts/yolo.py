@@ -30,7 +30,7 @@ from sppnet.data.layouts.values import on_whole_pixels, outlined, read_text
 from sppnet.data.layouts.yolo_places import (
     MAX_BYTES,
     NAME_LISTS,
-    Named,
+    NamedClasses,
     Place,
     check_from_zero,
     classes_in,
@@ -78,7 +78,7 @@ def look(listed: Contents) -> Found | None:
     )
 
 
-def _labels(listed: Contents, images: Sequence[str], known: Named | None) -> tuple[dict[str, str], list[str]]:
+def _labels(listed: Contents, images: Sequence[str], known: NamedClasses | None) -> tuple[dict[str, str], list[str]]:
     """Return the file of labels of each image, and the files that belong to no image."""
     pairing = Pairing(images)
     labels: dict[str, str] = {}
@@ -114,7 +114,9 @@ def _has_numbers(path: Path) -> bool:
 class _Set:
     """The images of a set and their labels."""
 
-    def __init__(self, listed: Contents, known: Named | None, labels: Mapping[str, str], strays: Sequence[str]) -> None:
+    def __init__(
+        self, listed: Contents, known: NamedClasses | None, labels: Mapping[str, str], strays: Sequence[str]
+    ) -> None:
         self._listed = listed
         self._labels = labels
         self._strays = strays
@@ -173,7 +175,7 @@ def _missing(problem: Problem) -> RawImage:
     broken(problem.path, problem.what, line=problem.line, code=problem.code)
 
 
-def _of_names(known: Named) -> list[Problem]:
+def _of_names(known: NamedClasses) -> list[Problem]:
     """Return what is wrong with the names of the classes."""
     source = known.source
     return [] if source is None else [*classes_twice(source, list(known.classes.values())), *count_differs(known)]

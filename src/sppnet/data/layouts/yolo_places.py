@@ -47,7 +47,7 @@ class Place(NamedTuple):
     problems: Sequence[Problem] = ()
 
 
-class Named(NamedTuple):
+class NamedClasses(NamedTuple):
     """The classes of a set by their numbers, the file that names them, and its document if it is YAML."""
 
     classes: Mapping[int, str]
@@ -55,7 +55,7 @@ class Named(NamedTuple):
     document: Mapping[str, Any]
 
 
-def named(listed: Contents) -> Named | None:
+def named(listed: Contents) -> NamedClasses | None:
     """Return the class names that some file of the set lists; None where no file does.
 
     Raises:
@@ -66,7 +66,7 @@ def named(listed: Contents) -> Named | None:
     for name in ranked:
         document = read_yaml(listed.path(name))
         if "names" in document or name in FIRST_YAMLS:
-            return Named(classes_in(listed.path(name), document), listed.path(name), document)
+            return NamedClasses(classes_in(listed.path(name), document), listed.path(name), document)
     lists = [name for name in listed.others if posixpath.basename(name).lower() in NAME_LISTS]
     lists += [name for name in listed.of_suffix(".names") if name not in lists]
     lists.sort(key=lambda name: (name.count("/"), name))
@@ -75,7 +75,7 @@ def named(listed: Contents) -> Named | None:
     return _longest(listed, [name for name in lists if posixpath.basename(name) == posixpath.basename(lists[0])])
 
 
-def _longest(listed: Contents, lists: Sequence[str]) -> Named | None:
+def _longest(listed: Contents, lists: Sequence[str]) -> NamedClasses | None:
     """Return the longest of some lists of one name: labelImg writes one into every folder, and adds to it.
 
     Raises:
@@ -91,7 +91,7 @@ def _longest(listed: Contents, lists: Sequence[str]) -> Named | None:
             what = f"class {differs} is {names[differs]!r:.60}, and {longest[differs]!r:.60} in {source}"
             broken(listed.path(name), f"{what}. Read each folder by itself, or number the classes alike")
         longest, source = max((longest, source), (names, name), key=lambda each: len(each[0]))
-    return Named(dict(enumerate(longest)), listed.path(source), {}) if longest else None
+    return NamedClasses(dict(enumerate(longest)), listed.path(source), {}) if longest else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def line_of(path: Path, key: str) -> int | None:
     return next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"{key}:")), None)
 
 
-def count_differs(known: Named) -> list[Problem]:
+def count_differs(known: NamedClasses) -> list[Problem]:
     """Return a problem where ``nc`` of a data.yaml is not the number of its names."""
     said = known.document.get("nc")
     if known.source is None or not _is_number(said) or int(str(said)) == len(known.classes):
@@ -173,7 +173,7 @@ def check_from_zero(source: Path, classes: Mapping[int, str], used: Collection[i
 # Splits
 
 
-def places(listed: Contents, known: Named | None) -> dict[str, Any]:
+def places(listed: Contents, known: NamedClasses | None) -> dict[str, Any]:
     """Return what makes the ``Place`` of each split; one called "" where there are no splits."""
     finder = Finder(listed)
     if known is not None and known.source is not None and known.document:

@@ -20,7 +20,7 @@ from sppnet.errors import ImageDecodeError, SppnetError, check_that, message
 from sppnet.export.installed import TORCH
 from sppnet.images import read_image
 from sppnet.progress import stage, stages_of
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 
 JSON: Final = "application/json"
 DIGITS: Final = 5  # of scores and confidence
@@ -57,7 +57,9 @@ class ServedModel(Protocol):
     def facts(self) -> dict[str, Any]:
         """Return what ``schemas.ModelFacts`` has of it, beside its name and its file."""
 
-    def answer(self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: Limits) -> dict[str, Any] | Answer:
+    def answer(
+        self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: ServiceLimits
+    ) -> dict[str, Any] | Answer:
         """Answer one question about an image, (H, W, 3) uint8 RGB: what JSON holds beside size and times, or all.
 
         Raises:
@@ -105,7 +107,7 @@ def describe(name: str, model: ServedModel) -> dict[str, Any]:
 
 def answer(
     models: Mapping[str, ServedModel],
-    limits: Limits,
+    limits: ServiceLimits,
     question: Mapping[str, Any],
     image: bytes,
     *,
@@ -126,7 +128,7 @@ def answer(
 
 
 def _answered(
-    model: ServedModel, limits: Limits, question: Mapping[str, Any], image: bytes, read: Callable[[], None]
+    model: ServedModel, limits: ServiceLimits, question: Mapping[str, Any], image: bytes, read: Callable[[], None]
 ) -> Answer:
     done: dict[str, Any] = {}
 
@@ -152,7 +154,7 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _pixels(image: bytes, limits: Limits) -> NDArray[np.uint8]:
+def _pixels(image: bytes, limits: ServiceLimits) -> NDArray[np.uint8]:
     pixels = read_image(image, most=limits.pixels)
     longer, shorter = max(pixels.shape[:2]), min(pixels.shape[:2])
     if longer > limits.aspect * shorter:

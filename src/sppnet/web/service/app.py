@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sppnet.errors import places_of
 from sppnet.web.service import problems
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.measures import Measures
 from sppnet.web.service.problems import ProblemDetails, RefusalError, failed, overloaded, problem_response
 from sppnet.web.service.schemas import (
@@ -109,7 +109,7 @@ Most = Annotated[int, Query(ge=1, le=1000, description="Of the best, at most so 
 BoxesText = Annotated[str | None, Query(description="JSON: a list of boxes; by default the whole image.")]
 
 
-def make_app(workers: Workers, *, limits: Limits, local: bool, key: str | None = None) -> FastAPI:
+def make_app(workers: Workers, *, limits: ServiceLimits, local: bool, key: str | None = None) -> FastAPI:
     """Return the application.
 
     Args:
@@ -195,7 +195,7 @@ def _add_questions(app: FastAPI, service: "_Service") -> None:
         return await service.answer(request, "features", model, {"boxes": boxes, "format": form.value})
 
 
-def _add_facts(app: FastAPI, workers: Workers, limits: Limits, measures: Measures) -> None:
+def _add_facts(app: FastAPI, workers: Workers, limits: ServiceLimits, measures: Measures) -> None:
     @app.get(
         "/v1/model", responses=REFUSALS | {422: IMAGE_REFUSALS[422]}, summary="What is served, and within which limits."
     )
@@ -238,7 +238,7 @@ def _fits(facts: dict[str, Any], verb: str) -> bool:
 class _Service:
     """Asks the workers about the images that come."""
 
-    def __init__(self, workers: Workers, limits: Limits, memory: Memory) -> None:
+    def __init__(self, workers: Workers, limits: ServiceLimits, memory: Memory) -> None:
         self.workers, self.limits, self.memory = workers, limits, memory
 
     async def answer(self, request: Request, verb: str, model: str | None, options: dict[str, Any]) -> Response:

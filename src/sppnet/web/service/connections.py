@@ -15,7 +15,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.problems import MEDIA_TYPE, content
 
 DRAIN_SECONDS: Final = 2.0  # for which what comes after an answer is thrown away
@@ -94,7 +94,7 @@ class _Flow(FlowControl):
 class GuardedProtocol(HttpToolsProtocol):
     """HTTP/1.1 under ``limits``."""
 
-    limits: Limits = Limits()
+    limits: ServiceLimits = ServiceLimits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it where there are too many."""

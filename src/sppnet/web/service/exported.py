@@ -24,7 +24,7 @@ from sppnet.images import MAX_WHOLE_PIXELS
 from sppnet.progress import stage
 from sppnet.storage import read_file
 from sppnet.web.service.answers import BOX_DIGITS, DIGITS, QuestionError
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.problems import shown
 
 AGAIN: Final = "Write it again: sppnet export MODEL --out FOLDER"
@@ -105,7 +105,7 @@ class ExportedModel:
         told = ("classes", "untrained", "levels", "thresholds")
         return {name: self._told[name] for name in told} | {"exported": True}
 
-    def answer(self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: Limits) -> dict[str, Any]:  # noqa: ARG002
+    def answer(self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: ServiceLimits) -> dict[str, Any]:  # noqa: ARG002
         """Answer one question about an image, (H, W, 3) uint8 RGB; what it cannot answer is refused before."""
         options = onnxruntime.RunOptions()
         if self._scaled_pixels(pixels) > LARGE:  # what it took beyond the usual is given back

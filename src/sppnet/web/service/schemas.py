@@ -61,7 +61,7 @@ class DetectAnswer(BaseModel):
     seconds: Stages
 
 
-class Named(BaseModel):
+class ScoredClass(BaseModel):
     """One class and its score."""
 
     class_: str = Field(alias="class")
@@ -76,11 +76,11 @@ class ClassifyAnswer(BaseModel):
     height: Height
     width: Height
     label: str = Field(description="The best class, or 'none of these' where its probability is below the threshold.")
-    best: list[Named]
+    best: list[ScoredClass]
     seconds: Stages
 
 
-class Part(BaseModel):
+class RowPart(BaseModel):
     """What one feature map adds to a row: its channels for each bin, level by level and row by row in it."""
 
     levels: list[int] = Field(description="Bins per side of each level.")
@@ -93,7 +93,7 @@ class FeaturesAnswer(BaseModel):
     model: str
     height: Height
     width: Height
-    parts: list[Part] = Field(description="What a row holds, one after the other.")
+    parts: list[RowPart] = Field(description="What a row holds, one after the other.")
     boxes: list[Box] = Field(description="As used: cut to the image.")
     features: list[list[float]]
     seconds: Stages

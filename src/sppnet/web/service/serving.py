@@ -16,7 +16,7 @@ from sppnet.errors import ArgumentError, message
 from sppnet.export.installed import TORCH
 from sppnet.web.service.app import make_app
 from sppnet.web.service.connections import GuardedProtocol
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.machine import usable_workers
 from sppnet.web.service.workers import Workers
 
@@ -32,7 +32,7 @@ def serve(
     port: int,
     workers: int | None = None,
     engine: str = TORCH,
-    limits: Limits | None = None,
+    limits: ServiceLimits | None = None,
     key: str | None = None,
     started: Callable[[str], object] = print,
 ) -> None:
@@ -57,7 +57,7 @@ def serve(
     count = workers or usable_workers()
     named = [path.absolute() if path.is_dir() else path for path in paths]  # "." has no name that a model could have
     with contextlib.closing(_listening(host, port)) as listener:
-        made = Workers(named, count=count, limits=limits or Limits(), engine=engine)
+        made = Workers(named, count=count, limits=limits or ServiceLimits(), engine=engine)
         asyncio.run(_serve(made, listener, host, key, started))
 
 

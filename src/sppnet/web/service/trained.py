@@ -22,7 +22,7 @@ from sppnet.geometry import Boxes, check_boxes
 from sppnet.models import load
 from sppnet.progress import stage
 from sppnet.web.service.answers import BOX_DIGITS, DIGITS, Answer, QuestionError
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 
 
 class TrainedModel:
@@ -52,7 +52,9 @@ class TrainedModel:
             "exported": False,
         }
 
-    def answer(self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: Limits) -> dict[str, Any] | Answer:
+    def answer(
+        self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: ServiceLimits
+    ) -> dict[str, Any] | Answer:
         """Answer one question about an image, (H, W, 3) uint8 RGB."""
         if question["verb"] == "detect" and self.model.kind == "detector":
             return _detect(self.model, question, pixels)
@@ -102,7 +104,7 @@ def _contribution(each: Contributions) -> dict[str, Any]:
 
 
 def _features(
-    model: Detector | Classifier, limits: Limits, question: Mapping[str, Any], pixels: NDArray[np.uint8]
+    model: Detector | Classifier, limits: ServiceLimits, question: Mapping[str, Any], pixels: NDArray[np.uint8]
 ) -> dict[str, Any] | Answer:
     size = (pixels.shape[0], pixels.shape[1])
     boxes = check_boxes("features", _boxes(question["boxes"], size, limits), size)
@@ -130,7 +132,7 @@ def _features(
     return Answer(200, "application/x-safetensors", safetensors.torch.save(tensors))
 
 
-def _boxes(text: str | None, size: tuple[int, int], limits: Limits) -> Boxes:
+def _boxes(text: str | None, size: tuple[int, int], limits: ServiceLimits) -> Boxes:
     if text is None:
         return np.array([[0.0, 0.0, size[1], size[0]]])
     expected = "a JSON list of [left, top, right, bottom], numbers"

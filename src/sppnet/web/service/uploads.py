@@ -14,7 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.problems import RefusalError, overloaded, shown
 
 FIELDS: Final = ("image", "boxes")
@@ -63,7 +63,7 @@ class Upload:
     fields: dict[str, str]
 
 
-async def receive(request: Request, limits: Limits, share: Share) -> Upload:
+async def receive(request: Request, limits: ServiceLimits, share: Share) -> Upload:
     """Read a request's image.
 
     Raises:
@@ -94,7 +94,7 @@ async def receive(request: Request, limits: Limits, share: Share) -> Upload:
     return upload
 
 
-async def _next(request: Request, limits: Limits, start: float, received: int) -> tuple[bytes, bool]:
+async def _next(request: Request, limits: ServiceLimits, start: float, received: int) -> tuple[bytes, bool]:
     """Wait for more of the body, until it is slower than it may be; return it, and whether there is more."""
     slow = limits.grace_seconds + received / limits.bytes_per_second
     left = start + min(slow, limits.body_seconds) - time.perf_counter()
@@ -129,14 +129,14 @@ def _content_type(request: Request) -> tuple[str, bytes]:
     return name, boundary
 
 
-def _check_length(request: Request, limits: Limits) -> None:
+def _check_length(request: Request, limits: ServiceLimits) -> None:
     given = request.headers.get("content-length", "")
     # Digits are all that llhttp lets through; compared as text first, because whole numbers can be of any length.
     if len(given) > 18 or (given.isdecimal() and int(given) > limits.upload_bytes):
         raise _too_long(limits, given[:30])
 
 
-def _too_long(limits: Limits, actual: str) -> RefusalError:
+def _too_long(limits: ServiceLimits, actual: str) -> RefusalError:
     expected = f"at most {limits.upload_bytes} bytes"
     return RefusalError(413, f"the body must be {expected}, got {actual}. Send a smaller or more compressed image.")
 
@@ -146,7 +146,7 @@ class _Form:
     """A form, parsed as it comes."""
 
     boundary: bytes
-    limits: Limits
+    limits: ServiceLimits
     parts: dict[str, bytearray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.shared.memory import GiveBack, given_back
 
 REST: Final = 5.0  # seconds without a question: whatever is free is given back
@@ -33,7 +33,7 @@ def main() -> None:
         os.nice(NICER)
     if hasattr(select, "poll"):
         threading.Thread(target=_end_with_the_server, daemon=True).start()
-    limits = Limits(**json.loads(sys.argv[1]))
+    limits = ServiceLimits(**json.loads(sys.argv[1]))
     try:
         _work([Path(name) for name in sys.argv[3:]], sys.argv[2], limits, questions, answers)
     except BrokenPipeError:
@@ -48,7 +48,7 @@ def _end_with_the_server() -> None:
     os._exit(0)
 
 
-def _work(paths: list[Path], engine: str, limits: Limits, questions: BinaryIO, answers: BinaryIO) -> None:
+def _work(paths: list[Path], engine: str, limits: ServiceLimits, questions: BinaryIO, answers: BinaryIO) -> None:
     from sppnet.web.service.answers import answer, describe, load
 
     try:
@@ -104,7 +104,7 @@ def _next_question(questions: BinaryIO, give_back: GiveBack) -> tuple[dict[str, 
     return frames.read(questions)
 
 
-def _warm_up(name: str, model: Any, limits: Limits) -> None:
+def _warm_up(name: str, model: Any, limits: ServiceLimits) -> None:
     """Answer once, so that the first client does not wait for compiled code to be loaded."""
     from io import BytesIO
 
@@ -120,7 +120,7 @@ def _warm_up(name: str, model: Any, limits: Limits) -> None:
     answer({name: model}, limits, {"verb": verb, "model": name, "before": {}, **options}, file.getvalue())
 
 
-def arguments(limits: Limits, engine: str, paths: list[Path]) -> list[str]:
+def arguments(limits: ServiceLimits, engine: str, paths: list[Path]) -> list[str]:
     """Return what to call this module with."""
     return [json.dumps(dataclasses.asdict(limits)), engine, *map(str, paths)]
 

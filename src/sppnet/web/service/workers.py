@@ -23,7 +23,7 @@ from sppnet.errors import DataError
 from sppnet.export.installed import TORCH
 from sppnet.web.service import frames
 from sppnet.web.service.costly import CostlyImages
-from sppnet.web.service.limits import Limits
+from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.service.problems import RefusalError, failed, overloaded
 from sppnet.web.service.worker import arguments
 
@@ -58,7 +58,7 @@ class Workers:
         engine: that runs the models' networks.
     """
 
-    def __init__(self, paths: list[Path], *, count: int, limits: Limits, engine: str = TORCH) -> None:
+    def __init__(self, paths: list[Path], *, count: int, limits: ServiceLimits, engine: str = TORCH) -> None:
         self.count, self.limits, self._paths, self._engine = count, limits, paths, engine
         self.models: list[dict[str, Any]] = []
         """Facts of each model, known once ``start`` is through."""
