@@ -47,7 +47,9 @@ class RegionLayers:
     """Layers that run one after the other on the rows of regions; the last one's output is a region's feature."""
 
     layers: tuple[FullyConnected, ...]
-    _copies: dict[torch.device, tuple[FullyConnected, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _copies: dict[torch.device, tuple[FullyConnected, ...]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(N, D) -> (N, O) float32, computed where the rows lie."""
