@@ -34,6 +34,25 @@ def test_the_matrix_grows_and_keeps_what_it_has() -> None:
     assert matrix.values[first.rows, 0].tolist() == [3]
 
 
+def test_inner_products_follow_the_rows_until_there_are_too_many() -> None:
+    rng = np.random.default_rng(0)
+    matrix = Matrix(2 * 2 * module.ROWS + 1, np.float16)
+
+    def stored(count: int) -> KeptExamples:
+        features = rng.normal(size=(count, matrix.values.shape[1])).astype(np.float32)
+        return matrix.store(Examples(features, np.ones((count, 1), np.int8), np.zeros((count, 4))), ("a",))
+
+    kept = [stored(9)]
+    for count in (3, module.ROWS, 20, 1):  # the second has the matrix grow
+        products, rows = matrix.products(), matrix.values.astype(np.float32)
+        assert products is not None
+        np.testing.assert_allclose(products, rows @ rows.T, atol=2e-3)
+        matrix.drop(kept.pop().rows)
+        kept.append(stored(count))
+    stored(2 * module.ROWS)
+    assert matrix.products() is None
+
+
 def test_no_examples_take_no_rows() -> None:
     matrix = Matrix(2)
     assert len(matrix.store(_examples(), ("a",)).rows) == 0

@@ -145,6 +145,19 @@ def test_both_solvers_agree(seed: int) -> None:
     np.testing.assert_allclose(first, second, rtol=RELATIVE)
 
 
+def test_inner_products_that_are_known_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = _features(WIDE, 3)
+    targets = _targets(features, 3)
+    targets[::7] = 0
+    expected = train_svm(features, targets, cost=1.0)
+    products = features @ features.T
+    products[::7], products[:, ::7] = np.nan, np.nan  # of examples that nobody uses: not looked at
+    mm = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda left, right: mm(left, right) if len(left) == 1 else pytest.fail("computed"))
+    svm = train_svm(features, targets, cost=1.0, products=products)
+    torch.testing.assert_close(svm.weights, expected.weights, atol=1e-4, rtol=0)
+
+
 @both_solvers
 def test_half_precision_is_widened_as_far_as_it_is_looked_at(
     shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch

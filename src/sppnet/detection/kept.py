@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sppnet.detection.examples import Examples, ImageLabels, Moves
 from sppnet.geometry import Boxes
 from sppnet.images import Source
+from sppnet.learning.svm import solved_by_products
 
 ROWS: Final = 512  # by which the matrix of examples grows: what lies free is solved for too
 FIRST: Final = 40  # images that hold a class teach the first head, which is only mined with
@@ -79,6 +81,8 @@ class Matrix:
         self.values = np.zeros((0, features), dtype=dtype)
         self.lengths = np.zeros(0)  # of the rows
         self._free: list[int] = []
+        self._products = torch.zeros(0, 0)
+        self._written = np.zeros(0, dtype=np.bool_)  # since the products were computed
 
     def store(
         self, examples: Examples, names: tuple[str, ...], *, other: NDArray[np.int8] | None = None
@@ -90,10 +94,12 @@ class Matrix:
             # In place: no other array shares this memory between two calls, and the system moves pages, not bytes.
             self.values.resize((known + grown, self.values.shape[1]), refcheck=False)
             self.lengths.resize(known + grown, refcheck=False)
+            self._written.resize(known + grown, refcheck=False)
             self._free += range(known, known + grown)
         count = len(examples.features)
         rows, self._free = np.array(self._free[:count], dtype=np.int64), self._free[count:]
         self.values[rows] = examples.features
+        self._written[rows] = True
         self.lengths[rows] = np.linalg.norm(examples.features.astype(np.float32), axis=1)
         others = np.zeros(count, dtype=np.int8) if other is None else other
         return KeptExamples(rows, examples.regions, names, examples.targets, others)
@@ -101,6 +107,28 @@ class Matrix:
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Let rows be used again."""
         self._free = sorted([*self._free, *rows.tolist()])
+
+    def products(self) -> NDArray[np.float32] | None:
+        """Return the inner products (N, N) of all rows; None where there are too many rows for their use.
+
+        Computed are those of rows that were written since: a change of one image's labels is a few of a thousand.
+        """
+        used = len(self.values)
+        if not solved_by_products(*self.values.shape):
+            self._products = torch.zeros(0, 0)
+            self._written[:] = True
+            return None
+        known = self._products
+        if len(known) < used:
+            self._products = torch.zeros(used, used)
+            self._products[: len(known), : len(known)] = known
+        if self._written.any():
+            written, values = torch.from_numpy(np.flatnonzero(self._written)), torch.from_numpy(self.values)
+            fresh = torch.mm(values[written].float(), values.float().T)
+            self._products[written], self._products[:, written] = fresh, fresh.T
+            self._written[:] = False
+        products: NDArray[np.float32] = self._products.numpy()
+        return products
 
 
 def some_of_each(images: Sequence[KeptImage], names: Sequence[str]) -> list[KeptImage]:

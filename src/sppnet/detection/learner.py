@@ -376,7 +376,8 @@ class Learner:
             duals[: len(known), :, label] = known[:, None]
         start = LinearSvm(torch.zeros(0), torch.zeros(0), duals.reshape(used, -1))
         each = targets.reshape(used, -1)
-        svm = train_on(self._matrix.values, each, scale=self._scale, settings=self.settings, start=start)
+        known, products = self._matrix.values, self._matrix.products()
+        svm = train_on(known, each, scale=self._scale, settings=self.settings, start=start, products=products)
         return svm.parted(len(groups))
 
     # Box regression
@@ -480,6 +481,7 @@ def train_on(
     scale: float,
     settings: Settings,
     start: LinearSvm | None = None,
+    products: NDArray[np.float32] | None = None,
     tolerance: float = TOLERANCE,
 ) -> LinearSvm:
     """Train one SVM a class on features (N, D) which times ``scale`` have the length that the cost is for."""
@@ -492,5 +494,6 @@ def train_on(
         positive_weight=settings.positive_weight,
         bias=settings.bias / scale,
         start=start,
+        products=products,
         tolerance=tolerance,
     )

@@ -1,7 +1,8 @@
 """How sure is a detector? Detections in images that it did not learn from, by cross-validation over what is kept."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def hold_out(
     Args:
         learner: that has learnt ``head`` of classes ``names``.
         answer: detects in images by a head, whatever the confidence.
-        progress: wraps the pass over the folds.
+        progress: wraps the pass over the images.
     Returns:
         The detections, judged ones ranked by what the heads gave: their ``confidence`` holds scores. Nobody can judge
         those of a class that one image alone holds: it counts as one without objects.
@@ -63,9 +64,15 @@ def hold_out(
     found: dict[Hashable, Detections] = {}
     parts = [chosen[fold::folds] for fold in range(folds)]
     at_once = AT_ONCE if len(images) > ALONE else 1  # of few images a fold is soon learnt: whoever waits waits for one
-    for some in progress("Validating", [parts[first : first + at_once] for first in range(0, folds, at_once)]):
-        for without, left_out in zip(learner.without(head, names, some), some, strict=True):
-            found |= {kept.key: each for kept, each in zip(left_out, answer(without, left_out), strict=True)}
+
+    def answers() -> Iterator[Detections]:
+        for some in (parts[first : first + at_once] for first in range(0, folds, at_once)):
+            for without, left_out in zip(learner.without(head, names, some), some, strict=True):
+                yield from answer(without, left_out)
+
+    # One image after the other: who stops it waits for no more than the step that it is at.
+    for kept, each in zip(progress("Validating", list(chain.from_iterable(parts))), answers(), strict=True):
+        found[kept.key] = each
     columns = [_judge(kept, found[kept.key], names) for kept in chosen]
     labels, scores, verdicts = (np.concatenate(column) for column in zip(*columns, strict=True))
     owners = np.repeat(np.arange(len(chosen)), [len(found[kept.key]) for kept in chosen])

@@ -62,6 +62,7 @@ def train_svm(
     positive_weight: float = 1.0,
     bias: float = 1.0,
     start: LinearSvm | None = None,
+    products: NDArray[np.float32] | None = None,
     squared: bool = False,
     tolerance: float = TOLERANCE,
     max_passes: int = MAX_PASSES,
@@ -79,6 +80,7 @@ def train_svm(
         tolerance: largest violation of the optimality conditions, relative to a margin of 1.
         max_passes: over a class's examples, after which it is left as it is, with a warning.
         start: an earlier solution whose examples are the first of these; rows may be new, targets changed.
+        products: (N, N) inner products of the features, where they are known and are what is ``solved_by_products``.
     Returns:
         The same bits for the same input on the same machine.
     Raises:
@@ -105,17 +107,21 @@ def train_svm(
     squares = _squares(shared) + bias * bias
     finite = bool(np.isfinite(squares).all())
     check_that(finite, "train_svm", "features", "finite", "NaN or infinity", advice="Look for a broken image")
-    # Where examples are fewer than features, each step is cheaper on the matrix of their inner products.
-    solve = _solve_by_products if 2 * rows < features.shape[1] else _solve_by_weights
+    solve = _solve_by_products if solved_by_products(rows, features.shape[1]) else _solve_by_weights
     threads = torch.get_num_threads()
     limiting = float(bias), float(tolerance), max_passes  # of one type each: the solvers are compiled once
-    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, *limiting))
+    weights, constant, converged = solve(_Problem(shared, signs, duals, limits, damping, squares, *limiting), products)
     torch.set_num_threads(threads)  # numba's start undoes it, and networks on more threads have other bits
     if not converged.all():
         advice = "Lower the cost, or scale the features to a smaller length."
         warnings.warn(f"train_svm: stopped after {max_passes} passes, short of the optimum. {advice}", stacklevel=2)
     offsets = torch.where(torch.from_numpy(trained), constant * bias, -torch.inf)
     return LinearSvm(weights, offsets.float(), np.ascontiguousarray(signs * duals, dtype=np.float32).T)
+
+
+def solved_by_products(examples: int, features: int) -> bool:
+    """Tell whether each step is cheaper on the matrix of the examples' inner products than on the weights."""
+    return 2 * examples < features
 
 
 def _started(signs: NDArray[np.int8], limits: NDArray[np.float64], start: LinearSvm | None) -> NDArray[np.float64]:
@@ -150,7 +156,7 @@ class _Problem(NamedTuple):
 _Solved = tuple[Tensor, Tensor, NDArray[np.bool_]]
 
 
-def _solve_by_weights(problem: _Problem) -> _Solved:
+def _solve_by_weights(problem: _Problem, _: NDArray[np.float32] | None) -> _Solved:
     """Descend on the few examples that matter, look at all others with one product of matrices, and take in some.
 
     Most negatives never touch a class's weights. To score them for all classes at once is one pass over the matrix
@@ -209,22 +215,25 @@ def _widened(features: NDArray[np.floating]) -> Iterator[tuple[slice, Tensor]]:
         yield some, buffer[: some.stop - first].copy_(shared[some])
 
 
-def _solve_by_products(problem: _Problem) -> _Solved:
-    shared = torch.from_numpy(problem.features).float()
-    products = torch.mm(shared, shared.T).add_(problem.bias * problem.bias)
-    converged = np.zeros(len(problem.signs), dtype=np.bool_)
+def _solve_by_products(problem: _Problem, products: NDArray[np.float32] | None) -> _Solved:
+    rows = np.flatnonzero(problem.signs.any(axis=0))
+    used = problem.of(rows)
+    shared = torch.from_numpy(used.features)
+    known = torch.mm(shared, shared.T) if products is None else torch.from_numpy(products[np.ix_(rows, rows)])
+    converged = np.zeros(len(used.signs), dtype=np.bool_)
     with numba.parallel_chunksize(1):
         _descend_on_products(
-            products.numpy(),
-            problem.signs,
-            problem.duals,
+            known.add_(problem.bias * problem.bias).numpy(),
+            used.signs,
+            used.duals,
             problem.limits,
             problem.damping,
             converged,
             problem.tolerance / 2,
             problem.max_passes,
         )
-    signed = torch.from_numpy(problem.signs * problem.duals)
+    problem.duals[:, rows] = used.duals
+    signed = torch.from_numpy(used.signs * used.duals)
     return torch.mm(signed.float(), shared), problem.bias * signed.sum(dim=1), converged
 
 
