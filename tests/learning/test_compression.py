@@ -41,3 +41,19 @@ def test_wide_maps_keep_a_bounded_number_of_channels() -> None:
 def test_no_rows_are_short_too() -> None:
     axes = Compression.fit(_rows(9, rank=3), LAYOUT)
     assert axes.shorten(np.zeros((0, 38), np.float32)).shape == (0, axes.length)
+
+
+def test_channels_that_are_zero_throughout_have_no_part_in_the_axes() -> None:
+    """Hundreds of them, as a network that was tuned on few images has: LAPACK finds no axes of their products."""
+    rng = np.random.default_rng(4)
+    alive = np.sort(rng.choice(1280, 55, replace=False))
+    rows = np.zeros((1347, 1280), np.float32)
+    rows[:, alive] = np.clip(rng.normal(size=(1347, 55)) - 0.5, 0, 6)
+    axes = Compression.fit(rows, [((1,), 1280)])
+    (basis,), (without,) = axes.bases, Compression.fit(rows[:, alive], [((1,), 55)]).bases
+    assert torch.equal(basis[alive], without)
+    assert int(basis.any(dim=1).sum()) == 55
+
+
+def test_rows_of_nothing_but_zeros_keep_one_axis() -> None:
+    assert Compression.fit(np.zeros((5, 8), np.float32), [((1,), 8)]).length == 1

@@ -73,9 +73,17 @@ class Compression:
 
 
 def _principal_axes(vectors: Tensor) -> Tensor:
-    """Return the (C, c) axes that hold ``ENERGY`` of the vectors (N, C), the most first, at most ``MOST``."""
-    values, axes = torch.linalg.eigh((vectors.T @ vectors).double())
+    """Return the (C, c) axes that hold ``ENERGY`` of the vectors (N, C), the most first, at most ``MOST``.
+
+    Channels that are zero throughout, as most are of a network tuned on few images, have no part in them: LAPACK, given
+    hundreds of equal eigenvalues, may not converge.
+    """
+    alive = vectors.any(dim=0)
+    alive[0] |= not alive.any()  # there is one axis at least
+    living = vectors[:, alive]
+    values, axes = torch.linalg.eigh((living.T @ living).double())
     falling = values.flip(0).clamp(min=0).cumsum(0)
     enough = int((falling < ENERGY * falling[-1]).sum()) + 1
-    kept: Tensor = axes.flip(1)[:, : min(enough, MOST)].float().contiguous()
+    kept = torch.zeros(vectors.shape[1], min(enough, MOST))
+    kept[alive] = axes.flip(1)[:, : kept.shape[1]].float()
     return kept

@@ -1,7 +1,7 @@
 """The tuning process in a moment: ``python quick_tuner.py FOLDER ENGINE`` does as a word in a file says.
 
-"better" and "worse" are what comes of it, "waits" and "killed" what happens at the first image, "fails" an error.
-"really" tunes, for one epoch.
+"better" and "worse" are what comes of it, "waits" and "killed" what happens at the first image, "fails" an error,
+"breaks" one that nobody foresaw. "really" tunes, for one epoch.
 The word is in "quick.txt" beside the folder. "tuner.lock" there is locked for as long as this process lives.
 """
 
@@ -43,6 +43,8 @@ def deepen(
             if what == "killed":
                 print("Torch: out of memory", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
+            if what == "breaks":
+                raise RuntimeError("it did not converge")
             if what == "fails":
                 raise DataError("a.png: it is gone. Restore it.")
     before, after = FIGURES[what]

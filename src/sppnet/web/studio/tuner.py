@@ -1,4 +1,4 @@
-"""A process that tunes the network on a studio's labels: ``python -m sppnet.web.studio.tuner FOLDER ENGINE``.
+"""A process that tunes the network on a studio's labels, with the arguments FOLDER and ENGINE.
 
 In the folder lie the labels as they were when it began and, after each epoch, all that it goes on from; how far it is
 goes out as a line of JSON each. It ends when the studio closes the pipe, or is gone, whatever it is doing.
@@ -121,7 +121,7 @@ def _tuned(task: Task, folder: Path, tell: Tell, deepen: Deepen) -> dict[str, An
     from sppnet.detection.detector import Detector
 
     network = read_network(folder.parent, task.network)
-    cache = _Beside(maps_of(folder.parent, network), folder / MAPS)
+    cache = _Beside(maps_of(folder.parent, network, task.side), folder / MAPS)
     detector = Detector(cache=cache, short_side=task.side, backbone=network)
     tuned, report = deepen(detector, task.data, folder, _telling(tell))
     file = None if tuned is None else write_network(folder.parent, tuned.model_.encoder.backbone)
@@ -156,7 +156,7 @@ def _compute_maps(task: Task, folder: Path, network: "Backbone", engine: str, te
     from sppnet.detection.detector import Detector
     from sppnet.export.engine import network_by
 
-    maps = maps_of(folder.parent, network)
+    maps = maps_of(folder.parent, network, task.side)
     if engine == TORCH and not maps.exists():
         with suppress(OSError):  # those of the labelled images are there already
             (folder / MAPS).rename(maps)
@@ -243,10 +243,10 @@ def main(deepen: Deepen = deepened) -> None:
 
 
 def _end_with_the_studio() -> None:
-    """End this process once nobody holds the other end of the pipe, whatever it is doing."""
-    sys.stdin.buffer.read()
+    """End this process once nobody holds the other end of the pipe, whatever it is doing.
+
+    Read past ``sys.stdin``: Python aborts where a thread holds that as the process ends by a fault.
+    """
+    while os.read(0, 1):
+        pass
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from sppnet.errors import DataError, SppnetError, places_of
 from sppnet.web.studio.learner import Learner
-from sppnet.web.studio.networks import SETTING, in_use, read_network, remove_others
+from sppnet.web.studio.networks import SETTING, in_use, read_network, remove_networks
 from sppnet.web.studio.relearning import relearn
 from sppnet.web.studio.store import Box, StoredImage
 from sppnet.web.studio.tuner import TASK, Task
@@ -27,7 +27,7 @@ from sppnet.web.studio.tuner import TASK, Task
 FEWEST: Final = 10  # images with objects, from which on tuning is tried: ``detection.deep.FEWEST``
 MINUTES: Final = 15  # that it takes, about: ``DeepPlan.minutes``
 FOLDER: Final = "tuning"
-COMMAND: Final = (sys.executable, "-m", "sppnet.web.studio.tuner")
+COMMAND: Final = (sys.executable, "-c", "from sppnet.web.studio.tuner import main; main()")
 PRINTED: Final = "printed.txt"  # what the process printed, which tells why it ended if it should not have
 SHOWN: Final = 300  # characters of it
 OFTEN: Final = 1.0  # seconds between two words of how far it is
@@ -134,7 +134,7 @@ class Tuning:
         """Remove what an earlier tuning left, which could have been gone on with."""
         shutil.rmtree(self.folder, ignore_errors=True)
         tuned = in_use(self.store)
-        remove_others(self.hidden, *([tuned["file"]] if tuned else []))
+        remove_networks(self.hidden, *([tuned["file"]] if tuned else []))
 
     # What is learnt from
 
@@ -205,7 +205,8 @@ class Tuning:
             self._swap(result["file"], result["report"])
             self._said = f"The tuned network is better, and in use now. {result['report']}"
         else:
-            self._said = f"The tuned network is not better, so nothing has changed. {result['report']}"
+            needed = "To be used it has to gain in one of these and lose in neither."
+            self._said = f"The tuned network is not better, so nothing has changed. {result['report']} {needed}"
         self._forget()
 
     def _come_back(self) -> None:
