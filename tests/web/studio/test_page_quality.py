@@ -49,6 +49,18 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
 
 
 @pytest.mark.slow
+def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
+    page.get_by_role("tab", name="Quality").click()
+    expect(page.locator("#histogram")).to_contain_text("nothing found yet")
+    page.evaluate(
+        """import('/static/model.js').then(({ model, tell }) => {
+            model.quality.histogram.counts = { [model.classes[0].id]: [3, ...Array(38).fill(0), 7] };
+            tell('quality');
+        })"""
+    )
+    expect(page.locator("#histogram")).to_contain_text("highest bar: 7 found")
+
+
 def test_the_like_of_a_box_is_found_opened_and_suggested(page: Page) -> None:
     size = tuple(map(int, page.locator("#image-facts").inner_text().split()[:3:2]))[::-1]
     until(lambda: asked(page, "/api/state")["status"]["ready"] == 12)

@@ -455,7 +455,7 @@ def test_the_saved_model_is_the_one_that_the_command_line_trains(shapes: Path, t
 
 @pytest.mark.slow
 def test_small_objects_have_the_images_looked_at_larger(shapes: Path, tmp_path: Path) -> None:
-    """From the first labels on; what was said stays, and every image is looked at anew."""
+    """From the first labels on; what was said stays, every image is looked at anew, and maps of no use are removed."""
     root = tmp_path / "marks"
     shutil.copytree(shapes / "JPEGImages", root)
     session = Session(root)
@@ -470,6 +470,8 @@ def test_small_objects_have_the_images_looked_at_larger(shapes: Path, tmp_path: 
         _until(lambda: len(session.learner.ready) == len(images))
         after, detector = session.store.setting("short_side", None), session.learner.detector
         assert len(session.store.boxes()) == 2
+        maps = session.folder.hidden / "features"
+        _until(lambda: [each.name.rsplit("-", 1)[1] for each in maps.iterdir()] == [str(after)])
     assert detector is not None
     assert detector.model_.encoder.scales == (after,)
     assert after > 1.2 * before

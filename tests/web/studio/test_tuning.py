@@ -149,11 +149,15 @@ def test_a_better_network_is_gone_on_with_kept_and_saved_and_there_is_a_way_back
 
 
 def _maps(session: Session) -> dict[str, set[Path]]:
-    """Return the files of maps by the folder that they lie in: "features", or one named after a tuned network."""
+    """Return the files of maps by the network that made them, as the files of tuned ones name it."""
     found: dict[str, set[Path]] = {}
     for path in (session.folder.hidden / "features").rglob("*.safetensors"):
-        found.setdefault(path.parent.parent.name, set()).add(path)
+        found.setdefault(path.parent.parent.name.split("-")[0], set()).add(path)
     return found
+
+
+def _came() -> str:
+    return backbone().fingerprint[:16]
 
 
 @pytest.mark.slow
@@ -164,26 +168,26 @@ def test_only_the_network_in_use_and_the_one_that_came_keep_their_maps(
     with _opened(root) as (page, session):
         _taught(page)
         _until(lambda: page.get("/api/state").json()["status"]["ready"] == 12)
-        first, relearn, tuned = _maps(session)["features"], tuning.relearn, ["features"]
+        first, relearn, tuned = _maps(session)[_came()], tuning.relearn, [_came()]
         assert len(first) >= 12
         seen: list[set[str]] = []
         monkeypatch.setattr(tuning, "relearn", lambda *given: (seen.append(set(_maps(session))), relearn(*given)))
         for _ in range(2):
             assert "in use now" in _tuned(page)["said"]
             (file,) = session.folder.hidden.glob("network-*")
-            tuned.append(file.stem)
-            assert seen[-1] == {"features", *tuned[-2:]}  # until the labels are learnt on the new one
-            assert _maps(session).keys() == {"features", file.stem}
-            assert (len(_maps(session)[file.stem]), _maps(session)["features"]) == (len(first), first)
+            tuned.append(file.stem.removeprefix("network-"))
+            assert seen[-1] == {_came(), *tuned[-2:]}  # until the labels are learnt on the new one
+            _until(lambda: _maps(session).keys() == {_came(), tuned[-1]})
+            assert (len(_maps(session)[tuned[-1]]), _maps(session)[_came()]) == (len(first), first)
             estimator = session.learner._estimator
             assert all(estimator.model_.encoder.is_cached(session.folder.path(name)) for name in session.folder.names)
         _does(root, "worse")
         _tuned(page)
-        assert _maps(session).keys() == {"features", file.stem}
+        assert _maps(session).keys() == {_came(), tuned[-1]}
         other = session.folder.hidden / "features" / "of somebody else.txt"
         other.write_text("stays")
         _tuned(page, "as it came")
-        assert _maps(session) == {"features": first}
+        _until(lambda: _maps(session) == {_came(): first})
         assert other.read_text() == "stays"
 
 
@@ -303,6 +307,11 @@ def _task_bytes(session: Session) -> bytes:
             "killed",
             "The tuning ended by itself (it was killed, as happens where memory runs out), and nothing has changed."
             " 'Go on' tries again from where it was. Torch: out of memory",
+        ),
+        (
+            "breaks",
+            "The tuning ended by itself (code 1), and nothing has changed."
+            " 'Go on' tries again from where it was. RuntimeError: it did not converge",
         ),
         ("fails", "a.png: it is gone. Restore it. Nothing has changed."),
     ],
@@ -437,11 +446,11 @@ def test_a_tried_network_has_its_maps_in_the_task_and_takes_them_along_where_it_
         return tuned, report
 
     result = tuner.tune(folder, "torch", lambda **_: None, deepen=deepen)
-    assert len(tried) == len(before["features"])
+    assert len(tried) == len(before[_came()])
     after = _maps(session)
-    assert after.pop("features") == before["features"]
+    assert after.pop(_came()) == before[_came()]
     ((name, maps),) = after.items()
-    assert result["file"] == f"{name}.safetensors"
+    assert result["file"] == f"network-{name}.safetensors"
     assert {path.name: path.stat().st_ino for path in maps} == tried  # none was computed again
     assert written() == {}
 
@@ -463,10 +472,10 @@ def test_the_process_itself_tunes_and_decides(root: Path, monkeypatch: pytest.Mo
     _does(root, "really")
     with _opened(root) as (page, session):
         _taught(page)
-        first = _maps(session)["features"]
+        first = _maps(session)[_came()]
         after = _tuned(page)
         assert after["failed"] is False, after
-        assert _maps(session)["features"] == first  # what was tried left none there
+        assert _maps(session)[_came()] == first  # what was tried left none there
         assert "How well objects are found in 2 images held back: " in after["said"]
         assert (after["report"] is not None) == after["said"].startswith("The tuned network is better")
 

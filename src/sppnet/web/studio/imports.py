@@ -176,8 +176,10 @@ class Import:
         if self._model is not None:
             from sppnet.detection.detector import Detector  # torch takes seconds, and the page is there before
 
-            network = Detector.load(self._model).model_.encoder.backbone
-            detector = Detector.load(self._model, cache=TensorCache(maps_of(self._folder.hidden, network)))
+            encoder = Detector.load(self._model).model_.encoder
+            maps = maps_of(self._folder.hidden, encoder.backbone, *encoder.scales, layers=encoder.layers)
+            # Where the studio does not keep maps of this kind itself, nobody would need them again.
+            detector = Detector.load(self._model, cache=TensorCache(maps) if maps.exists() else None)
             open_images = {
                 name: self._folder.path(name)
                 for name, each in self._images.items()

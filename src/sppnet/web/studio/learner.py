@@ -9,6 +9,7 @@ What learns is imported by these threads: torch takes seconds, and the page is t
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from time import perf_counter
@@ -87,6 +88,7 @@ class Learner:
         self._dirty = told & set(self.images)
         self._asked, self._measure, self._mine_again = bool(self._dirty), False, False
         self._focus: int | None = None
+        self._in_turn: deque[int] = deque()  # images to look at
         self._changed_at, self._ordered_at = 0.0, 0.0
         self._idle = False
         self.short_side: int = store.setting("short_side", None) or side_for(self.store, self.images.values())
@@ -129,7 +131,7 @@ class Learner:
         """Return a detector on a network that has learnt nothing; it scales images and keeps maps as is done now."""
         from sppnet.detection.detector import Detector
 
-        cache = TensorCache(maps_folder(maps_of(self.folder.hidden, network), self._engine))
+        cache = TensorCache(maps_folder(maps_of(self.folder.hidden, network, self.short_side), self._engine))
         return Detector(cache=cache, short_side=self.short_side, backbone=network)
 
     @cached_property
@@ -281,18 +283,31 @@ class Learner:
         """Return the most urgent work, None while there is none."""
         if self._handed is not None:
             return self._take_over
-        if self._asked and self._dirty & self.images.keys() <= self.ready | set(self.faults):
+        if self._asked and all(key in self.ready or key in self.faults for key in self._dirty & self.images.keys()):
             return self._learn
         if self.detector is None:
             return None
-        stale = [key for key in self.ready if key not in self.found or self.found[key].round < self.round]
-        if self._focus in stale:
+        if self._focus is not None and self._is_stale(self._focus):
             return partial(self._look, self._focus)
         if self._mine_again and not self._asked:
             return self._mine
         if (self._measure and not self._asked) or (self.measuring and self._is_pause()):
             return self._validate
-        return partial(self._look, min(stale, key=self._age)) if stale else None
+        return None if (key := self._next_to_look_at()) is None else partial(self._look, key)
+
+    def _is_stale(self, image: int) -> bool:
+        return image in self.ready and (image not in self.found or self.found[image].round < self.round)
+
+    def _next_to_look_at(self) -> int | None:
+        """Return the stale image that was looked at longest ago; all are sorted at once, for many looks."""
+        while self._in_turn and not self._is_stale(self._in_turn[0]):
+            self._in_turn.popleft()
+        if not self._in_turn:
+            ages = {
+                key: self.found[key].round if key in self.found else -1 for key in filter(self._is_stale, self.ready)
+            }
+            self._in_turn.extend(sorted(ages, key=lambda key: (ages[key], key)))
+        return next(iter(self._in_turn), None)
 
     @property
     def measuring(self) -> bool:
@@ -301,10 +316,6 @@ class Learner:
 
     def _is_pause(self) -> bool:
         return perf_counter() - self._changed_at >= PAUSE
-
-    def _age(self, image: int) -> tuple[int, int]:
-        found = self.found.get(image)
-        return (found.round if found else -1), image
 
     def _learn(self) -> None:
         with self._now:
@@ -360,7 +371,7 @@ class Learner:
         self.short_side = wanted
         self.store.keep("short_side", wanted)
         with self._now:
-            self._estimator = self._estimator.unlearnt(short_side=wanted)
+            self._estimator = self.untaught(self._network)
             vars(self).pop("_likeness", None)  # made when asked for, of the new scale
             self._dirty |= self._told
             self._told, self.ready, self._asked = set(), set(), True

@@ -1,6 +1,7 @@
 """The network of a folder: as it came with its package, or tuned on the folder's labels and kept in a file."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 SETTING: Final = "network"  # of the store: name and report of the tuned one that is in use, None for none
 KIND: Final = "network"
 VERSION: Final = 1
-FILES: Final = "network-*.safetensors"
+PREFIX: Final = "network-"
+FILES: Final = f"{PREFIX}*.safetensors"
 MAPS: Final = "features"
 DIGITS: Final = 16  # of the fingerprint, in a file's name
 
@@ -71,23 +73,44 @@ def network_in_use(folder: Path, store: Store) -> "tuple[Backbone, str]":
         ), f"{reason} Your labels are whole; press 'Tune the network' to have one again."
 
 
-def maps_of(folder: Path, network: "Backbone") -> Path:
-    """Return where a network's feature maps are kept.
+def maps_of(folder: Path, network: "Backbone", *sides: int, layers: Sequence[str] = ()) -> Path:
+    """Return where the feature maps of one kind are kept: those of another kind lie in another folder, and go with it.
 
-    Those of a tuned one, which has a file, lie in a folder of its own and go with it; all others stay in one.
+    Args:
+        network: makes them. sides: that images' shorter sides are scaled to.
+        layers: of the network; none are those that detectors pool unless others are named.
     """
-    file = folder / _file_of(network)
-    return folder / MAPS / file.stem if file.exists() else folder / MAPS
+    return folder / MAPS / _name_of(network.fingerprint[:DIGITS], layers or network.detector_layers, *sides)
 
 
-def remove_others(folder: Path, *keep: str) -> None:
-    """Remove the files and the feature maps of all tuned networks but those named by their files."""
+def remove_unneeded_maps(folder: Path, side: int, *, ends: Callable[[], bool]) -> None:
+    """Remove the maps that nobody needs where images are scaled to ``side``; what is left as it ``ends``, another time.
+
+    Needed are those of the network as it came, which is gone back to, and of tuned ones for as long as there is their
+    file.
+    """
+    from sppnet.backbones import DEFAULT
+    from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
+
+    tuned = (file.stem.removeprefix(PREFIX) for file in folder.glob(FILES))
+    layers = EfficientNetLite.detector_layers
+    needed = {_name_of(digits, layers, side) for digits in (VARIANTS[DEFAULT].sha256[:DIGITS], *tuned)}
+    for maps in (folder / MAPS).glob(f"{'[0-9a-f]' * DIGITS}-*"):
+        for part in (*maps.iterdir(), maps) if maps.name not in needed else ():
+            if ends():
+                return
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_networks(folder: Path, *keep: str) -> None:
+    """Remove the files of all tuned networks but those named."""
     for file in folder.glob(FILES):
         if file.name not in keep:
             file.unlink(missing_ok=True)
-    for maps in (folder / MAPS).glob(Path(FILES).stem):
-        if maps.name not in {Path(name).stem for name in keep}:
-            shutil.rmtree(maps, ignore_errors=True)  # what cannot be removed is tried again after the next tuning
+
+
+def _name_of(digits: str, layers: Sequence[str], *sides: int) -> str:
+    return "-".join([digits, *layers, *map(str, sides)])
 
 
 def _file_of(network: "Backbone") -> str:

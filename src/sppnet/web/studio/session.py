@@ -25,6 +25,7 @@ from sppnet.web.studio.events import Batches, Events
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.imports import Import, Imports
 from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
+from sppnet.web.studio.networks import remove_unneeded_maps
 from sppnet.web.studio.offers import write_labels, write_suggestions
 from sppnet.web.studio.opening import take_in
 from sppnet.web.studio.people import People
@@ -119,6 +120,7 @@ class Session:
             start = perf_counter()
             try:
                 give_back(rests=self.learner.rests)  # what exports, learning and large images took, in other threads
+                remove_unneeded_maps(self.folder.hidden, self.learner.short_side, ends=self._closing.is_set)
                 if start >= due:
                     self.look_again()
                     said = ""

@@ -23,7 +23,8 @@ function renderHistogram() {
   const classes = model.classes.filter((each) => counts[each.id]);
   const bins = Math.round(1 / step);
   const totals = Array.from({ length: bins }, (_, bin) => classes.reduce((all, each) => all + counts[each.id][bin], 0));
-  const most = Math.max(1, ...totals);
+  const highest = Math.max(0, ...totals);
+  const most = Math.max(1, highest);
   const wide = WIDTH / bins;
   const bars = totals.flatMap((_, bin) => {
     let top = HEIGHT - AXIS;
@@ -47,8 +48,9 @@ function renderHistogram() {
     const fill = model.threshold === null ? each.colour : "currentColor";
     return shape("rect", { x: thresholdOf(each.id, model) * WIDTH - 1, y: 0, width: 2, height: HEIGHT - AXIS, fill });
   });
+  const said = highest ? `highest bar: ${highest} found` : "nothing found yet";
   chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  chart.replaceChildren(...bars, ...lines, ...axis(), shape("text", { x: 2, y: 10 }, `most: ${most}`));
+  chart.replaceChildren(...bars, ...lines, ...axis(), shape("text", { x: 2, y: 10 }, said));
   Object.assign(slider, { min: 0, max: 1, step: 0.01 });
   if (document.activeElement !== slider || model.threshold === null)
     slider.value = model.threshold ?? mean(classes.map((each) => thresholdOf(each.id, model)));
