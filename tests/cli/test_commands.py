@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,7 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["features", "{good}", "--out", "x"], 2, "--out must be a file .safetensors, .npz, .npy, .csv, .parquet"),
         (["features", "{good}", "--out", "x.npy", "--regions", "nowhere.csv"], 1, "regions cannot be read: No such f"),
         (["features", "{good}", "{twin}", "--out", "x.npy", "--regions", "{regions}"], 1, "for 2 of 2 images, the fir"),
+        (["features", "{good}", "--out", "x.npy", "--cache", "{broken}"], 2, "--cache must be a folder, got the file"),
         (["serve", "nowhere"], 2, "nowhere: no such model. Give a file that 'sppnet train' wrote, or a folder that"),
         (["serve", "{empty}"], 2, "empty: no model was exported into this folder. Give a file that 'sppnet train' wr"),
         (["serve", "{model}", "--port", "99999"], 2, "--port must be at most 65535, got 99999."),
@@ -513,6 +514,12 @@ def test_each_help_has_an_example_that_can_be_run_and_no_line_of_a_list_is_cut()
             assert command.make_context("sppnet", example[len(words) :], resilient_parsing=False)
 
 
+def test_what_is_printed_of_a_table_of_the_paper_has_no_marks_of_a_page(run: Run) -> None:
+    done = run("reproduce", "table7")
+    assert "'sppnet reproduce table7 --data CALTECH" in done.stdout
+    assert "`" not in done.stdout
+
+
 def test_messages_of_the_library_name_an_option_only_where_there_is_one() -> None:
     options = {name for _, command in _every_command() for each in command.params for name in each.opts}
     assert "--split" in options
@@ -522,3 +529,20 @@ def test_messages_of_the_library_name_an_option_only_where_there_is_one() -> Non
         assert in_options(text) == text
     assert in_options("split: share must be below 1, got 1.0. Give 0.2.") == "--val must be below 1, got 1.0. Give 0.2."
     assert in_options("reproduce: table must be one of a, got b. Name one.").startswith("TABLE must be")
+
+
+@pytest.mark.parametrize(
+    ("opened", "code", "said"), [(True, 0, "Stopped. Everything is saved."), (False, 130, "Interr")]
+)
+def test_ctrl_c_ends_an_open_studio_as_announced(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: bool, code: int, said: str
+) -> None:
+    def serve(*_: object, ready: Callable[[str], object], **__: object) -> None:
+        if opened:
+            ready("http://127.0.0.1:1")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sppnet.web.studio.serve_studio", serve)
+    done = run("studio", tmp_path, "--no-browser")
+    assert done.returncode == code
+    assert said in done.stderr

@@ -5,13 +5,16 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.drawing import image, text, voc
+from typer.testing import CliRunner
 
+from sppnet.cli.commands import app
 from sppnet.data import DetectionData, Sample, load_detection, splits
 from sppnet.data.converting import WRITTEN, convert, flat_names
 from sppnet.errors import ArgumentError, DataError, WriteError
@@ -127,3 +130,36 @@ def test_flat_names_never_meet() -> None:
     names = ["a/1.jpg", "a/1.png", "b/1.jpg", "a_1.jpg", "A_1.jpg"]
     flat = flat_names(names)
     assert len({Path(name).stem.casefold() for name in flat}) == len(names)
+
+
+def test_a_split_that_puts_others_together_is_not_written_as_a_copy(tmp_path: Path) -> None:
+    for k in range(4):
+        text(tmp_path / f"in/Annotations/{k}.xml", voc(image(tmp_path / f"in/JPEGImages/{k}.jpg", k), f"{k}.jpg"))
+    lists = {"train": "0\n1\n", "val": "2\n", "trainval": "0\n1\n2\n", "test": "3\n", "few": "0\n"}
+    for name, content in lists.items():
+        text(tmp_path / f"in/ImageSets/Main/{name}.txt", content)
+    words = ["convert", str(tmp_path / "in"), "--to", "yolo", "--out"]
+    told = CliRunner().invoke(app, [*words, str(tmp_path / "out")], catch_exceptions=False).output
+    assert "The split trainval is left out: others hold all its images. --split trainval writes it alone." in told
+    assert splits(tmp_path / "out") == ("few", "test", "train", "val")
+    alone = CliRunner().invoke(app, [*words, str(tmp_path / "alone"), "--split", "trainval"], catch_exceptions=False)
+    assert "3 images" in alone.output
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_ended_leaves_nothing_and_can_be_done_again(tmp_path: Path, there: bool) -> None:
+    for k in range(3):
+        text(tmp_path / f"in/{k}.xml", voc(image(tmp_path / f"in/{k}.jpg", k), f"{k}.jpg"))
+    out, data = tmp_path / "out", load_detection(tmp_path / "in")
+    if there:
+        out.mkdir()
+
+    def ended(_: str, items: Any, /) -> Any:
+        yield items[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert([data], "coco", out, progress=ended)
+    assert out.is_dir() == there
+    assert not there or not list(out.iterdir())
+    assert convert([data], "coco", out).images == 3

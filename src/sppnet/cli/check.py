@@ -57,6 +57,8 @@ def _show(data: Path, found: "Inspection") -> None:
         rows[name] = cells + [""] * (len(columns) - 1 - len(cells))
     if rows:
         show_table(columns, rows)
+    if found.proposal_recall:
+        tell("recall: the share of objects that some proposed region overlaps by so much; the others cannot be found.")
     for code in dict.fromkeys(problem.code for problem in found.problems):
         _show_kind([problem for problem in found.problems if problem.code == code])
     print(", ".join(f"{number} {level}{'' if number == 1 else 's'}" for level, number in found.counts.items()) + ".")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sppnet.cli.options import Bad, Data, Groups, Json, LayoutName, OnBad
-from sppnet.cli.printing import bar, print_json, printable, warn
+from sppnet.cli.printing import bar, print_json, printable, tell, warn
 from sppnet.cli.program import app
 from sppnet.errors import counted
 
@@ -27,7 +27,9 @@ def convert(
     data: Data,
     to: Annotated[Target, typer.Option("--to", help="Layout to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to: empty, or not there yet.")],
-    split: Annotated[str | None, typer.Option(help="Split to write; by default each of them.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to write; by default each but those that put others together.")
+    ] = None,
     layout: LayoutName = None,
     on_bad: Bad = OnBad.FAIL,
     as_json: Json = False,
@@ -35,11 +37,15 @@ def convert(
     """Write a data set with its images in another layout."""
     from sppnet.data import load_detection, open_dataset
     from sppnet.data.converting import convert as write
+    from sppnet.data.converting import without_unions
 
     names = [split] if split else open_dataset(data, "convert", layout=layout).splits
-    parts = [load_detection(data, split=name, on_bad=on_bad.value, layout=layout) for name in names]
+    loaded = [load_detection(data, split=name, on_bad=on_bad.value, layout=layout) for name in names]
+    parts = without_unions(loaded)
     for part in parts:
         warn(part.problems)
+    for name in sorted({part.name for part in loaded} - {part.name for part in parts}):
+        tell(f"The split {printable(name)} is left out: others hold all its images. --split {name} writes it alone.")
     done = write(parts, to.value, out, progress=bar)
     if as_json:
         print_json({"out": str(out), "images": done.images, "boxes": done.boxes, "lost": dict(done.lost)})

@@ -22,7 +22,7 @@ def in_words(error: TyperException) -> str:
     if (missing := getattr(error, "option_name", None)) is not None:
         near = getattr(error, "possibilities", None)
         if near is None:
-            return f"{missing} must be given a value, got none. {see}"
+            return f"{missing} must be given a value, got none. --help of the command says more."
         known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
         return f"'{command}' has no option {missing}. {did_you_mean(missing, known) or see}"
     if param is not None and error.__cause__ is not None:

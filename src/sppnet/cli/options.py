@@ -246,8 +246,14 @@ def named_proposals(name: str) -> Any:
 
 
 def cache_in(folder: str | None, engine: Engine = Engine.TORCH) -> "TensorCache":
-    """Return the cache of features in a folder, or at an address of one, by default the user's; each engine's apart."""
-    from sppnet.export.installed import maps_folder
-    from sppnet.storage import TensorCache, default_cache_folder
+    """Return the cache of features in a folder, or at an address of one, by default the user's; each engine's apart.
 
+    Raises:
+        ArgumentError: a file in place of the folder.
+    """
+    from sppnet.export.installed import maps_folder
+    from sppnet.storage import TensorCache, default_cache_folder, is_address
+
+    if folder is not None and not is_address(folder) and Path(folder).is_file():
+        raise ArgumentError(f"--cache must be a folder, got the file {printable(folder)}. Name a folder.")
     return TensorCache(maps_folder(folder or default_cache_folder(), engine.value))

@@ -42,7 +42,7 @@ def reproduce(
             print(f"{name:10} {recipes.describe(name).splitlines()[0]}")
         return
     if data is None:
-        print(recipes.describe(table))
+        print(recipes.describe(table).replace("``", "'"))
         return
     kept = cache or default_cache_folder()
     request = recipes.RecipeRequest(data, tuple(weights or ()), quick, seed, kept, work, bar)

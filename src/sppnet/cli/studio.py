@@ -36,7 +36,11 @@ def studio(
 
     from sppnet.web.studio import serve_studio
 
+    is_open = False
+
     def ready(address: str) -> None:
+        nonlocal is_open
+        is_open = True
         print(f"The studio is at {address}", flush=True)
         notes.print("Everything is saved as you work. Ctrl-C ends the studio.")
         if not no_browser:
@@ -49,6 +53,11 @@ def studio(
     password = os.environ.get("SPPNET_STUDIO_PASSWORD")
     if password is None and host != "127.0.0.1" and sys.stdin.isatty():
         password = typer.prompt("Password for everybody who labels", hide_input=True, confirmation_prompt=True)
-    serve_studio(
-        folder, host=host, port=port, password=password, path=path, engine=engine.value, ready=ready, progress=bar
-    )
+    try:
+        serve_studio(
+            folder, host=host, port=port, password=password, path=path, engine=engine.value, ready=ready, progress=bar
+        )
+    except KeyboardInterrupt:
+        if not is_open:
+            raise
+        notes.print("Stopped. Everything is saved.")  # what was announced is no interruption

@@ -1,5 +1,6 @@
 """Whole data sets written in a layout, images and labels, by the one table of how each layout lies on the disk."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -50,12 +51,19 @@ class Converted(NamedTuple):
     lost: Mapping[str, int]
 
 
+def without_unions(parts: Sequence[DetectionData]) -> list[DetectionData]:
+    """Return the splits but for those that put smaller ones together, as VOC's trainval does: written, it is a copy."""
+    images = [frozenset(part.paths) for part in parts]
+    unions = [mine and mine == frozenset().union(*(each for each in images if each < mine)) for mine in images]
+    return [part for part, union in zip(parts, unions, strict=True) if not union]
+
+
 def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress: Progress = silent) -> Converted:
     """Write a data set, its images copied as they are, in another layout.
 
     Args:
         parts: the splits. layout: one of ``WRITTEN``. out: a folder that is empty or not there yet.
-        progress: wraps the pass over the images, given its name.
+        progress: wraps the pass over the images, given its name. What ends it, Ctrl-C too, leaves nothing behind.
     Raises:
         ArgumentError: another layout. DataError: a folder that holds something. WriteError: a disk without room for the
             images. All of these before anything is written.
@@ -72,6 +80,20 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
     if wrong is not None:
         raise DataError(f"{printable(wrong)!r:.80}: the class {name_fault(wrong)}. Rename it.")
     check_room(out, sum(_bytes_of(sample) for part in parts for sample in part.samples))
+    there = out.is_dir()
+    try:
+        _write(parts, known, out, classes, progress)
+    except BaseException:
+        _remove(out, there)
+        raise
+    samples = [sample for part in parts for sample in part.samples]
+    lost = Counter({flag: int(sum(getattr(sample, flag).sum() for sample in samples)) for flag in known.loses})
+    return Converted(len(samples), sum(len(sample.boxes) for sample in samples), +lost)
+
+
+def _write(
+    parts: Sequence[DetectionData], known: WrittenLayout, out: Path, classes: tuple[str, ...], progress: Progress
+) -> None:
     names = iter(flat_names([_below(sample.path, part.root) for part in parts for sample in part.samples]))
     for part in parts:
         folder = out / known.images.format(split=part.name)
@@ -84,9 +106,13 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
                 write_file(place, read_file(sample.path))
         moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))
         known.write(out, replace(part, root=out, samples=moved).relabelled(classes))
-    samples = [sample for part in parts for sample in part.samples]
-    lost = Counter({flag: int(sum(getattr(sample, flag).sum() for sample in samples)) for flag in known.loses})
-    return Converted(len(samples), sum(len(sample.boxes) for sample in samples), +lost)
+
+
+def _remove(out: Path, there: bool) -> None:
+    """Remove what was written into a folder that was empty, and the folder itself, if it was not there."""
+    shutil.rmtree(out, ignore_errors=True)
+    if there:
+        out.mkdir(exist_ok=True)
 
 
 def _bytes_of(sample: Sample) -> int:
