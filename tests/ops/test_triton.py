@@ -83,6 +83,16 @@ def test_every_size_up_to_eight() -> None:
             assert torch.equal(pooled, pool_image(features, levels=(6, 3, 2, 1), backend="reference"))
 
 
+def test_no_channels_and_no_windows_of_a_large_map() -> None:
+    for channels, windows in ((0, [[0, 0, 0, 19, 17]]), (2, [])):
+        features = torch.zeros(1, channels, 17, 19, device=DEVICE, requires_grad=True)
+        places = torch.tensor(windows, dtype=torch.int64, device=DEVICE).reshape(-1, 5)
+        pooled = pool_windows(features, places, levels=(2, 1), backend="triton")
+        assert pooled.shape == (len(windows), channels, 5)
+        (gradient,) = torch.autograd.grad(pooled.sum(), features)
+        assert torch.equal(gradient, torch.zeros_like(features))
+
+
 def test_no_windows_and_other_strides() -> None:
     features = _features(1, 6, 9, 8).transpose(2, 3)[:, ::2]
     none = torch.zeros(0, 5, dtype=torch.int64, device=DEVICE)

@@ -68,6 +68,8 @@ def _squares(cells: Tensor, windows: Tensor, levels: tuple[int, ...]) -> int:
     """Return how many sizes of squares are worth making: none for few windows of small maps."""
     maps, height, width, _ = cells.shape
     pays = height * width > FEW or len(windows) * bins(levels) > maps * height * width
+    if len(windows) == 0 or cells.shape[3] == 0:
+        return 0
     return min(SQUARES, min(height, width).bit_length() - 1) if pays else 0
 
 
