@@ -6,7 +6,7 @@ import pytest
 from sppnet import Detector
 from sppnet.data import DetectionData
 from sppnet.detection.cost import A_MEGAPIXEL
-from sppnet.detection.scale import fitting_short_side, scales_for
+from sppnet.detection.scale import fitting_short_side, scales_for, tiled
 from sppnet.images import MAX_SCALED_PIXELS
 from sppnet.proposals.grid import GridProposals
 from sppnet.proposals.learnt import LearntProposals
@@ -44,6 +44,17 @@ def test_no_image_of_the_set_is_scaled_to_more_than_can_be() -> None:
     side = fitting_short_side(sizes, [_box(12)] * 2, [np.zeros(1)] * 2)
     assert side == 2000
     assert 4 * side * side <= MAX_SCALED_PIXELS
+
+
+def test_without_tiles_every_image_of_the_set_goes_through_the_network_at_once() -> None:
+    sizes, boxes, labels = [(4000, 6000), (1000, 8000)], [_box(12)] * 2, [np.zeros(1)] * 2
+    side = fitting_short_side(sizes, boxes, labels, tiles=False)
+    assert (side, tiled(sizes, (side,))) == (559, 0)  # 559 x 4,472 pixels
+    assert tiled(sizes, (side + 1,)) == 1
+    assert tiled(sizes, (300, 1300)) == 2
+    assert fitting_short_side([(700, 9000)], tiles=False) == 440  # 640, the usual, with tiles
+    alike = [(480, 640)], [_box(100)], [np.zeros(1)]
+    assert fitting_short_side(*alike, tiles=False) == fitting_short_side(*alike)
 
 
 def test_without_objects_the_median_decides_within_limits() -> None:

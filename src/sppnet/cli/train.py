@@ -31,6 +31,7 @@ from sppnet.cli.options import (
     cache_in,
     check_out_file,
     named_proposals,
+    refuse_given,
     refuse_without,
     usable,
 )
@@ -44,6 +45,13 @@ if TYPE_CHECKING:
     from sppnet.detection.detector import Detector
 
 FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a classifier
+
+
+class Tiles(StrEnum):
+    """Whether images may be scaled to more than goes through the network at once."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 class Views(StrEnum):
@@ -79,6 +87,9 @@ def train_detector(
     short_side: Annotated[
         list[int] | None, typer.Option(help="Scale images to this shorter side; again for several scales.")
     ] = None,
+    tiles: Annotated[
+        Tiles, typer.Option(help="Large images of small objects, piece by piece ('auto') or scaled down ('off').")
+    ] = Tiles.AUTO,
     backbone: Network = "efficientnet_lite0",
     weights: Weights = None,
     download: Download = False,
@@ -114,11 +125,13 @@ def train_detector(
     start = time.perf_counter()
     refuse_without(context, ("groups",), "val")
     refuse_without(context, ("minutes", "epochs"), "deep")
+    if short_side:
+        refuse_given(context, ("tiles",), "learnt at a chosen --short-side")
     check_out_file(out)
     regions = named_proposals(proposals)
     parts = _parted(load_detection(data, split=split, on_bad=on_bad.value, layout=layout), val, seed, groups)
     detector = Detector(
-        short_side=short_side or None,
+        short_side=short_side or (scales_for(parts[0], tiles=False) if tiles is Tiles.OFF else None),
         backbone=named_backbone(backbone, weights=weights, download=download),
         proposals=regions,
         settings=settings,
@@ -154,9 +167,13 @@ def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:
 
 
 def _boxed(part: "DetectionData", scales: Sequence[int]) -> str:
+    from sppnet.detection.scale import tiled
+
     objects, sides = sum(len(sample.boxes) for sample in part.samples), " and ".join(f"{side:,}" for side in scales)
     count = f"{counted(objects, 'object')} of {counted(len(part.classes), 'class')}"
-    return f"{count}, scaled to a shorter side of {sides} pixels"
+    pieces = tiled([sample.size for sample in part.samples], scales)
+    told = f" ({counted(pieces, 'image')} in tiles)" if pieces else ""
+    return f"{count}, scaled to a shorter side of {sides} pixels{told}"
 
 
 @train.command("classifier", epilog="Example: sppnet train classifier kinds --out kinds.safetensors")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sppnet.data import DetectionData
 from sppnet.geometry import Boxes, Size, area, usual_short_side
-from sppnet.images import MAX_SCALED_PIXELS
+from sppnet.images import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS
 
 # Sides in pixels of the square that measures as much as half of a class's objects at least.
 GOOD: Final = 56.0  # for which images are enlarged a little: cells and small defects are found and placed better
@@ -18,7 +18,11 @@ LONGEST: Final = 1.6  # an image's longer side over its shorter one, for which t
 
 
 def fitting_short_side(
-    sizes: Sequence[Size], boxes: Sequence[Boxes] = (), labels: Sequence[NDArray[np.int64]] = ()
+    sizes: Sequence[Size],
+    boxes: Sequence[Boxes] = (),
+    labels: Sequence[NDArray[np.int64]] = (),
+    *,
+    tiles: bool = True,
 ) -> int:
     """Return the shorter side that images are scaled to unless the user chooses.
 
@@ -27,26 +31,39 @@ def fitting_short_side(
 
     Args:
         sizes: (height, width) of images. boxes: (N, 4) of each, in its pixels. labels: (N,) the class of each.
+        tiles: whether images may be scaled to more than goes through the network at once.
 
     >>> box = np.array([[9, 9, 29, 29]])
     >>> [fitting_short_side([size], [box], [np.zeros(1)]) for size in ((100, 150), (400, 500), (2000, 3000))]
     [280, 600, 2000]
     """
     usual = usual_short_side(sizes)
+    most = max(_room(sizes, MAX_SCALED_PIXELS), usual) if tiles else _room(sizes, MAX_WHOLE_PIXELS)
     shares = _shares(sizes, boxes, labels)
     if not shares:
-        return usual
-    longest = max(LONGEST, *(max(size) / min(size) for size in sizes))
-    has, room = float(np.median([min(size) for size in sizes])), (MAX_SCALED_PIXELS / longest) ** 0.5
+        return int(min(usual, most))
+    has = float(np.median([min(size) for size in sizes]))
     wanted = max(usual, min(GOOD / min(shares), ENLARGED * usual), min(LEAST / min(shares), has))
-    return int(min(wanted, max(room, usual)))
+    return int(min(wanted, most))
 
 
-def scales_for(data: DetectionData, short_side: int | Sequence[int] | None = None) -> tuple[int, ...]:
+def scales_for(
+    data: DetectionData, short_side: int | Sequence[int] | None = None, *, tiles: bool = True
+) -> tuple[int, ...]:
     """Return the shorter sides that a detector scales a data set's images to: the user's, or the fitting one."""
     samples = data.samples
     fitting = [each.size for each in samples], [each.boxes for each in samples], [each.labels for each in samples]
-    return as_scales(short_side or fitting_short_side(*fitting))
+    return as_scales(short_side or fitting_short_side(*fitting, tiles=tiles))
+
+
+def tiled(sizes: Sequence[Size], scales: Sequence[int]) -> int:
+    """Return how many images of these (height, width) go through the network in tiles at some scale."""
+    return sum(max(scales) ** 2 * max(size) / min(size) > MAX_WHOLE_PIXELS for size in sizes)
+
+
+def _room(sizes: Sequence[Size], pixels: int) -> float:
+    """Return the shorter side at which no image has more than so many pixels."""
+    return float((pixels / max([LONGEST, *(max(size) / min(size) for size in sizes)])) ** 0.5)
 
 
 def as_scales(short_side: int | Sequence[int]) -> tuple[int, ...]:
