@@ -282,7 +282,7 @@ def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
         better = look & _replaces(value, place, best, chosen)
         best, chosen = tl.where(better, value, best), tl.where(better, place, chosen)
         y, x = _next(y, x, x0, x1, side)
-    given = real[:, None] & mine & sound
+    given = (tl.where(sound, count, 0) > 0)[:, None] & mine
     share = tl.load(gradient + (number * channels)[:, None] + channel, mask=given, other=0.0)
     cell = first * width + chosen
     tl.atomic_add(found + cell * channels + channel, share, mask=given)
@@ -294,8 +294,8 @@ def _average_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
 ):
     number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
     channel, mine = _channels(channels, block)
-    count = tl.where(real & sound, (y1 - y0) * (x1 - x0), 0)
-    given = real[:, None] & mine & sound
+    count = tl.where(sound, tl.where(real, (y1 - y0) * (x1 - x0), 0), 0)
+    given = (count > 0)[:, None] & mine
     share = tl.load(gradient + (number * channels)[:, None] + channel, mask=given, other=0.0)
     share = share / tl.maximum(count, 1).to(share.dtype)[:, None]
     y, x = y0, x0
