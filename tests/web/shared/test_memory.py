@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sppnet.web.shared.memory import MORE, STATM, given_back
+from sppnet.web.shared.memory import HEAPS, MORE, STATM, given_back
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
@@ -44,3 +44,37 @@ def test_memory_in_pieces_goes_back() -> None:
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sppnet.web.shared.memory.STATM", STATM / "none")
     assert not given_back()(rests=True)
+
+
+# The heaps of a process of many threads, each of which asks for memory while all others hold some.
+THREADS = """
+import ctypes, threading
+from sppnet.web.shared.memory import share_heaps
+
+share_heaps()
+malloc = ctypes.CDLL(None).malloc
+together = threading.Barrier(16)
+
+def work():
+    malloc(1000)
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(16)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc, which makes a heap for each thread")
+def test_threads_share_few_heaps() -> None:
+    told = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True).stdout
+    assert 1 <= told.count("<heap nr=") <= HEAPS
+    alone = THREADS.replace("share_heaps()\nmalloc", "malloc")
+    told = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True).stdout
+    assert told.count("<heap nr=") > HEAPS

@@ -7,11 +7,13 @@ import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 MORE: Final = 32_000_000  # bytes more than there were when it was last given back: it costs some milliseconds, and
 # what is computed next has to ask for it again, some hundredths of a second
 LITTLE: Final = 1_000_000  # the same at rest, when nobody waits
+HEAPS: Final = 2  # glibc would make eight a core
+ARENA_MAX: Final = -8  # what ``mallopt`` calls their number
 STATM: Final = Path("/proc/self/statm")
 
 
@@ -22,9 +24,16 @@ class GiveBack(Protocol):
         """Do so where much gathered, or where work has ended and ``rests``; return whether it was done."""
 
 
+def share_heaps() -> None:
+    """Have all threads that are yet to come share a few heaps: each of its own would keep what is free in it."""
+    mallopt: Callable[[int, int], int] | None = _of_libc("mallopt")
+    if mallopt is not None:
+        mallopt(ARENA_MAX, HEAPS)
+
+
 def given_back() -> GiveBack:
     """Return what gives free memory back, to be called again and again."""
-    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    trim: Callable[[int], int] | None = _of_libc("malloc_trim")
     if trim is None or not STATM.exists():
         return lambda *, rests=False: False  # noqa: ARG005
     least, rested = _resident(), False
@@ -40,6 +49,10 @@ def given_back() -> GiveBack:
         return True
 
     return give_back
+
+
+def _of_libc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
 
 
 def _resident() -> int:

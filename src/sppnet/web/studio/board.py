@@ -25,7 +25,7 @@ class Limits:
     usual: Mapping[int, int]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Card:
     image: StoredImage
     objects: dict[int, int] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import uvicorn
 from sppnet.errors import ArgumentError, message
 from sppnet.export.installed import TORCH
 from sppnet.progress import Progress, silent
+from sppnet.web.shared.memory import share_heaps
 from sppnet.web.studio.access import Access
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.below import Below, checked_path
@@ -60,6 +61,7 @@ def serve_studio(
                 message("studio", "port", "a free port", f"{port}: {error.strerror}", advice)
             ) from error
         listening.listen()
+        share_heaps()
         session = Session(folder, engine=engine, progress=progress)
         ready(f"http://{host}:{listening.getsockname()[1]}{below}{'/' if below else ''}")
         app = studio_app(session, access=access)

@@ -23,7 +23,7 @@ Kind = Literal["object", "rejected"]
 Values = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # tens of thousands are in memory
 class StoredImage:
     """One image of the folder.
 

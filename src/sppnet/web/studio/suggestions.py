@@ -21,7 +21,7 @@ STEP: Final = 1 / BINS
 NEARLY: Final = 0.5  # of its class's threshold, from which on a suggestion counts where one is expected
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # tens of thousands are in memory
 class Suggestions:
     """Detections of one image, the best first.
 
@@ -112,7 +112,7 @@ NOTHING: Final = Suggestions(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LookedAt:
     """What one detector, the ``round``-th, found in an image: ``doubt`` and ``counts`` (K,) decide what comes next."""
 
