@@ -8,6 +8,7 @@ import errno
 import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,9 @@ def check_that(holds: bool, function: str, argument: str, expected: str, actual:
     """Raise ArgumentError unless ``holds``."""
     if not holds:
         raise ArgumentError(message(function, argument, expected, actual, advice))
+
+
+def check_seed(function: str, seed: object) -> None:
+    """Raise ArgumentError unless numbers can be drawn from a seed."""
+    fits = isinstance(seed, Integral) and int(seed) >= 0
+    check_that(fits, function, "seed", "a whole number from 0", seed, advice="Another number draws otherwise")

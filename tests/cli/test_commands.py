@@ -176,6 +176,8 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["features", "{good}", "--out", "x"], 2, "--out must be a file .safetensors, .npz, .npy, .csv, .parquet"),
         (["features", "{good}", "--out", "x.npy", "--regions", "nowhere.csv"], 1, "regions cannot be read: No such f"),
         (["features", "{good}", "{twin}", "--out", "x.npy", "--regions", "{regions}"], 1, "for 2 of 2 images, the fir"),
+        (["train", "network", "{empty}", "--out", "x", "--seed", "-1"], 2, "--seed must be at least 0, got -1."),
+        (["reproduce", "table9", "--data", "x", "--seed", "-1"], 2, "--seed must be at least 0, got -1."),
         (["features", "{good}", "--out", "x.npy", "--cache", "{broken}"], 2, "--cache must be a folder, got the file"),
         (["serve", "nowhere"], 2, "nowhere: no such model. Give a file that 'sppnet train' wrote, or a folder that"),
         (["serve", "{empty}"], 2, "empty: no model was exported into this folder. Give a file that 'sppnet train' wr"),
@@ -546,3 +548,12 @@ def test_ctrl_c_ends_an_open_studio_as_announced(
     done = run("studio", tmp_path, "--no-browser")
     assert done.returncode == code
     assert said in done.stderr
+
+
+def test_an_error_of_the_system_is_told_as_a_person_says_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "labels/a.txt")
+
+    monkeypatch.setattr("sppnet.data.inspection.inspect", denied)
+    done = run("check", ".")
+    assert (done.returncode, done.stderr) == (1, "Error: labels/a.txt: permission denied.\n")

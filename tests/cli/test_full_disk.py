@@ -31,6 +31,9 @@ def _free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         "features nothing --out out.parquet",
         "evaluate nothing nothing --results out",
         "export nothing --out out",
+        "convert nothing --to yolo --out out",
+        "reproduce table9 --data nothing --out out",
+        "demo --out out/page.html",
     ],
 )
 def test_a_full_disk_is_told_before_anything_is_opened(
@@ -104,7 +107,7 @@ def test_a_cache_that_cannot_be_filled_is_an_error_at_the_first_image(run: Run, 
     for number in range(3):
         Image.fromarray(np.full((40, 50, 3), 9 * number, np.uint8)).save(tmp_path / f"{number}.png")
     (tmp_path / "file").write_bytes(b"")
-    done = run("cache", tmp_path, "--short-side", "64", "--cache", tmp_path / "file")
+    done = run("cache", tmp_path, "--short-side", "64", "--cache", tmp_path / "file" / "cache")
     assert done.returncode == 1
     assert "Nothing more is cached" in done.stderr
     assert "cannot be written" in done.stderr

@@ -84,5 +84,6 @@ def demo(
     """
     from sppnet.demo.demo import write_page
 
+    check_out_file(out)
     write_page(out, progress=bar)
     print(f"Open {out.resolve()}")

@@ -34,7 +34,7 @@ from sppnet.cli import (  # noqa: F401
     train_network,
 )
 from sppnet.cli.misuse import in_words
-from sppnet.cli.printing import notes, said, show_warning
+from sppnet.cli.printing import notes, printable, said, show_warning
 from sppnet.cli.program import app
 from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, causes_of, is_full, places_of
 
@@ -83,7 +83,10 @@ def run() -> None:
                 notes.print(f"Arose: {places_of(each)}")
         if isinstance(error, OSError) and is_full(error) and not isinstance(error, WriteError):
             error = WriteError(error.filename2 or error.filename or "the disk", error)
-        notes.print(f"Error: {in_options(str(error)) or type(error).__name__}", style="red")
+        text = str(error)
+        if isinstance(error, OSError) and not isinstance(error, SppnetError) and error.filename is not None:
+            text = f"{printable(os.fsdecode(error.filename))}: {(error.strerror or text).lower()}."
+        notes.print(f"Error: {in_options(text) or type(error).__name__}", style="red")
         sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
     if code == INTERRUPTED:
         on = " What was computed is kept: the same command goes on from there." if rest[:1] in GO_ON else ""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sppnet.cli.options import Bad, Data, Groups, Json, LayoutName, OnBad
+from sppnet.cli.options import Bad, Data, Groups, Json, LayoutName, OnBad, check_out_folder
 from sppnet.cli.printing import bar, print_json, printable, tell, warn
 from sppnet.cli.program import app
 from sppnet.errors import counted
@@ -39,6 +39,7 @@ def convert(
     from sppnet.data.converting import convert as write
     from sppnet.data.converting import without_unions
 
+    check_out_folder(out)
     names = [split] if split else open_dataset(data, "convert", layout=layout).splits
     loaded = [load_detection(data, split=name, on_bad=on_bad.value, layout=layout) for name in names]
     parts = without_unions(loaded)

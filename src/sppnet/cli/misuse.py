@@ -27,6 +27,8 @@ def in_words(error: TyperException) -> str:
         return f"'{command}' has no option {missing}. {did_you_mean(missing, known) or see}"
     if param is not None and error.__cause__ is not None:
         return _of_value(_name(param), error.__cause__, see)
+    if param is not None and text.startswith("Invalid value"):
+        return f"{_name(param)}: {text.partition(': ')[2].rstrip('.')}. {see}"
     if param is not None and text.startswith("Missing"):
         return f"{_name(param)} must be given, got none. {see}"
     if (extra := _EXTRA.match(text)) is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sppnet.cli.options import Cache, Json
+from sppnet.cli.options import Cache, Json, Seed, check_out_folder
 from sppnet.cli.printing import bar, print_json, show_rows
 from sppnet.cli.program import app
 
@@ -29,7 +29,7 @@ def reproduce(
     ] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write results to.")] = Path("results"),
     work: Annotated[Path, typer.Option(help="Folder for checkpoints and models.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    seed: Seed = 0,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
@@ -44,6 +44,8 @@ def reproduce(
     if data is None:
         print(recipes.describe(table).replace("``", "'"))
         return
+    check_out_folder(out)
+    check_out_folder(work, "--work")
     kept = cache or default_cache_folder()
     request = recipes.RecipeRequest(data, tuple(weights or ()), quick, seed, kept, work, bar)
     report, path = recipes.reproduce(table, request, out)

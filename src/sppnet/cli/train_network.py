@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sppnet.cli.options import Bad, Json, OnBad, Split, check_out_file
+from sppnet.cli.options import Bad, Json, OnBad, Seed, Split, check_out_file
 from sppnet.cli.printing import SHOWN, bar, duration, notes, print_json, warn
 from sppnet.cli.program import train
 from sppnet.cli.train import told_by_the_first
@@ -54,7 +54,7 @@ def train_network(
     ),
     start: Annotated[Path | None, typer.Option(help="Network to fine-tune; by default random weights.")] = None,
     split: Split = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and changes.")] = 0,
+    seed: Seed = 0,
     on_bad: Bad = OnBad.FAIL,
     as_json: Json = False,
 ) -> None:
@@ -118,8 +118,8 @@ def _announce(trainer: "Trainer", anew: Sequence[str], out: Path) -> None:
     check_room(out, cost.model)
     count = f"{counted(cost.images, 'image')} of {counted(len(trainer.images.data.classes), 'class')}"
     notes.print(
-        f"{count}, {trainer.plan.epochs} epochs of "
-        f"{trainer.steps_per_epoch} steps. About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
+        f"{count}, {counted(trainer.plan.epochs, 'epoch')} of {counted(trainer.steps_per_epoch, 'step')}. "
+        f"About {duration(cost.seconds)} and {cost.memory / 1e9:.1f} GB of memory."
     )
 
 

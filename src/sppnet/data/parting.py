@@ -15,7 +15,7 @@ import numpy as np
 
 from sppnet.data.contents import Contents
 from sppnet.data.problems import broken
-from sppnet.errors import ArgumentError, check_that, message
+from sppnet.errors import ArgumentError, check_seed, check_that, message
 
 FILE: Final = "splits.csv"
 HEADER: Final = ["image", "split"]
@@ -64,6 +64,7 @@ def part(counts: Sequence[Mapping[int, int]], groups: Sequence[str], share: floa
         ArgumentError: another share, or so few groups that a part would be empty.
     """
     check_that(0 < share < 1, "split", "share", "above 0 and below 1", share, advice="Give 0.2 for a fifth")
+    check_seed("split", seed)
     members: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)

@@ -39,7 +39,7 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptExamples, KeptImage, Matrix, some_of_each
 from sppnet.detection.published import mine_in_one_pass
 from sppnet.detection.settings import Settings
-from sppnet.errors import DataError
+from sppnet.errors import DataError, check_seed
 from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
@@ -74,6 +74,7 @@ class Learner:
 
     def __init__(self, encoder: MapsEncoder, *, levels: Sequence[int], settings: Settings, seed: int = 0) -> None:
         self.encoder, self.levels, self.settings, self.seed = encoder, tuple(levels), settings, seed
+        check_seed("Detector", seed)
         self.images: dict[Hashable, KeptImage] = {}
         self._told = 0
         self._begin_anew()

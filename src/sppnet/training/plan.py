@@ -9,7 +9,7 @@ import numpy as np
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 
-from sppnet.errors import check_that
+from sppnet.errors import check_seed, check_that
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -72,6 +72,7 @@ class Plan:
         fits = len(self.sizes) > 0 and min(self.sizes) >= 1 and max(self.sizes) <= self.short_side
         expected = f"sides of 1 to {self.short_side} pixels, the images' short side"
         check_that(fits, "Plan", "sizes", expected, self.sizes, advice="Give smaller sizes, or scale images larger")
+        check_seed("Plan", self.seed)
         check_that(self.rate > 0, "Plan", "rate", "above 0", self.rate, advice="0.01 is the paper's")
         known = self.precision in get_args(Precision)
         expected = " or ".join(get_args(Precision))
