@@ -42,7 +42,7 @@ test("while it runs it says how far it is, and can be stopped only", () => {
   const text = "Tuning, round 2 of 6. How well objects are found so far: 81.2 %";
   const words = tuningWords({ ...idle, state: "running", text, done: 30, of: 120, seconds: 310 }, 12);
   assert.equal(words.now, `${text}; about 5 minutes left`);
-  assert.match(words.about, /^Go on labelling meanwhile\./);
+  assert.match(words.about, /^Go on labelling meanwhile: it takes about 15 minutes/);
   assert.equal(words.share, 0.25);
   assert.deepEqual([words.running, words.begin, words.goOn, words.back], [true, null, false, false]);
   assert.equal(tuningWords({ ...idle, state: "running", text: "Getting ready" }, 12).share, null);

@@ -89,6 +89,10 @@ def test_one_key_completes_and_opens_what_is_not_done(page: Page) -> None:
     assert len(set(seen)) == 12
     page.keyboard.press("d")
     expect(page.locator("#said")).to_have_text("Every image is complete.")
+    page.keyboard.press("PageDown")  # through what is done, too
+    expect(page.locator("#image-name")).not_to_have_text(seen[-1])
+    page.keyboard.press("PageUp")
+    expect(page.locator("#image-name")).to_have_text(seen[-1])
     page.keyboard.press("c")
     open_again = seen[-1]
     page.keyboard.press("PageUp")

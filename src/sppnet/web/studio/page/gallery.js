@@ -198,10 +198,10 @@ new ResizeObserver(() => {
 }).observe(list);
 list.append(length);
 
-// Moving on. The most useful order leads to what helps most; every other one to the neighbour.
+// Moving on. The most useful order leads to what helps most, as long as there is; every other one to the neighbour.
 
-export function step(places) {
-  if (sort.value === "next" && places > 0) return showNext();
+export async function step(places) {
+  if (sort.value === "next" && places > 0) return (await showNext()) === null ? neighbour(places) : undefined;
   if (sort.value === "next") return showBefore() ?? neighbour(places);
   return neighbour(places);
 }

@@ -10,8 +10,8 @@ export function duration(seconds) {
 const WHAT = (minutes) =>
   `The network that looks at your images learnt from everyday photographs. Tuning has it learn from yours too: from all complete images, in the background, in about ${minutes} minutes and some before and after them. It is used only if more is found in images that were held back.`;
 
-const RUNS =
-  "Go on labelling meanwhile. The tuned network is used only if more is found in images that were held back.";
+const RUNS = (minutes) =>
+  `Go on labelling meanwhile: it takes about ${minutes} minutes and some before and after them. The tuned network is used only if more is found in images that were held back.`;
 
 const WAITS =
   "A tuning was interrupted. It goes on from where it was, with the labels that it began with; begun anew, with those of now.";
@@ -25,7 +25,7 @@ export function tuningWords({ state, text, done, of, seconds, report, fewest, mi
   const enough = images >= fewest;
   const left = seconds === null ? "" : `; ${duration(seconds)} left`;
   const missing = `For this ${fewest} images with objects must be complete: ${images} ${images === 1 ? "is" : "are"}.`;
-  const about = running ? RUNS : stopped ? WAITS : report ? IN_USE : WHAT(minutes);
+  const about = running ? RUNS(minutes) : stopped ? WAITS : report ? IN_USE : WHAT(minutes);
   const name = stopped ? "Begin anew" : report ? "Tune it again" : "Tune the network";
   return {
     about: running || enough ? about : `${about} ${missing}`,
