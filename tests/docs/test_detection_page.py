@@ -1,5 +1,6 @@
-"""The page on detection: its code runs, on a few images."""
+"""The page on detection: its code runs, on a few images; its figures are those measured."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,22 @@ import pytest
 from PIL import Image
 
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
+
+
+def test_what_it_costs_is_what_was_measured() -> None:
+    figures = json.loads((PAGE.parents[1] / "results" / "rcnn.json").read_text())["figures"]
+    clock = {name: f"{times:.0f} times" for name, times in figures["times_faster"]["clock"].items()}
+    costs = " ".join(PAGE.read_text(encoding="utf-8").partition("## What it costs")[2].partition("## ")[0].split())
+    for said in (
+        f"{figures['regions']:,} regions, on two cores",
+        f"takes {clock['one scale']} as long",
+        f"{clock['one scale, no normalisation in either']} where neither normalises",
+        f"{clock['one scale, layers in bfloat16 in both']} with the layers",
+        f"five scales it is {clock['five scales']}",
+        f"with it, {clock['with selective search']}",
+        f"bfloat16, {clock['with selective search at two thirds, layers in bfloat16']}.",
+    ):
+        assert said in costs
 
 
 @pytest.mark.slow
