@@ -181,7 +181,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptFileError, match=r"else: must hold a model, got 'else'\. Train one: sppnet train --help"):
         sppnet.load(tmp_path / "else")
     (tmp_path / "text").write_text("no model")
-    with pytest.raises(CorruptFileError, match="text: the file is damaged"):
+    with pytest.raises(CorruptFileError, match="text: is no file of sppnet: it does not begin as one"):
         sppnet.load(tmp_path / "text")
     with pytest.raises(DataError, match="none: No such file or directory"):
         sppnet.load(tmp_path / "none")
