@@ -22,7 +22,7 @@ from benchmarks.scale import derived
 
 IMAGES: Final = int(os.environ.get("SPPNET_CLUSTERED", "20000"))
 SIZE: Final = (64, 48)  # (width, height)
-TURNS: Final = 3
+TURNS: Final = 2
 TWO_NODES: Final = records.ROOT / "tests" / "cli" / "two_nodes.py"
 
 

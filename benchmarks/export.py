@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime
+import openvino
 import torch
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from sppnet.export.detector import detector_graph
 from sppnet.export.engine import ENGINES, run_by
 from sppnet.export.folder import export_detector
 from sppnet.export.graph import Graph
+from sppnet.export.openvino import OPTIONS
 from sppnet.export.pooling import block_table, pooled_windows
 from sppnet.export.run import answer, load, pixels, scaled
 from sppnet.geometry import iou
@@ -37,9 +39,12 @@ SIZES: Final = (  # (height, width)
     *((1, 1), (2, 3), (37, 53), (97, 131), (240, 320), (480, 640)),
     *((640, 450), (768, 1024), (1000, 300), (1200, 1600), (1500, 2000), (2000, 1500)),
 )
+AGREEMENTS: Final = ("outside", "inside", "outside, by OpenVINO")
 NEAR: Final = {"pixels": 0.05, "confidence": 1e-3}
 ROUNDS: Final = 15
 LEVELS: Final = (3, 2, 1)
+
+Run = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
 
 
 def measure() -> None:
@@ -84,23 +89,34 @@ def _agreement(detector: Detector, images: list[NDArray[np.uint8]]) -> dict[str,
     figures: dict[str, Any] = {"images": len(images), "detections": 0}
     expected = [detector.detect(image) for image in images]
     figures["detections"] = sum(map(len, expected))
-    for scaling in ("outside", "inside"):
-        graph = detector_graph(detector.model_, scaled=scaling == "outside").SerializeToString()
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    for way in AGREEMENTS:
+        outside = way != "inside"
+        graph = detector_graph(detector.model_, scaled=outside).SerializeToString()
+        run = (_by_openvino if way == "outside, by OpenVINO" else _by_onnxruntime)(graph)
         told = []
         for image, wanted in zip(images, expected, strict=True):
             given = {"image": image}
-            if scaling == "outside":
+            if outside:
                 short_side = detector.model_.encoder.scales[0]
                 given = {"image": scaled(image, short_side, 1), "size": np.array(image.shape[:2], dtype=np.int64)}
-            told.append(_compared(*session.run(None, given), wanted))
-        figures[scaling] = {
+            told.append(_compared(*run(given), wanted))
+        figures[way] = {
             "images with the same detections": sum(same for same, *_ in told),
             "lost or added": sum(others for _, others, *_ in told),
             "pixels": max(apart for *_, apart, _ in told),
             "confidence": max(apart for *_, apart in told),
         }
     return figures
+
+
+def _by_onnxruntime(graph: bytes) -> Run:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return lambda given: session.run(None, given)
+
+
+def _by_openvino(graph: bytes) -> Run:
+    program = openvino.compile_model(openvino.Core().read_model(graph), "CPU", OPTIONS)
+    return lambda given: [program(given)[name] for name in ("boxes", "labels", "confidence")]
 
 
 def _compared(

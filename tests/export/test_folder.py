@@ -4,22 +4,27 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.export.conftest import CLASSES, LEVELS, assert_same, drawn_model, image_of, scaled_inputs
+from tests.export.conftest import CLASSES, LEVELS, SIZES, assert_same, drawn_model, image_of, scaled_inputs
 from typer.testing import CliRunner
 
 from sppnet import Classifier, Detector
 from sppnet.classification.views import Views
 from sppnet.cli.commands import app
+from sppnet.detection.settings import PAPER
 from sppnet.errors import ArgumentError
 from sppnet.export.folder import export_classifier, export_detector
 from sppnet.export.run import scaled
 from sppnet.images import read_image
+from sppnet.proposals.grid import GridProposals
+
+UNEVEN = GridProposals(((40.3, 30.7), (24.1, 23.3), (19.7, 50.9)), 96, 0.37)  # no side ends where cells do
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +129,34 @@ def test_openvino_scores_as_the_classifier_does(tmp_path: Path, views: Views) ->
         np.testing.assert_allclose(scores, classifier.predict(pixels).scores, atol=1e-3)
 
 
-def test_openvino_is_refused_where_it_finds_something_else(tmp_path: Path, detector: Detector) -> None:
+@pytest.mark.parametrize("scaling", ["inside", "outside"])
+@pytest.mark.slow
+def test_openvino_finds_what_the_detector_finds(tmp_path: Path, scaling: str) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'sppnet[openvino]'")
+    # No votes: of weights that nobody had to learn they tie, and 32 bits break ties otherwise.
+    model, found_any = replace(drawn_model(("stride8", "stride16"), settings=PAPER), proposals=UNEVEN), 0
+    detector = Detector(levels=LEVELS, encoder=model.encoder)
+    detector._model = model
+    export_detector(detector, tmp_path, scaling=scaling, form="openvino")
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "labels.json", "model.bin", "model.xml"}
+    compiled = openvino.compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in SIZES:
+        image = image_of(*size)
+        found = compiled(scaled_inputs(model, image) if scaling == "outside" else {"image": image})
+        expected = detector.detect(image)
+        assert_same(*(found[name] for name in ("boxes", "labels", "confidence")), expected, where=size)
+        found_any += len(expected)
+    assert found_any > 30
+
+
+def test_openvino_is_refused_where_regions_fall_on_other_cells(tmp_path: Path, detector: Detector) -> None:
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'sppnet[openvino]'")
     told = (
-        r"export: --format must be onnx or pt2 for a detector, got openvino\. OpenVINO computes coordinates in 32 bits"
+        r"must be one whose regions fall on the same cells in 32 bits, got others in 333 x 500 pixels\. Export it with"
     )
     with pytest.raises(ArgumentError, match=told):
         export_detector(detector, tmp_path, form="openvino")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_page_is_not_asked_of_another_format(tmp_path: Path, detector: Detector) -> None:

@@ -185,14 +185,25 @@ def test_a_flipped_box_holds_the_flipped_pixels() -> None:
     assert_array_equal(pixels[:, ::-1][top:bottom, left:right], pixels[2:6, 1:4][:, ::-1])
 
 
-@given(boxes(), quarters(1, 9), quarters(1, 9))
-def test_boxes_scaled_there_and_back_are_the_boxes(found: Boxes, down: float, across: float) -> None:
-    back = scale_boxes(scale_boxes(found, (down, across)), (1 / down, 1 / across))
+SIDES = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
+
+
+@given(boxes(), SIDES, SIDES)
+def test_boxes_scaled_there_and_back_are_the_boxes(
+    found: Boxes, size: tuple[int, int], scaled: tuple[int, int]
+) -> None:
+    back = scale_boxes(scale_boxes(found, size, scaled), scaled, size)
     assert_allclose(back, found, rtol=1e-14, atol=0)
 
 
+@given(SIDES, SIDES)
+def test_the_edge_of_an_image_is_scaled_to_the_edge(size: tuple[int, int], scaled: tuple[int, int]) -> None:
+    whole, whole_scaled = (np.array([[0.0, 0.0, width, height]]) for height, width in (size, scaled))
+    assert_array_equal(scale_boxes(whole, size, scaled), whole_scaled)
+
+
 def test_scale_boxes_takes_rows_before_columns() -> None:
-    assert_array_equal(scale_boxes(np.array([[1.0, 2.0, 3.0, 4.0]]), (10.0, 100.0)), [[100, 20, 300, 40]])
+    assert_array_equal(scale_boxes(np.array([[1.0, 2.0, 3.0, 4.0]]), (1, 1), (10, 100)), [[100, 20, 300, 40]])
 
 
 # Scales

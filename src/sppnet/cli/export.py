@@ -31,9 +31,7 @@ class Form(StrEnum):
 def export(
     model: ModelFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
-    form: Annotated[
-        Form, typer.Option("--format", help="ONNX; PyTorch's own, .pt2; or, of a classifier, OpenVINO's.")
-    ] = Form.ONNX,
+    form: Annotated[Form, typer.Option("--format", help="ONNX; PyTorch's own, .pt2; or OpenVINO's.")] = Form.ONNX,
     scaling: Annotated[
         Scaling, typer.Option(help="Scale images inside the file, or outside, before: exactly as sppnet does.")
     ] = Scaling.INSIDE,

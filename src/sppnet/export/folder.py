@@ -12,13 +12,13 @@ import onnx
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
-from sppnet.errors import check_that
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.engine import check_maps
 from sppnet.export.graph import OPSET
 from sppnet.export.images import input_names
 from sppnet.export.installed import check_engine
+from sppnet.export.openvino import check_windows
 from sppnet.storage import check_room, write_file
 
 Scaling = Literal["inside", "outside"]
@@ -78,17 +78,17 @@ def export_detector(
         detector: that was trained or loaded. folder: made where it is not there.
         scaling: "inside" the graph, or "outside", before it: the same pixels.
         boxes: True takes boxes as an input, and gives their features and confidence.
-        form: "onnx"; or "pt2", a program of ``torch.export``.
+        form: "onnx"; "pt2", a program of ``torch.export``; or "openvino", by its own converter.
     Raises:
         WriteError: a disk without room for it, before anything is written.
-        ArgumentError: a detector that has no graph of standard operators, and why; or "openvino", which computes
-            coordinates in 32 bits: boxes would lie up to 49 pixels apart from the detector's.
+        ArgumentError: a detector that has no graph of standard operators, or none in 32 bits, and why.
+        MissingExtraError: OpenVINO's converter is not installed.
     """
-    advice = "OpenVINO computes coordinates in 32 bits: leave it to the network, by --engine openvino"
-    check_that(form in ("onnx", "pt2"), "export", "--format", "onnx or pt2 for a detector", form, advice=advice)
     model, scaled = detector.model_, scaling == "outside"
     check_maps(model.encoder.backbone, model.encoder.layers)
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
+    if form == "openvino" and not boxes:
+        check_windows(model)
     told = {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(detector.levels)}
     told |= {"untrained": list(detector.untrained_), "thresholds": detector.thresholds_.tolist()}
     _write(folder, (graph, form), "boxes" if boxes else "detector", model.classes, scaling, told)
@@ -97,10 +97,7 @@ def export_detector(
 def export_classifier(
     classifier: Classifier, folder: Path, *, scaling: Scaling = "inside", form: Form = "onnx"
 ) -> None:
-    """Write a classifier to a folder; arguments and errors as of ``export_detector``.
-
-    ``form`` may be "openvino" too, by its own converter; raises MissingExtraError where that is not installed.
-    """
+    """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
     encoder = classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
     told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(classifier.levels)}

@@ -32,15 +32,14 @@ class AxisCells:
 
     Args:
         stride, offset: float64, in pixels of the scaled image. count: int64 cells.
-        factor: float64, pixels of the scaled image to one of the image.
-        length: float64, of the image in pixels.
+        length, scaled: float64, of the image and of the scaled image in pixels.
     """
 
     stride: float
     offset: Value
     count: Value
-    factor: Value
     length: Value
+    scaled: Value
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ def map_cells(cells: Value, backbone: Backbone, layer: str, sizes: tuple[Value, 
         length, scaled = (size.take(axis) for size in sizes)
         repeated = graph.op("Mod", scaled, graph.constant(np.array(PERIOD))) + TABULATED
         offset = graph.constant(offsets).take(graph.where(scaled < TABULATED, scaled, repeated))
-        factor = scaled.to(np.float64) / length.to(np.float64)
-        axes.append(AxisCells(stride, offset, cells.shape(axis), factor, length.to(np.float64)))
+        axes.append(AxisCells(stride, offset, cells.shape(axis), length.to(np.float64), scaled.to(np.float64)))
     return MapCells(cells, axes[0], axes[1], rule)
 
 
@@ -100,7 +98,9 @@ def windows_of(regions: Value, place: MapCells) -> Value:
     left, top, right, bottom = regions.columns()
     ends = []
     for first, end, axis in ((left, right, place.across), (top, bottom, place.down)):
-        inclusive = [each.to(np.int64) for each in axis_ends(first * axis.factor, end * axis.factor, axis)]
+        # Some engines divide by multiplying: what ends at the edge would end past it, in another cell.
+        start, stop = ((side * axis.scaled / axis.length).smaller(axis.scaled) for side in (first, end))
+        inclusive = [each.to(np.int64) for each in axis_ends(start, stop, axis)]
         ends.append([each.larger(0).smaller(axis.count - 1) for each in inclusive])
     (left, right), (top, bottom) = ends
     return regions.graph.stack(left, top, right + 1, bottom + 1, axis=1)
@@ -132,8 +132,7 @@ def regions_of(windows: Value, place: MapCells) -> Value:
         before_first, before_end = (cells.to(np.float64) - 0.5 for cells in (first, end))
         begin = axis.offset + before_first * axis.stride + inset
         stop = axis.offset + before_end * axis.stride + 1.0 - inset
-        back = 1.0 / axis.factor
-        ends[name] = [(side * back).larger(0.0).smaller(axis.length) for side in (begin, stop)]
+        ends[name] = [(side * axis.length / axis.scaled).larger(0.0).smaller(axis.length) for side in (begin, stop)]
     return windows.graph.stack(ends["x"][0], ends["y"][0], ends["x"][1], ends["y"][1], axis=1)
 
 

@@ -103,8 +103,8 @@ def _bin_boxes(feature_map: "FeatureMap", window: NDArray[np.int64], levels: Seq
         rows, columns = np.divmod(np.arange(level * level), level)
         parts.append(np.stack([left + x0[columns], top + y0[rows], left + x1[columns], top + y1[rows]], axis=1))
     cells = np.concatenate(parts)
-    down, across = (now / was for now, was in zip(feature_map.size, feature_map.scaled, strict=True))
-    boxes = clip_boxes(scale_boxes(regions_of_windows(cells, feature_map.grid), (down, across)), feature_map.size)
+    middle = regions_of_windows(cells, feature_map.grid)
+    boxes = clip_boxes(scale_boxes(middle, feature_map.scaled, feature_map.size), feature_map.size)
     (map_height, map_width), (height, width) = feature_map.values.shape[1:], feature_map.size
     boxes[:, :2][cells[:, :2] == 0] = 0.0
     at_end = cells[:, 2:] == (map_width, map_height)

@@ -119,11 +119,8 @@ class FeatureMap:
     def windows(self, regions: Boxes) -> NDArray[np.int64]:
         """Map regions of the image (R, 4) to windows of the map (R, 4), by its rule."""
         height, width = self.values.shape[1:]
-        return windows_from_regions(scale_boxes(regions, self._factors), self.grid, (height, width), rule=self.rule)
-
-    @property
-    def _factors(self) -> tuple[float, float]:
-        return self.scaled[0] / self.size[0], self.scaled[1] / self.size[1]
+        scaled = scale_boxes(regions, self.size, self.scaled)
+        return windows_from_regions(scaled, self.grid, (height, width), rule=self.rule)
 
     def align_to_cells(self, regions: Boxes) -> Boxes:
         """Return each region (R, 4) as its window stands for it: what the features can tell of its place.
@@ -138,9 +135,8 @@ class FeatureMap:
         return self._regions(unique_windows(self.windows(regions))[0])
 
     def _regions(self, windows: NDArray[np.int64]) -> Boxes:
-        down, across = self._factors
         middle = regions_of_windows(windows, self.grid, rule=self.rule)
-        return clip_boxes(scale_boxes(middle, (1 / down, 1 / across)), self.size)
+        return clip_boxes(scale_boxes(middle, self.scaled, self.size), self.size)
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the image into one row.

@@ -85,11 +85,13 @@ def clip_polygon(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]
     return points
 
 
-def scale_boxes(boxes: Boxes, factors: tuple[float, float]) -> Boxes:
-    """Multiply rows by ``factors[0]`` and columns by ``factors[1]``."""
-    down, across = factors
-    scaled: Boxes = boxes * np.array([across, down, across, down])
-    return scaled
+def scale_boxes(boxes: Boxes, size: tuple[int, int], scaled: tuple[int, int]) -> Boxes:
+    """Map boxes of an image of ``size`` (height, width) onto it scaled: what ends at its edge ends at the edge exactly.
+
+    The quotient of both sides times a side is not always the other side: 600 * (701 / 600) > 701, in another cell.
+    """
+    made: Boxes = boxes * np.tile(scaled[::-1], 2) / np.tile(size[::-1], 2)
+    return made
 
 
 def flip_boxes(boxes: Boxes, width: float) -> Boxes:
