@@ -1,6 +1,7 @@
 """What is written of any number of images: the layout of the whole, with one image in memory."""
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -11,7 +12,7 @@ import pytest
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.journal import Journal
-from sppnet.detection.output import as_dict, from_dict, write_detections
+from sppnet.detection.output import ImageDetections, as_dict, from_dict, write_detections
 from sppnet.errors import CorruptFileError
 from sppnet.pipeline import Lazy
 
@@ -85,3 +86,12 @@ def test_a_journal_that_another_program_changed_is_told(tmp_path: Path) -> None:
         CorruptFileError, match=r"predictions\.partial\.jsonl: was changed by another program\. Remove it"
     ):
         journal.answer(paths[1])
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "coco", "voc", "csv"])
+def test_a_name_that_is_not_utf8_is_spelt_out_in_every_form(tmp_path: Path, form: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))  # written nowhere: no file is looked for
+    nothing = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.float32), ("a",))
+    write_detections(tmp_path, form, [ImageDetections(path, (30, 40), nothing)])
+    texts = [each.name + each.read_text("utf-8") for each in tmp_path.rglob("*") if each.is_file()]
+    assert any("caf\\" in text and "xe9" in text for text in texts)

@@ -230,7 +230,7 @@ def _write_csv(folder: Path, found: Sequence[ImageDetections]) -> Path:
 
 def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
     check_names([each.path for each in found], "voc")
-    stems = [each.path.stem for each in found]
+    stems = [_named(each.path).stem for each in found]
     write_voc_samples(folder, map(_sample, found), _classes(found), stems, SPLIT)
     return folder
 
@@ -240,7 +240,7 @@ def _write_coco(folder: Path, found: Sequence[ImageDetections]) -> Path:
     scores = (round(float(score), 4) for each in found for score in each.detections.confidence)
     annotations = zip(coco_annotations(map(_sample, found)), scores, strict=True)
     content = {
-        "images": coco_images(map(_sample, found), _base([each.path for each in found])),
+        "images": coco_images(map(_sample, found), _base([_named(each.path) for each in found])),
         "annotations": (annotation | {"score": score} for annotation, score in annotations),
         "categories": coco_categories(_classes(found)),
     }
@@ -250,7 +250,12 @@ def _write_coco(folder: Path, found: Sequence[ImageDetections]) -> Path:
 def _sample(found: ImageDetections) -> Sample:
     """Return detections as a data set's sample."""
     nothing = np.zeros(len(found.detections), dtype=np.bool_)
-    return Sample(found.path.absolute(), found.detections.boxes, found.detections.labels, nothing, nothing, found.size)
+    return Sample(_named(found.path), found.detections.boxes, found.detections.labels, nothing, nothing, found.size)
+
+
+def _named(path: Path) -> Path:
+    """Return what files name an image by: bytes that are no UTF-8, which none can hold, are spelt out."""
+    return Path(printable(path.absolute()))
 
 
 def _classes(found: Sequence[ImageDetections]) -> tuple[str, ...]:
