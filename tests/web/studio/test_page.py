@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.driving import Studio, begin, drag, draw
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from tests.web.studio.paging import SLOW, asked, edges_of, opened, until
 
 from sppnet.data import Sample, load_detection
@@ -180,6 +180,26 @@ def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) ->
     until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 90, 80])).max() < 1)
     drag(page, size, (30, 55), (500, 55))  # its left side, farther than the box reaches
     until(lambda: edges_of(page)[0][2] - edges_of(page)[0][0] < 4)
+    assert wrong == []
+    page.close()
+
+
+def test_a_box_is_dragged_again_from_where_it_lies_before_the_studio_has_answered(
+    browser: Browser, small: Studio
+) -> None:
+    page, wrong = opened(browser, small.address)
+    begin(page, "disc")
+    facts = page.locator("#image-facts").inner_text().split()
+    size = int(facts[2]), int(facts[0])
+    draw(page, size, [20, 20, 60, 50])
+    expect(page.locator("#boxes .object")).to_have_count(1)
+    held: list[Route] = []
+    page.route("**/api/changes", lambda route: route.continue_() if held else held.append(route))  # the first one waits
+    drag(page, size, (40, 35), (50, 45))
+    until(lambda: page.evaluate("1") and held)
+    drag(page, size, (70, 60), (90, 80))
+    held[0].continue_()
+    until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 90, 80])).max() < 1)
     assert wrong == []
     page.close()
 

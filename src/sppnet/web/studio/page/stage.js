@@ -17,6 +17,7 @@ const coarse = matchMedia("(pointer: coarse)");
 
 let shown = null; // what is loaded or on its way: the image's id and its size
 let act = null; // what the pointer is at: {kind, image, from, edges, ...}
+let sent = null; // where a box was dragged to, {box, edges}, until the studio has answered
 let hovered = null;
 let marked = null; // a place that a person is sent to
 let at = null; // where the pointer is, for the cross hair
@@ -57,7 +58,8 @@ function draw() {
 
 const edgesOf = (box) => {
   if (keyed?.edges.has(box.id)) return keyed.edges.get(box.id);
-  return act?.box === box.id && act.edges ? act.edges : box.edges;
+  if (act?.box === box.id && act.edges) return act.edges;
+  return sent?.box === box.id ? sent.edges : box.edges;
 };
 
 // Finding what lies under the pointer
@@ -119,9 +121,9 @@ function begun(start, drawAnyway) {
   const from = view.toImage(...start);
   const box = chosenBox();
   const handle = drawAnyway ? null : handleAt(start);
-  if (handle) return { kind: "resize", from, handle, box: box.id, before: box.edges };
-  if (box?.kind === "object" && !drawAnyway && inside(box.edges, from))
-    return { kind: "move", from, box: box.id, before: box.edges };
+  const before = box && edgesOf(box);
+  if (handle) return { kind: "resize", from, handle, box: box.id, before };
+  if (box?.kind === "object" && !drawAnyway && inside(before, from)) return { kind: "move", from, box: box.id, before };
   return { kind: "draw", from };
 }
 
@@ -184,14 +186,19 @@ async function finish(event, done) {
     act = { kind: "none" };
     return;
   }
-  if (ended.kind === "draw") act = null; // it is drawn as one on its way from here on
+  act = null; // what was drawn or dragged is on its way from here on, and follows the pointer no more
   if (done && ended.kind === "draw" && ended.edges) await addBox(placed(ended), { image: ended.image });
-  else if (done && (ended.kind === "move" || ended.kind === "resize") && ended.edges)
-    await moveBoxes(new Map([[ended.box, ended.edges]]), ended.image);
+  else if (done && (ended.kind === "move" || ended.kind === "resize") && ended.edges) await sendDragged(ended);
   else if (done && ended.kind !== "pan" && ended.kind !== "none")
     choose(under(view.toImage(...place(event)))?.chosen ?? null, { also: ended.also });
-  if (act === ended) act = null;
   redraw();
+}
+
+async function sendDragged({ box, edges, image }) {
+  const mine = { box, edges };
+  sent = mine;
+  await moveBoxes(new Map([[box, edges]]), image);
+  if (sent === mine) sent = null;
 }
 
 // Where a drawn box is to lie: with Shift exactly as drawn, otherwise on the object that the detector is sure of.
@@ -295,7 +302,7 @@ function load() {
   const image = openImage();
   const name = image && `${image.id} ${image.width} ${image.height}`;
   if (image && shown?.name !== name) {
-    if (shown?.id !== image.id) act = null;
+    if (shown?.id !== image.id) act = sent = null;
     shown = { id: image.id, name };
     view.image = { width: image.width, height: image.height };
     view.fit();
