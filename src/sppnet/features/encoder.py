@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sppnet.features.layers import RegionLayers
 
 # Raised whenever decoding, resizing, the network or the layout of an entry changes what a cached map holds.
-CACHE_VERSION: Final = 2
+CACHE_VERSION: Final = 3
 
 
 class MapsEncoder(Protocol):
