@@ -55,6 +55,15 @@ def _run(folder: Path, image: Path) -> list[dict]:
     return json.loads(done.stdout)["found"]
 
 
+def test_the_script_names_what_it_cannot_read(tmp_path: Path, detector: Detector) -> None:
+    export_detector(detector, tmp_path / "out")
+    command = [sys.executable, tmp_path / "out" / "run.py", "nowhere.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nowhere.png: cannot be read: ")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("scaling", ["inside", "outside"])
 def test_the_script_finds_what_the_detector_finds(
     tmp_path: Path, detector: Detector, image: Path, scaling: str

@@ -371,7 +371,24 @@ def test_maps_of_different_sizes_are_pooled_one_after_the_other() -> None:
     assert torch.equal(pool_windows(plain, windows, levels=(2, 1), out=out), pooled)
 
 
-@pytest.mark.parametrize("windows", [[], [torch.zeros(1, 4)] * 2, torch.zeros(1, 4)], ids=["none", "more", "tensor"])
+@pytest.mark.parametrize(
+    ("features", "windows", "kinds"),
+    [
+        ([torch.zeros(3, 8, 9)], torch.zeros(1, 4), "list and Tensor"),
+        (torch.zeros(3, 8, 9), [[0, 0, 3, 3]], "Tensor and list"),
+        (np.zeros((3, 8, 9)), torch.zeros(1, 4), "ndarray and Tensor"),
+    ],
+)
+def test_a_map_needs_a_tensor_of_windows_and_several_a_list(features: object, windows: object, kinds: str) -> None:
+    expected = (
+        "pool_windows: features and windows must be two tensors, or a list of maps and one of windows, got "
+        f"{kinds}. Make tensors: torch.as_tensor(windows)"
+    )
+    with pytest.raises(ArgumentError, match=re.escape(expected)):
+        pool_windows(features, windows)
+
+
+@pytest.mark.parametrize("windows", [[], [torch.zeros(1, 4)] * 2], ids=["none", "more"])
 def test_each_map_needs_its_windows(windows: object) -> None:
     with pytest.raises(ArgumentError, match="windows must be one tensor for each map, got 1 maps and"):
         pool_windows([random_map(3, 8, 9)], windows)

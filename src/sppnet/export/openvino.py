@@ -51,5 +51,5 @@ def check_windows(model: DetectorModel) -> None:
         (found,) = program(given).values()
         alike = found.shape == expected.shape and (found != expected).any(axis=1).mean() <= MOST
         what = "one whose regions fall on the same cells in 32 bits"
-        advice = "Export it with --format onnx or pt2, or take --engine openvino"
+        advice = "Export it with --format onnx or pt2, or have 'sppnet predict --engine openvino' run the network alone"
         check_that(alike, "export", "model", what, f"others in {size[0]} x {size[1]} pixels", advice=advice)

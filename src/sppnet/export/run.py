@@ -78,4 +78,8 @@ def answer(session: onnxruntime.InferenceSession, told: dict[str, Any], image: n
 if __name__ == "__main__":
     model, about = load(Path(__file__).parent)
     for name in sys.argv[1:]:
-        print(json.dumps({"image": name, "found": answer(model, about, pixels(name))}, ensure_ascii=False))
+        try:
+            shown = pixels(name)
+        except OSError as error:
+            sys.exit(f"{name}: cannot be read: {error}")
+        print(json.dumps({"image": name, "found": answer(model, about, shown)}, ensure_ascii=False))

@@ -45,8 +45,11 @@ def check_features(function: str, features: Tensor) -> None:
 
 def paired(features: Tensor | Sequence[Tensor], windows: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Return each map with its windows; raise ArgumentError unless both are sequences, as long, and not empty."""
-    alike = not isinstance(features, Tensor) and not isinstance(windows, Tensor) and len(features) == len(windows)
-    sound = alike and len(features) > 0
+    listed = isinstance(features, Sequence) and isinstance(windows, Sequence)
+    kinds = f"{type(features).__name__} and {type(windows).__name__}"
+    expected, advice = "two tensors, or a list of maps and one of windows", "Make tensors: torch.as_tensor(windows)"
+    check_that(listed, "pool_windows", "features and windows", expected, kinds, advice=advice)
+    sound = len(features) == len(windows) > 0
     actual = f"{len(features)} maps and {len(windows)} lists of windows"
     advice = "Give a list of maps and a list of windows for each"
     check_that(sound, "pool_windows", "windows", "one tensor for each map", actual, advice=advice)

@@ -180,7 +180,7 @@ def test_a_model_of_pytorch_says_what_is_missing(models: dict[str, Path], tmp_pa
         _, said = process.communicate(timeout=600)
     assert process.returncode == 1
     told = (
-        "Error: serve: needs torch. Install it with 'pip install sppnet[web,export]', or serve a folder that 'sppnet "
+        "Error: serve: needs torch. Install it with: pip install 'sppnet[web,export]', or serve a folder that 'sppnet "
     )
     assert f"{told}export' wrote: it needs no PyTorch." in " ".join(said.split())
 

@@ -268,7 +268,7 @@ def test_hidden_images_and_litter_are_left_alone_and_links_followed(shapes: Path
     assert Folder(root).names == ["deep/a.png", "link.png"]
     with pytest.raises(DataError, match=r"holds no images\. Name a folder that holds images\."):
         Folder(_made(tmp_path / "empty"))
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(ArgumentError, match="is no folder"):
         Folder(tmp_path / "missing")
 
 

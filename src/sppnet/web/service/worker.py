@@ -56,7 +56,7 @@ def _work(paths: list[Path], engine: str, limits: ServiceLimits, questions: Bina
         models = load(paths, engine)
         facts = [describe(name, model) for name, model in models.items()]
     except ModuleNotFoundError as error:
-        told = f"serve: needs {error.name}. Install it with 'pip install sppnet[web,export]'"
+        told = f"serve: needs {error.name}. Install it with: pip install 'sppnet[web,export]'"
         frames.write(answers, {"error": f"{told}{'' if _are_exports(paths) else OR_EXPORT}."}, b"")
         return
     except (SppnetError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sppnet.data.contents import contents
 from sppnet.data.problems import printable
-from sppnet.errors import DataError, ImageDecodeError, WriteError
+from sppnet.errors import ArgumentError, DataError, ImageDecodeError, WriteError
 from sppnet.geometry import longer_side_size
 from sppnet.images import encode, read_image, resize
 from sppnet.storage import cache_key, open_file, write_file
@@ -36,7 +36,7 @@ class Folder:
     Args:
         root: the folder.
     Raises:
-        DataError: no folder, or one without images.
+        ArgumentError: no folder. DataError: one without images.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,8 +45,9 @@ class Folder:
         self.files = _files(self.root)
         """The image files by their name, which is the path below the folder, as it can be shown."""
         if not self.files:
-            what = "holds no images" if root.is_dir() else "is no folder"
-            raise DataError(f"{root}: {what}. Name a folder that holds images.")
+            if not root.is_dir():
+                raise ArgumentError(f"{root}: is no folder. Name a folder that holds images.")
+            raise DataError(f"{root}: holds no images. Name a folder that holds images.")
 
     @property
     def names(self) -> list[str]:
