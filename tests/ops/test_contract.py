@@ -376,7 +376,7 @@ def test_maps_of_different_sizes_are_pooled_one_after_the_other() -> None:
     [
         ([torch.zeros(3, 8, 9)], torch.zeros(1, 4), "list and Tensor"),
         (torch.zeros(3, 8, 9), [[0, 0, 3, 3]], "Tensor and list"),
-        (np.zeros((3, 8, 9)), torch.zeros(1, 4), "ndarray and Tensor"),
+        (torch.zeros(3, 8, 9).numpy(), torch.zeros(1, 4), "ndarray and Tensor"),
     ],
 )
 def test_a_map_needs_a_tensor_of_windows_and_several_a_list(features: object, windows: object, kinds: str) -> None:
