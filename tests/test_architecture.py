@@ -160,6 +160,15 @@ def test_what_the_page_says_where_to_look_for_is_there() -> None:
             assert re.search(rf"\b(def|class) {name}\b|^ *{name}\b.*[:=]", source, re.MULTILINE), (file, name)
 
 
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in _tree(file).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 @every_file
 def test_nothing_is_checked_by_assert(file: Path) -> None:
     lines = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.Assert)]

@@ -16,7 +16,7 @@ from sppnet.detection.model import CANDIDATES, PER_CLASS, SCORE_FLOOR, DetectorM
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.images import image_inputs
-from sppnet.export.maps import JoinedMaps, Maps, MultiscaleMaps
+from sppnet.export.maps import GraphMaps, JoinedGraphMaps, MultiscaleGraphMaps
 from sppnet.export.networks import network_maps
 from sppnet.export.regions import (
     apply_deltas,
@@ -65,7 +65,7 @@ def detector_graph(
     return graph.model()
 
 
-def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[Value, Maps]:
+def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[Value, GraphMaps]:
     """Add the inputs and the network; return the image's (height, width), (2,) int64, and its maps."""
     plain, layers_on_top = encoder.split()
     advice = "Export a detector that pools maps"
@@ -80,11 +80,11 @@ def encoded_image(graph: Graph, encoder: MapsEncoder, *, scaled: bool) -> tuple[
         found = network_maps(graph, plain.backbone, image, layers)
         sizes = size, graph.op("Shape", image, end=2)
         places = [map_cells(found[layer], plain.backbone, layer, sizes, told["rule"]) for layer in layers]
-        made.append(JoinedMaps(tuple(places), channels))
+        made.append(JoinedGraphMaps(tuple(places), channels))
     if len(made) == 1:
         return size, made[0]
     pixels = size.to(np.float64)
-    return size, MultiscaleMaps(tuple(made), encoder.scales, pixels, told["rule"], told["view_side"])
+    return size, MultiscaleGraphMaps(tuple(made), encoder.scales, pixels, told["rule"], told["view_side"])
 
 
 def boxes_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProto:
@@ -109,7 +109,7 @@ def boxes_graph(model: DetectorModel, *, scaled: bool = False) -> onnx.ModelProt
     return graph.model()
 
 
-def _proposed(maps: Maps, proposals: Proposals, size: Value) -> Value:
+def _proposed(maps: GraphMaps, proposals: Proposals, size: Value) -> Value:
     """Return the regions (R, 4) of an image of ``size`` (2,) float64, one for each window."""
     told, weights = proposals.describe(), [tensor.numpy() for tensor in proposals.tensors().values()]
     grid = told.get("grid", told)
@@ -137,7 +137,7 @@ def _times(count: int, share: Value) -> Value:
 class _Answers:
     """The head's answers to regions of an image of ``size`` (2,) float64."""
 
-    maps: Maps
+    maps: GraphMaps
     model: DetectorModel
     size: Value
 

@@ -15,7 +15,7 @@ from sppnet.geometry import WindowRule
 from sppnet.ops import bins
 
 
-class Maps(Protocol):
+class GraphMaps(Protocol):
     """What can be asked of the maps of an image: ``features.maps.Maps``; regions are (R, 4) float64."""
 
     def unique(self, regions: Value) -> Value:
@@ -39,7 +39,7 @@ class Maps(Protocol):
 
 
 @dataclass(frozen=True)
-class JoinedMaps:
+class JoinedGraphMaps:
     """The maps of an image at one scale, the finest first, which behave as one: ``FeatureMap`` or ``JoinedMaps``."""
 
     places: tuple[MapCells, ...]
@@ -90,7 +90,7 @@ class JoinedMaps:
 
 
 @dataclass(frozen=True)
-class MultiscaleMaps:
+class MultiscaleGraphMaps:
     """The maps of an image at several scales, each region from the one that suits it: ``features.multiscale``.
 
     Args:
@@ -98,7 +98,7 @@ class MultiscaleMaps:
         rule, view_side: how a region's scale is chosen, see ``geometry.nearest_scale``.
     """
 
-    maps: tuple[JoinedMaps, ...]
+    maps: tuple[JoinedGraphMaps, ...]
     scales: tuple[int, ...]
     size: Value
     rule: WindowRule
@@ -131,14 +131,14 @@ class MultiscaleMaps:
         """(R, 4) -> (R, K), of averaged bins."""
         return self._each(regions, lambda maps, mine: maps.score_averages(mine, levels, weights, bias))
 
-    def _each(self, regions: Value, ask: Callable[[JoinedMaps, Value], Value]) -> Value:
+    def _each(self, regions: Value, ask: Callable[[JoinedGraphMaps, Value], Value]) -> Value:
         """Ask each scale about its regions, and return the answers in the order of all of them."""
         graph, parts = regions.graph, list(self._parts(regions))
         order = graph.join(*(among for _, among, _ in parts))
         answers = graph.join(*(ask(maps, mine) for maps, _, mine in parts))
         return answers.take(graph.op("ScatterElements", order, order, graph.range(order.shape(0)), axis=0))
 
-    def _parts(self, regions: Value) -> Iterator[tuple[JoinedMaps, Value, Value]]:
+    def _parts(self, regions: Value) -> Iterator[tuple[JoinedGraphMaps, Value, Value]]:
         """Yield each scale's maps with the places of its regions (N,) and these (N, 4)."""
         chosen = self._chosen(regions)
         for number, maps in enumerate(self.maps):

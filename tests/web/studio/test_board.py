@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from sppnet.web.studio.board import Board, Limits
-from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.learner import StudioLearner
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.store import Store
 from sppnet.web.studio.suggestions import Suggestions
@@ -30,7 +30,7 @@ def test_what_every_complete_image_holds_is_expected_of_the_others(tmp_path: Pat
         images = {each.id: each for each in store.images()}
         suggested = Suggestions(np.eye(3, 4, dtype=np.float32), *_three(label, other))
         found = {key: SimpleNamespace(doubt=0.0, suggestions=suggested) for key in keys}
-        board = Board(store, cast(Learner, SimpleNamespace(images=images, found=found, faults={}, ready=set())))
+        board = Board(store, cast(StudioLearner, SimpleNamespace(images=images, found=found, faults={}, ready=set())))
         complete(0, label, label, other)
         complete(1, label, label)
         assert board.usual() == {}

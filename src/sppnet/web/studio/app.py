@@ -44,7 +44,7 @@ Export = Literal[
 ]
 
 
-class Settings(BaseModel):
+class AskedSettings(BaseModel):
     """What a person chose; what is not named stays as it is. No threshold (null): each class has its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -286,7 +286,7 @@ def _add_writing(app: FastAPI, session: Session) -> None:
         return session.tuning.do(asked.do)
 
     @app.post("/api/settings")
-    def settings(asked: Settings) -> dict[str, Any]:
+    def settings(asked: AskedSettings) -> dict[str, Any]:
         return session.keep(asked.model_dump(exclude_unset=True))
 
 

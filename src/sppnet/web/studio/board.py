@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
-from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.learner import StudioLearner
 from sppnet.web.studio.review import Counted
 from sppnet.web.studio.store import Offered, Store, StoredImage
 from sppnet.web.studio.suggestions import NOTHING, Suggestions
@@ -49,7 +49,7 @@ def _image_of(row: Offered) -> int:
 class Board:
     """A card of each image of the folder. Any thread may call any method."""
 
-    def __init__(self, store: Store, learner: Learner) -> None:
+    def __init__(self, store: Store, learner: StudioLearner) -> None:
         self._store, self._learner = store, learner
         self._cards: dict[int, _Card] = {}
         self._lock = threading.RLock()

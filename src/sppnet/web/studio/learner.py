@@ -55,7 +55,7 @@ class _Superseded(Exception):  # noqa: N818 (no fault: what is measured has chan
     pass
 
 
-class Learner:
+class StudioLearner:
     """Learns from a store, and tells what came of it.
 
     Args:

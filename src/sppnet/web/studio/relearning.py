@@ -15,7 +15,7 @@ from sppnet.web.studio.store import Store
 if TYPE_CHECKING:
     from sppnet.backbones import Backbone
     from sppnet.detection.detector import Detector
-    from sppnet.web.studio.learner import Learner
+    from sppnet.web.studio.learner import StudioLearner
 
 Item = TypeVar("Item")
 Told = Callable[[str, int, int], None]  # what goes on, and how many of how many are done
@@ -45,7 +45,7 @@ class Relearnt:
         )
 
 
-def relearn(learner: "Learner", network: "Backbone", told: Told) -> None:
+def relearn(learner: "StudioLearner", network: "Backbone", told: Told) -> None:
     """Learn all labels again on a network, and have the learner go on with it.
 
     Args:
@@ -55,7 +55,7 @@ def relearn(learner: "Learner", network: "Backbone", told: Told) -> None:
         pass  # images are scaled otherwise since, or there are other classes
 
 
-def _relearnt(learner: "Learner", network: "Backbone", told: Told) -> Relearnt:
+def _relearnt(learner: "StudioLearner", network: "Backbone", told: Told) -> Relearnt:
     def telling(text: str, *, counted: bool) -> Progress:
         def progress(_: str, items: Sequence[Item], /) -> Iterable[Item]:
             for place, item in enumerate(items):

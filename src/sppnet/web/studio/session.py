@@ -24,7 +24,7 @@ from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Batches, Events
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.imports import Import, Imports
-from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, Learner
+from sppnet.web.studio.learner import UNKNOWN_THRESHOLD, StudioLearner
 from sppnet.web.studio.networks import remove_unneeded_maps
 from sppnet.web.studio.offers import write_labels, write_suggestions
 from sppnet.web.studio.opening import take_in
@@ -62,7 +62,7 @@ class Session:
         self.problems = take_in(self.folder, self.store, progress=progress).problems
         self.events, self.people, self.imports = Events(), People(), Imports()
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
-        self.learner = Learner(self.store, self.folder, engine=engine, tell=self._tell)
+        self.learner = StudioLearner(self.store, self.folder, engine=engine, tell=self._tell)
         self.board = Board(self.store, self.learner)
         self.tuning = Tuning(self.learner, engine=engine, tell=self._tell_tuning)
         self._images = Batches(self._tell_images)

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, Final, Literal
 
 from sppnet.errors import DataError, SppnetError, places_of
-from sppnet.web.studio.learner import Learner
+from sppnet.web.studio.learner import StudioLearner
 from sppnet.web.studio.networks import SETTING, in_use, read_network, remove_networks
 from sppnet.web.studio.relearning import relearn
 from sppnet.web.studio.store import Box, StoredImage
@@ -58,7 +58,7 @@ class Tuning:
         tell: called from any thread whenever ``status`` changes.
     """
 
-    def __init__(self, learner: Learner, *, engine: str, tell: Callable[[], None]) -> None:
+    def __init__(self, learner: StudioLearner, *, engine: str, tell: Callable[[], None]) -> None:
         self.learner, self.store, self.hidden = learner, learner.store, learner.folder.hidden
         self.folder = self.hidden / FOLDER
         self._engine, self._tell = engine, tell
