@@ -86,3 +86,15 @@ def test_a_measurement_is_the_last_of_its_name_and_a_line_of_the_history(
     assert last["figures"] == {"seconds": 2}
     assert lines[1].items() >= last.items()
     assert {"date", "commit", "machine", "command"} <= lines[1].keys()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 7])
+def test_growth_is_told_after_however_few_looks(looks: int) -> None:
+    from benchmarks.torture_soak import Program
+
+    program = Program("http://127.0.0.1:1", 0)
+    program.seen = [(60.0 * moment, 10_000_000 + 2_000_000 * moment, 20, 5) for moment in range(looks)]
+    program.rested = [each[:2] for each in program.seen]
+    slope, descriptors, threads = program.growth()
+    assert slope == pytest.approx(2.0 if looks > 2 else 0.0)
+    assert (descriptors, threads) == (0, 0)
