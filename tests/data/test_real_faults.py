@@ -93,7 +93,7 @@ def test_crowds_are_told_and_numbers_may_be_texts(tmp_path: Path, flag: object, 
     found = inspect(tmp_path)
     assert set(codes(found)) == ({expected} if expected else set())
     assert [str(each) for each in found.problems if expected] == (
-        [f"{tmp_path}: all 2 boxes of the split 'train' are marked as crowds (iscrowd), which are not learnt from"]
+        [f"{tmp_path}: the split 'train' has 2 boxes, all marked as crowds (iscrowd), which are not learnt from"]
         if expected
         else []
     )

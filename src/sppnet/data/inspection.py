@@ -104,7 +104,7 @@ def inspect(root: Path | str, *, layout: str | None = None, progress: Progress =
         sizes=sizes,
         problems=_ranked(problems),
         twins=tuple(twins),
-        proposal_recall=proposal_recall(first) if isinstance(first, DetectionData) else {},
+        proposal_recall=proposal_recall(first) if first else {},
         parts=parts,
     )
 
@@ -152,16 +152,10 @@ def unusable(name: str, part: Part) -> Problem | None:
     """Return why nothing can be learnt from a split as a whole; None where something can."""
     if not len(part):
         return Problem(part.root, None, f"the split '{name}' holds no images that can be used", "no-images")
-    if isinstance(part, FolderData):
-        what = f"the split '{name}' holds images of one class only"
-        return Problem(part.root, None, what, "one-class") if len(set(part.labels.tolist())) < 2 else None
-    number = sum(len(sample.boxes) for sample in part.samples)
-    if not number:
-        return Problem(part.root, None, f"the split '{name}' holds no box in {len(part)} images", "no-objects")
-    if all(sample.crowd.all() for sample in part.samples):
-        what = f"all {number} boxes of the split '{name}' are marked as crowds (iscrowd), which are not learnt from"
-        return Problem(part.root, None, what, "only-crowds")
-    return None
+    if (lacking := part.lacks()) is None:
+        return None
+    what, code = lacking
+    return Problem(part.root, None, f"the split '{name}' {what}", code)
 
 
 def _in_two(paths: Mapping[str, Sequence[Path]]) -> list[Problem]:
@@ -189,18 +183,12 @@ def _of_all(dataset: Dataset, parts: Mapping[str, Part]) -> list[Problem]:
 
 
 def _objects(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
-    counts = {split: _counts(part) for split, part in parts.items()}
+    counts = {split: part.counts() for split, part in parts.items()}
     classes = sorted({name for part in parts.values() for name in part.classes})
     return {name: {split: counted[name] for split, counted in counts.items()} for name in classes}
 
 
-def _counts(part: Part) -> Counter[str]:
-    if isinstance(part, FolderData):
-        return Counter(part.classes[label] for label in part.labels.tolist())
-    return Counter(part.classes[label] for sample in part.samples for label in sample.labels.tolist())
-
-
-def proposal_recall(data: DetectionData) -> dict[str, tuple[float, float]]:
+def proposal_recall(data: Part) -> dict[str, tuple[float, float]]:
     """Return of each class the share of objects that the grid made for this data overlaps by 0.5 and by 0.7 IoU."""
     if not any(len(sample.boxes) for sample in data.samples):
         return {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from sppnet.data.inspection import RECALL_AT, Inspection
 from sppnet.data.problems import CODES, LEVELS, Problem, printable
-from sppnet.data.samples import DetectionData, Outline
+from sppnet.data.samples import Outline
 from sppnet.errors import ImageDecodeError
 from sppnet.geometry import Boxes, longer_side_size
 from sppnet.images import encode, read_image, resize
@@ -83,9 +83,8 @@ def _classes(found: Inspection) -> str:
 
 
 def _boxes(found: Inspection) -> list[str]:
-    parts = [part for part in found.parts.values() if isinstance(part, DetectionData)]
     # Each image once: VOC's trainval holds those of train and val again.
-    samples = list({sample.path: sample for part in parts for sample in part.samples}.values())
+    samples = list({sample.path: sample for part in found.parts.values() for sample in part.samples}.values())
     if not samples:
         return []
     sides = np.concatenate([(each.boxes[:, 2:] - each.boxes[:, :2]).min(axis=1) for each in samples])
@@ -99,9 +98,7 @@ def _images(found: Inspection) -> list[str]:
     named = {problem.path for problem in found.problems}
     shown: dict[Path, list[Drawn]] = {}
     for part in found.parts.values():
-        if not isinstance(part, DetectionData):
-            shown |= {path: [] for path in part.paths}
-            continue
+        shown |= {path: [] for path in part.paths}
         for sample in part.samples:
             rows = zip(sample.labels, sample.boxes, sample.all_outlines, strict=True)
             shown[sample.path] = [(part.classes[label], box, outline) for label, box, outline in rows]

@@ -96,6 +96,19 @@ class DetectionData:
         """Return how many images there are."""
         return len(self.samples)
 
+    def counts(self) -> Counter[str]:
+        """Return how many objects of each class there are."""
+        return Counter(self.classes[label] for sample in self.samples for label in sample.labels.tolist())
+
+    def lacks(self) -> tuple[str, str] | None:
+        """Return what is missing of these images for anything to be learnt from them, and its code; None: nothing."""
+        number = sum(len(sample.boxes) for sample in self.samples)
+        if not number:
+            return f"holds no box in {len(self)} images", "no-objects"
+        if all(sample.crowd.all() for sample in self.samples):
+            return f"has {number} boxes, all marked as crowds (iscrowd), which are not learnt from", "only-crowds"
+        return None
+
     def __getitem__(self, index: int) -> Sample:
         return self.samples[index]
 
@@ -204,6 +217,19 @@ class FolderData:
     def __len__(self) -> int:
         """Return how many images there are."""
         return len(self.paths)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The images with boxes: none has any."""
+        return ()
+
+    def counts(self) -> Counter[str]:
+        """Return how many images of each class there are."""
+        return Counter(self.classes[label] for label in self.labels.tolist())
+
+    def lacks(self) -> tuple[str, str] | None:
+        """Return what is missing of these images for anything to be learnt from them, and its code; None: nothing."""
+        return None if len(set(self.labels.tolist())) > 1 else ("holds images of one class only", "one-class")
 
     def __getitem__(self, index: int) -> tuple[Path, int]:
         return self.paths[index], int(self.labels[index])
