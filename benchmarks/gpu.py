@@ -1,4 +1,4 @@
-"""``python -m benchmarks gpu``: what a GPU makes of it all, in minutes, with torch and Triton alone and no network.
+"""``python -m benchmarks gpu``: what a GPU makes of it all, in minutes, with the package alone and no network.
 
 Every part is timed by the device's own clock, medians of many runs, and written as soon as it is known. Times of
 pooling and networks are of replayed graphs, which leave out what Python needs to launch kernels; "as called" has it.

@@ -77,8 +77,8 @@ class Program:
         """Return MB a minute that remain, and descriptors and threads more, from when it had settled to the end."""
         times, *held = (np.array(each, dtype=float) for each in zip(*self.seen, strict=True))
         settled = times[0] + SETTLED * (times[-1] - times[0])
-        moments, remains = zip(*(each for each in self.rested if each[0] >= settled), strict=True)
-        slope = float(np.polyfit(moments, remains, 1)[0]) * 60 / 1e6 if len(remains) > 1 else 0.0
+        rested = [each for each in self.rested if each[0] >= settled]
+        slope = float(np.polyfit(*zip(*rested, strict=True), 1)[0]) * 60 / 1e6 if len(rested) > 1 else 0.0
         late = [each[times >= settled] for each in held[1:]]
         parts = [np.array_split(each, min(3, len(each))) for each in late]  # of a short time there may be one look
         descriptors, threads = (int(np.median(each[-1]) - np.median(each[0])) for each in parts)

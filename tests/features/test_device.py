@@ -8,6 +8,7 @@ import torch
 
 from sppnet import Detector, load_detection
 from sppnet.errors import ArgumentError
+from sppnet.features.joined import JoinedMaps
 from sppnet.features.maps import CHUNK, FeatureMap, device_chunks
 from sppnet.geometry import AxisGrid, CellGrid
 from sppnet.ops import pool_chunks
@@ -35,6 +36,18 @@ def test_scores_do_not_depend_on_where_a_map_lies(monkeypatch: pytest.MonkeyPatc
     there = FeatureMap(made.values.to(device), made.grid, made.size, made.scaled)
     torch.testing.assert_close(there.score(regions, (2, 1), weights, bias), expected, atol=1e-4, rtol=1e-4)
     assert there.pool(regions, (2, 1)).device.type == device.type
+
+
+def test_no_regions_have_scores_where_the_maps_lie() -> None:
+    """A class without candidates, on a device other than the processor: one that computes nothing will do."""
+    grid = CellGrid(AXIS, AXIS)
+    finer, coarser = (FeatureMap(torch.zeros(size, 9, 11).to("meta"), grid, (72, 88), (72, 88)) for size in (6, 4))
+    weights, bias, none = torch.zeros(3, 6 * 5 + 4), torch.zeros(3), np.zeros((0, 4))
+    for scores in (
+        JoinedMaps((finer, coarser)).score(none, (2, 1), weights, bias),
+        finer.score(none, (2, 1), weights[:, :30], bias),
+    ):
+        assert (scores.shape, scores.device.type) == ((0, 3), "meta")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -119,6 +119,17 @@ def test_a_window_outside_its_map_is_nan_and_has_no_gradient() -> None:
         torch.testing.assert_close(ours, 2 * once)
 
 
+def test_windows_of_no_maps_read_nothing() -> None:
+    from sppnet.ops import gpu_triton
+
+    features, windows = torch.zeros(0, 3, 5, 4, device=DEVICE), torch.tensor([[0, 0, 0, 2, 2]], device=DEVICE)
+    for mode in ("max", "average"):
+        pooled = torch.zeros(1, 5, 3, device=DEVICE)
+        gpu_triton.forward(features, windows, (2, 1), mode, pooled)
+        assert pooled.isnan().all()
+        assert gpu_triton.backward(pooled, features, windows, (2, 1), mode).shape == features.shape
+
+
 @pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 def test_nothing_waits_for_the_gpu() -> None:
     """What waits cannot be captured in a graph."""

@@ -85,7 +85,8 @@ def run() -> None:
             error = WriteError(error.filename2 or error.filename or "the disk", error)
         text = str(error)
         if isinstance(error, OSError) and not isinstance(error, SppnetError) and error.filename is not None:
-            text = f"{printable(os.fsdecode(error.filename))}: {(error.strerror or text).lower()}."
+            name = error.filename if isinstance(error.filename, int) else os.fsdecode(error.filename)
+            text = f"{printable(str(name))}: {(error.strerror or text).lower()}."
         notes.print(f"Error: {in_options(text) or type(error).__name__}", style="red")
         sys.exit(BAD_COMMAND if isinstance(error, ArgumentError | MissingExtraError) else BAD_DATA)
     if code == INTERRUPTED:

@@ -110,9 +110,13 @@ def _write(
 
 def _remove(out: Path, there: bool) -> None:
     """Remove what was written into a folder that was empty, and the folder itself, if it was not there."""
-    shutil.rmtree(out, ignore_errors=True)
-    if there:
-        out.mkdir(exist_ok=True)
+    for each in out.iterdir() if there else ():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink(missing_ok=True)
+    if not there:
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def _bytes_of(sample: Sample) -> int:

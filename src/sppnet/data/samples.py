@@ -191,7 +191,7 @@ def as_detection_data(
     if targets is not None:
         return DetectionData.from_arrays(cast(Sequence[Any], data), targets, classes)
     expected, advice = "a data set, or images with their targets", "Give load_detection(folder), or targets too"
-    fits = hasattr(data, "samples") and classes is None
+    fits = isinstance(data, DetectionData) and classes is None
     check_that(fits, "Detector.fit", "data", expected, type(data).__name__, advice=advice)
     return cast(DetectionData, data)
 

@@ -186,12 +186,15 @@ def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -
     Raises:
         ArgumentError: another form.
     """
-    names = short_names([Path(each["image"]) for each in found])
-    rows = (row for name, each in zip(names, found, strict=True) for row in class_rows(name, each))
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        names = short_names([Path(each["image"]) for each in found])
+        return (row for name, each in zip(names, found, strict=True) for row in class_rows(name, each))
+
     writers: Mapping[str, Callable[[], Path]] = {
         "json": lambda: _written(folder / "classes.json", _json_list(found)),
         "jsonl": lambda: _written(folder / "classes.jsonl", _json_lines(found)),
-        "csv": lambda: _written(folder / "classes.csv", _csv(list(CLASS_COLUMNS), rows)),
+        "csv": lambda: _written(folder / "classes.csv", _csv(list(CLASS_COLUMNS), rows())),
     }
     if form not in writers:
         advice = "Classes have no boxes, which the other formats are for"

@@ -1,5 +1,6 @@
 """Which size images are scaled to: their usual one, or a larger one where that would leave objects too small."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.data import DetectionData
-from sppnet.geometry import Boxes, Size, area, usual_short_side
+from sppnet.geometry import Boxes, Size, area, shorter_side_size, usual_short_side
 from sppnet.images import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS
 
 # Sides in pixels of the square that measures as much as half of a class's objects at least.
@@ -38,7 +39,7 @@ def fitting_short_side(
     [280, 600, 2000]
     """
     usual = usual_short_side(sizes)
-    most = max(_room(sizes, MAX_SCALED_PIXELS), usual) if tiles else _room(sizes, MAX_WHOLE_PIXELS)
+    most = max(_room(sizes, MAX_SCALED_PIXELS), usual) if tiles else _untiled(sizes)
     shares = _shares(sizes, boxes, labels)
     if not shares:
         return int(min(usual, most))
@@ -58,7 +59,15 @@ def scales_for(
 
 def tiled(sizes: Sequence[Size], scales: Sequence[int]) -> int:
     """Return how many images of these (height, width) go through the network in tiles at some scale."""
-    return sum(max(scales) ** 2 * max(size) / min(size) > MAX_WHOLE_PIXELS for size in sizes)
+    return sum(math.prod(shorter_side_size(size, max(scales))) > MAX_WHOLE_PIXELS for size in sizes)
+
+
+def _untiled(sizes: Sequence[Size]) -> int:
+    """Return the largest shorter side at which no image needs tiles: the other side is rounded, up perhaps."""
+    side = int(_room(sizes, MAX_WHOLE_PIXELS))
+    while tiled(sizes, (side,)):
+        side -= 1
+    return side
 
 
 def _room(sizes: Sequence[Size], pixels: int) -> float:

@@ -80,7 +80,8 @@ class JoinedMaps:
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias``, (R, K), map by map: each has its own duplicates."""
-        scores = moved(bias, self.maps[0].values.device).expand(len(regions), -1)
+        bias = moved(bias, self.maps[0].values.device)
+        scores = bias.expand(len(regions), -1)
         none, start = torch.zeros_like(bias), 0
         for feature_map, share in self.parts(levels):
             end = start + feature_map.length(share)

@@ -58,6 +58,9 @@ class RegionLayers:
                 rows = layer(rows)
             return rows.float()
 
+    def __reduce__(self) -> tuple[Any, ...]:  # without the copies, which another machine may have no place for
+        return RegionLayers, (self.layers,)
+
     def _on(self, device: torch.device) -> tuple[FullyConnected, ...]:
         """Return the layers on a device, copied there once."""
         if device not in self._copies:

@@ -163,7 +163,7 @@ class FeatureMap:
         Returns:
             (R, K) float32, where the map lies.
         """
-        return score_rows(*self.rows(regions, levels), weights, bias)
+        return score_rows(*self.rows(regions, levels), weights, moved(bias, self.values.device))
 
     def averages(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Average the bins of regions (R, 4) by sums over the map: (R, B * C) float32, bin by bin."""

@@ -98,7 +98,7 @@ def is_one_image(images: Any) -> bool:
     if isinstance(images, os.PathLike | str | bytes | Image.Image):
         return True
     expected, advice = "an image, or an iterable of images", "Give a path, pixels or a file's bytes, or several"
-    fits = isinstance(images, Iterable)
+    fits = isinstance(images, Iterable) or hasattr(images, "__getitem__")  # torch's data sets have the latter alone
     check_that(fits, "read_image", "images", expected, type(images).__name__, advice=advice)
     # Two axes are an image without colours, which is refused when it is read: never a list of its rows.
     return (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim in (2, 3)

@@ -198,15 +198,15 @@ def _channels(channels, block: tl.constexpr):  # type: ignore[no-untyped-def]  #
 
 
 @triton.jit
-def _cover(y0, y1, x0, x1, real, squares: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the table and the side of the squares that cover each bin, and how many do."""
+def _cover(y0, y1, x0, x1, real, sound, squares: tl.constexpr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the table and the side of the squares that cover each bin, and how many do: none of an unsound window."""
     least = tl.minimum(y1 - y0, x1 - x0)
     table, side = tl.zeros_like(least), tl.zeros_like(least) + 1
     for number in tl.static_range(squares):
         fits = least >= 2 << number
         table, side = tl.where(fits, number + 1, table), tl.where(fits, 2 << number, side)
     count = ((y1 - y0 + side - 1) // side) * ((x1 - x0 + side - 1) // side)
-    return table, side, tl.where(real, count, 0)
+    return table, side, tl.where(sound, tl.where(real, count, 0), 0)
 
 
 @triton.jit
@@ -223,7 +223,7 @@ def _pool_max(  # type: ignore[no-untyped-def]  # pragma: no cover
 ):  # fmt: skip
     number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
     channel, mine = _channels(channels, block)
-    table, side, count = _cover(y0, y1, x0, x1, real, squares)
+    table, side, count = _cover(y0, y1, x0, x1, real, sound, squares)
     start = table.to(tl.int64) * maps * height + first
     best = tl.full([size, block], float("-inf"), wide)
     y, x = y0, x0
@@ -243,15 +243,15 @@ def _pool_average(  # type: ignore[no-untyped-def]  # pragma: no cover
 ):
     number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
     channel, mine = _channels(channels, block)
-    count = tl.where(real, (y1 - y0) * (x1 - x0), 1)
+    count = tl.where(sound, tl.where(real, (y1 - y0) * (x1 - x0), 0), 0)
     total = tl.zeros([size, block], dtype=tl.float64)
     y, x = y0, x0
     for turn in range(tl.max(count, 0)):
         here = (((first + y) * width + x) * channels)[:, None] + channel
-        value = tl.load(cells + here, mask=(real & (turn < count))[:, None] & mine, other=0.0)
+        value = tl.load(cells + here, mask=(turn < count)[:, None] & mine, other=0.0)
         total += value.to(tl.float64)
         y, x = _next(y, x, x0, x1, 1)
-    mean = tl.where(sound, total / count.to(tl.float64)[:, None], float("nan"))
+    mean = tl.where(sound, total / tl.maximum(count, 1).to(tl.float64)[:, None], float("nan"))
     tl.store(pooled + (number * channels)[:, None] + channel, mean.to(pooled.dtype.element_ty), real[:, None] & mine)
 
 
@@ -262,7 +262,7 @@ def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
 ):  # fmt: skip
     number, real, sound, first, y0, y1, x0, x1 = _bins(windows, plan, maps, height, width, bins, size)
     channel, mine = _channels(channels, block)
-    table, side, count = _cover(y0, y1, x0, x1, real, squares)
+    table, side, count = _cover(y0, y1, x0, x1, real, sound, squares)
     start = table.to(tl.int64) * maps * height + first
     marked = start - maps * height  # the cells themselves have no table of places
     best = tl.full([size, block], float("-inf"), wide)
@@ -282,7 +282,7 @@ def _max_gradient(  # type: ignore[no-untyped-def]  # pragma: no cover
         better = look & _replaces(value, place, best, chosen)
         best, chosen = tl.where(better, value, best), tl.where(better, place, chosen)
         y, x = _next(y, x, x0, x1, side)
-    given = (tl.where(sound, count, 0) > 0)[:, None] & mine
+    given = (count > 0)[:, None] & mine
     share = tl.load(gradient + (number * channels)[:, None] + channel, mask=given, other=0.0)
     cell = first * width + chosen
     tl.atomic_add(found + cell * channels + channel, share, mask=given)

@@ -36,7 +36,7 @@ def window_edges(windows: Whole, levels: tuple[int, ...]) -> NDArray[np.int32]:
 def moved(table: Tensor, device: torch.device) -> Tensor:
     """Return a table on a device; from the processor's memory without waiting for what a GPU has in hand."""
     pinned = table.device.type == "cpu" and device.type == "cuda"
-    return (table.pin_memory() if pinned else table).to(device, non_blocking=True)
+    return (table.pin_memory() if pinned else table).to(device, non_blocking=pinned)
 
 
 @lru_cache(maxsize=64)

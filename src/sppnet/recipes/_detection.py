@@ -120,7 +120,7 @@ class Bench:
         regions = maps.unique(self.proposals.regions(Scene(sample.path, encoder)))
         weights = torch.zeros(len(self.train.classes), encoder.length(self.levels))
         bias = torch.zeros(len(weights))
-        scoring = timed(lambda: maps.score(regions, self.levels, weights, bias))
+        scoring = timed(lambda: maps.score(regions, self.levels, weights, bias).cpu())
         return timed(lambda: encoder.compute(sample.path)), scoring
 
 

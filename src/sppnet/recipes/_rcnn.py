@@ -268,7 +268,7 @@ def compare(
 
 def _seconds(encoder: MapsEncoder, path: Path, regions: Boxes, levels: Sequence[int], weights: Tensor) -> float:
     bias = torch.zeros(len(weights))
-    return timed(lambda: encoder.compute(path).score(regions, levels, weights, bias))
+    return timed(lambda: encoder.compute(path).score(regions, levels, weights, bias).cpu())
 
 
 def few_images(train: DetectionData, test: DetectionData | None, count: int) -> tuple[DetectionData, DetectionData]:

@@ -48,7 +48,6 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
     expect(page.locator("#image-name")).to_have_text(known(page, f"model.images.get({images[3]}).name"))
 
 
-@pytest.mark.slow
 def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
     page.get_by_role("tab", name="Quality").click()
     expect(page.locator("#histogram")).to_contain_text("nothing found yet")
@@ -61,6 +60,7 @@ def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
     expect(page.locator("#histogram")).to_contain_text("highest bar: 7 found")
 
 
+@pytest.mark.slow
 def test_the_like_of_a_box_is_found_opened_and_suggested(page: Page) -> None:
     size = tuple(map(int, page.locator("#image-facts").inner_text().split()[:3:2]))[::-1]
     until(lambda: asked(page, "/api/state")["status"]["ready"] == 12)

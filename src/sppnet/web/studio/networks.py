@@ -92,10 +92,11 @@ def remove_unneeded_maps(folder: Path, side: int, *, ends: Callable[[], bool]) -
     from sppnet.backbones import DEFAULT
     from sppnet.backbones.efficientnet_lite import VARIANTS, EfficientNetLite
 
+    known = list((folder / MAPS).glob(f"{'[0-9a-f]' * DIGITS}-*"))  # before the files, which are written first
     tuned = (file.stem.removeprefix(PREFIX) for file in folder.glob(FILES))
     layers = EfficientNetLite.detector_layers
     needed = {_name_of(digits, layers, side) for digits in (VARIANTS[DEFAULT].sha256[:DIGITS], *tuned)}
-    for maps in (folder / MAPS).glob(f"{'[0-9a-f]' * DIGITS}-*"):
+    for maps in known:
         for part in (*maps.iterdir(), maps) if maps.name not in needed else ():
             if ends():
                 return
