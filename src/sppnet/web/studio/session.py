@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from heapq import nlargest
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 import numpy as np
@@ -117,18 +117,16 @@ class Session:
     def _watch(self) -> None:
         due, said, give_back = 0.0, "", given_back()
         while not self._closing.wait(LOOK_EVERY):
-            start = perf_counter()
             try:
                 give_back(rests=self.learner.rests)  # what exports, learning and large images took, in other threads
                 remove_unneeded_maps(self.folder.hidden, self.learner.short_side, ends=self._closing.is_set)
-                if start >= due:
+                if perf_counter() >= due:
+                    start = thread_time()  # of this thread: a look that waits for others takes nothing from them
                     self.look_again()
-                    said = ""
+                    due, said = perf_counter() + (thread_time() - start) / LOOK_SHARE, ""
             except Exception as error:  # such as a full disk, which may have room at the next look
                 if said != (said := places_of(error)):
                     logging.getLogger(__name__).error("the studio's look at its folder: %s", said)
-            if start >= due:
-                due = start + (perf_counter() - start) / LOOK_SHARE
 
     def look_again(self) -> None:
         """Notice images that came, went or changed since the last look."""
