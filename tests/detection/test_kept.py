@@ -43,7 +43,7 @@ def test_inner_products_follow_the_rows_until_there_are_too_many() -> None:
         return matrix.store(Examples(features, np.ones((count, 1), np.int8), np.zeros((count, 4))), ("a",))
 
     kept = [stored(9)]
-    for count, blocks in ((3, 1), (module.ROWS - 5, 2), (20, 2), (1, 2)):  # the second has the matrix grow
+    for count, blocks in ((3, 1), (module.ROWS - 1, 2), (20, 2), (1, 2)):  # the second has the matrix grow
         products, rows = matrix.products(), matrix.values.astype(np.float32)
         assert products is not None
         np.testing.assert_allclose(products, rows @ rows.T, atol=2e-3)
