@@ -55,6 +55,7 @@ def test_without_tiles_every_image_of_the_set_goes_through_the_network_at_once()
     for strip in ((601, 4244), (602, 4251), (606, 4265)):  # whose other side is rounded up
         assert tiled([strip], (fitting_short_side([strip], tiles=False),)) == 0
     assert fitting_short_side([(700, 9000)], tiles=False) == 440  # 640, the usual, with tiles
+    assert fitting_short_side([(1, 3_000_000)], tiles=False) == 1
     alike = [(480, 640)], [_box(100)], [np.zeros(1)]
     assert fitting_short_side(*alike, tiles=False) == fitting_short_side(*alike)
 

@@ -64,8 +64,8 @@ def tiled(sizes: Sequence[Size], scales: Sequence[int]) -> int:
 
 def _untiled(sizes: Sequence[Size]) -> int:
     """Return the largest shorter side at which no image needs tiles: the other side is rounded, up perhaps."""
-    side = int(_room(sizes, MAX_WHOLE_PIXELS))
-    while tiled(sizes, (side,)):
+    side = max(1, int(_room(sizes, MAX_WHOLE_PIXELS)))
+    while side > 1 and tiled(sizes, (side,)):
         side -= 1
     return side
 

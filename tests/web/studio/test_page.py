@@ -167,13 +167,19 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     page.close()
 
 
-def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
+def _with_a_box(browser: Browser, small: Studio) -> tuple[Page, list[str], tuple[int, int]]:
+    """Open a page and draw a box from (20, 20) to (60, 50); return what ``opened`` does, and the image's size."""
     page, wrong = opened(browser, small.address)
     begin(page, "disc")
     facts = page.locator("#image-facts").inner_text().split()
     size = int(facts[2]), int(facts[0])
     draw(page, size, [20, 20, 60, 50])
     expect(page.locator("#boxes .object")).to_have_count(1)
+    return page, wrong, size
+
+
+def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) -> None:
+    page, wrong, size = _with_a_box(browser, small)
     drag(page, size, (40, 35), (50, 45))  # from inside: moves
     until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 70, 60])).max() < 1)
     drag(page, size, (70, 60), (90, 80))  # its corner
@@ -187,12 +193,7 @@ def test_a_box_is_moved_and_resized_by_mouse(browser: Browser, small: Studio) ->
 def test_a_box_is_dragged_again_from_where_it_lies_before_the_studio_has_answered(
     browser: Browser, small: Studio
 ) -> None:
-    page, wrong = opened(browser, small.address)
-    begin(page, "disc")
-    facts = page.locator("#image-facts").inner_text().split()
-    size = int(facts[2]), int(facts[0])
-    draw(page, size, [20, 20, 60, 50])
-    expect(page.locator("#boxes .object")).to_have_count(1)
+    page, wrong, size = _with_a_box(browser, small)
     held: list[Route] = []
     page.route("**/api/changes", lambda route: route.continue_() if held else held.append(route))  # the first one waits
     drag(page, size, (40, 35), (50, 45))
