@@ -24,6 +24,8 @@ from torchvision.ops import roi_pool
 
 from benchmarks import plots, records
 from sppnet import SelectiveSearch, SpatialPyramidPool, pool_windows
+from sppnet.features.files import encoder_of
+from sppnet.features.scene import Scene
 from sppnet.geometry import AxisGrid, CellGrid, scale_boxes, windows_from_regions
 from sppnet.images import resize
 
@@ -86,7 +88,7 @@ def _windows(side: int) -> Tensor:
     It finds 1,801; the first come twice, which gains nothing: no kernel here reuses what it did for a window.
     """
     photograph = resize(np.ascontiguousarray(data.astronaut()[:384]), (375, 500))
-    regions = SelectiveSearch(limit=2000)(photograph, "")
+    regions = SelectiveSearch(limit=2000).regions(Scene(photograph, encoder_of(("stride16",), (side,))))
     grid = CellGrid(AxisGrid(16.0, 0.0), AxisGrid(16.0, 0.0))
     windows = windows_from_regions(scale_boxes(regions, (side / 375, side / 375)), grid, SIDES[side])
     return torch.from_numpy(windows[np.arange(2000) % len(windows)])

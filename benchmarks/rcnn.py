@@ -22,6 +22,8 @@ from sppnet.backbones import PublishedNet
 from sppnet.features.files import encoder_of, published_encoder, published_layers
 from sppnet.features.layers import LayeredMaps, RegionLayers
 from sppnet.features.multiscale import PAPER_SCALES
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes
 from sppnet.images import read_image, resize
 from sppnet.proposals.opencv import SelectiveSearch
 from sppnet.recipes._rcnn import CroppingEncoder
@@ -38,9 +40,9 @@ Timed = Callable[[], object]
 def measure() -> None:
     """Time map, layers and proposals of one image, and crops and layers of R-CNN; print the ratios."""
     pixels = read_image(records.data_folder("bccd") / "JPEGImages" / IMAGE)
-    regions = SelectiveSearch()(pixels, "")
     torch.manual_seed(0)
     network = PublishedNet("zf5", padding="deployment").eval()
+    regions = _searched(network, pixels)
     variants = _variants(published_layers(network))
     seconds = _interleaved(_parts(network, variants, pixels, regions))
     figures = {
@@ -67,10 +69,9 @@ def _parts(
         if name.startswith("norm"):
             setattr(bare.trunk, name, nn.Identity())
     smaller = resize(pixels, (pixels.shape[0] * 2 // 3, pixels.shape[1] * 2 // 3))
-    search = SelectiveSearch()
     parts: dict[str, Timed] = {
-        "search": partial(search, pixels, ""),
-        "search at two thirds": partial(search, smaller, ""),
+        "search": partial(_searched, network, pixels),
+        "search at two thirds": partial(_searched, network, smaller),
     }
     for kind, net in (("", network), (", no normalisation", bare)):
         below = encoder_of((net.map_name,), (688,), backbone=net)
@@ -88,6 +89,10 @@ def _parts(
         parts[f"layers{kind}, every crop"] = partial(variant, rows)
     parts["layers, five scales"] = partial(LayeredMaps(several, variants[""]).score, regions, LEVELS, *head)
     return parts
+
+
+def _searched(network: PublishedNet, pixels: NDArray[np.uint8]) -> Boxes:
+    return SelectiveSearch().regions(Scene(pixels, encoder_of((network.map_name,), (688,), backbone=network)))
 
 
 def _variants(layers: RegionLayers) -> dict[str, RegionLayers]:
