@@ -90,7 +90,8 @@ def _windows(side: int) -> Tensor:
     photograph = resize(np.ascontiguousarray(data.astronaut()[:384]), (375, 500))
     regions = SelectiveSearch(limit=2000).regions(Scene(photograph, encoder_of(("stride16",), (side,))))
     grid = CellGrid(AxisGrid(16.0, 0.0), AxisGrid(16.0, 0.0))
-    windows = windows_from_regions(scale_boxes(regions, (side / 375, side / 375)), grid, SIDES[side])
+    scaled = scale_boxes(regions, (375, 500), (side, round(side * 500 / 375)))
+    windows = windows_from_regions(scaled, grid, SIDES[side])
     return torch.from_numpy(windows[np.arange(2000) % len(windows)])
 
 
