@@ -79,7 +79,7 @@ def _varied(data: DetectionData, number: int, folder: Path) -> DetectionData:
         if not path.exists():
             image = Image.open(sample.path).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
             (image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image).save(path, compress_level=1)
-        boxes = scale_boxes(sample.boxes, (height / sample.size[0], width / sample.size[1]))
+        boxes = scale_boxes(sample.boxes, sample.size, (height, width))
         boxes = flip_boxes(boxes, width) if mirrored else boxes
         made.append(replace(sample, path=path, size=(height, width), boxes=boxes))
     return replace(data, samples=tuple(made))

@@ -26,7 +26,7 @@ from benchmarks import plots, records
 from sppnet import SelectiveSearch, SpatialPyramidPool, pool_windows
 from sppnet.features.files import encoder_of
 from sppnet.features.scene import Scene
-from sppnet.geometry import AxisGrid, CellGrid, scale_boxes, windows_from_regions
+from sppnet.geometry import AxisGrid, CellGrid, scale_boxes, shorter_side_size, windows_from_regions
 from sppnet.images import resize
 
 PLOT = records.ROOT / "docs" / "pooling.svg"
@@ -90,7 +90,7 @@ def _windows(side: int) -> Tensor:
     photograph = resize(np.ascontiguousarray(data.astronaut()[:384]), (375, 500))
     regions = SelectiveSearch(limit=2000).regions(Scene(photograph, encoder_of(("stride16",), (side,))))
     grid = CellGrid(AxisGrid(16.0, 0.0), AxisGrid(16.0, 0.0))
-    scaled = scale_boxes(regions, (375, 500), (side, round(side * 500 / 375)))
+    scaled = scale_boxes(regions, (375, 500), shorter_side_size((375, 500), side))
     windows = windows_from_regions(scaled, grid, SIDES[side])
     return torch.from_numpy(windows[np.arange(2000) % len(windows)])
 
