@@ -56,7 +56,8 @@ def yolo(boxes: Sequence[Box]) -> str:
 
 def coco(rows: Mapping[str, Sequence[Box]], *, first: int = 1, names: Sequence[str] = NAMES) -> dict[str, Any]:
     """Return labels of images, by their names in the file, as one document."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (name, boxes) in enumerate(rows.items(), start=1):
         images.append({"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]})
         for c, left, top, right, bottom in boxes:

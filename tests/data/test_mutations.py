@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,7 +37,7 @@ TOKENS = (
     b"999999999999999999999",
     b"null",
 )
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,
@@ -61,7 +62,7 @@ def builders() -> dict[str, list[Build]]:
     made: dict[str, list[Build]] = {name: [] for name in get_args(Layout) if name != "folders"}
     for layout, build in LAYOUTS.values():
         made[layout].append(build)
-    made["ilsvrc"] = [lambda root, task=task: kit(root, task, "n03126707 1 crane\n") for task in ("DET", "CLS-LOC")]
+    made["ilsvrc"] = [partial(kit, task=task, maps="n03126707 1 crane\n") for task in ("DET", "CLS-LOC")]
     return made
 
 
