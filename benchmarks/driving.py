@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDED = "needs Chromium: apt-get install chromium, or .venv/bin/python -m playwright install chromium"
@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = 60_000  # milliseconds that a page may take on a machine that does much else
-WINDOW = {"width": 1280, "height": 800}
+WINDOW: ViewportSize = {"width": 1280, "height": 800}
 ANSWERING = 300  # seconds that a studio may take for what it does in the background
 MARGIN = 24  # that the page leaves around an image which it fits into its stage
 

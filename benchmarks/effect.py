@@ -92,7 +92,7 @@ def test(way: str, seed: int) -> dict[str, float]:
     if not kept.exists():
         torch.set_num_threads(1)
         network = PublishedNet.load(_file(way, seed))
-        network.std = INPUT_DEVIATION  # type: ignore[misc]
+        network.std = INPUT_DEVIATION  # type: ignore[misc]  # a constant of the paper's networks
         tests = PLAIN_TESTS if network.levels is None else TESTS
         found = {plan.name: 1 - measure_plan([network], parts()[1], plan).top_1 for plan in tests}
         kept.write_text(json.dumps(found))
@@ -133,7 +133,7 @@ def _train(way: str, seed: int, learn: FolderData) -> None:
     levels, sizes = WAYS[way]
     torch.manual_seed(seed)
     network = PublishedNet("zf5", levels=levels, classes=CLASSES, width=WIDTH)
-    network.std = INPUT_DEVIATION  # type: ignore[misc]
+    network.std = INPUT_DEVIATION  # type: ignore[misc]  # a constant of the paper's networks
     images, plan = Images(learn, workers=1), replace(PLAN, sizes=sizes, seed=seed)
     some = np.random.default_rng(seed).permutation(len(images))[:32]
     (batch,) = images.batches([SampleRequest(some, 224, 224, None)])
@@ -156,6 +156,7 @@ def _balance(network: PublishedNet, batch: Batch) -> None:
 
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight)
+        assert layer.bias is not None
         nn.init.zeros_(layer.bias)
     hooks = [layer.register_forward_hook(scale) for layer in layers]
     network.eval()(batch.normalised(torch.device("cpu"), mean=network.mean, std=network.std))

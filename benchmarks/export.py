@@ -11,8 +11,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import onnxruntime
@@ -99,7 +100,8 @@ def _agreement(detector: Detector, images: list[NDArray[np.uint8]]) -> dict[str,
             if outside:
                 short_side = detector.model_.encoder.scales[0]
                 given = {"image": scaled(image, short_side, 1), "size": np.array(image.shape[:2], dtype=np.int64)}
-            told.append(_compared(*run(given), wanted))
+            boxes, labels, sure = run(given)
+            told.append(_compared(boxes, labels, sure, wanted))
         figures[way] = {
             "images with the same detections": sum(same for same, *_ in told),
             "lost or added": sum(others for _, others, *_ in told),
@@ -138,18 +140,19 @@ def _compared(
 
 def _by_engine(folder: Path, image: Path) -> dict[str, Any]:
     """Time a file of 640 x 480 pixels to boxes on one thread, by engine and by the exported folder's script."""
-    models = {name: run_by(Detector.load(folder / "model.safetensors"), name) for name in ("torch", *ENGINES)}
-    contenders: dict[str, Callable[[], object]] = {
-        name: lambda model=model: model.detect(image) for name, model in models.items()
-    }
+    file = folder / "model.safetensors"
+    models = {name: cast(Detector, run_by(Detector.load(file), name)) for name in ("torch", *ENGINES)}
+    contenders: dict[str, Callable[[], object]] = {name: partial(model.detect, image) for name, model in models.items()}
     one_thread = onnxruntime.SessionOptions()
     one_thread.intra_op_num_threads = 1
     for scaling in ("inside", "outside"):
         export_detector(models["torch"], folder / scaling, scaling=scaling)
         session, told = load(folder / scaling, one_thread)
-        contenders[f"run.py, scaled {scaling}"] = lambda session=session, told=told: answer(
-            session, told, pixels(image)
-        )
+
+        def script(session: onnxruntime.InferenceSession = session, told: dict[str, Any] = told) -> object:
+            return answer(session, told, pixels(image))
+
+        contenders[f"run.py, scaled {scaling}"] = script
     return _in_turn(contenders)
 
 

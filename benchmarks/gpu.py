@@ -12,21 +12,23 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import roi_pool
 
 from sppnet import Detector
 from sppnet.backbones import EfficientNetLite0, PublishedNet
 from sppnet.errors import MissingExtraError
 from sppnet.ops import bins, pool_windows
+from sppnet.ops.contract import Backend, Mode
 
 LEVELS = (6, 3, 2, 1)
 SCALES = (480, 576, 688, 864, 1200)
@@ -129,10 +131,11 @@ def kernels(sizes: Sizes) -> dict[str, Any]:
     return {"cases": cases, "equal bits": equal, "largest relative difference": worst}
 
 
-def _difference(features: Tensor, windows: Tensor, mode: Any, sizes: Sizes) -> float:
+def _difference(features: Tensor, windows: Tensor, mode: Mode, sizes: Sizes) -> float:
     """Return the largest difference from the reference in double precision, relative to its value or 1."""
     answers, device = [], sizes.device
-    for backend, dtype in (("triton", features.dtype), ("reference", torch.float64)):
+    backends: tuple[tuple[Backend, torch.dtype], ...] = (("triton", features.dtype), ("reference", torch.float64))
+    for backend, dtype in backends:
         leaf = features.to(device, dtype).requires_grad_()
         pooled = pool_windows(leaf, windows.to(device), levels=sizes.levels, mode=mode, backend=backend)
         weights = (torch.arange(pooled.numel(), device=device) % 7).reshape(pooled.shape).to(pooled.dtype)
@@ -164,8 +167,8 @@ def pooling(sizes: Sizes) -> dict[str, Any]:
             works: dict[str, Callable[[], object]] = {
                 "sppnet": _pooled(last, windows, sizes, out),
                 "sppnet, bfloat16": _pooled(half, windows, sizes, half_out),
-                "one write": lambda out=out: out.fill_(1.0),
-                "one write, bfloat16": lambda half_out=half_out: half_out.fill_(1.0),
+                "one write": partial(out.fill_, 1.0),
+                "one write, bfloat16": partial(half_out.fill_, 1.0),
                 "roi_pool x 4": _peer(features, boxes, sizes),
             }
             if count <= 2000:
@@ -211,8 +214,10 @@ def rcnn(sizes: Sizes) -> dict[str, Any]:
 
 
 def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
-    fc7, dtype = network.fc_names[1], network.fc[network.fc_names[0]].weight.dtype
-    weights = torch.rand(20, network.fc[fc7].out_features, device=sizes.device, dtype=dtype)
+    fc7 = network.fc_names[1]
+    first, second = (cast(nn.Linear, network.fc[name]) for name in network.fc_names[:2])
+    dtype = first.weight.dtype
+    weights = torch.rand(20, second.out_features, device=sizes.device, dtype=dtype)
 
     def scored(rows: Tensor) -> Tensor:
         return F.linear(network.head_activations(rows, [fc7])[fc7], weights)
@@ -235,7 +240,7 @@ def _compared(network: PublishedNet, sizes: Sizes) -> dict[str, float]:
         return work
 
     crops, one = pixels(sizes.crops, VIEW, VIEW), (688,) if sizes.width == 1.0 else sizes.scales[:1]
-    rows = torch.rand(sizes.regions, network.fc[network.fc_names[0]].in_features, device=sizes.device, dtype=dtype)
+    rows = torch.rand(sizes.regions, first.in_features, device=sizes.device, dtype=dtype)
     times = {
         "one scale": _milliseconds(at_scales(one), sizes),
         "five scales": _milliseconds(at_scales(sizes.scales), sizes),
@@ -330,7 +335,8 @@ def _layers(network: Any) -> tuple[str, ...]:
 def _places(network: Any, pixels: Tensor, count: int, sizes: Sizes) -> list[Tensor]:
     with torch.no_grad():
         maps = network.activations(pixels, _layers(network))
-    return [_windows(count, *maps[layer].shape[2:], 2).to(sizes.device) for layer in _layers(network)]
+    shapes = [maps[layer].shape for layer in _layers(network)]
+    return [_windows(count, shape[2], shape[3], 2).to(sizes.device) for shape in shapes]
 
 
 def _rows(network: Any, pixels: Tensor, places: list[Tensor], sizes: Sizes) -> Callable[[], Tensor]:
@@ -367,9 +373,10 @@ def _milliseconds(work: Callable[[], object], sizes: Sizes, *, replayed: bool = 
         with torch.cuda.graph(graph):
             work()
         run = graph.replay
-    times = []
+    times: list[float] = []
     for _ in range(sizes.rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        # torch leaves it untyped
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         run()
         end.record()

@@ -102,7 +102,8 @@ def _accuracy(vectors: Vectors, parts: Sequence[str], labels: NDArray[np.int64],
 
 
 def _mean(vectors: Vectors, parts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.mean([vectors[part][rows].astype(np.float32) for part in parts], axis=0)
+    mean: NDArray[np.float32] = np.mean([vectors[part][rows].astype(np.float32) for part in parts], axis=0)
+    return mean
 
 
 def _imagenet(data: FolderData) -> dict[str, Any]:

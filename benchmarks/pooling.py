@@ -203,7 +203,7 @@ def _compared(contenders: Mapping[str, Callable[[], object]]) -> dict[str, Any]:
     return {name: _spread(times, first) for name, times in seconds.items()}
 
 
-def _spread(times: list[float], first: float) -> dict[str, float]:
+def _spread(times: list[float], first: float) -> dict[str, Any]:
     low, median, high = (1000 * quartile for quartile in statistics.quantiles(times, n=4))
     return {
         "median_ms": round(median, 2),

@@ -75,7 +75,7 @@ def _parts(
     }
     for kind, net in (("", network), (", no normalisation", bare)):
         below = encoder_of((net.map_name,), (688,), backbone=net)
-        crops = CroppingEncoder(below)  # type: ignore[arg-type]
+        crops = CroppingEncoder(below)
         parts[f"map{kind}"] = partial(below.compute, pixels)
         parts[f"crops{kind}"] = partial(crops.run, pixels, regions[:: len(regions) // CROPS][:CROPS], LEVELS)
     five = encoder_of((network.map_name,), PAPER_SCALES, backbone=network)

@@ -25,7 +25,8 @@ def rendered(name: str, page: str) -> str:
 
 def _figures(name: str) -> dict[str, Any]:
     """Return what was measured; nothing as long as it was not."""
-    return (records.read(name) or {"figures": {}})["figures"]
+    figures: dict[str, Any] = (records.read(name) or {"figures": {}})["figures"]
+    return figures
 
 
 def _pooling_tables() -> str:
@@ -337,7 +338,8 @@ def _grouped(rows: list[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], l
 
 
 def _mean(rows: list[dict[str, Any]], figure: str) -> float:
-    return sum(row[figure] for row in rows) / len(rows)
+    total: float = sum(row[figure] for row in rows)
+    return total / len(rows)
 
 
 def _order(figures: dict[str, Any]) -> list[str]:

@@ -187,7 +187,7 @@ def _killed() -> dict[str, Any]:
 def _memory() -> dict[str, float]:
     """Record answers of twenty objects and write them; the growth of resident memory from 1,000 images to 5,000."""
     from sppnet.detection.journal import Journal
-    from sppnet.detection.output import from_dict, write_detections
+    from sppnet.detection.output import ImageDetections, from_dict, write_detections
     from sppnet.pipeline import Lazy
 
     one = {"class": "cell", "confidence": 0.5, "box": [1.0, 2.0, 30.25, 40.75]}
@@ -205,7 +205,11 @@ def _memory() -> dict[str, float]:
                     "detections": [one] * 20,
                 }
                 journal.add(path, answer)
-            found = Lazy(paths, lambda path, journal=journal: from_dict(path, journal.answer(path)))
+
+            def read(path: Path, journal: Journal = journal) -> ImageDetections:
+                return from_dict(path, journal.answer(path))
+
+            found = Lazy(paths, read)
             for form in ("json", "coco", "csv"):
                 write_detections(Path(folder), form, found)
             seen[count] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -152,7 +152,7 @@ def mutated(images: Sequence[bytes], *, count: int, seed: int) -> Iterator[bytes
         yield bytes(content)
 
 
-def _flip(content: bytearray, _: Sequence[bytes], rng: random.Random) -> None:
+def _flip(content: bytearray, _images: Sequence[bytes], rng: random.Random) -> None:
     for _ in range(rng.choice((1, 4, 32))):
         # Half of the flips in the first 200 bytes, where sizes and types stand.
         place = rng.randrange(min(len(content), rng.choice((200, len(content) + 1))) or 1)

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ def main() -> None:
     address, mode, folder, *amounts = sys.argv[1:]
     host, port = address.removeprefix("http://").split(":")
     images = [path.read_bytes() for path in sorted(Path(folder).glob("*.jpg"))[:40]]
-    works: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    works: dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]] = {
         "capacity": capacity,
         "overload": overload,
         "slow": slow,

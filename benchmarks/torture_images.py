@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -216,7 +216,10 @@ def _plain_other(rng: random.Random) -> bytes:
 
 @cache
 def _plain(form: str, width: int, height: int, mode: str) -> bytes:
-    options = {"WEBP": {"lossless": True, "method": 0}, "TIFF": {"compression": "tiff_adobe_deflate"}}
+    options: dict[str, dict[str, Any]] = {
+        "WEBP": {"lossless": True, "method": 0},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }
     Image.new(mode, (width, height)).save(file := BytesIO(), form, **options.get(form, {}))
     return file.getvalue()
 

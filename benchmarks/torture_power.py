@@ -262,7 +262,11 @@ def power_loss(seed: int, until: float, tally: Tally) -> None:
         for key, scenario in tried.items():
             (out := folder / key).mkdir()
             recorded[key] = record(scenario.work, out)
-            wanted[key] = in_a_process(lambda place, scenario=scenario: as_json(scenario.ending(place)), out)
+
+            def ending(place: Path, scenario: Scenario = scenario) -> Any:
+                return as_json(scenario.ending(place))
+
+            wanted[key] = in_a_process(ending, out)
         # All states in this process: most are checked in less time than a fork takes.
         for number, rng in numbered("power loss", seed, until):
             key = rng.choice(list(tried))

@@ -52,7 +52,8 @@ class Program:
     def look(self) -> None:
         """Remember what the program holds now: bytes, descriptors and threads, its processes' together."""
         held = [resources(each) for each in (self.process, *_children(self.process))]
-        self.seen.append((time.monotonic(), *(sum(each[part] for each in held) for part in range(3))))  # type: ignore[arg-type]
+        memory, descriptors, threads = (sum(each[part] for each in held) for part in range(3))
+        self.seen.append((time.monotonic(), memory, descriptors, threads))
 
     def computed(self) -> float:
         """Return the seconds of a processor that it and its processes took so far."""
@@ -78,7 +79,10 @@ class Program:
         times, *held = (np.array(each, dtype=float) for each in zip(*self.seen, strict=True))
         settled = times[0] + SETTLED * (times[-1] - times[0])
         rested = [each for each in self.rested if each[0] >= settled]
-        slope = float(np.polyfit(*zip(*rested, strict=True), 1)[0]) * 60 / 1e6 if len(rested) > 1 else 0.0
+        slope = 0.0
+        if len(rested) > 1:
+            seconds, memory = zip(*rested, strict=True)
+            slope = float(np.polyfit(seconds, memory, 1)[0]) * 60 / 1e6
         late = [each[times >= settled] for each in held[1:]]
         parts = [np.array_split(each, min(3, len(each))) for each in late]  # of a short time there may be one look
         descriptors, threads = (int(np.median(each[-1]) - np.median(each[0])) for each in parts)

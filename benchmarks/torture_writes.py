@@ -177,10 +177,11 @@ def _use_folder(images: Path, out: Path, tell: Tell) -> None:
         for name in session.folder.names:
             session.folder.thumbnail(name)
         if not session.store.classes():
-            session.change(Changes(what="Class", changes=[{"do": "add class", "name": "a"}]))
+            change = {"do": "add class", "name": "a"}
+            session.change(Changes.model_validate({"what": "Class", "changes": [change]}))
         if not session.store.boxes():
             box = {"do": "add", "image": image, "label": session.store.classes()[0].id, "edges": (1, 2, 30, 40)}
-            session.change(Changes(what="Box", image=image, changes=[box]))
+            session.change(Changes.model_validate({"what": "Box", "image": image, "changes": [box]}))
         tell("box")
         for name in ("coco", "counts"):
             write_export(session, name, file := session.folder.hidden / f"{PARTIAL}{name}")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import torch
@@ -94,13 +94,14 @@ def _images(steps: int) -> FolderData:
 def _alexnet() -> nn.Module:
     network = models.alexnet(num_classes=CLASSES)
     network.mean, network.std = 128.0, 64.0
-    return network
+    return cast(nn.Module, network)
 
 
 def _multiply_adds(network: nn.Module) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, 3, 224, 224))
-    return counter.get_total_flops() / 2
+    operations: int = counter.get_total_flops()
+    return operations / 2
 
 
 # sppnet
@@ -169,7 +170,7 @@ def _plain(data: FolderData) -> float:
     for pixels, labels in _plain_batches(data):
         loss = F.cross_entropy(network(pixels), labels)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
         stamps.append(time.perf_counter())
     return _speed(stamps)

@@ -17,25 +17,27 @@ from numpy.typing import NDArray
 
 from benchmarks import records
 from sppnet.backbones import PublishedNet
+from sppnet.backbones.published import Name
 from sppnet.classification.views import MANY_CROPS, MANY_VIEWS, SIX_SCALES, view_scores
 from sppnet.geometry import shorter_side_size, view_regions
 from sppnet.images import crop, resize, to_tensor
 
 ROUNDS = 3
 SIZE = (375, 500)  # a usual image of ImageNet
+NETWORKS: tuple[Name, ...] = ("zf5", "overfeat7")
 
 
 def measure() -> None:
     """Write seconds an image and their ratios."""
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-    figures = {name: _timed(name, image) for name in ("zf5", "overfeat7")}
+    figures = {name: _timed(name, image) for name in NETWORKS}
     records.write(
         "views", seed=0, figures={"pixels_ratio": _pixels_ratio(), "threads": torch.get_num_threads()} | figures
     )
     print(json.dumps(figures, indent=1))
 
 
-def _timed(name: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+def _timed(name: Name, image: NDArray[np.uint8]) -> dict[str, Any]:
     network = PublishedNet(name).eval()
     maps = replace(MANY_VIEWS, whole=None)
     ways: dict[str, Callable[[], Any]] = {
