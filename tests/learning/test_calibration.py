@@ -128,6 +128,17 @@ def test_a_known_sharpness_is_found_again() -> None:
     assert sharpness(np.zeros((0, 4)), np.zeros(0, int)) == pytest.approx(SHARPNESS, rel=0.02)
 
 
+def test_the_sharpness_is_the_most_probable_of_all_steps() -> None:
+    rng, steps = np.random.default_rng(1), np.linspace(np.log(0.2), np.log(200.0), 400)
+    for scale in (0.01, 0.3, 1.0, 30.0):
+        margins, labels = rng.normal(size=(40, 5)) * scale, rng.integers(0, 5, 40)
+        margins[np.arange(40), labels] += scale
+        logarithms = np.exp(steps)[:, None, None] * margins
+        logarithms = logarithms - np.logaddexp.reduce(logarithms, axis=2, keepdims=True)
+        likely = logarithms[:, np.arange(40), labels].sum(axis=1) - 0.5 * np.square(steps - np.log(SHARPNESS))
+        assert sharpness(margins, labels) == pytest.approx(np.exp(steps[likely.argmax()]))
+
+
 def test_a_class_without_images_is_never_probable() -> None:
     margins = np.array([[1.0, -1.0, -np.inf], [-1.0, 1.0, -np.inf]] * 10)
     assert np.isfinite(sharpness(margins, np.array([0, 1] * 10)))

@@ -31,7 +31,7 @@ from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source, as_source, image_digest
 from sppnet.learning.calibration import least_known, sharpness
 from sppnet.learning.parameters import Parameters
-from sppnet.learning.ridge import ridge, ridge_held_out
+from sppnet.learning.ridge import ridge_held_out
 from sppnet.learning.svm import one_vs_rest, train_svm
 from sppnet.ops import pool_windows
 from sppnet.progress import BASE_MEMORY, Estimate, Progress, silent, timed
@@ -339,39 +339,38 @@ class Classifier(Parameters):
 def learn_planes(features: NDArray[np.float32], labels: NDArray[np.int64], names: tuple[str, ...]) -> "Planes":
     """Learn a plane a class, how sharp their softmax must be to be a probability, and which is too low to be known."""
     targets = one_vs_rest(labels, len(names))
-    weights, bias = _planes(features, targets)
-    margins, rows = _held_out(features, targets)
-    rows = rows[np.bincount(labels)[labels[rows]] > 1]  # of a class's only image the others say nothing
-    factor = sharpness(margins[rows], labels[rows])
-    sure = torch.from_numpy(factor * margins[rows]).softmax(dim=1).numpy()
-    threshold = least_known(sure.max(axis=1, initial=0.0), sure.argmax(axis=1) == labels[rows]) if len(rows) else 0.0
-    return Planes(names, factor * weights, factor * bias, threshold)
-
-
-def _held_out(
-    features: NDArray[np.float32], targets: NDArray[np.int8]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return margins (N, K) by what was learnt from other images, and the rows that have them: of very many a tenth."""
-    known, rows = (targets == 1).any(axis=0), np.arange(len(features))
-    if len(features) <= MOST_SOLVED:
-        margins = ridge_held_out(features, targets.astype(np.float64), penalty=PENALTY)
-    else:
-        rows = rows[::10]
-        others = np.setdiff1d(np.arange(len(features)), rows)
-        weights, bias = _planes(features[others], targets[others])
-        margins = np.zeros(targets.shape)
-        margins[rows] = features[rows] @ weights.numpy().T + bias.numpy()
-    return np.where(known, margins, -np.inf), rows
-
-
-def _planes(features: NDArray[np.float32], targets: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-    """Learn weights (K, D) and biases (K,), minus infinity for a class without positives."""
-    if len(features) > MOST_SOLVED:
-        svm = train_svm(features, targets, cost=COST, squared=True)
-        return svm.weights, svm.bias
-    weights, bias = ridge(features, targets.astype(np.float64), penalty=PENALTY)
+    solve = _solved if len(features) <= MOST_SOLVED else _descended
+    weights, bias, margins, rows = solve(features, targets)
     known = (targets == 1).any(axis=0)
-    return torch.from_numpy(weights), torch.from_numpy(np.where(known, bias, -np.inf).astype(np.float32))
+    bias, margins = np.where(known, bias, -np.inf).astype(np.float32), np.where(known, margins, -np.inf)
+    alone = np.bincount(labels)[labels[rows]] == 1  # of a class's only image the others say nothing
+    rows, margins = rows[~alone], margins[~alone]
+    factor = sharpness(margins, labels[rows])
+    sure = torch.from_numpy(factor * margins).softmax(dim=1).numpy()
+    threshold = least_known(sure.max(axis=1, initial=0.0), sure.argmax(axis=1) == labels[rows]) if len(rows) else 0.0
+    return Planes(names, torch.from_numpy(factor * weights), torch.from_numpy(factor * bias), threshold)
+
+
+# Planes, and what planes that were learnt from other images say: weights (K, D), biases (K,), margins (R, K) and the
+# rows (R,) that have them.
+Learnt = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]
+
+
+def _solved(features: NDArray[np.float32], targets: NDArray[np.int8]) -> Learnt:
+    weights, bias, margins = ridge_held_out(features, targets.astype(np.float64), penalty=PENALTY)
+    return weights, bias, margins, np.arange(len(features))
+
+
+def _descended(features: NDArray[np.float32], targets: NDArray[np.int8]) -> Learnt:
+    """Of very many images a tenth is held out."""
+    rows = np.arange(0, len(features), 10)
+    others = np.setdiff1d(np.arange(len(features)), rows)
+    svm, held = (
+        train_svm(features[learnt], targets[learnt], cost=COST, squared=True)
+        for learnt in (np.arange(len(features)), others)
+    )
+    margins = features[rows] @ held.weights.numpy().T + held.bias.numpy()
+    return svm.weights.numpy(), svm.bias.numpy(), margins.astype(np.float64), rows
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 PRIOR: Final = (2.0, -0.5)  # slope and offset of the curve before anything is known: a margin of 1 is 4 in 5 right
@@ -115,12 +116,15 @@ def sharpness(margins: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
         The most probable factor; ``SHARPNESS`` without images.
     """
     steps = np.linspace(np.log(0.2), np.log(200.0), 400)
-    factors = np.exp(steps)[:, None, None]
-    logarithms = factors * margins
-    logarithms = logarithms - np.logaddexp.reduce(logarithms, axis=2, keepdims=True)
-    likelihood = np.take_along_axis(logarithms, labels[None, :, None], axis=2).sum(axis=(1, 2))
-    prior = -0.5 * np.square(steps - np.log(SHARPNESS))
-    return float(np.exp(steps[int((likelihood + prior).argmax())]))
+
+    def likely(step: float) -> float:
+        logarithms = torch.from_numpy(np.exp(step) * margins).log_softmax(dim=1).numpy()
+        fit = np.take_along_axis(logarithms, labels[:, None], axis=1).sum()
+        return float(fit - 0.5 * np.square(step - np.log(SHARPNESS)))
+
+    coarse = 20 * int(np.argmax([likely(step) for step in steps[::20]]))  # one step at a time: images times classes
+    near = steps[max(coarse - 20, 0) : coarse + 21]
+    return float(np.exp(near[int(np.argmax([likely(step) for step in near]))]))
 
 
 def least_known(probabilities: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

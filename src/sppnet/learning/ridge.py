@@ -40,24 +40,29 @@ def ridge(
 
 def ridge_held_out(
     features: NDArray[np.float32], targets: NDArray[np.float64], *, penalty: float
-) -> NDArray[np.float64]:
-    """Return what ``ridge`` would say of each example (N, T) had it learnt from all other ones.
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return what ``ridge`` does, and what it would say of each example had it learnt from all other ones.
 
     Exact, and solved once: leaving an example out of least squares moves its residual by a factor of its own. In
     memory that grows with the square of N.
 
     Args:
         features, targets, penalty: as of ``ridge``; at least two examples.
+    Returns:
+        (T, D) float32 weights, (T,) float32 constants and (N, T) float64 answers of those who did not see the example.
     """
     values, goals = torch.tensor(features), torch.tensor(targets.astype(np.float64))
-    centred = values - values.mean(0)
+    mean, goal = values.mean(0), goals.mean(0)
+    centred = values - mean
     system = torch.mm(centred, centred.T).double()
     system.diagonal().add_(penalty)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
-    residuals = penalty * torch.mm(inverse, goals - goals.mean(0))
-    factors = penalty * inverse.diagonal() - 1 / len(features)  # the constant is learnt too
-    held_out: NDArray[np.float64] = (goals - residuals / factors[:, None]).numpy()
-    return held_out
+    solved = torch.mm(inverse, goals - goal)
+    factors = inverse.diagonal() - 1 / (penalty * len(features))  # the constant is learnt too
+    held_out: NDArray[np.float64] = (goals - solved / factors[:, None]).numpy()
+    weights = torch.mm(solved.float().T, centred)
+    constant = goal - torch.mv(weights, mean).double()
+    return weights.numpy(), constant.float().numpy(), held_out
 
 
 class RidgeSums:
