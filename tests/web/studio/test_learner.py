@@ -1,11 +1,21 @@
 """When the learner works, and when it rests."""
 
+import os
 import shutil
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sppnet.web.studio.session import Session
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def test_the_learner_rests_once_there_is_nothing_to_do_and_nothing_was_said_for_a_while(
@@ -42,6 +52,25 @@ def test_work_that_nobody_waits_for_gives_way(shapes: Path, tmp_path: Path, monk
     assert goes_on == [False, True]
 
 
+def test_features_give_way_to_the_page_and_answers(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shapes / "JPEGImages", tmp_path / "images")
+    session = Session(tmp_path / "images")
+    priorities = []
+
+    def prepare() -> None:
+        session.learner._prepare_all()
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    with session.store:
+        session.learner._stopped = True
+        session.learner._begins.set()
+        in_a_thread(prepare)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert priorities == [min(ours + 10, 19) if sys.platform == "linux" else ours]
+
+
 def test_features_that_were_computed_by_what_is_no_longer_in_use_are_computed_again(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +91,7 @@ def test_features_that_were_computed_by_what_is_no_longer_in_use_are_computed_ag
         first = vars(learner)["_estimator"] = Estimator()
         monkeypatch.setattr(learner._now, "wait_for", wait_for)
         learner._begins.set()
-        learner._prepare_all()
+        in_a_thread(learner._prepare_all)
     names = sorted(learner.folder.names)
     assert prepared[0][0] is first
     assert sorted(name for by, name in prepared if by is later) == names

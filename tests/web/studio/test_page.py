@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.driving import Studio, begin, drag, draw
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 from tests.web.studio.paging import SLOW, asked, edges_of, opened, until
 
@@ -203,6 +204,45 @@ def test_a_box_is_dragged_again_from_where_it_lies_before_the_studio_has_answere
     until(lambda: np.abs(np.subtract(edges_of(page)[0], [30, 30, 90, 80])).max() < 1)
     assert wrong == []
     page.close()
+
+
+def test_what_flies_past_in_the_gallery_is_asked_for_where_it_comes_to_rest(browser: Browser, tmp_path: Path) -> None:
+    for number in range(600):
+        Image.new("RGB", (40, 30), (number % 256, 0, 0)).save(tmp_path / f"{number:03}.png")
+    studio = Studio(tmp_path)
+    page, wrong = opened(browser, studio.address)
+    page.locator("#sort").select_option("name")
+    expect(page.locator("#images .image").first).to_be_visible()
+    loaded = """() => {
+        const items = [...document.querySelectorAll("#images .image")];
+        const whole = items.every((item) => {
+            const image = item.querySelector("img");
+            return image.complete && image.naturalWidth && image.src.includes(`images/${item.id.slice(6)}/thumbnail`);
+        });
+        return whole && items.map((item) => item.querySelector(".name").innerText).sort();
+    }"""
+    assert "000.png" in until(lambda: page.evaluate(loaded))
+    asked_for: list[str] = []
+    page.on("request", lambda request: asked_for.append(request.url) if "thumbnail" in request.url else None)
+    page.evaluate(
+        """() => new Promise((resolve) => {
+            const list = document.getElementById("images"), end = list.scrollHeight - list.clientHeight;
+            const step = (share) => {
+                list.scrollTop = share * end;
+                if (share < 1) requestAnimationFrame(() => step(Math.min(share + 0.1, 1)));
+                else resolve();
+            };
+            step(0.1);
+        })"""
+    )
+    names = until(lambda: "599.png" in (shown := page.evaluate(loaded) or []) and shown)
+    assert len(names) == len(set(names)) < 100
+    assert len(asked_for) <= 2 * len(names)  # of 600; the last step may be seen in two frames
+    page.locator("#images .image").filter(has_text="599.png").click()
+    expect(page.locator("#image-name")).to_have_text("599.png")
+    assert wrong == []
+    page.close()
+    studio.kill()
 
 
 def test_every_control_has_a_name_and_both_themes_have_contrast(browser: Browser, small: Studio) -> None:

@@ -18,10 +18,10 @@ from sppnet.errors import SppnetError, places_of
 from sppnet.web.service import frames
 from sppnet.web.service.limits import ServiceLimits
 from sppnet.web.shared.memory import GiveBack, given_back
+from sppnet.web.shared.priority import process_gives_way
 
 REST: Final = 5.0  # seconds without a question: whatever is free is given back
 OR_EXPORT: Final = ", or serve a folder that 'sppnet export' wrote: it needs no PyTorch"
-NICER: Final = 10  # the server answers and refuses while all cores compute
 
 
 def main() -> None:
@@ -29,8 +29,7 @@ def main() -> None:
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
-    if hasattr(os, "nice"):
-        os.nice(NICER)
+    process_gives_way()  # the server answers and refuses while all cores compute
     if hasattr(select, "poll"):
         threading.Thread(target=_end_with_the_server, daemon=True).start()
     limits = ServiceLimits(**json.loads(sys.argv[1]))

@@ -23,6 +23,7 @@ from sppnet.errors import SppnetError, places_of
 from sppnet.evaluation.matching import Judged
 from sppnet.export.installed import maps_folder
 from sppnet.storage import TensorCache
+from sppnet.web.shared.priority import thread_gives_way
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.networks import maps_of, network_in_use
 from sppnet.web.studio.relearning import Relearnt
@@ -220,6 +221,7 @@ class StudioLearner:
     # The first thread
 
     def _prepare_all(self) -> None:
+        thread_gives_way()
         self._begins.wait(PAGE_FIRST)
         while (image := self._next_to_prepare()) is not None:
             fault, estimator = "", self._estimator
@@ -303,9 +305,8 @@ class StudioLearner:
         while self._in_turn and not self._is_stale(self._in_turn[0]):
             self._in_turn.popleft()
         if not self._in_turn:
-            ages = {
-                key: self.found[key].round if key in self.found else -1 for key in filter(self._is_stale, self.ready)
-            }
+            stale = filter(self._is_stale, self.ready)
+            ages = {key: self.found[key].round if key in self.found else -1 for key in stale}
             self._in_turn.extend(sorted(ages, key=lambda key: (ages[key], key)))
         return next(iter(self._in_turn), None)
 
@@ -330,8 +331,7 @@ class StudioLearner:
                 self._learn_classes()
                 dirty, self._mine_again = set(), True
                 self.seconds = perf_counter() - start
-                if focus in self.ready and self.detector is not None and focus is not None:
-                    self._look(focus)
+                self._look(focus)
         finally:
             with self._now:
                 self._dirty |= dirty  # of what failed
@@ -421,16 +421,15 @@ class StudioLearner:
         if relearnt.judged is not None:
             self._measured_of = len(self._told)
             self._take_measured(relearnt.judged)
-        if focus in self.ready and focus is not None:
-            self._look(focus)
+        self._look(focus)
         self.tell("learnt", {})
 
     def _take_thresholds(self) -> None:
         if self.detector is not None:
             self.thresholds = dict(zip(self._ids, self.detector.thresholds_.tolist(), strict=True))
 
-    def _look(self, key: int) -> None:
-        if self.detector is None or key not in self.images:
+    def _look(self, key: int | None) -> None:
+        if key is None or self.detector is None or key not in self.images or key not in self.ready:
             return
         try:
             detections = self.detector.detect(self.folder.path(self.images[key].name), threshold=0)

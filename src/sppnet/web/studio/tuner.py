@@ -23,6 +23,7 @@ from sppnet.errors import ImageDecodeError, SppnetError
 from sppnet.export.installed import TORCH, maps_folder
 from sppnet.progress import Progress
 from sppnet.storage import TensorCache, read_file, write_file
+from sppnet.web.shared.priority import LAST, process_gives_way
 from sppnet.web.studio.networks import MAPS, maps_of, read_network, write_network
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ Item = TypeVar("Item")
 Tell = Callable[..., None]
 Deepen = Callable[["Detector", DetectionData, Path, Progress], "tuple[Detector | None, DeepReport]"]
 
-NICER: Final = 19  # whatever the studio does comes first
 EVERY: Final = 1.0  # seconds between two words of how far it is
 TASK: Final = "task.json"
 RESULT: Final = "result.json"  # once it is known whether the tuned network is better
@@ -227,8 +227,7 @@ def main(deepen: Deepen = deepened) -> None:
     """Tune, telling of it on the standard output, until the pipe closes."""
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not end up among it
-    if hasattr(os, "nice"):
-        os.nice(NICER)
+    process_gives_way(LAST)
     threading.Thread(target=_end_with_the_studio, daemon=True).start()
 
     def tell(**content: Any) -> None:

@@ -15,12 +15,15 @@ const length = element("li", { class: "length", role: "presentation" });
 const items = new Map(); // id -> its element, of those in sight
 const LEAST = 92; // pixels that an image is wide at least
 const [PAD, BELOW] = [8, 42]; // between images; of the text below them
+const LANDED = 80; // milliseconds after the last leap
 
 let order = []; // ids as they are shown
 let wrong = new Set(); // ids of images whose labels and detector disagree, when that was asked last
 let waits = false; // a new order waits until the pointer and the focus have left
 let geometry = null; // of the list; none while it is not shown
 let offset = 0; // by which it is scrolled
+let flies = false; // past more than can be seen: what each image shows is asked for when that has ended
+let landing; // when
 
 sort.value = localStorage.getItem("sppnet-sort") ?? sort.value;
 if (!sort.value) sort.value = "next";
@@ -72,16 +75,18 @@ function draw() {
   for (let place = first; place < last; place++) {
     if (model.images.has(order[place])) wanted.set(order[place], place); // what is gone is soon gone from the order too
   }
+  const spare = [];
   for (const [id, item] of items) {
     if (wanted.has(id) || (item === document.activeElement && model.images.has(id))) continue;
-    item.remove();
+    spare.push(item);
     items.delete(id);
   }
   for (const [id, place] of wanted) {
-    const item = items.get(id) ?? made(id);
+    const item = items.get(id) ?? given(id, spare.pop());
     put(item, place);
     fillChanged(item, model.images.get(id), place);
   }
+  for (const item of spare) item.remove();
   if (model.open === null || !items.has(model.open)) items.get(order[first])?.setAttribute("tabindex", 0);
 }
 
@@ -91,17 +96,25 @@ function put(item, place) {
   item.style.transform = `translate(${PAD + (place % columns) * (wide + PAD)}px, ${PAD + Math.floor(place / columns) * row}px)`;
 }
 
-function made(id) {
-  const item = element("li", { class: "image", role: "option", id: `image-${id}`, tabIndex: -1 });
-  const thumbnail = element("img", { alt: "", decoding: "async", width: 96, height: 72 });
+// Elements that went out of sight serve for images that come into it: to make new ones at each frame takes too long.
+function given(id, item = made()) {
+  item.id = `image-${id}`;
+  item.firstElementChild.replaceWith(unseen()); // an element would go on showing the other image until this one is there
+  items.set(id, item);
+  return item;
+}
+
+const unseen = () => element("img", { alt: "", decoding: "async", width: 96, height: 72 });
+
+function made() {
+  const item = element("li", { class: "image", role: "option", tabIndex: -1 });
   item.append(
-    thumbnail,
+    unseen(),
     element("span", { class: "done", hidden: true }, icon("yes")),
     element("span", { class: "name" }, element("bdi")),
     element("span", { class: "counts" }),
   );
-  item.addEventListener("click", () => show(id));
-  items.set(id, item);
+  item.addEventListener("click", () => show(Number(item.id.slice("image-".length))));
   list.append(item);
   return item;
 }
@@ -109,7 +122,7 @@ function made(id) {
 const filled = new WeakMap(); // element -> what it shows
 
 function fillChanged(item, image, place) {
-  const now = JSON.stringify([image, place, order.length, image.id === model.open, isTaken(image)]);
+  const now = JSON.stringify([image, place, order.length, image.id === model.open, isTaken(image), flies]);
   if (filled.get(item) === now) return;
   filled.set(item, now);
   fill(item, image, place);
@@ -131,7 +144,7 @@ function fill(item, image, place) {
   if (name.firstElementChild.textContent !== shown) name.firstElementChild.textContent = shown;
   item.title = [image.name, image.fault, image.note].filter(Boolean).join(": ");
   const address = image.fault ? "" : `api/images/${image.id}/thumbnail?${image.width}x${image.height}`;
-  if ((thumbnail.getAttribute("src") ?? "") !== address) {
+  if (!flies && (thumbnail.getAttribute("src") ?? "") !== address) {
     if (address) thumbnail.src = address;
     else thumbnail.removeAttribute("src");
   }
@@ -181,11 +194,20 @@ function soon(work) {
   due.add(work);
 }
 
+function land() {
+  flies = false;
+  draw();
+}
+
 list.addEventListener(
   "scroll",
   () =>
     soon(() => {
+      const before = offset;
       offset = list.scrollTop;
+      clearTimeout(landing);
+      flies = geometry !== null && Math.abs(offset - before) > geometry.extent;
+      if (flies) landing = setTimeout(land, LANDED);
       draw();
     }),
   { passive: true },
