@@ -13,6 +13,7 @@ from sppnet.cli.many import (
     Images,
     OnCluster,
     Place,
+    Where,
     Workers,
     each_good,
     fill,
@@ -137,34 +138,45 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Write the pyramid features of regions, or of whole images."""
-    import numpy as np
-
-    from sppnet.features.tables import LEAST_BYTES, PARQUET, TABLE, check_form, write_features
-    from sppnet.pipeline.parts import PartFiles
-    from sppnet.storage import check_room
+    from sppnet.features.tables import PARQUET, check_form
 
     form = check_form(Path(out))
     pooling = Pooling(backbone, weights, download, layer, short_side, regions, cache, engine)
     where = where_of(workers, on, address, 0.0)
-    prepare = partial(region_features, pooling)
     if form == PARQUET:
-        check_out_place(out)
-        files = image_files(images)
-        pooling.rows([image.place for image in files])
-        parts = PartFiles(place(out), files, pooling.run(), size=IMAGES_A_PART)
-        report(parts, fill(parts, TABLE, prepare, where, on_bad), as_json)
-        return
-    if where.cluster:
+        _write_parts(pooling, images, out, where, on_bad, as_json)
+    elif where.cluster:
         expected = "a folder of parts, .parquet, with --on ray"
         raise ArgumentError(f"--out must be {expected}, got {printable(out)}. Many machines cannot write one file.")
-    check_out_file(Path(out))
+    else:
+        _write_file(pooling, images, Path(out), where.workers, on_bad, as_json)
+
+
+def _write_parts(pooling: Pooling, images: list[str], out: str, where: Where, on_bad: OnBad, as_json: bool) -> None:
+    from sppnet.features.tables import TABLE
+    from sppnet.pipeline.parts import PartFiles
+
+    check_out_place(out)
+    files = image_files(images)
+    pooling.rows([image.place for image in files])
+    parts = PartFiles(place(out), files, pooling.run(), size=IMAGES_A_PART)
+    report(parts, fill(parts, TABLE, partial(region_features, pooling), where, on_bad), as_json)
+
+
+def _write_file(pooling: Pooling, images: list[str], out: Path, workers: int, on_bad: OnBad, as_json: bool) -> None:
+    import numpy as np
+
+    from sppnet.features.tables import LEAST_BYTES, check_form, write_features
+    from sppnet.storage import check_room
+
+    check_out_file(out)
     paths = images_below(only_paths(images))
     count, encoder = pooling.rows(paths), pooling.open()
-    check_room(Path(out), count * encoder.length(LEVELS) * LEAST_BYTES.get(form, 4))
-    rows = list(each_good("Computing features", paths, prepare, where.workers, on_bad))
+    check_room(out, count * encoder.length(LEVELS) * LEAST_BYTES.get(check_form(out), 4))
+    rows = list(each_good("Computing features", paths, partial(region_features, pooling), workers, on_bad))
     boxes, vectors = [mine for _, (mine, _) in rows], np.concatenate([values for _, (_, values) in rows])
-    settings = {"layer": encoder.layer, "short_side": short_side, "levels": LEVELS}
-    write_features(Path(out), [printable(path) for path, _ in rows], boxes, vectors, settings)
+    settings = {"layer": encoder.layer, "short_side": pooling.short_side, "levels": LEVELS}
+    write_features(out, [printable(path) for path, _ in rows], boxes, vectors, settings)
     if as_json:
         print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})
     else:

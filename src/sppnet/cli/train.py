@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -42,6 +43,7 @@ from sppnet.errors import counted
 if TYPE_CHECKING:
     from sppnet.classification.classifier import Classifier
     from sppnet.data import DetectionData, FolderData
+    from sppnet.detection.deep import DeepPlan
     from sppnet.detection.detector import Detector
 
 FIGURES: Final = ("mean_average_precision", "accuracy")  # of a detector, of a classifier
@@ -139,17 +141,20 @@ def train_detector(
         device=device,
         seed=seed,
     )
-    plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else False
-
-    def learn(part: "DetectionData") -> None:
-        _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)), out)
-        if plan:
-            long = f"{epochs} epochs" if epochs else f"about {duration(60 * minutes)}"
-            notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
-        detector.fit(part, deep=plan, progress=bar)
-
-    summary = _train(detector, parts, learn, on_bad, out)
+    plan = DeepPlan(epochs, minutes, folder=run_folder(out)) if deep else None
+    summary = _train(detector, parts, partial(_fit_detector, detector, plan, out), on_bad, out)
     _trained(summary | _deepened(detector, out), detector.untrained_, start, as_json)
+
+
+def _fit_detector(detector: "Detector", plan: "DeepPlan | None", out: Path, part: "DetectionData") -> None:
+    """Say what learning will take, and learn."""
+    from sppnet.detection.scale import scales_for
+
+    _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)), out)
+    if plan:
+        long = f"{plan.epochs} epochs" if plan.epochs else f"about {duration(60 * plan.minutes)}"
+        notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
+    detector.fit(part, deep=plan or False, progress=bar)
 
 
 def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:

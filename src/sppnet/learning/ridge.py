@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sppnet.errors import check_shape, check_that
 
@@ -22,20 +23,11 @@ def ridge(
     check_that(penalty > 0, "ridge", "penalty", "above 0", penalty, advice="Try 1000 on features of length 20")
     check_shape("ridge", "targets", targets.shape, (len(features), "T"), advice="Give one row an example")
     check_that(len(features) > 0, "ridge", "features", "of one row at least", "none", advice="Give examples")
-    # Copied: torch aligns memory, and sums over aligned memory have the same bits each time.
-    values, goals = torch.tensor(features), torch.tensor(targets.astype(np.float64))
-    mean, goal = values.mean(0), goals.mean(0)
-    centred = values - mean
+    centred, mean, wanted, goal = _centred(features, targets)
     few = len(features) < features.shape[1]
-    products = torch.mm(centred, centred.T) if few else torch.mm(centred.T, centred)
-    system = products.double()
-    system.diagonal().add_(penalty)
-    wanted = goals - goal
     right = wanted if few else torch.mm(centred.T, wanted.float()).double()
-    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system)).float()
-    weights = (torch.mm(centred.T, solved) if few else solved).T.contiguous()
-    constant = goal - torch.mv(weights, mean).double()
-    return weights.numpy(), constant.float().numpy()
+    solved = torch.cholesky_solve(right, _factor(centred if few else centred.T, penalty)).float()
+    return _planes((torch.mm(centred.T, solved) if few else solved).T.contiguous(), mean, goal)
 
 
 def ridge_held_out(
@@ -51,18 +43,33 @@ def ridge_held_out(
     Returns:
         (T, D) float32 weights, (T,) float32 constants and (N, T) float64 answers of those who did not see the example.
     """
+    centred, mean, wanted, goal = _centred(features, targets)
+    inverse = torch.cholesky_inverse(_factor(centred, penalty))
+    solved = torch.mm(inverse, wanted)
+    factors = inverse.diagonal() - 1 / (penalty * len(features))  # the constant is learnt too
+    held_out: NDArray[np.float64] = targets - (solved / factors[:, None]).numpy()
+    return *_planes(torch.mm(solved.float().T, centred), mean, goal), held_out
+
+
+def _centred(features: NDArray[np.float32], targets: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return features less their mean, that mean, targets less theirs in float64, and that one."""
+    # Copied: torch aligns memory, and sums over aligned memory have the same bits each time.
     values, goals = torch.tensor(features), torch.tensor(targets.astype(np.float64))
     mean, goal = values.mean(0), goals.mean(0)
-    centred = values - mean
-    system = torch.mm(centred, centred.T).double()
+    return values - mean, mean, goals - goal, goal
+
+
+def _factor(rows: Tensor, penalty: float) -> Tensor:
+    """Return the Cholesky factor of the rows' products with each other, the penalty added to the diagonal."""
+    system = torch.mm(rows, rows.T).double()
     system.diagonal().add_(penalty)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
-    solved = torch.mm(inverse, goals - goal)
-    factors = inverse.diagonal() - 1 / (penalty * len(features))  # the constant is learnt too
-    held_out: NDArray[np.float64] = (goals - solved / factors[:, None]).numpy()
-    weights = torch.mm(solved.float().T, centred)
+    factor: Tensor = torch.linalg.cholesky(system)
+    return factor
+
+
+def _planes(weights: Tensor, mean: Tensor, goal: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     constant = goal - torch.mv(weights, mean).double()
-    return weights.numpy(), constant.float().numpy(), held_out
+    return weights.numpy(), constant.float().numpy()
 
 
 class RidgeSums:
