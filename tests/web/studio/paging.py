@@ -59,13 +59,7 @@ def suggest(page: Page, *suggestions: dict[str, Any]) -> None:
 
     page.unroute(ANSWERS)
     page.route(ANSWERS, answered)
-    page.evaluate(
-        """(suggestions) => import('/static/model.js').then(({ model, tell }) => {
-            model.suggestions = suggestions;
-            tell('open', 'chosen');
-        })""",
-        shown,
-    )
+    page.evaluate("import('/static/actions.js').then(({ lookAgain }) => lookAgain())")
 
 
 def edges_of(page: Page) -> list[list[float]]:
