@@ -1,6 +1,7 @@
 """What is kept between two learnings: rows that are used again, and targets of classes that come later."""
 
 import numpy as np
+import pytest
 
 from sppnet.detection import kept as module
 from sppnet.detection.examples import Examples, ImageLabels
@@ -76,3 +77,25 @@ def test_an_image_has_all_of_its_examples() -> None:
     group = Matrix(2).store(_examples(1), ("a",))
     image.drawn, image.hard = group, (group, group)
     assert image.groups == (group, group, group)
+
+
+def test_rows_are_dropped_once() -> None:
+    matrix = Matrix(2)
+    group = matrix.store(_examples(1, 2), ("a",))
+    matrix.drop(group.rows)
+    with pytest.raises(ValueError, match=r"Matrix.drop: rows must be in use, got \[0, 1\], some of which are free"):
+        matrix.drop(group.rows)
+    assert matrix.store(_examples(3, 4), ("a",)).rows.tolist() == [0, 1]
+
+
+def test_an_image_lacks_a_class_that_its_examples_were_chosen_without() -> None:
+    labels = ImageLabels(np.array([[0.0, 0, 4, 4], [5, 5, 9, 9]]), ("a", "b"))
+    image = KeptImage("key", np.zeros((9, 9, 3), np.uint8), labels, (9, 9), "", 0)
+    assert not image.lacks(["a", "b"])  # nothing was chosen
+    matrix = Matrix(2)
+    image.drawn = KeptExamples(np.array([0]), np.zeros((1, 4)), ("a", "b"), np.ones((1, 2), np.int8), np.zeros(1))
+    assert not image.lacks(["a", "b", "c"])  # of c it holds none
+    image.hard = (matrix.store(_examples(1), ("a",)),)  # mined while b was left out
+    assert (image.lacks(["a"]), image.lacks(["b"])) == (False, True)
+    image.begin_anew()
+    assert (image.groups, image.changed, image.lacks(["b"])) == ((), True, False)

@@ -16,7 +16,7 @@ from sppnet.detection import learner as learner_module
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
 from sppnet.detection.ordering import suggest_order
-from sppnet.errors import ArgumentError, BoxError, DataError, NotFittedError
+from sppnet.errors import ArgumentError, BoxError, DataError, ImageDecodeError, NotFittedError
 from sppnet.geometry import iou
 from sppnet.storage import TensorCache
 
@@ -208,6 +208,37 @@ def test_classes_can_come_and_go(cache: TensorCache, train: DetectionData) -> No
     assert detector.untrained_ == ("star",)
     other = detector.detect(path, threshold=0.5).counts()
     assert {name: other[name] for name in one} == one
+
+
+def test_a_class_that_comes_later_is_learnt_from_all_of_its_objects(cache: TensorCache, train: DetectionData) -> None:
+    one, other = (Detector(cache=cache, short_side=SHORT_SIDE) for _ in range(2))
+    for index in range(4):
+        for detector in (one, other):
+            detector.update(train.samples[index].path, _labels(train, index))
+    one.learn(["square"])
+    one.learn(["square", "disc"])
+    assert one.untrained_ == ()
+    path = train.samples[5].path
+    expected = other.learn(["square", "disc"]) and other.detect(path, threshold=0.5).counts()
+    assert one.detect(path, threshold=0.5).counts() == expected
+
+
+def test_an_image_that_can_no_longer_be_read_changes_nothing(
+    cache: TensorCache, train: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(image: Any) -> str:
+        raise ImageDecodeError(image, "it went away")
+
+    one, other = _updated(cache, train, count=3), _updated(cache, train, count=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(learner_module, "image_digest", fail)
+        with pytest.raises(ImageDecodeError, match="it went away"):
+            one.update(train.samples[0].path, _labels(train, 0))
+    for detector in (one, other):
+        for index in (0, 3, 4):
+            detector.update(train.samples[index].path, _labels(train, index))
+        detector.learn(train.classes)
+    assert _saved(one, tmp_path / "one") == _saved(other, tmp_path / "other")
 
 
 def test_a_grid_grows_with_boxes_of_another_shape(cache: TensorCache, train: DetectionData) -> None:

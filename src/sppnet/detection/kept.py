@@ -1,6 +1,6 @@
 """What is kept of each labelled image between two learnings: its labels, and the rows of examples that came of it."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -73,6 +73,18 @@ class KeptImage:
         """All examples of the SVMs."""
         return tuple(group for group in (self.drawn, self.rejected, *self.hard) if group is not None)
 
+    def begin_anew(self) -> None:
+        """Forget all that came of the image: only what is known of it stays."""
+        self.drawn, self.rejected, self.hard, self.moves, self.changed = None, None, (), {}, True
+
+    def lacks(self, names: Collection[str]) -> bool:
+        """Tell whether it holds objects of a named class that some of its examples were chosen without.
+
+        Those take all that they do not know for background, these objects too.
+        """
+        held = set(names).intersection(self.labels.classes)
+        return any(not held.issubset(group.names) for group in (self.drawn, *self.hard) if group is not None)
+
 
 class Matrix:
     """Examples of all images in one matrix (N, D), whose rows are used again when examples are dropped."""
@@ -105,7 +117,13 @@ class Matrix:
         return KeptExamples(rows, examples.regions, names, examples.targets, others)
 
     def drop(self, rows: NDArray[np.int64]) -> None:
-        """Let rows be used again."""
+        """Let rows be used again.
+
+        Raises:
+            ValueError: some of them are free: what is dropped twice would be given out twice.
+        """
+        if not set(rows.tolist()).isdisjoint(self._free):
+            raise ValueError(f"Matrix.drop: rows must be in use, got {rows.tolist()}, some of which are free already.")
         self._free = sorted([*self._free, *rows.tolist()])
 
     def products(self) -> NDArray[np.float32] | None:

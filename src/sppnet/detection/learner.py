@@ -39,6 +39,7 @@ from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptExamples, KeptImage, Matrix, some_of_each
 from sppnet.detection.published import mine_in_one_pass
 from sppnet.detection.settings import Settings
+from sppnet.detection.svms import train_on
 from sppnet.errors import DataError, check_seed
 from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
@@ -48,13 +49,12 @@ from sppnet.geometry import Boxes, iou
 from sppnet.images import Source, image_digest, read_size
 from sppnet.learning.compression import Compression
 from sppnet.learning.ridge import RidgeSums, ridge
-from sppnet.learning.svm import LinearSvm, train_svm
+from sppnet.learning.svm import LinearSvm
 from sppnet.progress import Progress, silent
 from sppnet.proposals.protocol import Proposals
 
 SURE: Final = -0.5  # below this score a region of an image with objects that nobody boxed is background
 MINED_AGAIN: Final = 2  # images at a time that did not change
-TOLERANCE: Final = 1e-2  # of the SVMs: a tenth of what a region's score changes by from cell to cell, and seen at once
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
 ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
@@ -92,7 +92,7 @@ class Learner:
         self._sums: dict[str, RidgeSums] = {}
         self._turn = 0
         for kept in self.images.values():
-            kept.drawn, kept.rejected, kept.hard, kept.moves, kept.changed = None, None, (), {}, True
+            kept.begin_anew()
 
     # What is known of images
 
@@ -103,12 +103,12 @@ class Learner:
             ImageDecodeError: an image that cannot be read. BoxError: naming the row of a box outside the image.
         """
         size = read_size(image)
-        checked = labels.checked(size)
+        checked, digest = labels.checked(size), image_digest(image)  # all that may raise comes before any change
         before = self.images.get(key)
         if before is not None:
             self._drop(before)
         index, self._told = (self._told, self._told + 1) if before is None else (before.index, self._told)
-        self.images[key] = KeptImage(key, image, checked, size, image_digest(image), index)
+        self.images[key] = KeptImage(key, image, checked, size, digest, index)
 
     def forget(self, key: Hashable) -> None:
         """Drop all that was known of an image; nothing happens if nothing was."""
@@ -117,9 +117,10 @@ class Learner:
             self._drop(kept)
 
     def _drop(self, kept: KeptImage) -> None:
-        for group in kept.groups:
-            self._release(group.rows)
+        """Let all go that came of an image."""
+        self._release(*(group.rows for group in kept.groups))
         self._forget_moves(kept)
+        kept.begin_anew()
 
     def _release(self, *groups: NDArray[np.int64]) -> None:
         for rows in groups:
@@ -153,6 +154,8 @@ class Learner:
         self._shares = shares_of([kept.labels for kept in self.images.values()], names, self.settings)
         if self._classes != names:
             self._head = None
+        for kept in [kept for kept in self.images.values() if kept.lacks(names)]:
+            self._drop(kept)
         fresh = [kept for kept in self.images.values() if kept.drawn is None]
         if not self.settings.sampled:
             for kept, look in self._looks(progress("Sampling regions", fresh), proposals):
@@ -473,28 +476,3 @@ def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:
     """Return 1 for regions that are background to classes nobody named yet, else 0."""
     known: NDArray[np.int8] = (kept.labels.complete | kept.labels.shown(regions)).astype(np.int8)
     return known
-
-
-def train_on(
-    features: NDArray[np.floating],
-    targets: NDArray[np.int8],
-    *,
-    scale: float,
-    settings: Settings,
-    start: LinearSvm | None = None,
-    products: NDArray[np.float32] | None = None,
-    tolerance: float = TOLERANCE,
-) -> LinearSvm:
-    """Train one SVM a class on features (N, D) which times ``scale`` have the length that the cost is for."""
-    # Features times s with cost C and bias B have the same solution as the features themselves with cost
-    # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
-    return train_svm(
-        features,
-        targets,
-        cost=settings.cost * scale**2,
-        positive_weight=settings.positive_weight,
-        bias=settings.bias / scale,
-        start=start,
-        products=products,
-        tolerance=tolerance,
-    )
