@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from sppnet.cli.commands import app
 from sppnet.data import DetectionData, Sample, load_detection, splits
 from sppnet.data.converting import WRITTEN, convert, flat_names
+from sppnet.data.inspection import inspect
 from sppnet.errors import ArgumentError, DataError, WriteError
 
 NAMES = ("a", '=1+"x"', "'quoted", "細胞 & <x>", "-1")
@@ -163,3 +165,39 @@ def test_what_is_ended_leaves_nothing_and_can_be_done_again(tmp_path: Path, ther
     assert out.is_dir() == there
     assert not there or not list(out.iterdir())
     assert convert([data], "coco", out).images == 3
+
+
+SPLIT_NAMES = (("all",), ("train", "val"), ("fold 1", "fold 2"), ("all", "train"), ("valid",), ("train+val", "holdout"))
+
+
+@pytest.mark.parametrize("names", SPLIT_NAMES, ids="_".join)
+@pytest.mark.parametrize("layout", WRITTEN)
+def test_what_is_written_reads_back_with_the_splits_it_had(tmp_path: Path, layout: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "in").mkdir()
+    parts = [made(tmp_path / "in", [[([1.0, 2.0, 30.0, 40.0], k, False)]], name) for k, name in enumerate(names)]
+    convert(parts, layout, tmp_path / "out")
+    assert splits(tmp_path / "out") == tuple(sorted(names))
+    for part in parts:
+        assert_same(part, load_detection(tmp_path / "out", split=part.name))
+    found = inspect(tmp_path / "out")
+    assert (found.counts["error"], found.images) == (0, dict.fromkeys(names, 1))
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "..\\x", "a\nb"])
+def test_a_split_that_can_be_no_folder_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    data = replace(made(tmp_path / "in", [[([1.0, 2.0, 30.0, 40.0], 0, False)]]), name=name)
+    with pytest.raises(DataError, match=r"the split can be no folder's name\. Rename it\."):
+        convert([data], "coco", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_may_call_a_split_all(tmp_path: Path) -> None:
+    rows = ["image,left,top,right,bottom,class,split"]
+    for name in ("all", "train"):
+        image(tmp_path / f"{name}.jpg", len(name))
+        rows.append(f"{name}.jpg,1,2,30,40,a,{name}")
+    text(tmp_path / "labels.csv", "\n".join(rows))
+    assert splits(tmp_path) == ("all", "train")
+    assert [sample.path.name for sample in load_detection(tmp_path)] == ["train.jpg"]
+    assert inspect(tmp_path).images == {"all": 1, "train": 1}

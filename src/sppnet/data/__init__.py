@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sppnet.data.contents import images_of
-from sppnet.data.dataset import ALL, Dataset, Layout, open_dataset
+from sppnet.data.dataset import Dataset, Layout, open_dataset
 from sppnet.data.layouts.coco import write_coco, write_coco_results
 from sppnet.data.layouts.label_studio import write_labelstudio
 from sppnet.data.layouts.tables import write_csv
@@ -15,6 +15,7 @@ from sppnet.data.layouts.voc import write_voc, write_voc_results
 from sppnet.data.layouts.yolo import write_yolo
 from sppnet.data.problems import CODES, LEVELS, BrokenSampleError, Level, Problem, printable
 from sppnet.data.samples import (
+    ALL,
     DetectionData,
     Duplicate,
     FolderData,

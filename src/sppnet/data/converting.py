@@ -1,5 +1,6 @@
 """Whole data sets written in a layout, images and labels, by the one table of how each layout lies on the disk."""
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,10 @@ from sppnet.data.layouts.label_studio import write_labelstudio
 from sppnet.data.layouts.tables import write_csv
 from sppnet.data.layouts.voc import write_voc
 from sppnet.data.layouts.yolo import write_yolo
+from sppnet.data.names import split_of_name
+from sppnet.data.parting import FILE, splits_text
 from sppnet.data.problems import printable
-from sppnet.data.samples import DetectionData, Sample
+from sppnet.data.samples import ALL, DetectionData, Sample
 from sppnet.errors import DataError, check_that
 from sppnet.progress import Progress, silent
 from sppnet.storage import check_room, read_file, write_file
@@ -61,6 +64,8 @@ def without_unions(parts: Sequence[DetectionData]) -> list[DetectionData]:
 def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress: Progress = silent) -> Converted:
     """Write a data set, its images copied as they are, in another layout.
 
+    Splits whose names files and folders cannot say, two beside each other called "a" and "b", go into ``splits.csv``.
+
     Args:
         parts: the splits. layout: one of ``WRITTEN``. out: a folder that is empty or not there yet.
         progress: wraps the pass over the images, given its name. What ends it, Ctrl-C too, leaves nothing behind.
@@ -79,6 +84,9 @@ def convert(parts: Sequence[DetectionData], layout: str, out: Path, *, progress:
     wrong = next((name for name in classes if name_fault(name)), None)
     if wrong is not None:
         raise DataError(f"{printable(wrong)!r:.80}: the class {name_fault(wrong)}. Rename it.")
+    for part in parts:
+        if part.name in ("", ".", "..") or re.search(r"[/\\]", part.name) or printable(part.name) != part.name:
+            raise DataError(f"{printable(part.name)!r:.80}: the split can be no folder's name. Rename it.")
     check_room(out, sum(_bytes_of(sample) for part in parts for sample in part.samples))
     there = out.is_dir()
     try:
@@ -95,6 +103,7 @@ def _write(
     parts: Sequence[DetectionData], known: WrittenLayout, out: Path, classes: tuple[str, ...], progress: Progress
 ) -> None:
     names = iter(flat_names([_below(sample.path, part.root) for part in parts for sample in part.samples]))
+    told: dict[str, str] = {}
     for part in parts:
         folder = out / known.images.format(split=part.name)
         places = [folder / next(names) for _ in part.samples]
@@ -106,6 +115,9 @@ def _write(
                 write_file(place, read_file(sample.path))
         moved = tuple(replace(each, path=place) for each, place in zip(part.samples, places, strict=True))
         known.write(out, replace(part, root=out, samples=moved).relabelled(classes))
+        told |= {place.relative_to(out).as_posix(): part.name for place in places}
+    if [part.name for part in parts] != [ALL] and any(split_of_name(part.name) != part.name for part in parts):
+        write_file(out / FILE, splits_text(told))
 
 
 def _remove(out: Path, there: bool) -> None:

@@ -22,7 +22,7 @@ from sppnet.data.layouts.values import glance
 from sppnet.data.layouts.yolo_places import NAME_LISTS
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
-from sppnet.data.samples import DetectionData, FolderData, OnBad
+from sppnet.data.samples import ALL, DetectionData, FolderData, OnBad
 from sppnet.errors import DataError, did_you_mean, message
 
 Layout = Literal[
@@ -39,7 +39,6 @@ Layout = Literal[
     "ilsvrc",
     "folders",
 ]
-ALL: Final = "all"
 NEAR: Final = 0.9  # of two layouts, the share of images from which the second is as likely as the first
 
 _LOOKS: Final[Sequence[Callable[[Contents], Found | None]]] = (
@@ -105,9 +104,9 @@ class Dataset:
             raise NotThereError(self._no_split(function, "named, for there is no 'train'", "none"))
         if split is None:
             return ["train"] if "train" in names else self._only(function, names[0])
-        if split == ALL:
+        if split == ALL and ALL not in names:
             return list(names)
-        wanted = list(dict.fromkeys(part.strip() for part in split.split("+")))
+        wanted = [split] if split in names else list(dict.fromkeys(part.strip() for part in split.split("+")))
         unknown = [part for part in wanted if part not in names]
         if unknown:
             expected = f"one of {', '.join(dict.fromkeys((*names, ALL)))}"
@@ -153,7 +152,11 @@ class Dataset:
         return [index for index, name in enumerate(names) if told.get(name) in chosen]
 
     def _listing(self, split: str) -> Listing:
-        return self.found.splits["" if split == ALL else split]()
+        return self.found.splits[self._key(split)]()
+
+    def _key(self, split: str) -> str:
+        """Return what the layout calls a split: "" where it has none, and a split of its own may be called "all"."""
+        return split if split in self.found.splits else ""
 
     def folders(self, function: str, *, split: str | None = None, classes: Sequence[str] | None = None) -> FolderData:
         """List the images of a split and their classes; see ``data.load_folders``."""
@@ -164,7 +167,7 @@ class Dataset:
         chosen = self.chosen(function, split)
         kept = _kit_classes(self.listed) if self.layout == "ilsvrc" else ClassFolders.of(self.listed)
         names = chosen if self.told is None else self._own
-        parts = [kept.load("" if name == ALL else name, classes) for name in names]
+        parts = [kept.load(self._key(name), classes) for name in names]
         whole = parts[0] if len(parts) == 1 else parts[0].merge(*parts[1:])
         if self.told is not None:
             whole = replace(whole.subset(self._in_splits(whole.paths, chosen)), problems=whole.problems)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from sppnet.errors import check_that
 from sppnet.geometry import Boxes, Size, check_boxes
 from sppnet.images import Source, as_source, image_digest, read_size
 
+ALL: Final = "all"  # the name of every image together
 OnBad = Literal["fail", "skip"]
 Outline = tuple[NDArray[np.float64], ...]  # polygons of one object, each (K, 2) [x, y] in pixels, K at least 3
 

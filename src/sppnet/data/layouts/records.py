@@ -15,6 +15,7 @@ from sppnet.data.contents import Contents
 from sppnet.data.gathering import Listing, RawBox, RawImage, Row, header_of, read_rows, unsure_of_turn
 from sppnet.data.misreading import CORNERS, check_written
 from sppnet.data.names import Finder, Pairing, leads_out, split_of, split_of_name
+from sppnet.data.parting import FILE as SPLITS
 from sppnet.data.problems import BrokenSampleError, Problem, broken
 from sppnet.geometry import SIDEWAYS, Size, upright_boxes, upright_points
 
@@ -301,14 +302,15 @@ class SetFiles:
         if not files:
             return None
         groups: dict[str, list[str]] = defaultdict(list)
+        told = SPLITS in listed.others  # which tells every image's split, whatever files and folders are called
         for name in files:
-            groups[split_of_file(name)].append(name)
+            groups["" if told else split_of_file(name)].append(name)
         if len(groups) > 1:
             groups.pop("", None)  # a file of everything beside those of the splits
         saw = f"{self.kind}: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}"
         finder = Finder(listed)
         reads = {split: partial(self._listing, listed, finder, names, split) for split, names in groups.items()}
-        if set(groups) == {""} and (self.inner or any(map(split_of, counted(listed.images)))):
+        if set(groups) == {""} and not told and (self.inner or any(map(split_of, counted(listed.images)))):
             inner = self._inner_splits(listed, finder, files)
             reads = {split: partial(self._listing, listed, finder, files, split) for split in inner}
         return Found(self.layout, saw, max(1, len(counted(listed.images))), reads)
