@@ -15,9 +15,13 @@ from sppnet.detection import examples, kept
 from sppnet.detection import learner as learner_module
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
+from sppnet.detection.learner import Learner
 from sppnet.detection.ordering import suggest_order
+from sppnet.detection.settings import OURS
 from sppnet.errors import ArgumentError, BoxError, DataError, ImageDecodeError, NotFittedError
-from sppnet.geometry import iou
+from sppnet.features.encoder import Encoder
+from sppnet.features.scene import Scene
+from sppnet.geometry import Boxes, iou
 from sppnet.storage import TensorCache
 
 SHORT_SIDE = 256
@@ -127,6 +131,35 @@ def test_what_nobody_boxed_is_no_negative(cache: TensorCache, train: DetectionDa
     for sample in train.samples[1:5]:
         square = sample.boxes[sample.labels == 1]
         assert detector.score(detector.encode(sample.path), square)[0, 1] > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _OnOneObject:
+    """Proposes regions on one object and far from it, none of which is centred in it and placed badly."""
+
+    box: tuple[float, float, float, float]
+
+    def regions(self, scene: Scene) -> Boxes:
+        left, top, right, bottom = self.box
+        steps = np.stack(np.meshgrid(np.arange(0, 200, 12), np.arange(0, 200, 12)), axis=-1).reshape(-1, 2)
+        size = np.array([right - left, bottom - top])
+        far = np.concatenate([steps, steps + size], axis=1).astype(np.float64)
+        on = np.array([[left, top, right, bottom], [left + 1, top + 1, right, bottom]])
+        labels = ImageLabels(on[:1], ("disc",))
+        return np.concatenate([on, far[~labels.shown(far)]])
+
+
+def test_a_first_box_without_background_in_it_does_not_find_everything(
+    cache: TensorCache, train: DetectionData
+) -> None:
+    image, other = train.samples[0], train.samples[1]
+    proposals: Any = _OnOneObject(tuple(image.boxes[0].tolist()))
+    learner = Learner(Encoder("stride16", SHORT_SIDE, cache=cache), levels=(2, 1), settings=OURS)
+    learner.update(0, image.path, ImageLabels(image.boxes[:1], ("disc",), complete=False))
+    head = learner.learn(["disc"], proposals)
+    scene = Scene(other.path, learner.encoder)
+    scores = head.scores(scene.maps, proposals.regions(scene))
+    assert np.median(scores) < -0.5
 
 
 def test_images_that_did_not_change_are_mined_again_in_turn(

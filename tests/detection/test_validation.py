@@ -95,6 +95,16 @@ def test_of_an_image_that_is_not_complete_only_answers_count() -> None:
     assert judged.verdicts[::2].tolist() == [1, 0, -1, -1]  # right, rejected, rejected of another class, unknown
 
 
+@pytest.mark.parametrize(("rejected", "counts"), [((), False), ((FAR,), True)])
+def test_right_ones_alone_tell_nothing(rejected: tuple[list[float], ...], counts: bool) -> None:
+    none = np.array(rejected).reshape(-1, 4)
+    learner = _learner(2, complete=0, rejected=none, rejected_classes=("cat",) * len(none))
+    judged = _held_out(learner, _found((CAT, 0, 1.0), (FAR, 0, 0.9), ([70.0, 0, 80, 10], 0, 0.8)))
+    assert sorted(judged.verdicts.tolist()) == ([-1, -1, 0, 0, 1, 1] if counts else [-1] * 6)
+    assert judged.objects.tolist() == [[int(counts), int(counts)]] * 2
+    assert np.isnan(judged.precision(np.zeros(2))[0]) or counts
+
+
 def test_enough_complete_images_speak_for_all() -> None:
     judged = _held_out(_learner(6, complete=3), _found((CAT, 0, 0.9)))
     assert len(judged.objects) == 3

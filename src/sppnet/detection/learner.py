@@ -7,7 +7,8 @@ once; the studio tells it of one change after the other. Both are the same steps
 What is not boxed is background only where a person said so. In an image that is not ``complete``, a region serves as a
 negative if it is centred in a box that was drawn, yet overlaps no object of its class by ``negative_iou`` (badly
 placed, on an object that is known); if it was rejected; or if the detector learnt so far scores it below ``SURE`` and
-lower than half of the image's regions. All else is left out, and looked at again as the detector gets better.
+lower than half of the image's regions, or lower than ``SURELY_BACKGROUND`` of them, whatever the score: one that knows
+no background yet scores all alike. All else is left out, and looked at again as the detector gets better.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -54,6 +55,7 @@ from sppnet.progress import Progress, silent
 from sppnet.proposals.protocol import Proposals
 
 SURE: Final = -0.5  # below this score a region of an image with objects that nobody boxed is background
+SURELY_BACKGROUND: Final = 0.25  # of an image's regions, those of the lowest scores
 MINED_AGAIN: Final = 2  # images at a time that did not change
 AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened onto
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
@@ -231,7 +233,8 @@ class Learner:
             return _Look(maps, regions, regions[known], None)
         scores = self._head.scores(maps, regions)
         best = scores.max(axis=1)
-        known |= (best < SURE) & (best <= np.median(best))
+        least, half = np.quantile(best, (SURELY_BACKGROUND, 0.5))
+        known |= (best < least) | ((best < SURE) & (best <= half))
         return _Look(maps, regions, regions[known], scores[known])
 
     def _usable(self, kept: KeptImage, proposals: Proposals) -> tuple[Maps, Boxes]:

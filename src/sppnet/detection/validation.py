@@ -49,7 +49,8 @@ def hold_out(
         progress: wraps the pass over the images.
     Returns:
         The detections, judged ones ranked by what the heads gave: their ``confidence`` holds scores. Nobody can judge
-        those of a class that one image alone holds: it counts as one without objects.
+        those of a class that one image alone holds: it counts as one without objects. So do images that are not
+        complete and in which more is known to be right than wrong.
     Raises:
         DataError: fewer than two labelled images.
     """
@@ -73,10 +74,12 @@ def hold_out(
     # One image after the other: who stops it waits for no more than the step that it is at.
     for kept, each in zip(progress("Validating", list(chain.from_iterable(parts))), answers(), strict=True):
         found[kept.key] = each
-    columns = [_judge(kept, found[kept.key], names) for kept in chosen]
-    labels, scores, verdicts = (np.concatenate(column) for column in zip(*columns, strict=True))
+    judged = [_judge(kept, found[kept.key], names) for kept in chosen]
+    labels, scores, verdicts = (np.concatenate(column) for column in zip(*judged, strict=True))
     owners = np.repeat(np.arange(len(chosen)), [len(found[kept.key]) for kept in chosen])
     objects = _objects(chosen, names)
+    untold = np.array([_tells_nothing(kept, own[2]) for kept, own in zip(chosen, judged, strict=True)])
+    objects[untold], verdicts[untold[owners]] = 0, -1
     unknown = (_objects(images, names) > 0).sum(axis=0) < 2  # without its one image there is no class to find in it
     objects[:, unknown] = 0
     verdicts[unknown[labels]] = -1
@@ -95,6 +98,12 @@ def _objects(images: Sequence[KeptImage], names: Sequence[str]) -> NDArray[np.in
     """Count the objects (P, K) to find of each class in each image."""
     counts = [[int((kept.labels.of(name) & kept.labels.counted).sum()) for name in names] for kept in images]
     return np.array(counts, dtype=np.int64)
+
+
+def _tells_nothing(kept: KeptImage, verdicts: NDArray[np.int8]) -> bool:
+    """Tell whether too little is known of what is wrong in an image: right ones alone would have all look right."""
+    right, wrong = (verdicts == 1).sum(), (verdicts == 0).sum()
+    return not kept.labels.complete and bool(wrong < max(right, 1))
 
 
 def _judge(
