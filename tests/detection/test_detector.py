@@ -1,6 +1,7 @@
 """The detector: learns, answers, and is the same after saving, on synthetic shapes and on real blood cells."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from sppnet.data import DetectionData, load_detection
+from sppnet.detection.deep import quality
 from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, BoxError, CorruptFileError, DataError, ImageDecodeError, NotFittedError
 from sppnet.features.scene import Scene
@@ -151,6 +153,38 @@ def test_proposals_can_come_from_a_file(train: DetectionData, tmp_path: Path) ->
     detector.save(tmp_path / "model")
     loaded = Detector.load(tmp_path / "model").detect(train.samples[0].path, threshold=0.5)
     np.testing.assert_array_equal(loaded.boxes, found.boxes)
+
+
+def test_images_in_memory_find_their_regions_in_a_file(train: DetectionData, tmp_path: Path) -> None:
+    few = train.subset(range(2))
+    rows = [(f"image {place}", *box) for place, each in enumerate(few) for box in (*each.boxes, *each.boxes * 0.5)]
+    table = "\n".join(",".join(map(str, row)) for row in (("image", "left", "top", "right", "bottom"), *rows))
+    (tmp_path / "regions.csv").write_text(table)
+    images = [read_image(sample.path) for sample in few]
+    targets = [{"boxes": each.boxes, "labels": each.labels} for each in few]
+    data = DetectionData.from_arrays(images, targets, classes=few.classes)
+    detector = Detector(proposals=FileProposals(tmp_path / "regions.csv"), short_side=96).fit(data)
+    assert detector.evaluate(data).mean > 0.5
+    assert all(quality(detector.model_, data))
+
+
+def test_one_name_in_a_file_of_regions_for_two_images_is_refused(train: DetectionData, tmp_path: Path) -> None:
+    sample = train.samples[0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(sample.path.read_bytes())
+    data = dataclasses.replace(
+        train, samples=tuple(dataclasses.replace(sample, path=tmp_path / folder / "1.png") for folder in ("a", "b"))
+    )
+    box = ",".join(map(str, sample.boxes[0]))
+    (tmp_path / "regions.csv").write_text(f"image,left,top,right,bottom\n1.png,{box}\n1.png,0,0,9,9\n")
+    detector = Detector(proposals=FileProposals(tmp_path / "regions.csv"), short_side=96)
+    refused = f"regions.csv: '1.png' may mean {tmp_path}/a/1.png and {tmp_path}/b/1.png. Write their paths."
+    with pytest.raises(ArgumentError, match=re.escape(refused)):
+        detector.fit(data)
+    detector.fit(dataclasses.replace(data, samples=data.samples[:1]))
+    with pytest.raises(ArgumentError, match=re.escape(refused)):
+        detector.evaluate(data)
 
 
 @pytest.mark.slow

@@ -379,6 +379,24 @@ def test_a_image_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == (f"{method.path}: holds no regions for the image 'b.png'. Add rows for it.")
 
 
+def test_regions_of_a_file_go_by_the_folders_too(tmp_path: Path) -> None:
+    method = FileProposals(_written(tmp_path, HEADER + "1.png,0,0,1,1\na/1.png,0,0,2,2\n"))
+    no_network: Any = None
+    for name, side in (("1.png", 1), ("a/1.png", 2)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(path)
+        assert method.regions(Scene(path, no_network)).tolist() == [[0, 0, side, side]]
+    method.check([str(tmp_path / "1.png"), str(tmp_path / "a/1.png"), str(tmp_path / "1.png")])
+    with pytest.raises(ArgumentError) as ambiguous:
+        method.check(["x/1.png", "x/a/1.png", "x/b/1.png"])
+    assert str(ambiguous.value) == f"{method.path}: '1.png' may mean x/1.png and x/b/1.png. Write their paths."
+    with pytest.raises(DataError) as caught:
+        method.check(["x/1.png", "x/2.png", "x/3.png"])
+    told = "holds no regions for 2 of 3 images, the first x/2.png. Add rows, or name other images."
+    assert str(caught.value) == f"{method.path}: {told}"
+
+
 def test_a_method_of_a_file_reads_it_when_it_is_used(tmp_path: Path) -> None:
     method = FileProposals(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"none\.csv"):

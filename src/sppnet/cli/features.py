@@ -40,7 +40,7 @@ from sppnet.cli.options import (
 )
 from sppnet.cli.printing import print_json, printable
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, DataError, counted
+from sppnet.errors import ArgumentError, counted
 
 if TYPE_CHECKING:
     from sppnet.features.encoder import Encoder
@@ -90,20 +90,7 @@ class Pooling(NamedTuple):
         if self.regions is None:
             return len(images)
         proposed = FileProposals(self.regions)
-        seen: dict[str, Place] = {}
-        for image in images:
-            key = proposed.key(name_of(image))
-            if key is not None and key in seen:
-                both = f"{printable(seen[key])} and {printable(image)}"
-                raise ArgumentError(
-                    f"--regions: {key!r} in {printable(self.regions)} may mean {both}. Write their paths."
-                )
-            if key is not None:
-                seen[key] = image
-        without = [image for image in images if proposed.key(name_of(image)) is None]
-        if without:
-            some = f"{len(without)} of {len(images)} images, the first {printable(without[0])}"
-            raise DataError(f"{printable(self.regions)}: holds no regions for {some}. Add rows, or name other images.")
+        proposed.check(map(name_of, images))
         return sum(proposed.count(name_of(image)) for image in images)
 
 
@@ -204,4 +191,4 @@ def region_features(pooling: Pooling) -> Callable[[Place], Any]:
 
 def name_of(image: Place) -> str:
     """Return what an image is called in a file of regions, which knows it by the end of this."""
-    return image.as_posix() if isinstance(image, Path) else image
+    return image.absolute().as_posix() if isinstance(image, Path) else image

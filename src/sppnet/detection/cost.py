@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from sppnet.data import DetectionData
-from sppnet.detection.examples import FULL_SHARES, MOST_OBJECTS, examples_per_image
+from sppnet.detection.examples import FULL_SHARES, MOST_OBJECTS, examples_per_image, scene_of
 from sppnet.detection.validation import MOST_IMAGES
 from sppnet.features.encoder import MapsEncoder
-from sppnet.features.scene import Scene
 from sppnet.geometry import images_in
 from sppnet.progress import BASE_MEMORY, Estimate, timed
 from sppnet.proposals.protocol import Proposals
@@ -25,7 +24,7 @@ def fit_estimate(encoder: MapsEncoder, proposals: Proposals, levels: Sequence[in
     features = encoder.length(levels)
     weights = torch.zeros(1 + 4, features), torch.zeros(1 + 4)
     map_seconds = timed(lambda: encoder.compute(sample.source)) if missing else 0.0
-    scene = Scene(sample.source, encoder)
+    scene = scene_of(sample, encoder)
     scene.maps = encoder.compute(sample.source)  # before the clock starts, and not into the cache
     propose_seconds = timed(lambda: proposals.regions(scene))
     regions = scene.maps.unique(proposals.regions(scene))

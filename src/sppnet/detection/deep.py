@@ -24,8 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sppnet.backbones import Backbone, placed
 from sppnet.backbones.kinds import with_weights
 from sppnet.data import DetectionData, Sample
-from sppnet.detection.detections import Detections
-from sppnet.detection.examples import ImageLabels, labels_of
+from sppnet.detection.examples import ImageLabels, labels_of, scene_of
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
 from sppnet.errors import check_that
@@ -34,7 +33,6 @@ from sppnet.features.encoder import MapsEncoder
 from sppnet.features.files import encoder_with
 from sppnet.features.joined import JoinedMaps
 from sppnet.features.maps import FeatureMap
-from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
 from sppnet.images import mirror, read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
@@ -194,11 +192,12 @@ def quality(model: DetectorModel, data: DetectionData, regions: Sequence[Boxes] 
     Args:
         regions: (R, 4) of each image; None has the model propose them.
     """
-    scenes = [Scene(sample.source, model.encoder) for sample in data]
-    proposed = map(model.propose, scenes) if regions is None else regions
-    found: list[Detections] = [
-        model.detect_among(among, scene.maps, threshold=0) for scene, among in zip(scenes, proposed, strict=True)
-    ]
+    scenes = (scene_of(sample, model.encoder) for sample in data)
+    if regions is None:
+        found = list(model.each(scenes, threshold=0))
+    else:
+        pairs = zip(scenes, regions, strict=True)
+        found = [model.detect_among(among, scene.maps, threshold=0) for scene, among in pairs]
     return tuple(agreed(detection_report(found, data.samples, data.classes, iou=at).mean) for at in OVERLAPS)
 
 
@@ -232,7 +231,7 @@ def tune(
     curve = tuning.resume(plan.folder)
     some = judged.subset(np.linspace(0, len(judged) - 1, min(JUDGED, len(judged))).round().astype(int).tolist())
     # Proposals may be learnt on the network's maps as they were, so that the tuned one cannot make them.
-    regions = [model.propose(Scene(sample.source, model.encoder)) for sample in some]
+    regions = [model.propose(scene_of(sample, model.encoder)) for sample in some]
     for epoch in range(len(curve), epochs):
         told = f", {curve[-1]:.1%} in held-out images" if curve else ""
         order = np.random.default_rng((seed, epoch)).permutation(len(images))
@@ -258,7 +257,7 @@ class _Prepared:
 
     @classmethod
     def of(cls, sample: Sample, model: DetectorModel, names: Sequence[str]) -> "_Prepared":
-        scene, labels = Scene(sample.source, model.encoder, name=sample.path.name), labels_of(sample, names)
+        scene, labels = scene_of(sample, model.encoder), labels_of(sample, names)
         objects = labels.boxes[labels.counted]
         regions = np.concatenate([objects, model.propose(scene)])
         _, targets = labels.overlaps(regions, names, model.settings)

@@ -15,15 +15,15 @@ from sppnet.data import DetectionData, as_detection_data
 from sppnet.detection.cost import fit_estimate
 from sppnet.detection.deep import DeepPlan, DeepReport, deepen
 from sppnet.detection.detections import Detections, check_threshold
-from sppnet.detection.examples import ImageLabels, labels_of
-from sppnet.detection.files import GIVEN, describe_choices, describe_model, model_from_description
+from sppnet.detection.examples import ImageLabels, labels_of, scene_of
+from sppnet.detection.files import choices_from_description, describe_choices, describe_model, model_from_description
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import Choice, FittingRegions, unlearnt_regions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
-from sppnet.detection.settings import SETTINGS, Settings, chosen_settings
+from sppnet.detection.settings import Settings, chosen_settings
 from sppnet.detection.validation import calibrated, hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
 from sppnet.evaluation.matching import Judged
@@ -38,6 +38,7 @@ from sppnet.images import Source, as_source, is_one_image, read_size
 from sppnet.learning.calibration import Calibration
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import Estimate, Progress, silent
+from sppnet.proposals.files import check_names
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
@@ -390,8 +391,7 @@ class Detector(Parameters):
             model, learner = self.model_, self._told("Detector.calibrate")
 
             def answer(head: RegionHead, images: Sequence[KeptImage]) -> Iterator[Detections]:
-                scenes = (Scene(kept.image, model.encoder, name=str(kept.key)) for kept in images)
-                return replace(model, head=head).each(scenes, threshold=0)
+                return replace(model, head=head).each((kept.scene(model.encoder) for kept in images), threshold=0)
 
             judged, found = hold_out(learner, model.head, model.classes, answer, progress=progress)
             calibration = calibrated(judged)
@@ -410,7 +410,10 @@ class Detector(Parameters):
             known, held = (", ".join(classes) for classes in (self.classes_, data.classes))
             advice = "Load it with classes=detector.classes_"
             raise DataError(f"{data.root}: must hold the classes {known}, got {held}. {advice}.")
-        found = [self.detect(sample.source, threshold=0) for sample in progress("Detecting", data.samples)]
+        model = self.model_
+        check_names(model.proposals, (scene_of(sample, model.encoder).name for sample in data.samples))
+        scenes = (scene_of(sample, model.encoder) for sample in progress("Detecting", data.samples))
+        found = list(model.each(scenes, threshold=0))
         return detection_report(found, data.samples, self.classes_, iou=iou, thresholds=self.thresholds_)
 
     # Files
@@ -444,18 +447,7 @@ class Detector(Parameters):
         """Make the detector of what a file holds; raises as ``load``."""
         check_model(path, metadata, kind=cls.kind, version=VERSION)
         model = model_from_description(metadata, tensors, cache=cache)
-        chosen = metadata["chosen"]
-        sides, named = chosen["short_side"], chosen["settings"]
-        detector = cls(
-            short_side=tuple(sides) if isinstance(sides, list) else sides,
-            layers=None if chosen["layers"] is None else tuple(chosen["layers"]),
-            levels=model.head.levels,
-            proposals=model.proposals if chosen["proposals"] == GIVEN else chosen["proposals"],
-            settings=named if SETTINGS.get(named) == model.settings else model.settings,
-            encoder=model.encoder if chosen["encoder"] == GIVEN else None,
-            cache=cache,
-            seed=metadata["seed"],
-        )
+        detector = cls(**choices_from_description(metadata["chosen"], model), cache=cache, seed=metadata["seed"])
         if detector.encoder is None:
             detector.backbone = choice_of(model.encoder.backbone)
         detector._model, detector._learnt_from = model, tuple(metadata["learnt_from"])

@@ -298,6 +298,11 @@ def examples_per_image(classes: int) -> int:
     return (POSITIVES + REGRESSED) * min(classes, 2) + NEGATIVES + NEAR_NEGATIVES + HARD_NEGATIVES * classes // 2
 
 
+def scene_of(sample: Sample, encoder: MapsEncoder) -> Scene:
+    """Return an image of a data set as proposal methods see it: one in memory goes by what its path says."""
+    return Scene(sample.source, encoder, name=sample.path.as_posix())
+
+
 def labels_of(sample: Sample, classes: Sequence[str]) -> ImageLabels:
     """Return what a data set says of one image: all of its objects are boxed."""
     names = tuple(classes[label] for label in sample.labels)
@@ -320,7 +325,7 @@ def labelled_images(data: DetectionData, encoder: MapsEncoder, proposals: Propos
     """Return a data set's images; maps and regions are loaded when asked for."""
 
     def load(sample: Sample) -> tuple[Maps, Boxes]:
-        scene = Scene(sample.source, encoder)
+        scene = scene_of(sample, encoder)
         return scene.maps, scene.maps.unique(proposals.regions(scene))
 
     return [LabelledImage(partial(load, sample), labels_of(sample, data.classes)) for sample in data.samples]

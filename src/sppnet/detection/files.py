@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
-from sppnet.detection.settings import Settings
+from sppnet.detection.settings import SETTINGS, Settings
 from sppnet.features.files import describe_encoder, encoder_from_description
 from sppnet.learning.calibration import Calibration
 from sppnet.proposals.kinds import proposals_from_description
@@ -28,6 +28,19 @@ def describe_choices(given: Mapping[str, Any]) -> dict[str, Any]:
         "proposals": proposals if isinstance(proposals, str | None) else GIVEN,
         "settings": settings if isinstance(settings, str) else None,
         "encoder": None if given["encoder"] is None else GIVEN,
+    }
+
+
+def choices_from_description(chosen: Mapping[str, Any], model: DetectorModel) -> dict[str, Any]:
+    """Return the arguments that ``describe_choices`` told of; objects among them are the model's."""
+    sides, layers, named = chosen["short_side"], chosen["layers"], chosen["settings"]
+    return {
+        "short_side": tuple(sides) if isinstance(sides, list) else sides,
+        "layers": None if layers is None else tuple(layers),
+        "levels": model.head.levels,
+        "proposals": model.proposals if chosen["proposals"] == GIVEN else chosen["proposals"],
+        "settings": named if SETTINGS.get(named) == model.settings else model.settings,
+        "encoder": model.encoder if chosen["encoder"] == GIVEN else None,
     }
 
 

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.detection.examples import Examples, ImageLabels, Moves
+from sppnet.features.encoder import MapsEncoder
+from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes
 from sppnet.images import Source
 from sppnet.learning.svm import solved_by_products
@@ -72,6 +74,10 @@ class KeptImage:
     def groups(self) -> tuple[KeptExamples, ...]:
         """All examples of the SVMs."""
         return tuple(group for group in (self.drawn, self.rejected, *self.hard) if group is not None)
+
+    def scene(self, encoder: MapsEncoder) -> Scene:
+        """Return the image as proposal methods see it."""
+        return Scene(self.image, encoder, name=str(self.key))
 
     def begin_anew(self) -> None:
         """Forget all that came of the image: only what is known of it stays."""

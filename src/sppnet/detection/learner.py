@@ -45,7 +45,6 @@ from sppnet.errors import DataError, check_seed
 from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
-from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, iou
 from sppnet.images import Source, image_digest, read_size
 from sppnet.learning.compression import Compression
@@ -224,7 +223,7 @@ class Learner:
 
     def _look(self, kept: KeptImage, proposals: Proposals) -> "_Look":
         """Encode an image, propose regions, and tell of which it is known what they show: all of a complete one."""
-        scene = Scene(kept.image, self.encoder, name=str(kept.key))
+        scene = kept.scene(self.encoder)
         maps, regions = scene.maps, scene.maps.unique(proposals.regions(scene))
         if kept.labels.complete:
             return _Look(maps, regions, regions, None)

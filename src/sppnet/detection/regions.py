@@ -10,6 +10,7 @@ from sppnet.detection.kept import KeptImage
 from sppnet.detection.learner import Learner
 from sppnet.errors import ArgumentError, DataError, message
 from sppnet.progress import Progress, silent
+from sppnet.proposals.files import check_names
 from sppnet.proposals.grid import GridProposals, fitting_grid
 from sppnet.proposals.learnt import LEVELS as RANKING_LEVELS
 from sppnet.proposals.learnt import LIMIT, METHOD, BoxedImage, LearntProposals, learn_proposals
@@ -52,7 +53,7 @@ class FittingRegions:
             DataError: no box of any of the classes. ArgumentError: a name of no method.
         """
         if choice is not None and choice != METHOD:
-            return _given(choice)
+            return _given(choice, learner)
         grid, boxed = _grid(learner, names)
         if not (choice == METHOD or _is_large(grid, boxed)):
             return grid
@@ -71,7 +72,7 @@ class FittingRegions:
 def unlearnt_regions(choice: Choice, learner: Learner, names: Sequence[str]) -> Proposals:
     """Return what takes as long as what ``FittingRegions`` would give, before anything is encoded or learnt."""
     if choice is not None and choice != METHOD:
-        return _given(choice)
+        return _given(choice, learner)
     grid, boxed = _grid(learner, names)
     if not (choice == METHOD or _is_large(grid, boxed)):
         return grid
@@ -80,10 +81,11 @@ def unlearnt_regions(choice: Choice, learner: Learner, names: Sequence[str]) -> 
     return LearntProposals(encoder.fingerprint, grid, weights, torch.zeros(classes))
 
 
-def _given(choice: Proposals | str) -> Proposals:
+def _given(choice: Proposals | str, learner: Learner) -> Proposals:
     if isinstance(choice, str):
         expected, advice = f"{METHOD!r} or a method", "Name it, or give an object of sppnet.proposals"
         raise ArgumentError(message("Detector", "proposals", expected, repr(choice), advice))
+    check_names(choice, (kept.scene(learner.encoder).name for kept in learner.images.values()))
     return choice
 
 

@@ -17,12 +17,12 @@ class Scene:
     Args:
         image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
         encoder: what makes the maps.
-        name: the image's name, for proposals that come from a file; a path has its own.
+        name: the image's name, for proposals that come from a file; a path is its own, from the root on.
     """
 
     def __init__(self, image: Source, encoder: MapsEncoder, *, name: str = "") -> None:
         self.image, self.encoder = image, encoder
-        self.name = Path(image).name if isinstance(image, Path | str) else name
+        self.name = Path(image).absolute().as_posix() if isinstance(image, Path | str) else name
 
     @cached_property
     def maps(self) -> Maps:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import TextIOWrapper
@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 from torch import Tensor
 
-from sppnet.errors import DataError
+from sppnet.errors import ArgumentError, DataError, counted
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.proposals.matlab import read_cells
+from sppnet.proposals.protocol import Proposals
 from sppnet.storage import open_file, read_file
 
 MAX_BYTES: Final = 1 << 30  # of a JSON file
@@ -30,6 +31,25 @@ class FileProposals:
     def regions(self, scene: Scene) -> Boxes:
         """Return the regions of the image of the scene's name in the file's order, clipped to the image."""
         return self.of(scene.name, scene.size)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Look up many images, by their names or paths, before any work.
+
+        Raises:
+            ArgumentError: what the file calls one may mean two of them. DataError: it holds no regions for one.
+        """
+        images = list(dict.fromkeys(names))
+        seen: dict[str | None, str] = {}
+        for name in images:
+            known = self.key(name)
+            if known is not None and known in seen:
+                both = f"{seen[known]} and {name}"
+                raise ArgumentError(f"{self.path}: {known!r} may mean {both}. Write their paths.")
+            seen.setdefault(known, name)
+        if None in seen:
+            number = sum(self.key(name) is None for name in images)
+            some = f"{number} of {counted(len(images), 'image')}, the first {seen[None]}"
+            raise DataError(f"{self.path}: holds no regions for {some}. Add rows, or name other images.")
 
     def of(self, name: str, size: tuple[int, int]) -> Boxes:
         """Return the regions of the image of that name, or path, and ``size`` (height, width).
@@ -65,6 +85,12 @@ class FileProposals:
     @cached_property
     def _regions(self) -> Mapping[str, Boxes]:
         return read_regions(self.path)
+
+
+def check_names(proposals: Proposals, names: Iterable[str]) -> None:
+    """Look up many images before any work, if regions come from a file; raises as ``FileProposals.check``."""
+    if isinstance(proposals, FileProposals):
+        proposals.check(names)
 
 
 def read_regions(path: Path) -> dict[str, Boxes]:
