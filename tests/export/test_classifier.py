@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from sppnet import Classifier
+from sppnet.backbones import backbone
 from sppnet.classification.views import Views
 from sppnet.data import FolderData
 from sppnet.errors import ArgumentError
@@ -46,6 +47,16 @@ def test_it_scores_as_the_classifier_does(kind: str, views: Views, learnt: Class
     for size in SIZES:
         (scores,) = session.run(None, {"image": _image(*size)})
         np.testing.assert_allclose(scores, classifier.predict(_image(*size)).scores, atol=5e-3)
+
+
+def test_of_a_network_whose_maps_go_below_0_it_scores_as_the_classifier_does() -> None:
+    network, images = backbone("torchvision/mobilenet_v3_small", weights="random"), [_image(*size) for size in SIZES]
+    classifier = Classifier(short_side=96, backbone=network).fit(images, ["a", "a", "b", "b", "b"])
+    assert min(float(classifier.encoder_.compute(image).min()) for image in images) < 0
+    session = _session(classifier_graph(classifier))
+    for image in images:
+        (scores,) = session.run(None, {"image": image})
+        np.testing.assert_allclose(scores, classifier.predict(image).scores, atol=5e-3)
 
 
 def test_of_two_views_the_weights_are_written_once(learnt: Classifier) -> None:

@@ -9,6 +9,7 @@ import torch
 from tests.export.conftest import LEVELS, SIZES, assert_same, drawn_model, image_of, scaled_inputs
 
 from sppnet import Classifier
+from sppnet.backbones import backbone
 from sppnet.classification.views import Views
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
@@ -62,6 +63,29 @@ def test_given_boxes_have_their_features() -> None:
     program = GraphModule(boxes_graph(model, scaled=True))
     features, _ = _asked(program, scaled_inputs(model, image) | {"boxes": boxes})
     np.testing.assert_allclose(features, model.encoder(image).pool(boxes, LEVELS).numpy(), atol=5e-3)
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Classifier:
+    """Return a classifier on a network whose maps have values below 0."""
+    network, images = backbone("torchvision/mobilenet_v3_small", weights="random"), [image_of(64, 96), image_of(96, 64)]
+    classifier = Classifier(short_side=64, backbone=network).fit(images, ["wide", "tall"])
+    assert float(classifier.encoder_.compute(images[0]).min()) < 0
+    return classifier
+
+
+def test_operator_by_operator_a_learnt_classifier_scores_the_same(learnt: Classifier) -> None:
+    program, image = GraphModule(classifier_graph(learnt, scaled=True)), image_of(64, 96)
+    (scores,) = _asked(program, {"image": image})
+    np.testing.assert_allclose(scores, learnt.predict(image).scores, atol=5e-3)
+
+
+@pytest.mark.slow
+def test_a_saved_learnt_classifier_scores_the_same_at_any_size(learnt: Classifier) -> None:
+    program = _saved(classifier_graph(learnt, scaled=True))
+    for size in [(64, 64), (64, 96), (160, 64)]:
+        (scores,) = _asked(program, {"image": image_of(*size)})
+        np.testing.assert_allclose(scores, learnt.predict(image_of(*size)).scores, atol=5e-3)
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def _vector(graph: Graph, images: ImageEncoder, image: Value) -> Value:
     vector = _pooled(graph, cells, images.levels, images.mode).to(np.float16).to(np.float32)
     if not images.normalised:
         return vector
-    vector = graph.op("Sqrt", vector)
+    roots = graph.op("Sqrt", graph.op("Abs", vector))
+    vector = graph.op("Sign", vector) * roots  # a map of hardswish or SiLU has values below 0
     length = graph.op("Sqrt", (vector * vector).over("ReduceSum", 1, keep=True))
     return vector / length.larger(SHORTEST)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
+from sppnet.export.answers import check_detections, check_features, check_scores
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.engine import check_maps
@@ -81,7 +83,8 @@ def export_detector(
         form: "onnx"; "pt2", a program of ``torch.export``; or "openvino", by its own converter.
     Raises:
         WriteError: a disk without room for it, before anything is written.
-        ArgumentError: a detector that has no graph of standard operators, or none in 32 bits, and why.
+        ArgumentError: a detector that has no graph of standard operators, or none in 32 bits, or whose graph answers
+            otherwise than it does, and why.
         MissingExtraError: OpenVINO's converter is not installed.
     """
     model, scaled = detector.model_, scaling == "outside"
@@ -89,9 +92,19 @@ def export_detector(
     graph = boxes_graph(model, scaled=scaled) if boxes else detector_graph(model, scaled=scaled)
     if form == "openvino" and not boxes:
         check_windows(model)
-    told = {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(detector.levels)}
+    told: dict[str, Any] = {
+        "kind": "boxes" if boxes else "detector",
+        "classes": list(model.classes),
+        "scaling": scaling,
+    }
+    told |= {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(detector.levels)}
     told |= {"untrained": list(detector.untrained_), "thresholds": detector.thresholds_.tolist()}
-    _write(folder, (graph, form), "boxes" if boxes else "detector", model.classes, scaling, told)
+    if boxes:
+        check_features(detector, graph, told)
+    else:
+        every = detector_graph(model, scaled=scaled, thresholds=np.zeros(len(model.classes)))
+        check_detections(detector, every, told)
+    _write(folder, graph, form, told)
 
 
 def export_classifier(
@@ -100,27 +113,22 @@ def export_classifier(
     """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
     encoder = classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
-    told = {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(classifier.levels)}
+    told: dict[str, Any] = {"kind": "classifier", "classes": list(classifier.classes_), "scaling": scaling}
+    told |= {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(classifier.levels)}
     told |= {"untrained": list(classifier.untrained_), "thresholds": [classifier.threshold_]}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
-    _write(folder, (graph, form), "classifier", classifier.classes_, scaling, told)
+    check_scores(classifier, graph, told)
+    _write(folder, graph, form, told)
 
 
-def _write(
-    folder: Path,
-    model: tuple[onnx.ModelProto, Form],
-    kind: str,
-    classes: tuple[str, ...],
-    scaling: Scaling,
-    told: dict[str, Any],
-) -> None:
-    graph, form = model
+def _write(folder: Path, graph: onnx.ModelProto, form: Form, told: dict[str, Any]) -> None:
+    kind, scaling = told["kind"], told["scaling"]
     files = _FILES[form](graph)
     size = sum(map(len, files.values()))
     check_room(folder, size)  # before any of them is there
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(files[MODEL_FILES[form]]).hexdigest()  # of files that were mixed up one tells of another
-    labels = {"kind": kind, "classes": list(classes), "scaling": scaling, "opset": OPSET, "sha256": digest} | told
+    labels = told | {"opset": OPSET, "sha256": digest}
     sides = told["short_sides"] if scaling == "outside" else told["short_sides"][:1]
     named = zip(input_names(sides), sides, strict=True)
     inputs = [_INPUTS[scaling].format(name=name, short_side=side) for name, side in named]

@@ -164,8 +164,8 @@ def _over(function: Callable[[Any, Any], Any]) -> Callable[..., Sizes]:
     return run
 
 
-def _gathered(sizes: Sizes, places: Sizes, **_: Any) -> Sizes:
-    return _object(sizes[places.astype(np.int64)])
+def _gathered(sizes: Sizes, places: Sizes, *, axis: int = 0) -> Sizes:
+    return _object(np.take(sizes, places.astype(np.int64), axis=axis))
 
 
 def _reshaped_sizes(sizes: Sizes, shape: Sizes, **_: Any) -> Sizes | None:
@@ -380,6 +380,7 @@ _ON_TENSORS: Final[dict[str, Callable[..., Any]]] = {
     "Relu": torch.relu,
     "Sigmoid": torch.sigmoid,
     "Sqrt": torch.sqrt,
+    "Sign": torch.sign,
     "Exp": torch.exp,
     "Floor": torch.floor,
     "Ceil": torch.ceil,

@@ -5,6 +5,7 @@ Copy what you need of it: ``load`` and ``answer`` are all that it takes.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,26 @@ def scaled(image: np.ndarray, short_side: int, multiple: int) -> np.ndarray:
     return np.asarray(across.resize((width, height), Image.Resampling.BICUBIC))
 
 
+def inputs(told: Mapping[str, Any], image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a model takes of an image, by name: the image, scaled where its graph does not."""
+    if told["scaling"] == "inside":
+        return {"image": image}
+    sides = told["short_sides"]
+    names = ["image"] if len(sides) == 1 else [f"image{side}" for side in sides]
+    given = {name: scaled(image, side, told["multiple"]) for name, side in zip(names, sides, strict=True)}
+    if told["kind"] != "classifier":
+        given["size"] = np.array(image.shape[:2], dtype=np.int64)
+    return given
+
+
 def outputs(
     session: onnxruntime.InferenceSession,
-    told: dict[str, Any],
+    told: Mapping[str, Any],
     image: np.ndarray,
     options: onnxruntime.RunOptions | None = None,
 ) -> list[np.ndarray]:
     """Return what a model makes of an image: of a detector boxes, labels and confidence; of a classifier scores."""
-    given = {"image": image}
-    if told["scaling"] == "outside":
-        sides = told["short_sides"]
-        names = ["image"] if len(sides) == 1 else [f"image{side}" for side in sides]
-        given = {name: scaled(image, side, told["multiple"]) for name, side in zip(names, sides, strict=True)}
-        if told["kind"] == "detector":
-            given["size"] = np.array(image.shape[:2], dtype=np.int64)
-    wanted = ["boxes", "labels", "confidence"] if told["kind"] == "detector" else ["scores"]
-    made: list[np.ndarray] = session.run(wanted, given, options)
+    made: list[np.ndarray] = session.run(None, inputs(told, image), options)
     return made
 
 
