@@ -1,5 +1,6 @@
 """Tuned convolutions: better or as before, the same bits twice, in one process or two, whole in the model file."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,10 +13,15 @@ import pytest
 import torch
 
 from sppnet import Detector, load_detection
-from sppnet.data import DetectionData
+from sppnet.data import DetectionData, Sample
 from sppnet.detection import deep
 from sppnet.detection.deep import DeepPlan, DeepReport
+from sppnet.detection.fine_tuning import fresh_layers
+from sppnet.detection.model import DetectorModel
+from sppnet.detection.settings import PAPER
 from sppnet.errors import ArgumentError
+from sppnet.features.encoder import Encoder
+from sppnet.features.layers import LayeredEncoder
 
 PROGRAM = Path(__file__).with_name("tiny_tuning.py")
 SMALL = {"short_side": 128, "layers": ("stride16",), "levels": (2, 1)}
@@ -147,10 +153,49 @@ def test_the_same_bits_twice_interrupted_or_not(data: DetectionData, linear: Det
     assert [name for name in resumed if name.startswith("Tuning, epoch 1")] == []
 
 
+def test_a_run_of_other_labels_images_or_settings_is_another_run(data: DetectionData, linear: Detector) -> None:
+    model, judged = linear.model_, data.subset([4, 5])
+    data = data.subset([0, 1])
+    first, second = data.samples
+
+    def of(model: DetectorModel, *samples: Sample, judged: DetectionData = judged) -> str:
+        return deep._identity(model, dataclasses.replace(data, samples=samples), judged, 0, 1)
+
+    runs = [
+        of(model, first, second),
+        of(model, second, first),
+        of(model, dataclasses.replace(first, labels=first.labels[::-1]), second),
+        of(model, dataclasses.replace(first, difficult=~first.difficult), second),
+        of(model, dataclasses.replace(first, crowd=~first.crowd), second),
+        of(model, dataclasses.replace(first, boxes=first.boxes + 1), second),
+        of(model, dataclasses.replace(first, path=second.path), second),
+        of(model, first, second, judged=data),
+        of(dataclasses.replace(model, settings=PAPER), first, second),
+        of(dataclasses.replace(model, head=dataclasses.replace(model.head, levels=(1,))), first, second),
+    ]
+    assert len(set(runs)) == len(runs)
+    assert runs[0] == of(model, first, second)
+
+
+def test_layers_on_the_maps_are_refused_before_the_work(data: DetectionData) -> None:
+    below = Encoder("stride16", 96)
+    layered = Detector(encoder=LayeredEncoder(below, fresh_layers(below.length((2, 1)), hidden=8)), levels=(2, 1))
+    passes: list[str] = []
+
+    def notes(name: str, items: Sequence[Any], /) -> Iterable[Any]:
+        passes.append(name)
+        return items
+
+    expected = r"Detector\.fit: encoder must be maps without layers on top, got one with layers\. Leave the layers out"
+    with pytest.raises(ArgumentError, match=expected):
+        layered.fit(data, deep=True, progress=notes)
+    assert passes == []
+
+
 @pytest.mark.slow
 def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: Detector) -> None:
     detector = linear
-    tuning = deep._Tuning(detector.model_, data, 0, 1)
+    tuning = deep._Tuning(detector.model_, 1, "")
     image = deep._Prepared.of(data.samples[0], detector.model_, data.classes)
     tuning.begin(20)
     losses = []

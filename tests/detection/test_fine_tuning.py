@@ -10,7 +10,7 @@ import torch
 from sppnet.backbones import PublishedNet
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection.detector import Detector
-from sppnet.detection.examples import labelled_images
+from sppnet.detection.examples import LabelledImage, labelled_images, labels_of, no_boxes
 from sppnet.detection.fine_tuning import fine_tune, fine_tuned, fresh_layers
 from sppnet.detection.settings import OURS, Fitting
 from sppnet.errors import ArgumentError
@@ -93,6 +93,16 @@ def test_messages(plain: Detector, train: DetectionData) -> None:
     hard = labelled_images(dataclasses.replace(train, samples=(sample,)), encoder, proposals)
     with pytest.raises(ArgumentError, match=r"fine_tune: images must be with regions on objects, got none\. Label"):
         fine_tune(hard, layers, train.classes, levels=(2, 1), fitting=SHORT)
+    alone = [
+        LabelledImage(
+            lambda: (encoder(train.samples[0].source), no_boxes()), labels_of(train.samples[0], train.classes)
+        )
+    ]
+    expected = (
+        r"fine_tune: images must be with regions that overlap objects by 0\.1 to 0\.5, got none\. Label objects, or"
+    )
+    with pytest.raises(ArgumentError, match=expected):
+        fine_tune(alone, layers, train.classes, levels=(2, 1), fitting=SHORT)
     odd = dataclasses.replace(SHORT, rates=(1.0,))
     with pytest.raises(ArgumentError, match=r"fine_tune: fitting must be of as many rates as steps, got 1 rates"):
         fine_tune([], layers, train.classes, levels=(2, 1), fitting=odd)

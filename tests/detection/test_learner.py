@@ -13,6 +13,7 @@ import torch
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection import examples, kept
 from sppnet.detection import learner as learner_module
+from sppnet.detection.deep import DeepReport
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
 from sppnet.detection.learner import Learner
@@ -320,6 +321,36 @@ def test_calibration_tells_precision_and_recall_of_images_held_out(cache: Tensor
     assert all((np.diff(each.confidence) <= 0).all() for each in detector.held_out_.values())
     assert judged.recall(1.1).tolist() == [0, 0]
     assert np.isnan(judged.precision(1.1)).all()
+
+
+def test_a_loaded_detector_stays_as_it_is_until_it_is_told_something(
+    cache: TensorCache, train: DetectionData, tmp_path: Path
+) -> None:
+    fitted, path = _updated(cache, train, count=2), train.samples[0].path
+    fitted.save(tmp_path / "one")
+    loaded = Detector.load(tmp_path / "one", cache=cache)
+    loaded.update(path, None, key="never seen")
+    with pytest.raises(BoxError):
+        loaded.update(path, ImageLabels(np.array([[9000.0, 0, 9009, 9]]), ("disc",)))
+    assert loaded.learnt_from_ == fitted.learnt_from_
+    assert len(loaded.learnt_from_) == 2
+    assert len(loaded.detect(path, threshold=0)) == len(fitted.detect(path, threshold=0)) > 0
+    assert _saved(loaded, tmp_path / "other") == (tmp_path / "one").read_bytes()
+    loaded.update(path, _labels(train, 0)).learn()
+    assert loaded.learnt_from_ == fitted.learnt_from_[:1]
+
+
+def test_who_learns_again_keeps_the_scale_and_who_begins_anew_forgets_the_tuning(tmp_path: Path) -> None:
+    images = [np.random.default_rng(seed).integers(0, 256, (200, 260, 3)).astype(np.uint8) for seed in range(2)]
+    boxes = np.array([[20.0, 20, 38, 38], [80, 90, 98, 108]])
+    targets = [{"boxes": boxes, "labels": ["a", "a"]}] * 2
+    detector = Detector(layers=("stride16",), levels=(1,)).fit(images, targets)
+    again = detector.relearnt()
+    assert again.model_.encoder.scales == detector.model_.encoder.scales
+    assert _saved(again, tmp_path / "again") == _saved(detector, tmp_path / "one")
+    detector.deep_ = DeepReport(False, 0, (), (), 0, ())
+    detector.fit(images, targets)
+    assert detector.deep_ is None
 
 
 def test_messages(cache: TensorCache, train: DetectionData) -> None:

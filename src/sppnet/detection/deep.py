@@ -7,6 +7,7 @@ better in the fold, at a loose overlap and at a tight one together and at neithe
 """
 
 import copy
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from sppnet.features.files import encoder_with
 from sppnet.features.joined import JoinedMaps
 from sppnet.features.maps import FeatureMap
 from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
-from sppnet.images import mirror, read_image, resize, to_tensor
+from sppnet.images import image_digest, mirror, read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
@@ -158,7 +159,8 @@ def deepen(
     Returns:
         A detector on the tuned network that has learnt from all images, None where it is no better; what was measured.
     Raises:
-        ArgumentError: layers stand on the maps. KeyboardInterrupt: the next call with the same folder goes on.
+        ArgumentError: layers stand on the maps, see ``check_tunable``. KeyboardInterrupt: the next call with the same
+        folder goes on.
     """
 
     chosen = detector.get_params()
@@ -223,7 +225,8 @@ def tune(
         ArgumentError: layers stand on the maps.
     """
     batch = plan.batch or world()
-    tuning = _Tuning(model, train, seed, batch)
+    check_tunable(model.encoder)
+    tuning = _Tuning(model, batch, _identity(model, train, judged, seed, batch))
     images = [_Prepared.of(sample, model, train.classes) for sample in progress("Looking at regions", train.samples)]
     steps = math.ceil(len(images) / batch)  # an epoch
     epochs = plan.epochs or tuning.begun(plan.folder, steps) or tuning.epochs_within(60 * plan.minutes, images)
@@ -241,6 +244,25 @@ def tune(
         curve = (*curve, float(np.mean(quality(tuning.model(), some, regions))))
         tuning.save(plan.folder, curve)
     return tuning.backbone(), curve
+
+
+def check_tunable(encoder: MapsEncoder) -> None:
+    """Raise ArgumentError where layers stand on an encoder's maps."""
+    expected, advice = "maps without layers on top", "Leave the layers out, or use fine_tuned for them"
+    pooled = encoder.split()[1] is None
+    check_that(pooled, "Detector.fit", "encoder", expected, "one with layers", advice=advice)
+
+
+def _identity(model: DetectorModel, train: DetectionData, judged: DetectionData, seed: int, batch: int) -> str:
+    """Return what stands for all that tuning depends on: an interrupted run of anything else is not gone on with."""
+    told = {"levels": model.head.levels, "settings": model.settings.describe(), "regions": model.proposals.describe()}
+    parts: list[str | int | bytes] = [model.encoder.fingerprint, seed, batch, json.dumps(told, sort_keys=True)]
+    for data in (train, judged):
+        parts += [len(data), *data.classes]
+        for each in data.samples:
+            known = each.boxes, each.labels, each.difficult, each.crowd
+            parts += [image_digest(each.source), *(values.tobytes() for values in known)]
+    return cache_key(*parts)
 
 
 @dataclass(frozen=True)
@@ -280,11 +302,8 @@ class _Prepared:
 class _Tuning:
     """The network and the head as they learn, and their averages."""
 
-    def __init__(self, model: DetectorModel, data: DetectionData, seed: int, batch: int) -> None:
-        self._model, self._batch, encoder = model, batch, model.encoder
-        pooled = encoder.split()[1] is None
-        expected, advice = "maps without layers on top", "Leave the layers out, or use fine_tuned for them"
-        check_that(pooled, "Detector.fit", "encoder", expected, "one with layers", advice=advice)
+    def __init__(self, model: DetectorModel, batch: int, identity: str) -> None:
+        self._model, self._batch, self._identity, encoder = model, batch, identity, model.encoder
         self._network = cast(nn.Module, copy.deepcopy(encoder.backbone)).requires_grad_(True)
         _freeze_finest(self._network)
         head = model.head
@@ -293,9 +312,6 @@ class _Tuning:
         device = encoder.backbone.device
         self._head = nn.ParameterList(nn.Parameter(tensor.clone().to(device)) for tensor in tensors)
         self._module = nn.ModuleDict({"network": self._network, "head": self._head})
-        names = [str(sample.path.name) for sample in data.samples]
-        boxes = [sample.boxes.tobytes() for sample in data.samples]
-        self._identity = cache_key(encoder.fingerprint, seed, batch, *data.classes, *names, *boxes)
 
     def begin(self, steps: int) -> None:
         """Make ready for so many steps."""
@@ -410,14 +426,14 @@ class _Tuning:
         write_tensors(folder / STATE, tensors, metadata=done | {"step": self._schedule.last_epoch})
 
     def begun(self, folder: Path | None, steps: int) -> int:
-        """Return how many epochs an interrupted run of the same network and images was to have; 0: there is none."""
+        """Return how many epochs an interrupted run that depends on the same was to have; 0: there is none."""
         if folder is None or not (folder / STATE).exists():
             return 0
         _, done = read_tensors(folder / STATE)
         return int(done["steps"]) // steps if done["identity"] == self._identity else 0
 
     def resume(self, folder: Path | None) -> tuple[float, ...]:
-        """Go on from a state of the same network, images, seed and number of steps; return the figures so far."""
+        """Go on from a state of the same identity and number of steps; return the figures so far."""
         if folder is None or not (folder / STATE).exists():
             return ()
         tensors, done = read_tensors(folder / STATE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sppnet.backbones import DEFAULT, Backbone, check_same_weights, choice_of, chosen_backbone, placed
 from sppnet.data import DetectionData, as_detection_data
 from sppnet.detection.cost import fit_estimate
-from sppnet.detection.deep import DeepPlan, DeepReport, deepen
+from sppnet.detection.deep import DeepPlan, DeepReport, check_tunable, deepen
 from sppnet.detection.detections import Detections, check_threshold
 from sppnet.detection.examples import ImageLabels, labels_of, scene_of
 from sppnet.detection.files import choices_from_description, describe_choices, describe_model, model_from_description
@@ -53,8 +53,8 @@ class Detector(Parameters):
     features of regions. Maps are cached, so learning again after a label changed takes a second.
 
     Args:
-        short_side: images are scaled to this shorter side; None chooses by the training images and objects. Several:
-            each region is taken from the scale that suits it (paper, Sec. 4.1).
+        short_side: images are scaled to this shorter side; None chooses by the training images and objects, in
+            ``update`` by the first image. Several: each region is taken from the scale that suits it (paper, Sec. 4.1).
         backbone: the network: a name that ``sppnet.backbones.backbone`` knows, or what that returns.
         layers: the backbone's feature maps that regions are pooled from, the finest first; None are its own choice.
         levels: bins per side of each level of the pyramid.
@@ -96,7 +96,7 @@ class Detector(Parameters):
         self.proposals, self.settings, self.encoder, self.cache = proposals, settings, encoder, cache
         self.device, self.seed = device, seed
         self.deep_ = None
-        self._learnt_from: tuple[str, ...] = ()  # as a file has it
+        self._learnt_from: tuple[str, ...] = ()
         self._model: DetectorModel | None = None
         self._learner: Learner | None = None
         self._encoders: dict[Hashable, MapsEncoder] = {}
@@ -132,9 +132,7 @@ class Detector(Parameters):
     @property
     def learnt_from_(self) -> tuple[str, ...]:
         """Digests of the images that it learnt from, see ``images.image_digest``."""
-        if self._learner is None:
-            return self._learnt_from
-        return tuple(kept.digest for kept in self._learner.images.values())
+        return self._learnt_from
 
     @property
     def untrained_(self) -> tuple[str, ...]:
@@ -184,11 +182,11 @@ class Detector(Parameters):
     def encode(self, image: Source) -> Maps:
         """Compute the image's feature maps, once for any number of ``score`` calls."""
         source = as_source(image)
-        return self._encoder([read_size(source)])(source)
+        return self._encoder(source)(source)
 
     def prepare_image(self, image: Source) -> None:
         """Compute and cache an image's feature maps, which is what takes long; from any thread, fitted or not."""
-        encoder = self._encoder([read_size(image)])
+        encoder = self._encoder(image)
         if not encoder.is_cached(image):
             encoder(image)
 
@@ -264,6 +262,8 @@ class Detector(Parameters):
         data = as_detection_data(data, targets, classes)
         with self._lock:
             learner = self._begin_anew(data)
+            if deep:
+                check_tunable(learner.encoder)  # before the work
             for sample in progress("Computing feature maps", data.samples):
                 if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.source):
                     learner.encoder(sample.source)
@@ -287,18 +287,19 @@ class Detector(Parameters):
     def relearnt(self, *, without: Collection[Hashable] = (), progress: Progress = silent) -> "Detector":
         """Return a detector that learns at once, as ``fit`` does, what this one was told bit by bit.
 
-        This one goes on as it is. From the same complete labels both ways give the same bits.
+        This one goes on as it is. From the same complete labels and at one scale, both ways give the same bits.
 
         Args:
             without: keys of images to leave out, such as those that are gone.
             progress: wraps each pass over the images, given its name.
         """
         with self._lock:
-            classes, images = self.classes_, list(self._told("Detector.relearnt").images.values())
+            classes, learner = self.classes_, self._told("Detector.relearnt")
+            images = [kept for kept in learner.images.values() if kept.key not in without]
         fresh = self.unlearnt()
+        fresh._learner = fresh._new_learner(learner.encoder)
         for kept in images:
-            if kept.key not in without:
-                fresh.update(kept.image, kept.labels, key=kept.key)
+            fresh.update(kept.image, kept.labels, key=kept.key)
         fresh._learn_at_once(classes, progress)
         return fresh
 
@@ -312,10 +313,11 @@ class Detector(Parameters):
         """Forget all, and take in what is known of a data set's images."""
         if not any(len(sample.boxes) for sample in data.samples):
             raise DataError("Detector.fit: data must hold labelled objects, got none. Label some first.")
-        self._learner, self._model, self._behind, self.held_out_ = None, None, False, {}
-        learner = self._the_learner([sample.size for sample in data.samples], scales_for(data, self.short_side))
+        learner = self._new_learner(self._fresh_encoder(scales_for(data, self.short_side)))
         for sample in data.samples:
             learner.update(sample.path, sample.source, labels_of(sample, data.classes))
+        self._learner, self._model, self._behind = learner, None, False
+        self._learnt_from, self.held_out_, self.deep_ = (), {}, None
         return learner
 
     def update(self, image: Source, labels: ImageLabels | None, *, key: Hashable = None) -> "Detector":
@@ -333,12 +335,12 @@ class Detector(Parameters):
         check_that(name is not None, "Detector.update", "key", "given for an image in memory", key, advice="Name it")
         with self._lock:
             if labels is None:
-                if self._learner is not None:
-                    self._learner.forget(name)
+                self._behind |= self._learner is not None and self._learner.forget(name)
             else:
                 source = as_source(image)
-                self._the_learner([read_size(source)]).update(name, source, labels)
-            self._behind = True
+                learner = self._learner or self._new_learner(self._encoder(source))
+                learner.update(name, source, labels)
+                self._learner, self._behind = learner, True
             return self
 
     def learn(
@@ -367,7 +369,7 @@ class Detector(Parameters):
             calibration = self._model.calibration if self._model and same else Calibration.unknown(len(names))
             settings = chosen_settings(self.settings)
             self._model = DetectorModel(learner.encoder, proposals, head, names, settings, calibration)
-            self._behind = False
+            self._learnt_from, self._behind = tuple(kept.digest for kept in learner.images.values()), False
             return self._model
 
     def mine_again(self) -> None:
@@ -455,15 +457,17 @@ class Detector(Parameters):
 
     # What is chosen
 
-    def _encoder(self, sizes: Sequence[tuple[int, int]], scales: tuple[int, ...] = ()) -> MapsEncoder:
-        """Return what encodes images: the learner's, the model's, the user's, or one of scales, or for these sizes."""
-        if self._learner is not None:
-            return self._learner.encoder
-        if self._model is not None:
-            return self._model.encoder
+    def _encoder(self, image: Source) -> MapsEncoder:
+        """Return what encodes images: the learner's, the model's, or a fresh one, of a scale for this image."""
+        known = self._learner or self._model
+        if known is not None:
+            return known.encoder
+        return self._fresh_encoder(as_scales(self.short_side or fitting_short_side([read_size(image)])))
+
+    def _fresh_encoder(self, scales: tuple[int, ...]) -> MapsEncoder:
+        """Return the user's encoder, or one of these scales, of which one is kept."""
         if self.encoder is not None:
             return self.encoder
-        scales = as_scales(scales or self.short_side or fitting_short_side(sizes))
         layers = None if self.layers is None else tuple(self.layers)
         wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
         if wanted not in self._encoders:
@@ -472,11 +476,8 @@ class Detector(Parameters):
             self._encoders = {wanted: encoder_of(taken, scales, cache=self.cache, rule=wanted[3], backbone=network)}
         return self._encoders[wanted]
 
-    def _the_learner(self, sizes: Sequence[tuple[int, int]], scales: tuple[int, ...] = ()) -> Learner:
-        if self._learner is None:
-            settings = chosen_settings(self.settings)
-            self._learner = Learner(self._encoder(sizes, scales), levels=self.levels, settings=settings, seed=self.seed)
-        return self._learner
+    def _new_learner(self, encoder: MapsEncoder) -> Learner:
+        return Learner(encoder, levels=self.levels, settings=chosen_settings(self.settings), seed=self.seed)
 
     def _told(self, function: str) -> Learner:
         if self._learner is None:

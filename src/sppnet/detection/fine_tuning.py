@@ -59,7 +59,8 @@ def fine_tune(
     Returns:
         The layers as trained, without the last one: SVMs take its place, as in the paper.
     Raises:
-        ArgumentError: images without regions to learn from, or another number of rates than of steps.
+        ArgumentError: images without regions to learn from, on objects or near them, or another number of rates than of
+        steps.
 
     The last layer's biases start at 0, and biases do not decay. Differs from the released code: no mirrored
     images, each region at its own scale, and the last step's weights are kept, not the best on the test set's.
@@ -136,13 +137,13 @@ def _batches(
     """Yield mini-batches for ever: rows (N, D) and classes (N,), the background being the last."""
     objects = max(1, round(fitting.batch * fitting.positive_share))
     while True:
-        order, any_held = rng.permutation(len(images)), False
+        order, found = rng.permutation(len(images)), np.zeros(2, dtype=np.int64)
         for start in range(0, len(order), TOGETHER):
             some = [images[index] for index in order[start : start + TOGETHER]]
             parts = [_regions(image, names, levels, fitting, rng) for image in some]
             rows, targets = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
             held, rest = (np.flatnonzero(mask.numpy()) for mask in (targets < len(names), targets == len(names)))
-            any_held |= bool(len(held))
+            found += (len(held), len(rest))
             if not len(held) or not len(rest):
                 continue
             for _ in range(max(1, len(rows) // fitting.batch)):
@@ -150,8 +151,12 @@ def _batches(
                     np.concatenate([rng.choice(held, objects), rng.choice(rest, fitting.batch - objects)])
                 )
                 yield rows[chosen], targets[chosen]
-        advice = "Label objects, or propose more regions"
-        check_that(any_held, "fine_tune", "images", "with regions on objects", "none", advice=advice)
+        low, high = fitting.negative_iou
+        for count, expected in zip(
+            found.tolist(), ("on objects", f"that overlap objects by {low} to {high}"), strict=True
+        ):
+            advice = "Label objects, or propose more regions"
+            check_that(count > 0, "fine_tune", "images", f"with regions {expected}", "none", advice=advice)
 
 
 def _regions(

@@ -111,11 +111,12 @@ class Learner:
         index, self._told = (self._told, self._told + 1) if before is None else (before.index, self._told)
         self.images[key] = KeptImage(key, image, checked, size, digest, index)
 
-    def forget(self, key: Hashable) -> None:
-        """Drop all that was known of an image; nothing happens if nothing was."""
+    def forget(self, key: Hashable) -> bool:
+        """Drop all that was known of an image; tell whether anything was."""
         kept = self.images.pop(key, None)
         if kept is not None:
             self._drop(kept)
+        return kept is not None
 
     def _drop(self, kept: KeptImage) -> None:
         """Let all go that came of an image."""
