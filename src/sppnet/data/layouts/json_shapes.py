@@ -25,6 +25,7 @@ from sppnet.data.layouts.values import (
 )
 from sppnet.data.misreading import CENTRES
 from sppnet.data.problems import Problem, broken
+from sppnet.errors import counted
 from sppnet.geometry import Size
 
 Json = dict[str, Any]
@@ -151,29 +152,71 @@ CREATEML: Final = SetFiles(
 
 # VGG Image Annotator
 
+CLASS_ATTRIBUTES: Final = ("class", "label", "category", "species", "type", "object", "name")  # the likeliest first
+CHOSEN_FROM: Final = ("dropdown", "radio", "checkbox")  # kinds of attributes that a class is usually chosen from
+
 
 def _via(path: Path) -> Parsed:
     document = read_json(path)
     inner = document.get("_via_img_metadata", document) if isinstance(document, dict) else None
     if not isinstance(inner, dict):
         broken(path, "must hold images with regions")
+    regions = [_regions(row) for row in inner.values() if isinstance(row, dict)]
+    shapes = [shape for each in regions if isinstance(each, list) for shape in each]
+    attribute, problems = _class_attribute(path, document, shapes)
+    read = partial(_via_box, attribute=attribute)
     records = []
     for key, row in inner.items():
         if isinstance(row, dict) and text_in(row, "filename"):
-            regions = row.get("regions", [])
-            shapes = list(regions.values()) if isinstance(regions, dict) else regions
             name = text_in(row, "filename")
-            records.append(Record(name, _rows(path, shapes, f"image {name!r:.60}: regions", _via_box)))
+            records.append(Record(name, _rows(path, _regions(row), f"image {name!r:.60}: regions", read)))
         elif isinstance(row, dict) and "regions" in row:
             broken(path, f"{key!r:.40}: filename must be a name")
-    return Parsed(records)
+    return Parsed(records, problems=problems)
 
 
-def _via_box(shape: Json, _: Size) -> RawBox:
+def _regions(row: Json) -> Any:
+    regions = row.get("regions", [])
+    return list(regions.values()) if isinstance(regions, dict) else regions
+
+
+def _class_attribute(path: Path, document: Json, shapes: Sequence[object]) -> tuple[str | None, list[Problem]]:
+    """Return which attribute of the regions names the class, None where none names anything, and what to say of it.
+
+    Of several that hold texts, the name tells, then whether it is one of the project's that are chosen from a list.
+    """
+    told = [shape["region_attributes"] for shape in shapes if isinstance(shape, dict) and "region_attributes" in shape]
+    told = [attributes for attributes in told if isinstance(attributes, dict)]
+    names = list(dict.fromkeys(name for attributes in told for name, value in attributes.items() if _choices(value)))
+    if not names:
+        return None, []
+    kinds = document.get("_via_attributes")
+    kinds = kinds.get("region") if isinstance(kinds, dict) else None
+    ranks = {name: _rank(name, kinds.get(name) if isinstance(kinds, dict) else None) for name in names}
+    chosen = min(names, key=lambda name: ranks[name])
+    others = ", ".join(repr(name)[:60] for name in names if name != chosen)
+    unsure = sum(rank == ranks[chosen] for rank in ranks.values()) > 1
+    what = f"the attribute {chosen!r:.60} of the regions is taken for the class, and not {others}"
+    advice = ". If that is wrong, rename the right one to 'class'" if unsure else ""
+    code = "class-attribute-unsure" if unsure else "class-attribute"
+    problems = [Problem(path, None, what + advice, code)] if others else []
+    several = sum(len(_choices(attributes.get(chosen))) > 1 for attributes in told)
+    what = f"{counted(several, 'region')} with several choices of {chosen!r:.60}: the first is taken for the class"
+    return chosen, [*problems, *([Problem(path, None, what, "class-attribute-unsure")] if several else [])]
+
+
+def _rank(name: str, kind: object) -> tuple[int, bool]:
+    plain = name.strip().lower()
+    usual = CLASS_ATTRIBUTES.index(plain) if plain in CLASS_ATTRIBUTES else len(CLASS_ATTRIBUTES)
+    return usual, not (isinstance(kind, dict) and kind.get("type") in CHOSEN_FROM)
+
+
+def _via_box(shape: Json, _: Size, *, attribute: str | None) -> RawBox:
     form, told = shape.get("shape_attributes"), shape.get("region_attributes")
     if not isinstance(form, dict) or not isinstance(told, dict):
         raise BadRowError("must have shape_attributes and region_attributes", "row-without-box")
-    name = next((_via_name(value) for value in told.values() if _via_name(value)), "object" if not told else "")
+    unnamed = "object" if attribute is None and not told else ""
+    name = next(iter(_choices(told.get(attribute))), unnamed)
     kind = form.get("name")
     if kind == "rect":
         x, y, width, height = (number_in(form.get(key), key) for key in ("x", "y", "width", "height"))
@@ -190,11 +233,12 @@ def _via_box(shape: Json, _: Size) -> RawBox:
     return outlined(name, pairs_in(points, "all_points"))
 
 
-def _via_name(value: object) -> str:
-    """Return a class's name: a text, or of several choices the one that is made."""
+def _choices(value: object) -> list[str]:
+    """Return what the value of an attribute names: a text or number, or of several choices those that are made."""
     if isinstance(value, Mapping):
-        return next((str(key) for key, chosen in value.items() if chosen is True), "")
-    return value.strip() if isinstance(value, str) else ""
+        return [str(key) for key, chosen in value.items() if chosen is True]
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return [text] if text else []
 
 
 VIA: Final = SetFiles(
