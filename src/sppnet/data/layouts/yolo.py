@@ -63,12 +63,13 @@ def look(listed: Contents) -> Found | None:
     known = named(listed)
     images = counted(listed.images)
     labels, strays = _labels(listed, images, known)
-    sure = known is not None and bool(known.document)
+    source = known.source.relative_to(listed.root).as_posix() if known and known.source else ""
+    sure = known is not None and bool(known.document) and "/" not in source
     if not sure and not (labels and (known is not None or _fit(listed, labels))):
         return None
-    source = f" and {known.source.name}" if known and known.source else ""
     files = len(set(labels.values()))
-    saw = f"{files} text files of boxes {place_of(labels)}{source}" if labels else source.removeprefix(" and ")
+    seen = [f"{files} text files of boxes {place_of(labels)}"] if labels else []
+    saw = " and ".join([*seen, *([source] if source else [])])
     kept = _Set(listed, known, labels, strays)
     return Found(
         "yolo",

@@ -70,28 +70,37 @@ def named(listed: Contents) -> NamedClasses | None:
     lists = [name for name in listed.others if posixpath.basename(name).lower() in NAME_LISTS]
     lists += [name for name in listed.of_suffix(".names") if name not in lists]
     lists.sort(key=lambda name: (name.count("/"), name))
-    if not lists:
-        return None
-    return _longest(listed, [name for name in lists if posixpath.basename(name) == posixpath.basename(lists[0])])
+    deeper = [name for name in listed.of_suffix(".yaml", ".yml") if posixpath.basename(name) in FIRST_YAMLS]
+    if deeper and not any("/" not in name for name in lists):
+        documents = {name: read_yaml(listed.path(name)) for name in deeper}
+        known = _agreed(listed, {name: classes_in(listed.path(name), each) for name, each in documents.items()})
+        # Of several sets, one's paths do not tell where the others' images are.
+        shared = {key: value for key, value in documents[deeper[0]].items() if len(deeper) == 1 or key == "kpt_shape"}
+        return known and known._replace(document=shared)
+    same = [name for name in lists if posixpath.basename(name) == posixpath.basename(lists[0])]
+    return _agreed(listed, {name: _listed_classes(listed.path(name)) for name in same})
 
 
-def _longest(listed: Contents, lists: Sequence[str]) -> NamedClasses | None:
-    """Return the longest of some lists of one name: labelImg writes one into every folder, and adds to it.
+def _listed_classes(path: Path) -> dict[int, str]:
+    texts = read_text(path, limit=MAX_BYTES).splitlines()
+    return dict(enumerate(text.strip() for text in texts if text.strip()))
+
+
+def _agreed(listed: Contents, lists: Mapping[str, Mapping[int, str]]) -> NamedClasses | None:
+    """Return the longest of some files' classes: labelImg writes a list into every folder, and adds to it.
 
     Raises:
         BrokenSampleError: two of them give one number different names.
     """
-    longest: list[str] = []
-    source = lists[0]
-    for name in lists:
-        texts = read_text(listed.path(name), limit=MAX_BYTES).splitlines()
-        names = [text.strip() for text in texts if text.strip()]
-        differs = next((k for k, (one, other) in enumerate(zip(longest, names, strict=False)) if one != other), None)
+    longest: Mapping[int, str] = {}
+    source = ""
+    for name, classes in lists.items():
+        differs = next((k for k in classes if longest.get(k, classes[k]) != classes[k]), None)
         if differs is not None:
-            what = f"class {differs} is {names[differs]!r:.60}, and {longest[differs]!r:.60} in {source}"
+            what = f"class {differs} is {classes[differs]!r:.60}, and {longest[differs]!r:.60} in {source}"
             broken(listed.path(name), f"{what}. Read each folder by itself, or number the classes alike")
-        longest, source = max((longest, source), (names, name), key=lambda each: len(each[0]))
-    return NamedClasses(dict(enumerate(longest)), listed.path(source), {}) if longest else None
+        longest, source = max((longest, source), (classes, name), key=lambda each: len(each[0]))
+    return NamedClasses(longest, listed.path(source), {}) if longest else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -250,6 +259,7 @@ class _Told:
         self._source = source
         self._document = document
         self._base = str(document.get("path", "")) if isinstance(document.get("path"), str) else ""
+        self._folder = source.relative_to(listed.root).parent.as_posix().removeprefix(".")
 
     def splits(self) -> dict[str, str]:
         """Return the keys that name splits, by the split's usual name."""
@@ -278,7 +288,7 @@ class _Told:
             target = look(text) if target is None else target
         line = line_of(self._source, key)
         if target is None:
-            where = f"{text} leads nowhere, and no folder of {self._source.parent} is plainly meant"
+            where = f"{text} leads nowhere, and no folder of {self._listed.root} is plainly meant"
             broken(self._source, f"{key}: {where}. Correct the path.", line=line, code="split-missing")
         if target in self._listed.folders:
             start = f"{target}/" if target else ""
@@ -291,10 +301,11 @@ class _Told:
         return place._replace(problems=[Problem(self._source, line, what, "found-elsewhere")])
 
     def _exact(self, text: str) -> str | None:
-        """Return the folder or list that a path names as it is written, from the root or from what ``path`` says."""
+        """Return the folder or list that a path names as it is written: from the file, from ``path``, from the root."""
         plain = text.strip().replace("\\", "/")
         below = [plain, plain.removeprefix("../"), posixpath.join(self._base.replace("\\", "/"), plain)]
-        return next((name for each in below if (name := self._known(each)) is not None), None)
+        places = [posixpath.join(folder, each) for folder in dict.fromkeys((self._folder, "")) for each in below]
+        return next((name for each in places if (name := self._known(each)) is not None), None)
 
     def _below_base(self, text: str) -> str | None:
         """Return the folder or list that a path names below the end of ``path``, which is of another machine."""
