@@ -16,10 +16,11 @@ from sppnet.data.contents import Contents, contents
 from sppnet.data.gathering import Listing, by_name, gather
 from sppnet.data.layouts import coco, cvat, folders, ilsvrc, json_shapes, label_studio, tables, voc, yolo
 from sppnet.data.layouts.folders import ClassFolders, alike
-from sppnet.data.layouts.records import Found
+from sppnet.data.layouts.records import Found, list_unread
 from sppnet.data.layouts.unread import LABELS, PACKED, Unread, unread
 from sppnet.data.layouts.values import glance
 from sppnet.data.layouts.yolo_places import NAME_LISTS
+from sppnet.data.names import split_lists
 from sppnet.data.parting import read_splits
 from sppnet.data.problems import NotThereError, Problem, printable
 from sppnet.data.samples import ALL, DetectionData, FolderData, OnBad
@@ -39,6 +40,7 @@ Layout = Literal[
     "ilsvrc",
     "folders",
 ]
+WITH_LISTS: Final = ("voc", "yolo", "ilsvrc")  # layouts that tell splits by lists of images, and say which are not read
 NEAR: Final = 0.9  # of two layouts, the share of images from which the second is as likely as the first
 
 _LOOKS: Final[Sequence[Callable[[Contents], Found | None]]] = (
@@ -255,7 +257,11 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         raise DataError(_unknown(function, whole, layout))
     chosen, others = found
     notes = [Problem(folder, None, f"{other.saw}: not read", "other-labels") for other in others]
-    return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)), read_splits(listed))
+    own = read_splits(listed)
+    why = f"is not read, as {chosen.layout} has no lists of splits"
+    lists = [] if own is not None or chosen.layout in WITH_LISTS else split_lists(listed)
+    notes += [list_unread(listed, name, why) for name in lists]
+    return Dataset(listed, chosen, (*listed.problems, *notes, *_names(listed)), own)
 
 
 def _best(function: str, listed: Contents, layout: str | None) -> tuple[Found, list[Found]] | None:

@@ -170,6 +170,18 @@ class Finder:
         texts |= dict.fromkeys(_UPLOADED.sub(r"\1", text) for text in list(texts))
         return next(filter(None, (self._found(text, places, split) for text in texts)), None)
 
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        stems: dict[str, list[str]] = defaultdict(list)
+        for name in self._images:
+            stems[stem_of(name)].append(name)
+        return stems
+
+    def of_stem(self, written: str) -> str | None:
+        """Return the one image whose name without suffix that is; None if there is none, or several."""
+        same = self._by_stem.get(normal(written.strip()), [])
+        return same[0] if len(same) == 1 else None
+
     def several(self, written: str) -> list[str]:
         """Return the images that have the name that a label gives, in whatever folders."""
         return self._by_base.get(normal(posixpath.basename(_plain(written))), [])
@@ -201,6 +213,11 @@ def _plain(written: str) -> str:
     if address is not None and "?d=" not in text:
         text = text[address.end() :].partition("?")[0]
     return text.split("?d=")[-1]  # "?d=": Label Studio's local files
+
+
+def split_lists(listed: Contents) -> list[str]:
+    """Return the text files in the root that are called as lists of a split are: train.txt, test.txt."""
+    return [name for name in listed.of_suffix(".txt") if "/" not in name and split_of_name(posixpath.splitext(name)[0])]
 
 
 def leads_out(written: str) -> bool:

@@ -55,6 +55,7 @@ CODES: Final[Mapping[str, tuple[Level, str]]] = MappingProxyType(
         "format-unread": ("warning", "an image of a format that is not read"),
         "link-broken": ("warning", "a link that leads nowhere"),
         "folder-unreadable": ("warning", "a folder that may not be listed"),
+        "list-unread": ("warning", "a file that is called as a list of a split's images is not read as one"),
         "split-empty": ("warning", "a split beside 'train' leads nowhere, or holds no images"),
         "in-two-splits": ("warning", "one image is in two splits"),
         "range-differs": ("warning", "images of more than 8 bits that use different ranges"),

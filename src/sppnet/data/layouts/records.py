@@ -125,6 +125,12 @@ def missing(source: Path, name: str, line: int | None = None) -> Problem:
     return Problem(source, line, f"the image {name!r} {fault}", "image-missing")
 
 
+def list_unread(listed: Contents, name: str, why: str) -> Problem:
+    """Return the problem of a file that is called as a list of a split's images is, and that is not read as one."""
+    what = f"{why}: its images are in whatever split they are without it. 'sppnet split' writes splits of your own"
+    return Problem(listed.path(name), None, what, "list-unread")
+
+
 def counted(images: Iterable[str]) -> list[str]:
     """Return images without those that show something else of the same scene, such as masks."""
     return [name for name in images if not {part.lower() for part in name.split("/")[:-1]} & SIDE_FOLDERS]

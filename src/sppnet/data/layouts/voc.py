@@ -5,7 +5,7 @@ Its corners count from 1 and both are part of the box; they are converted here a
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -22,11 +22,11 @@ from sppnet.data.gathering import (
     check_found,
     unique_stems,
 )
-from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, shared
+from sppnet.data.layouts.records import Found, ImageFiles, LabelFiles, Record, labels_of, list_unread, shared
 from sppnet.data.layouts.values import angle_in, outlined, read_text, size_in, turned
 from sppnet.data.layouts.xml_files import Node, read_xml
 from sppnet.data.misreading import CORNERS, check_written
-from sppnet.data.names import split_of_name, stem_of
+from sppnet.data.names import split_lists, split_of_name, stem_of
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError, check_that
@@ -46,13 +46,36 @@ def look(listed: Contents) -> Found | None:
     files = labels_of(listed, FILES.suffix, FILES.fits) if found else None
     if found is None or files is None:
         return None
-    lists = [name for name in listed.of_suffix(".txt") if _LISTS.search(name) and _is_split(listed.path(name))]
-    names: dict[str, list[str]] = defaultdict(list)
-    for name in lists:
+    stems = {stem_of(name) for name in (*files.images.values(), *files.loose)}
+    lists = _splits_of([name for name in listed.of_suffix(".txt") if _LISTS.search(name)], files, stems)
+    root = split_lists(listed)
+    read = [] if lists else [name for name in root if _stem(_first_line(listed.path(name)), stems) in stems]
+    why = "lies beside ImageSets, whose lists are read" if lists else "names no image in its first line"
+    unread = [list_unread(listed, name, why) for name in root if name not in read]
+    lists = lists or {split_of_name(Path(name).stem): [name] for name in read}
+    told = {split: partial(_of_lists, files, mine, stems) for split, mine in sorted(lists.items())}
+    return found._replace(
+        splits={split: partial(_with, each, unread) for split, each in (told or found.splits).items()}
+    )
+
+
+def _with(listing: Callable[[], Listing], problems: Sequence[Problem]) -> Listing:
+    made = listing()
+    return made._replace(problems=[*made.problems, *problems])
+
+
+def _splits_of(names: Sequence[str], files: LabelFiles, stems: Collection[str]) -> dict[str, list[str]]:
+    """Return the lists of each split; those of each class, a_train.txt, only where no list is of the whole split."""
+    whole: dict[str, list[str]] = defaultdict(list)
+    of_classes: dict[str, list[str]] = defaultdict(list)
+    for name in names:
         stem = Path(name).stem
-        names[split_of_name(stem) if split_of_name(stem) == stem.lower() else stem].append(name)
-    told = {split: partial(_of_lists, files, mine) for split, mine in sorted(names.items())}
-    return found._replace(splits=told) if told else found
+        if _is_of_class(files.listed.path(name), stems):
+            of_classes[split_of_name(stem.rpartition("_")[2])].append(name)
+        else:
+            whole[split_of_name(stem) if split_of_name(stem) == stem.lower() else stem].append(name)
+    of_classes.pop("", None)
+    return {**of_classes, **whole}
 
 
 def _fits(path: Path) -> bool:
@@ -64,31 +87,43 @@ def _fits(path: Path) -> bool:
         return False
 
 
-def _is_split(path: Path) -> bool:
+def _first_line(path: Path) -> str:
     with open_file(path) as file:
-        return not _CLASS_LINE.search(file.readline(1000).decode("utf-8", errors="replace"))
+        return file.readline(1000).decode("utf-8-sig", errors="replace").strip()
 
 
-def _of_lists(files: LabelFiles, lists: Sequence[str]) -> Listing:
-    """List the images that lists of names hold."""
+def _is_of_class(path: Path, stems: Collection[str]) -> bool:
+    """Tell whether a list says of each image if it shows a class; "photo 1" may be an image's own name, too."""
+    text = _first_line(path)
+    return _CLASS_LINE.search(text) is not None and normal(text) not in stems
+
+
+def _stem(name: str, stems: Collection[str]) -> str:
+    """Return the stem that a list names, as it is or by a path; one that leads out of the set as it is written."""
+    if normal(name) in stems or ("/" in name and ".." in name.split("/")):
+        return normal(name)
+    return stem_of(name.replace("\\", "/"))
+
+
+def _of_lists(files: LabelFiles, lists: Sequence[str], stems: Collection[str]) -> Listing:
+    """List the images that lists of names hold; behind a name may stand whether the image shows a class."""
     loose = {stem_of(name): name for name in files.loose}
     reads: list[partial[RawImage]] = []
     problems: list[Problem] = []
+    named: set[tuple[str, str]] = set()
     for listed in lists:
-        base = listed[: listed.lower().rindex("imagesets/")]  # of several sets in one folder, each list is of its own
+        base = listed[: max(0, listed.lower().rfind("imagesets/"))]  # of several sets in one folder, each list has one
         near = {image: name for image, name in files.images.items() if name.startswith(base)} or files.images
         by_stem = {stem_of(name): (image, name) for image, name in near.items()}
         file, wanted = files.listed.path(listed), set()
+        of_class = _is_of_class(file, stems)
         for line, text in enumerate(read_text(file, limit=MAX_SET_BYTES).splitlines(), start=1):
-            name = text.strip()
-            stem = (
-                normal(name) if normal(name) in by_stem or normal(name) in loose else stem_of(name.replace("\\", "/"))
-            )
-            if "/" in name and ".." in name.split("/"):
-                stem = name
-            if name:
+            name = _CLASS_LINE.sub("", text).strip() if of_class else text.strip()
+            stem = _stem(name, stems)
+            if name and (base, stem) not in named:
                 reads.append(partial(_named, files, by_stem.get(stem), loose.get(stem), (file, line, name)))
-                wanted.add(stem)
+                named.add((base, stem))
+            wanted.add(stem)
         problems += shared(files.listed, {image: name for image, name in near.items() if stem_of(name) in wanted})
     return Listing(None, reads, problems=problems, check=partial(check_written, CORNERS))
 

@@ -5,7 +5,7 @@ is taken and the polygon kept; they are converted here and nowhere else.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -40,7 +40,7 @@ from sppnet.data.layouts.yolo_places import (
     read_yaml,
 )
 from sppnet.data.misreading import CENTRES, check_written
-from sppnet.data.names import Pairing, split_of_name
+from sppnet.data.names import Pairing, split_lists
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData, Sample
 from sppnet.errors import DataError
@@ -84,9 +84,10 @@ def _labels(listed: Contents, images: Sequence[str], known: NamedClasses | None)
     pairing = Pairing(images)
     labels: dict[str, str] = {}
     loose: list[str] = []
+    lists = split_lists(listed)
     for name in listed.of_suffix(".txt"):
         base = name.rpartition("/")[2].lower()
-        if base in NAME_LISTS or ("/" not in name and split_of_name(Path(name).stem)):
+        if base in NAME_LISTS or name in lists:
             continue
         found = pairing.images(name)
         labels |= {image: name for image in found if image not in labels}
@@ -125,7 +126,7 @@ class _Set:
         points = known.document.get("kpt_shape") if known else None
         self._keypoints = points is not None
 
-    def listing(self, split: str, place: "partial[Place]") -> Listing:
+    def listing(self, split: str, place: Callable[[], Place]) -> Listing:
         """List the images of a split."""
         found = place()
         classes = self._known.classes if self._known else None

@@ -1,7 +1,7 @@
 """YOLO's own files: class names and where the images of each split are, by data.yaml, obj.data or lists of images."""
 
 import posixpath
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from sppnet.data.contents import Contents, normal
-from sppnet.data.layouts.records import by_split, counted
+from sppnet.data.layouts.records import by_split, counted, list_unread
 from sppnet.data.layouts.values import read_text
-from sppnet.data.names import Finder, split_of, split_of_name
+from sppnet.data.names import Finder, split_lists, split_of, split_of_name
 from sppnet.data.problems import Problem, broken
 
 MAX_BYTES: Final = 10_000_000
@@ -182,31 +182,45 @@ def check_from_zero(source: Path, classes: Mapping[int, str], used: Collection[i
 # Splits
 
 
-def places(listed: Contents, known: NamedClasses | None) -> dict[str, Any]:
+def places(listed: Contents, known: NamedClasses | None) -> dict[str, Callable[[], Place]]:
     """Return what makes the ``Place`` of each split; one called "" where there are no splits."""
     finder = Finder(listed)
+    made, used = _places(listed, finder, known)
+    why = "names no image in its first line" if used is None else "is named neither by data.yaml nor by obj.data"
+    unread = [list_unread(listed, name, why) for name in split_lists(listed) if name not in (used or ())]
+    if used is None:  # no other file tells the splits: those in the root do, as far as they are lists
+        lists = [name for name in split_lists(listed) if _names_images(listed.path(name), finder)]
+        unread = [problem for problem in unread if problem.path not in map(listed.path, lists)]
+        made = _of_each({split_of_name(Path(name).stem): [name] for name in lists}, listed, finder) or made
+    return {split: partial(_with_problems, place, unread) for split, place in made.items()}
+
+
+def _places(
+    listed: Contents, finder: Finder, known: NamedClasses | None
+) -> tuple[dict[str, Callable[[], Place]], Collection[str] | None]:
+    """Return the places that data.yaml or obj.data tells, and the lists it names; or those of folders, and None."""
     if known is not None and known.source is not None and known.document:
         told = _Told(listed, finder, known.source, known.document)
         splits = told.splits()
         if splits:
-            return {split: (lambda key=key: told.place(key)) for split, key in splits.items()}
-    lists = _lists(listed)
+            return {split: partial(told.place, key) for split, key in splits.items()}, told.names()
+    lists = _told_lists(listed, finder)
     if lists:
-        return {split: (lambda names=names: _of_lists(listed, finder, names)) for split, names in lists.items()}
+        return _of_each(lists, listed, finder), {name for names in lists.values() for name in names}
     groups = by_split(counted(listed.images))
-    return {split: (lambda images=images: Place(images)) for split, images in groups.items()}
+    return {split: partial(Place, images) for split, images in groups.items()}, None
 
 
-def _lists(listed: Contents) -> dict[str, list[str]]:
-    """Return DarkNet's lists of images by split: what obj.data names, otherwise train.txt and its like."""
-    told = _told_lists(listed)
-    if told:
-        return told
-    lists = [name for name in listed.of_suffix(".txt") if split_of_name(Path(name).stem) and "/" not in name]
-    return {split_of_name(Path(name).stem): [name] for name in lists if _names_images(listed.path(name))}
+def _of_each(lists: Mapping[str, Sequence[str]], listed: Contents, finder: Finder) -> dict[str, Callable[[], Place]]:
+    return {split: partial(_of_lists, listed, finder, names) for split, names in lists.items()}
 
 
-def _told_lists(listed: Contents) -> dict[str, list[str]]:
+def _with_problems(place: Callable[[], Place], problems: Sequence[Problem]) -> Place:
+    made = place()
+    return made._replace(problems=[*made.problems, *problems])
+
+
+def _told_lists(listed: Contents, finder: Finder) -> dict[str, list[str]]:
     """Return the lists that a .data file names, "train = data/train.txt", found by the ends of their paths."""
     told: dict[str, list[str]] = {}
     lists = listed.of_suffix(".txt")
@@ -217,15 +231,24 @@ def _told_lists(listed: Contents) -> dict[str, list[str]]:
             ends = ["/".join(parts[k:]) for k in range(len(parts))]
             ends += [f"{name.rpartition('/')[0]}/{parts[-1]}"]
             found = next((end for end in ends if end in lists), None)
-            if split_of_name(key) and found is not None and _names_images(listed.path(found)):
+            if split_of_name(key) and found is not None and _names_images(listed.path(found), finder):
                 told.setdefault(split_of_name(key), []).append(found)
     return told
 
 
-def _names_images(path: Path) -> bool:
+def _names_images(path: Path, finder: Finder) -> bool:
+    """Tell whether the first line of a file is the path of an image, or the name without suffix of one of the set."""
     with path.open(encoding="utf-8", errors="replace") as file:
         first = next((line.strip() for line in file if line.strip()), "")
-    return Path(first.replace("\\", "/")).suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+    return finder.of_stem(first) is not None or Path(first.replace("\\", "/")).suffix.lower() in (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+    )
 
 
 def _of_lists(listed: Contents, finder: Finder, files: Sequence[str]) -> Place:
@@ -237,7 +260,7 @@ def _of_lists(listed: Contents, finder: Finder, files: Sequence[str]) -> Place:
         for line, text in enumerate(lines, start=1):
             if not text.strip():
                 continue
-            image = finder.find(text, ["", folder])
+            image = finder.find(text, ["", folder]) or finder.of_stem(text)
             if image is None:
                 base = posixpath.basename(text.strip().replace("\\", "/"))
                 missing.append(Problem(path, line, f"the image {base!r} is missing", "image-missing"))
@@ -269,6 +292,11 @@ class _Told:
             key: key for key in keys if not split_of_name(key) and all(map(self._exact, _texts(self._document[key])))
         }
         return usual | others
+
+    def names(self) -> set[str]:
+        """Return what files in the root the paths of the splits may mean, by their names."""
+        texts = [text for key in self.splits().values() for text in _texts(self._document[key])]
+        return {posixpath.basename(text.strip().replace("\\", "/")) for text in texts}
 
     def place(self, key: str) -> Place:
         """Find the images of a split.
