@@ -356,6 +356,14 @@ def _clip(value: Tensor, least: Tensor, most: Tensor) -> Tensor:
     return value.clamp(least, most)
 
 
+def _batch_norm(
+    value: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, epsilon: float
+) -> Tensor:
+    """Do it by arithmetic: torch's own asks whether the map is empty, which nobody knows of lengths yet to come."""
+    factor = weight / torch.sqrt(variance + epsilon)
+    return value * factor[:, None, None] + (bias - mean * factor)[:, None, None]
+
+
 _ON_TENSORS: Final[dict[str, Callable[..., Any]]] = {
     "Conv": _conv,
     "MaxPool": _max_pool,
@@ -370,9 +378,7 @@ _ON_TENSORS: Final[dict[str, Callable[..., Any]]] = {
     "Concat": lambda *values, axis: torch.cat(values, dim=axis),
     "Transpose": lambda value, *, perm: value.permute(perm),
     "ArgMin": lambda value, *, axis, keepdims: value.argmin(axis, keepdim=bool(keepdims)),
-    "BatchNormalization": lambda value, weight, bias, mean, variance, *, epsilon: F.batch_norm(
-        value, mean, variance, weight, bias, eps=epsilon
-    ),
+    "BatchNormalization": _batch_norm,
     "GlobalAveragePool": lambda value: value.mean((2, 3), keepdim=True),
     "HardSigmoid": lambda value, **_: F.hardsigmoid(value),
     "HardSwish": F.hardswish,
