@@ -160,13 +160,38 @@ def test_parquet_comes_in_parts_that_a_second_run_leaves_as_they_are(model: Path
     ]
     assert [{name: row[name] for name in ("image", "class", "confidence")} for row in rows if row["class"]] == expected
     written, time = part.read_bytes(), part.stat().st_mtime_ns
-    _predict(model, images, tmp_path / "parts", "--format", "parquet")
+    assert _predict(model, images, tmp_path / "parts", "--format", "parquet") == told
     assert part.stat().st_mtime_ns == time
     part.unlink()
     _predict(model, images, tmp_path / "parts", "--format", "parquet")
     assert part.read_bytes() == written
     _predict(model, images, tmp_path / "parts", "--format", "parquet", "--threshold", "0.9")
     assert [path.name for path in folder.iterdir()] != [part.name]  # of another threshold, in place of the first
+
+
+def test_of_parquet_a_bad_image_is_told_by_every_run(run: Run, model: Path, images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    command = ["predict", model, images, "--out", tmp_path, "--format", "parquet"]
+    for _ in range(2):
+        failed = run(*command, "--on-bad", "fail")
+        assert failed.returncode == 1
+        assert "3.png: the image cannot be read: " in failed.stderr
+        assert not list(tmp_path.rglob("*.parquet/*"))
+    for _ in range(2):
+        skipped = run(*command, "--on-bad", "skip")
+        assert skipped.stdout.endswith("detections.parquet: 6 images in 1 part\n")
+        assert "Skipped: " in skipped.stderr
+        assert "1 of 7 images could not be read." in skipped.stderr
+    again = run(*command, "--on-bad", "fail")
+    assert (again.returncode, "3.png: the image cannot be read: " in again.stderr) == (1, True)
+
+
+def test_where_no_image_of_a_part_can_be_read_every_run_says_so(run: Run, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'sppnet[parquet]'")
+    (tmp_path / "no.png").write_bytes(b"no image")
+    for _ in range(2):
+        done = run("predict", model, tmp_path / "no.png", "--out", tmp_path / "out", "--format", "parquet")
+        assert (done.returncode, "none of 1 image could be read. Name other ones." in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

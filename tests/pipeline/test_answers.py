@@ -1,14 +1,16 @@
 """Answers of several processes: in order, a few ahead, and what becomes of a process that is killed."""
 
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
-from sppnet.errors import ArgumentError
+from sppnet.errors import ArgumentError, DataError
 from sppnet.pipeline import IN_FLIGHT, WorkerDiedError, each_answer, shard
+from sppnet.pipeline.cluster import _Worker
 
 
 def _adder(more: int) -> Callable[[int], tuple[int, str]]:
@@ -46,6 +48,21 @@ def test_items_are_read_a_few_ahead_only() -> None:
 def test_what_an_answer_raises_is_raised() -> None:
     with pytest.raises(ArgumentError, match="a negative one"):
         list(each_answer(partial(_adder, 0), [1, -1], workers=1))
+
+
+def _unprepared() -> Callable[[int], int]:
+    raise DataError("no such file. Name another one.")
+
+
+def test_what_a_worker_raises_while_it_begins_is_raised(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"^no such file\. Name another one\.$"):
+        list(each_answer(_unprepared, [1, 2, 3], workers=2))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_of_a_cluster_tells_what_it_raised_while_it_began() -> None:
+    told = _Worker(_unprepared)({"item": pickle.dumps(1)})
+    assert told == {"answer": b"", "error": "no such file. Name another one."}
 
 
 def test_a_killed_process_is_told() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sppnet.errors import CorruptFileError
 from sppnet.pipeline import Bad
 from sppnet.pipeline.parts import ImageFile, PartFiles, Table, write_part
 
@@ -45,3 +46,28 @@ def test_rows_keep_their_types_and_bad_images_are_told(tmp_path: Path) -> None:
     first = (tmp_path / part.name).read_bytes()
     write_part(tmp_path, TABLE, part, [Bad("0.png", "no image"), None])
     assert (tmp_path / part.name).read_bytes() == first
+
+
+def test_a_part_tells_what_could_not_be_read(tmp_path: Path) -> None:
+    files, bad = _files(tmp_path, "xxx"), Bad("0 \udcff.png", "no image")
+    assert files.unread() == []
+    write_part(tmp_path, TABLE, files.parts[1], [None])
+    assert write_part(tmp_path, TABLE, files.parts[0], [bad, 1.0], skip=False) == [bad]
+    assert files.missing() == [files.parts[0]]
+    write_part(tmp_path, TABLE, files.parts[0], [bad, 1.0])
+    assert _files(tmp_path, "xxx").unread() == [bad]
+    assert _files(tmp_path, "yxx").unread() == []  # what it was is no longer asked for
+
+
+def test_parts_in_object_storage_tell_it_too() -> None:
+    pytest.importorskip("fsspec")
+    files = PartFiles("memory://unread", [ImageFile("0.png", "")], {})
+    write_part(files.folder, TABLE, files.parts[0], [Bad("0.png", "no image")])
+    assert files.unread() == [Bad("0.png", "no image")]
+
+
+def test_a_part_that_is_not_whole_is_named(tmp_path: Path) -> None:
+    files = _files(tmp_path, "x")
+    (tmp_path / files.parts[0].name).write_bytes(b"no table")
+    with pytest.raises(CorruptFileError, match=rf"{files.parts[0].name}: must be a whole Parquet file, got .* Remove"):
+        files.unread()

@@ -182,20 +182,23 @@ def fill(files: "PartFiles", table: "Table", prepare: Prepare, where: Where, on_
     Args:
         prepare: run once in each worker: returns the work on one image, which answers ``Bad`` for a bad one.
     """
-    missing, skipped = files.missing(), Skipped(on_bad)
+    missing, skipped, skip = files.missing(), Skipped(on_bad), on_bad is OnBad.SKIP
+    images = [image for part in files.parts for image in part.images]
     count = sum(len(part.images) for part in missing)
-    known = sum(len(part.images) for part in files.parts) - count
+    known = len(images) - count
+    for bad in files.unread():
+        skipped.add(bad)
     if known:
         tell(f"{known} of {known + count} images are in parts that a run before has written; going on.")
     with counting("Looking at images", count) as advance:
         if where.cluster is None:
-            done = _here(prepare, files, table, missing, where.workers, advance)
+            done = _here(prepare, files, table, missing, where.workers, advance, skip)
         else:
-            done = _on_cluster(prepare, files, table, missing, where.cluster, advance)
+            done = _on_cluster(prepare, files, table, missing, where.cluster, advance, skip)
         for bad in done:
             skipped.add(bad)
     files.remove_others()
-    skipped.conclude([image for part in missing for image in part.images] or [""], known + count - skipped.count)
+    skipped.conclude(images or [""], len(images) - skipped.count)
     return skipped.count
 
 
@@ -217,6 +220,7 @@ def _here(
     missing: "Sequence[Part]",
     workers: int,
     advance: Callable[[int], None],
+    skip: bool,
 ) -> Iterator[Bad]:
     from sppnet.pipeline.parts import write_part
 
@@ -228,7 +232,7 @@ def _here(
             yield answer
 
     for part in missing:
-        yield from write_part(files.folder, table, part, counted(len(part.images)))
+        yield from write_part(files.folder, table, part, counted(len(part.images)), skip=skip)
 
 
 def _on_cluster(
@@ -238,15 +242,19 @@ def _on_cluster(
     missing: "Sequence[Part]",
     cluster: Cluster,
     advance: Callable[[int], None],
+    skip: bool,
 ) -> Iterator[Bad]:
-    for count, bad in each_on_cluster(partial(_part_worker, prepare, files.folder, table), missing, cluster):
+    work = partial(_part_worker, prepare, files.folder, table, skip)
+    for count, bad in each_on_cluster(work, missing, cluster):
         advance(count)
         yield from bad
 
 
-def _part_worker(prepare: Prepare, folder: Place, table: "Table") -> "Callable[[Part], tuple[int, list[Bad]]]":
+def _part_worker(
+    prepare: Prepare, folder: Place, table: "Table", skip: bool
+) -> "Callable[[Part], tuple[int, list[Bad]]]":
     """Return the work of one worker on a part: it writes the part, and tells what could not be read."""
     from sppnet.pipeline.parts import write_part
 
     answer = prepare()
-    return lambda part: (len(part.images), write_part(folder, table, part, map(answer, part.images)))
+    return lambda part: (len(part.images), write_part(folder, table, part, map(answer, part.images), skip=skip))

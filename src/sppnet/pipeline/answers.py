@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar, overload
@@ -74,7 +75,7 @@ def each_answer(
         items: read a few ahead of what is yielded.
         workers: processes; each has that part of the cores.
     Raises:
-        WorkerDiedError: a process was killed. What an answer raises is raised here.
+        WorkerDiedError: a process was killed. What ``prepare`` or an answer raises is raised here.
     """
     check_that(workers >= 1, "each_answer", "workers", "at least 1", workers, advice="Give the number of processes")
     threads = max(1, (os.cpu_count() or 1) // workers)
@@ -120,7 +121,22 @@ def _begin(prepare: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     _end_by_interrupts()
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before numpy and torch are loaded
-    _ANSWER = prepare()
+    _ANSWER = prepared(prepare)
+
+
+def prepared(prepare: Callable[[], Callable[[Item], Answer]]) -> Callable[[Item], Answer]:
+    """Return what ``prepare`` does, or what raises its error when asked for an answer.
+
+    A worker that raised it while it begins would be taken for one that was killed.
+    """
+    try:
+        return prepare()
+    except Exception as error:
+        return partial(_raise, error)
+
+
+def _raise(error: Exception, _: Any) -> Any:
+    raise error
 
 
 def _end_with_parent() -> None:

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from sppnet.errors import MissingExtraError, SppnetError
-from sppnet.pipeline.answers import Answer, Item
+from sppnet.pipeline.answers import Answer, Item, prepared
 
 
 class ClusterError(SppnetError):
@@ -80,7 +80,7 @@ class _Worker:
     """What a worker process of a cluster holds: a loaded model's method, perhaps."""
 
     def __init__(self, prepare: Callable[[], Callable[[Any], Any]]) -> None:
-        self.answer = prepare()
+        self.answer = prepared(prepare)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

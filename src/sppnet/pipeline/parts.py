@@ -9,12 +9,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from sppnet.errors import MissingExtraError
+from sppnet.errors import CorruptFileError, MissingExtraError
 from sppnet.pipeline.answers import Bad
-from sppnet.storage import cache_key, files_below, is_address, place_in, remove_file, write_file
+from sppnet.storage import cache_key, files_below, is_address, open_file, place_in, remove_file, write_file
+from sppnet.storage.places import opened
 
 IMAGES: Final = 1000  # a part
 PATTERN: Final = "part-*.parquet"
+
+UNREAD: Final = b"sppnet.unread"  # in a part's metadata: JSON of the images that could not be read, [path, reason]
 
 Columns = Mapping[str, Literal["text", "number", "vector"]]
 Row = Sequence[Any]
@@ -65,6 +68,16 @@ class PartFiles:
         there = self._there()
         return [part for part in self.parts if part.name not in there]
 
+    def unread(self) -> list[Bad]:
+        """Return the images of the parts that are there which could not be read, in their order.
+
+        Raises:
+            CorruptFileError: a part that is not whole.
+        """
+        there = self._there()
+        names = [part.name for part in self.parts if part.name in there]
+        return [bad for name in names for bad in _unread_in(place_in(self.folder, name))]
+
     def remove_others(self) -> None:
         """Remove parts of other images or other runs: who reads the folder finds this table alone."""
         for name in self._there() - {part.name for part in self.parts}:
@@ -84,35 +97,55 @@ class Table(NamedTuple):
     rows: Callable[[str, Any], Sequence[Row]]
 
 
-def write_part(folder: Path | str, table: Table, part: Part, answers: Iterable[Any]) -> list[Bad]:
+def write_part(folder: Path | str, table: Table, part: Part, answers: Iterable[Any], *, skip: bool = True) -> list[Bad]:
     """Write a part of a table, whole or not at all, from the answers for its images; return what could not be read.
 
+    Args:
+        skip: False leaves the part unwritten at the first image that could not be read.
     Raises:
         WriteError: a full or read-only disk.
     """
     rows: list[Row] = []
-    bad = []
+    unread = []
     for image, answer in zip(part.images, answers, strict=True):
         if isinstance(answer, Bad):
-            bad.append(answer)
+            unread.append(answer)
+            if not skip:
+                return unread
         else:
             rows += table.rows(str(image), answer)
-    write_file(place_in(folder, part.name), table_bytes(table.columns, rows))
-    return bad
+    write_file(place_in(folder, part.name), table_bytes(table.columns, rows, unread))
+    return unread
 
 
-def table_bytes(columns: Columns, rows: Iterable[Row]) -> bytes:
-    """Return rows as one Parquet file: the same rows, the same bytes."""
+def table_bytes(columns: Columns, rows: Iterable[Row], unread: Sequence[Bad] = ()) -> bytes:
+    """Return rows as one Parquet file, which tells what could not be read: the same of both, the same bytes."""
     import pyarrow
     from pyarrow import parquet
 
     kinds = {"text": pyarrow.string(), "number": pyarrow.float64(), "vector": pyarrow.list_(pyarrow.float32())}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    told = {UNREAD: json.dumps(unread)} if unread else None
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()], metadata=told)
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     arrays = [pyarrow.array(column, field.type) for column, field in zip(values, schema, strict=True)]
     out = BytesIO()
     parquet.write_table(pyarrow.table(arrays, schema=schema), out)
     return out.getvalue()
+
+
+def _unread_in(place: Path | str) -> list[Bad]:
+    """Return the images of a part that could not be read: of its file, the end is read alone."""
+    from pyarrow import ArrowException, parquet
+
+    storage, name = opened(place) if is_address(place) else (None, "")
+    try:
+        with open_file(place) if storage is None else storage.open(name) as file:
+            metadata = parquet.read_schema(file).metadata or {}
+    except ArrowException as error:
+        raise CorruptFileError(
+            f"{place}: must be a whole Parquet file, got {error}. Remove it and run again."
+        ) from error
+    return [Bad(*each) for each in json.loads(metadata.get(UNREAD, b"[]"))]
 
 
 def check_pyarrow() -> None:
