@@ -1,6 +1,8 @@
 """Who may come in where other machines reach the studio."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from starlette.routing import Route
 
 from sppnet.errors import ArgumentError
 from sppnet.web.studio import access as door
-from sppnet.web.studio.access import SESSION, Access
+from sppnet.web.studio.access import SESSION, Access, TooManyGuesses
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.below import Below, checked_path
 from sppnet.web.studio.serving import serve_studio
@@ -77,6 +79,36 @@ def test_guessing_is_slowed_down(page: TestClient, monkeypatch: pytest.MonkeyPat
     later = door.monotonic() + door.WITHIN + 1
     monkeypatch.setattr(door, "monotonic", lambda: later)
     assert _enter(page) == 200
+
+
+def test_guesses_at_the_same_time_are_counted_before_the_next_is_tried() -> None:
+    access = Access(PASSWORD)
+
+    def guess(_: int) -> str:
+        try:
+            return "wrong" if access.enter("Eve", "wrong password", "10.0.0.1") is None else "right"
+        except TooManyGuesses:
+            return "stopped"
+
+    with ThreadPoolExecutor(16) as threads:
+        said = Counter(threads.map(guess, range(16)))
+    assert said == {"wrong": door.WRONG, "stopped": 16 - door.WRONG}
+    assert access.enter("Ada", PASSWORD, "10.0.0.2") is not None
+
+
+def test_any_number_with_the_password_come_in_at_the_same_time() -> None:
+    access = Access(PASSWORD)
+    with ThreadPoolExecutor(16) as threads:
+        tokens = set(threads.map(lambda _: access.enter("Ada", PASSWORD, "10.0.0.1"), range(16)))
+    assert len(tokens - {None}) == 16
+
+
+def test_sessions_that_ended_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    access, now = Access(PASSWORD), door.monotonic()
+    first = access.enter("Ada", PASSWORD, "10.0.0.1")
+    monkeypatch.setattr(door, "monotonic", lambda: now + door.LASTS + 60)
+    second = access.enter("Ada", PASSWORD, "10.0.0.1")
+    assert set(access._sessions) == {second} != {first}
 
 
 def test_a_session_ends(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
