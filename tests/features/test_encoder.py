@@ -1,7 +1,9 @@
 """Image -> feature map: what is kept is what was computed, whatever happens to the cache."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,19 @@ from sppnet.classification.classifier import Classifier
 from sppnet.errors import ArgumentError, CorruptFileError, ImageDecodeError
 from sppnet.features.encoder import Encoder
 from sppnet.features.files import describe_encoder, encoder_from_description
+from sppnet.features.joined import JoinedEncoder
+from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.features.whole_image import ImageEncoder
+from sppnet.images import reading
 from sppnet.ops import pool_windows
-from sppnet.storage import TensorCache
+from sppnet.storage import TensorCache, read_file
 
+READING: list[Callable[[TensorCache], Any]] = [
+    lambda cache: Encoder("stride8", 64, cache=cache),
+    lambda cache: JoinedEncoder(("stride8", "stride16"), 64, cache=cache),
+    lambda cache: MultiscaleEncoder([Encoder("stride8", side, cache=cache) for side in (48, 64)]),
+    lambda cache: ImageEncoder(Encoder("head", 64, cache=cache), (2, 1), mirrored=True),
+]
 REGIONS = np.array([[0.0, 0.0, 60.0, 40.0], [10.5, 5.25, 33.0, 80.0], [0.0, 0.0, 1.0, 1.0], [10.5, 5.25, 33.0, 80.0]])
 
 
@@ -60,6 +71,47 @@ def test_the_cache_goes_by_content_scale_and_layer(shapes: Path, tmp_path: Path,
     assert not Encoder("stride8", 97, cache=cache).is_cached(original)
     assert not Encoder("stride16", 96, cache=cache).is_cached(original)
     assert not Encoder("stride8", 96).is_cached(original)
+
+
+@pytest.mark.parametrize("make", READING, ids=["one", "joined", "multiscale", "whole"])
+def test_an_image_is_read_once(
+    make: Callable[[TensorCache], Any], shapes: Path, cache: TensorCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path | str] = []
+
+    def counted(path: Path | str, **limits: Any) -> bytes:
+        read.append(path)
+        return read_file(path, **limits)
+
+    monkeypatch.setattr(reading, "read_file", counted)
+    encoder, path = make(cache), shapes / "JPEGImages" / "00.png"
+    encoder(path)
+    assert encoder.is_cached(path)
+    encoder(path)
+    assert read == [path] * 3
+
+
+@pytest.mark.parametrize("make", READING, ids=["one", "joined", "multiscale", "whole"])
+def test_a_file_that_is_replaced_meanwhile_is_no_other_files_map(
+    make: Callable[[TensorCache], Any],
+    shapes: Path,
+    tmp_path: Path,
+    cache: TensorCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = ((shapes / "JPEGImages" / name).read_bytes() for name in ("00.png", "01.png"))
+    path = tmp_path / "image.png"
+    path.write_bytes(first)
+
+    def replaced(name: Path | str, **limits: Any) -> bytes:
+        content = read_file(name, **limits)
+        path.write_bytes(second)  # as soon as it was read
+        return content
+
+    monkeypatch.setattr(reading, "read_file", replaced)
+    encoder = make(cache)
+    encoder(path)
+    assert (encoder.is_cached(first), encoder.is_cached(second)) == (True, False)
 
 
 def test_arrays_of_the_same_bytes_and_other_shape_are_kept_apart(cache: TensorCache) -> None:

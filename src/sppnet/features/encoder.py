@@ -22,7 +22,7 @@ from sppnet.geometry import (
     WindowRule,
     shorter_side_size,
 )
-from sppnet.images import Source, image_digest, read_image, resize
+from sppnet.images import Content, Source, resize
 from sppnet.ops import bins
 from sppnet.progress import stage
 from sppnet.storage import TensorCache, cache_key
@@ -155,16 +155,17 @@ class Encoder:
         """Return how long the row of a region is, pooled by the pyramid of these levels."""
         return self.channels * bins(levels)
 
-    def __call__(self, image: Source) -> FeatureMap:
+    def __call__(self, image: Source | Content) -> FeatureMap:
         """Return the feature map of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
 
         Raises:
             ImageDecodeError: an image that cannot be read, or is too large once scaled.
         """
-        cached = self.cached(image)
-        return self.store(image, self.compute(image)) if cached is None else cached
+        content = Content.of(image)
+        cached = self.cached(content)
+        return self.store(content, self.compute(content)) if cached is None else cached
 
-    def cached(self, image: Source) -> FeatureMap | None:
+    def cached(self, image: Source | Content) -> FeatureMap | None:
         """Return the image's map from the cache; None where it is not there."""
         entry = None if self.cache is None else self.cache.get(self.key(image))
         if entry is None:
@@ -172,23 +173,23 @@ class Encoder:
         height, width = entry["size"].tolist()
         return self.make_map(entry["map"].to(self.backbone.device).permute(2, 0, 1), (height, width))
 
-    def store(self, image: Source, feature_map: FeatureMap) -> FeatureMap:
+    def store(self, image: Source | Content, feature_map: FeatureMap) -> FeatureMap:
         """Put an image's map into the cache, if there is one, and return it."""
         if self.cache is not None:
             stored = feature_map.values.permute(1, 2, 0).contiguous()
             self.cache.put(self.key(image), {"map": stored, "size": torch.tensor(feature_map.size)})
         return feature_map
 
-    def is_cached(self, image: Source) -> bool:
+    def is_cached(self, image: Source | Content) -> bool:
         """Tell whether the image's map need not be computed."""
         return self.cache is not None and self.key(image) in self.cache
 
-    def key(self, image: Source, *parts: str) -> str:
+    def key(self, image: Source | Content, *parts: str) -> str:
         """Return what an image's map, or what ``parts`` make of it, is cached under: its content, not its name."""
         made = (CACHE_VERSION, self.backbone.fingerprint, self.layer, self.short_side, self.multiple)
-        return cache_key(*made, *parts, image_digest(image))
+        return cache_key(*made, *parts, Content.of(image).digest)
 
-    def compute(self, image: Source) -> FeatureMap:
+    def compute(self, image: Source | Content) -> FeatureMap:
         """Return the feature map of an image without looking into the cache."""
         return self.encode(*self.preprocess(image))
 
@@ -196,10 +197,10 @@ class Encoder:
         """Return the feature map of what ``preprocess`` made of an image."""
         return self.make_map(activations(self.backbone, pixels, [self.layer])[self.layer], size)
 
-    def preprocess(self, image: Source) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    def preprocess(self, image: Source | Content) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         """Return an image at the network's scale, (h, w, 3) uint8 RGB, and its own (height, width)."""
         with stage("reading"):
-            pixels = read_image(image)
+            pixels = Content.of(image).pixels()
         size = (pixels.shape[0], pixels.shape[1])
         with stage("scaling"):
             return resize(pixels, self._scaled(size)), size

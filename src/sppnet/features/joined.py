@@ -19,7 +19,7 @@ from sppnet.features.encoder import Encoder, fingerprint_of
 from sppnet.features.maps import FeatureMap, Rows
 from sppnet.features.tiles import activations
 from sppnet.geometry import Boxes, WindowRule, unique_windows
-from sppnet.images import Source
+from sppnet.images import Content, Source
 from sppnet.ops.planning import moved
 from sppnet.storage import TensorCache
 
@@ -175,26 +175,28 @@ class JoinedEncoder:
         """The network."""
         return self.encoders[0].backbone
 
-    def __call__(self, image: Source) -> JoinedMaps:
+    def __call__(self, image: Source | Content) -> JoinedMaps:
         """Return the maps of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""
-        cached = [encoder.cached(image) for encoder in self.encoders]
+        content = Content.of(image)
+        cached = [encoder.cached(content) for encoder in self.encoders]
         maps = tuple(feature_map for feature_map in cached if feature_map is not None)
         if len(maps) == len(self.encoders):
             return JoinedMaps(maps)
-        computed = self.compute(image)
+        computed = self.compute(content)
         for encoder, feature_map in zip(self.encoders, computed.maps, strict=True):
-            encoder.store(image, feature_map)
+            encoder.store(content, feature_map)
         return computed
 
-    def compute(self, image: Source) -> JoinedMaps:
+    def compute(self, image: Source | Content) -> JoinedMaps:
         """Return the maps of an image without looking into the cache."""
         pixels, size = self.encoders[0].preprocess(image)
         values = activations(self.backbone, pixels, self.layers)
         return JoinedMaps(tuple(encoder.make_map(values[encoder.layer], size) for encoder in self.encoders))
 
-    def is_cached(self, image: Source) -> bool:
+    def is_cached(self, image: Source | Content) -> bool:
         """Tell whether none of the image's maps need be computed."""
-        return all(encoder.is_cached(image) for encoder in self.encoders)
+        content = Content.of(image)
+        return all(encoder.is_cached(content) for encoder in self.encoders)
 
     def length(self, levels: Sequence[int]) -> int:
         """Return how long the row of a region is."""

@@ -21,7 +21,7 @@ from sppnet.features.encoder import Encoder, fingerprint_of
 from sppnet.features.joined import JoinedEncoder, JoinedMaps
 from sppnet.features.maps import FeatureMap, Rows, score_rows
 from sppnet.geometry import VIEW_SIDE, Boxes, WindowRule, nearest_scale
-from sppnet.images import Source
+from sppnet.images import Content, Source
 
 PAPER_SCALE: Final = 688
 PAPER_SCALES: Final = (480, 576, 688, 864, 1200)
@@ -161,15 +161,18 @@ class MultiscaleEncoder:
 
     def __call__(self, image: Source) -> MultiscaleMaps:
         """Return the maps of an image: a path, a file's bytes, or (H, W, 3) uint8 RGB; raises as ``Encoder``."""
-        return self._maps([encoder(image) for encoder in self.encoders])
+        content = Content.of(image)
+        return self._maps([encoder(content) for encoder in self.encoders])
 
     def compute(self, image: Source) -> MultiscaleMaps:
         """Return the maps of an image without looking into the cache."""
-        return self._maps([encoder.compute(image) for encoder in self.encoders])
+        content = Content.of(image)
+        return self._maps([encoder.compute(content) for encoder in self.encoders])
 
     def is_cached(self, image: Source) -> bool:
         """Tell whether none of the image's maps need be computed."""
-        return all(encoder.is_cached(image) for encoder in self.encoders)
+        content = Content.of(image)
+        return all(encoder.is_cached(content) for encoder in self.encoders)
 
     def length(self, levels: Sequence[int]) -> int:
         """Return how long the row of a region is."""

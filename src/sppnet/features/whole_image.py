@@ -13,7 +13,7 @@ from torch import Tensor
 from sppnet.backbones.kinds import backbone_from_description, describe_backbone
 from sppnet.features.encoder import Encoder
 from sppnet.features.maps import FeatureMap
-from sppnet.images import Source, mirror
+from sppnet.images import Content, Source, mirror
 from sppnet.ops import Mode, bins, pool_image
 from sppnet.storage import TensorCache
 
@@ -51,8 +51,9 @@ class ImageEncoder:
         Raises:
             ImageDecodeError: an image that cannot be read, or is too large once scaled.
         """
-        seen = cache(lambda: self.encoder.preprocess(image))  # once for both views, never where both are kept
-        return sum_of(self._shares([self._kept(image, view, seen) for view in self._views]))
+        content = Content.of(image)
+        seen = cache(lambda: self.encoder.preprocess(content))  # once for both views, never where both are kept
+        return sum_of(self._shares([self._kept(content, view, seen) for view in self._views]))
 
     def compute(self, image: Source) -> Tensor:
         """Return the vector as a call does, without looking into the cache."""
@@ -116,14 +117,14 @@ class ImageEncoder:
 
     def is_cached(self, image: Source) -> bool:
         """Tell whether the image's vector need not be computed."""
-        kept = self.encoder.cache
-        return kept is not None and all(self._key(image, view) in kept for view in self._views)
+        kept, content = self.encoder.cache, Content.of(image)
+        return kept is not None and all(self._key(content, view) in kept for view in self._views)
 
-    def _key(self, image: Source, mirrored: bool) -> str:
+    def _key(self, image: Content, mirrored: bool) -> str:
         pooled = ("pooled", self.mode, str(self.levels))
         return self.encoder.key(image, *pooled, *(["mirrored"] if mirrored else []))
 
-    def _kept(self, image: Source, mirrored: bool, seen: Callable[[], Seen]) -> Tensor:
+    def _kept(self, image: Content, mirrored: bool, seen: Callable[[], Seen]) -> Tensor:
         """Return what a view is pooled to, from the cache, or of the pixels, which are ``seen`` only then."""
         kept = self.encoder.cache
         if kept is None:

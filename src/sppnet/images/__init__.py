@@ -21,6 +21,7 @@ from sppnet.images.pixels import (
 )
 from sppnet.images.reading import (
     MAX_PIXELS,
+    Content,
     ImageFacts,
     Source,
     as_source,
@@ -42,6 +43,7 @@ __all__ = [
     "MAX_WHOLE_PIXELS",
     "SUFFIXES",
     "Channels",
+    "Content",
     "ImageFacts",
     "Source",
     "accepted_formats",

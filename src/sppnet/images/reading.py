@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeGuard
@@ -72,7 +73,10 @@ def read_image(source: Source, *, most: int = MAX_PIXELS, at_least: int | None =
     """
     if isinstance(source, np.ndarray):
         return _checked_pixels(source)
-    name, data = _named_bytes(source)
+    return _decoded(*_named_bytes(source), most, at_least)
+
+
+def _decoded(name: str, data: bytes, most: int = MAX_PIXELS, at_least: int | None = None) -> NDArray[np.uint8]:
     with _opened(name, BytesIO(data), most) as image:
         if image.format == "JPEG":
             check_scans(name, data, image.width * image.height)
@@ -144,6 +148,36 @@ def image_digest(image: Source) -> str:
     else:
         content = image if isinstance(image, bytes) else read_bytes(image)
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+class Content:
+    """An image as it is when it is first looked at: what stands for it and its pixels are of the same bytes.
+
+    A file is read once, and its bytes are held as long as this is: make one for an image's turn, and let it go.
+    """
+
+    def __init__(self, image: Source) -> None:
+        self._image = image
+
+    @classmethod
+    def of(cls, image: "Source | Content") -> "Content":
+        """Return an image's content; what is one already, as it is."""
+        return image if isinstance(image, Content) else cls(image)
+
+    @cached_property
+    def digest(self) -> str:
+        """What stands for it, whatever it is called; raises as ``image_digest``."""
+        return image_digest(self._known)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Decode it to (H, W, 3) uint8 RGB; raises as ``read_image``."""
+        if isinstance(self._known, bytes):
+            return _decoded("image" if isinstance(self._image, bytes) else str(self._image), self._known)
+        return _checked_pixels(self._known)
+
+    @cached_property
+    def _known(self) -> bytes | NDArray[np.uint8]:
+        return read_bytes(self._image) if isinstance(self._image, Path | str) else self._image
 
 
 def read_size(image: Source) -> tuple[int, int]:
