@@ -16,7 +16,7 @@ from sppnet.features.joined import JoinedEncoder
 from sppnet.features.layers import FullyConnected, LayeredEncoder, LayeredMaps, RegionLayers
 from sppnet.features.maps import Maps
 from sppnet.features.multiscale import MultiscaleEncoder
-from sppnet.geometry import Boxes, area, nearest_scale
+from sppnet.geometry import Boxes, WindowRule, area, clip_boxes, nearest_scale, unique_windows
 from sppnet.ops import bins
 from sppnet.recipes._rcnn import CroppingEncoder
 from sppnet.storage import TensorCache
@@ -119,6 +119,24 @@ def test_rows_are_the_pooled_ones_each_once(
     rows = torch.cat([chunk.clone() for chunk in chunks])
     assert len(rows) <= len(regions) - 9
     torch.testing.assert_close(rows[torch.from_numpy(which)], maps.pool(regions, LEVELS), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(120, 171), (90, 131), (200, 260), (9, 40)])
+@pytest.mark.parametrize("rule", ["paper", "released"])
+@pytest.mark.parametrize("layer", ["stride8", "stride16"])
+def test_what_stands_for_a_window_has_that_window(
+    backbone: EfficientNetLite0, layer: str, rule: WindowRule, size: tuple[int, int]
+) -> None:
+    maps = Encoder(layer, 120, backbone=backbone, rule=rule)(np.zeros((*size, 3), np.uint8))
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 1, (4000, 2)) * [size[1], size[0]]
+    sides = rng.uniform(0.5, 1, (4000, 1)) * rng.choice([3, 12, 60, 200], (4000, 2))
+    regions = clip_boxes(np.concatenate([corners, corners + sides], axis=1), size)
+    aligned, windows = maps.align_to_cells(regions), maps.windows(regions)
+    np.testing.assert_array_equal(clip_boxes(aligned, size), aligned)
+    assert (aligned[:, 2:] > aligned[:, :2]).all()
+    np.testing.assert_array_equal(maps.windows(aligned), windows)
+    np.testing.assert_array_equal(maps.windows(maps.unique(regions)), unique_windows(windows)[0])
 
 
 @every_kind

@@ -132,6 +132,10 @@ def regions_of(windows: Value, place: MapCells) -> Value:
         before_first, before_end = (cells.to(np.float64) - 0.5 for cells in (first, end))
         begin = axis.offset + before_first * axis.stride + inset
         stop = axis.offset + before_end * axis.stride + 1.0 - inset
+        if inset < 0:
+            over = (stop - axis.scaled).larger(begin * -1.0).larger(0.0)
+            over = windows.graph.where((end - first).equals(1), over, over * 0.0)
+            begin, stop = (begin + over).smaller(axis.scaled - 1.0), (stop - over).larger(1.0)
         ends[name] = [(side * axis.length / axis.scaled).larger(0.0).smaller(axis.length) for side in (begin, stop)]
     return windows.graph.stack(ends["x"][0], ends["y"][0], ends["x"][1], ends["y"][1], axis=1)
 

@@ -16,7 +16,6 @@ from sppnet.geometry import (
     Boxes,
     CellGrid,
     WindowRule,
-    clip_boxes,
     regions_of_windows,
     scale_boxes,
     unique_windows,
@@ -135,8 +134,7 @@ class FeatureMap:
         return self._regions(unique_windows(self.windows(regions))[0])
 
     def _regions(self, windows: NDArray[np.int64]) -> Boxes:
-        middle = regions_of_windows(windows, self.grid, rule=self.rule)
-        return clip_boxes(scale_boxes(middle, self.scaled, self.size), self.size)
+        return scale_boxes(regions_of_windows(windows, self.grid, self.scaled, rule=self.rule), self.scaled, self.size)
 
     def pool(self, regions: Boxes, levels: Sequence[int]) -> Tensor:
         """Pool every region of the image into one row.

@@ -112,14 +112,20 @@ def windows_from_regions(
     return inclusive
 
 
-def regions_of_windows(windows: NDArray[np.int64], grid: CellGrid, *, rule: WindowRule = "paper") -> Boxes:
+def regions_of_windows(
+    windows: NDArray[np.int64], grid: CellGrid, size: Size | None = None, *, rule: WindowRule = "paper"
+) -> Boxes:
     """Return the middle one of all regions that a rule maps to each window (R, 4).
 
     ``windows_from_regions`` gives the windows back, by the same grid and rule.
+
+    Args:
+        size: (height, width) of the network's input, which regions are cut to; None leaves what hangs out.
     """
     check_rule("regions_of_windows", rule)
-    left, right = _middle_ends(windows[:, 0], windows[:, 2], grid.across, rule)
-    top, bottom = _middle_ends(windows[:, 1], windows[:, 3], grid.down, rule)
+    height, width = size or (None, None)
+    left, right = _middle_ends(windows[:, 0], windows[:, 2], grid.across, rule, width)
+    top, bottom = _middle_ends(windows[:, 1], windows[:, 3], grid.down, rule, height)
     return np.stack([left, top, right, bottom], axis=1)
 
 
@@ -154,11 +160,23 @@ def _released_windows(start: NDArray[np.float64], end: NDArray[np.float64], axis
     return np.where(crossed, middle, first) - 1, np.where(crossed, middle, last) - 1
 
 
-def _middle_ends(first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid, rule: WindowRule) -> Ends:
+def _middle_ends(
+    first: NDArray[np.int64], end: NDArray[np.int64], axis: AxisGrid, rule: WindowRule, length: int | None
+) -> Ends:
     # The released rule's windows reach further, so that the regions that have them are smaller.
     inset = 0.0 if rule == "paper" else axis.stride / 2 - RELEASED_SHRINK
     before_first, before_end = (cells.astype(np.float64) - 0.5 for cells in (first, end))
-    return axis.offset + axis.stride * before_first + inset, axis.offset + axis.stride * before_end + 1.0 - inset
+    start, stop = (
+        axis.offset + axis.stride * before_first + inset,
+        axis.offset + axis.stride * before_end + 1.0 - inset,
+    )
+    if length is None:
+        return start, stop
+    if inset < 0:
+        # The region of one cell is larger than the cell: cut on one side alone, it would cross, onto the cell before.
+        over = np.where(end - first == 1, np.maximum(np.maximum(stop - length, -start), 0.0), 0.0)
+        start, stop = np.minimum(start + over, length - 1.0), np.maximum(stop - over, 1.0)
+    return start.clip(0.0, length), stop.clip(0.0, length)
 
 
 def bin_edges(length: NDArray[np.int64] | int, level: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
