@@ -92,6 +92,12 @@ def test_columns_of_another_length_are_refused(found: Detections) -> None:
         replace(found, boxes=found.boxes[:2])
     with pytest.raises(ShapeError, match=r"Detections: labels must be \(3,\), got \(2,\)\. Give one row a detection"):
         replace(found, labels=found.labels[:2])
+    with pytest.raises(ShapeError, match=r"Detections: scores must be \(3,\), got \(5,\)\. Give one row a detection"):
+        replace(found, scores=np.zeros(5, np.float32))
+    with pytest.raises(
+        ShapeError, match=r"Detections: regions must be \(3, 4\), got \(3, 2\)\. Give one row a detection"
+    ):
+        replace(found, regions=found.boxes[:, :2])
 
 
 def test_it_is_drawn_on_a_copy(found: Detections) -> None:

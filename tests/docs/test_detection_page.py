@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sppnet.detection.settings import SETTINGS
+
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 
 
@@ -26,6 +28,30 @@ def test_what_it_costs_is_what_was_measured() -> None:
         f"bfloat16, {clock['with selective search at two thirds, layers in bfloat16']}.",
     ):
         assert said in costs
+
+
+def test_the_settings_of_the_table_are_those_of_the_presets() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert "| | ours | paper | released |" in page
+    ours, paper, released = (SETTINGS[name] for name in ("ours", "paper", "released"))
+    times, easy = {1: "once", 2: "twice"}, f"{paper.retrain_after:,}, easy under {paper.evict_below:g}"
+    boxes = [f"{each.regression_iou:g}, {each.ridge:g}, {times[each.rounds]}" for each in (paper, released)]
+    double = {2.0: "positives twice"}[paper.positive_weight]
+    for row in (
+        f"| positives | objects, and regions that overlap one by {ours.positive_iou:g} | objects | objects |",
+        f"| negatives: overlap with objects of the class |{3 * f' < {ours.negative_iou:g} |'}",
+        f"| near-duplicates among negatives |{2 * f' over {ours.duplicate_iou:g} dropped |'} those of one window |",
+        f"| hard negatives | score over {ours.margin:g}, once "
+        f"| over {paper.margin:.5g}, retrained after {easy} | the same |",
+        f"| SVM | C {ours.cost:g} | C {paper.cost:g}, bias {paper.bias:g}, {double} | the same |",
+        f"| box regression from overlap | {ours.regression_iou:g}, penalty {ours.ridge:g}, moved {times[ours.rounds]} "
+        f"| {boxes[0]} | {boxes[1]} |",
+        f"| boxes of the kept | mean of their voters from {ours.voting_iou:g} | as they are | as they are |",
+        f"| window and scale rule | {ours.rule} | {paper.rule} | {released.rule} |",
+        f"| suppression | {ours.nms_iou:g} | {paper.nms_iou:g} | {released.nms_iou:g} |",
+    ):
+        assert row in page
+    assert (paper.positive_iou, paper.voting_iou, paper.sampled, released.sampled) == (None, None, False, False)
 
 
 @pytest.mark.slow

@@ -46,9 +46,11 @@ class Detections:
     def __post_init__(self) -> None:
         """Raise ShapeError unless everything has one row a detection."""
         count = len(self.confidence)
-        advice = "Give one row a detection"
-        check_shape("Detections", "boxes", self.boxes.shape, (count, 4), advice=advice)
-        check_shape("Detections", "labels", self.labels.shape, (count,), advice=advice)
+        rows = {"boxes": (count, 4), "labels": (count,), "scores": (count,), "regions": (count, 4)}
+        for name, expected in rows.items():
+            column = getattr(self, name)
+            if column is not None:
+                check_shape("Detections", name, column.shape, expected, advice="Give one row a detection")
 
     def __len__(self) -> int:
         """Return how many there are."""

@@ -1,4 +1,4 @@
-"""How a detector is taught and answers, every part by name: ours, the paper's, and the released code's.
+"""How a detector learns and answers, every part by name: ours, the paper's, and the released code's.
 
 The paper does not state all of it; what it leaves out is taken from the authors' code, and where both differ there
 are two presets.
@@ -52,7 +52,7 @@ class Settings:
         mean_norm: features are scaled to this mean length, so that one cost fits every map.
         regression_iou: boxes are regressed from regions that overlap their object by this. ridge: its
             penalty; where regions are sampled, for each region that an object has on average.
-        rounds: how often a region is moved, at least 1; with 0 boxes stay where they were proposed.
+        rounds: how often a region is moved; with 0 boxes stay where they were proposed.
         damping: how far a region is moved after the first time, of what the regression says.
         voting_iou: a kept box becomes the mean, weighted by score, of those that overlap it by this (Gidaris and
             Komodakis 2015); None keeps it.

@@ -22,7 +22,7 @@ def train_on(
 ) -> LinearSvm:
     """Train one SVM a class on features (N, D) which times ``scale`` have the length that the cost is for."""
     # Features times s with cost C and bias B have the same solution as the features themselves with cost
-    # C s^2 and bias B / s: the matrix, the largest thing in memory, is never copied, nor are maps scaled later.
+    # C s^2 and bias B / s: the matrix, the largest thing in memory, is not scaled, nor are maps later.
     return train_svm(
         features,
         targets,

@@ -1,8 +1,8 @@
-"""Linear SVMs, one a class, over one shared matrix: dual coordinate descent (Hsieh et al. 2008), and ridge.
+"""Linear SVMs, one a class, over one shared matrix: dual coordinate descent (Hsieh et al. 2008).
 
 scikit-learn's LinearSVC solves the same problem and is the oracle of the tests. Here the matrix is shared by all
-classes, may be in half precision and is never copied as a whole, and examples can be left out class by class: what a
-detector needs.
+classes and may be in half precision, which is widened as a whole only while that is small (``WIDENED``), and examples
+can be left out class by class: what a detector needs.
 """
 
 import warnings
