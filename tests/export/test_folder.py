@@ -47,21 +47,12 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "sideways.png"
 
 
-def _run(folder: Path, image: Path) -> list[dict]:
+def _run(folder: Path, image: Path) -> dict:
     """Run the script with everything of PyTorch and of this package out of reach."""
     code = "import sys, runpy; sys.modules.update(torch=None, torchvision=None, sppnet=None);"
     code += f"sys.argv = ['run.py', {str(image)!r}]; runpy.run_path({str(folder / 'run.py')!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)["found"]
-
-
-def test_the_script_names_what_it_cannot_read(tmp_path: Path, detector: Detector) -> None:
-    export_detector(detector, tmp_path / "out")
-    command = [sys.executable, tmp_path / "out" / "run.py", "nowhere.png"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("nowhere.png: cannot be read: ")
-    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("scaling", ["inside", "outside"])
@@ -70,7 +61,7 @@ def test_the_script_finds_what_the_detector_finds(
 ) -> None:
     export_detector(detector, tmp_path / "out", scaling=scaling)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "labels.json", "model.onnx", "run.py"}
-    found, expected = _run(tmp_path / "out", image), detector.detect(image)
+    found, expected = _run(tmp_path / "out", image)["found"], detector.detect(image)
     assert len(found) > 3
     assert sorted(each["class"] for each in found) == sorted(CLASSES[label] for label in expected.labels)
     if scaling == "outside":
@@ -80,8 +71,8 @@ def test_the_script_finds_what_the_detector_finds(
 def test_the_script_names_what_the_classifier_names(tmp_path: Path, image: Path) -> None:
     classifier = Classifier.imagenet(short_side=64)
     export_classifier(classifier, tmp_path / "out", scaling="outside")
-    found, expected = _run(tmp_path / "out", image), classifier.predict(image).top(3)
-    assert [each["class"] for each in found[:3]] == [name for name, _ in expected]
+    named, expected = _run(tmp_path / "out", image), classifier.predict(image).top(3)
+    assert [each["class"] for each in named["best"][:3]] == [name for name, _ in expected]
 
 
 def test_the_script_scales_to_each_of_several_scales(tmp_path: Path, image: Path) -> None:
@@ -90,7 +81,7 @@ def test_the_script_scales_to_each_of_several_scales(tmp_path: Path, image: Path
     several._model = model
     export_detector(several, tmp_path / "out", scaling="outside")
     assert "| `image112` | (h, w, 3) uint8 |" in (tmp_path / "out" / "README.md").read_text()
-    found, expected = _run(tmp_path / "out", image), several.detect(image)
+    found, expected = _run(tmp_path / "out", image)["found"], several.detect(image)
     assert len(found) > 3
     np.testing.assert_allclose([each["box"] for each in found], expected.boxes, atol=0.05)
 

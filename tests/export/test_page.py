@@ -101,6 +101,12 @@ def test_the_page_names_what_the_classifier_names(
     page.locator("#file").set_input_files(image)
     expect(page.get_by_role("status")).to_contain_text("5 found", timeout=120_000)
     assert page.locator("tbody tr td").first.inner_text() == classifier.predict(image).label
+    labels = json.loads((folder / "labels.json").read_text())
+    (folder / "labels.json").write_text(json.dumps(labels | {"thresholds": [1.1]}))
+    page.goto(address)
+    expect(page.get_by_role("status")).to_contain_text("Ready", timeout=120_000)
+    page.locator("#file").set_input_files(image)
+    expect(page.get_by_role("status")).to_contain_text("None of these in", timeout=120_000)
     page.close()
 
 

@@ -32,8 +32,11 @@ _ABOUT: dict[Form, str] = {
     "pt2": "is a program of PyTorch's own operators, and torchvision's for suppression",
     "openvino": "and `model.bin`, its weights, are OpenVINO's intermediate representation",
 }
+_READ = """Images are read as sppnet reads them: upright, the first frame, over white where they are transparent, and
+values of more than 8 bits (grey or colour of up to 16 bits, whole numbers, floats) by its rule for deep images,
+`value_range` in run.py."""
 _TRIED: dict[Form, str] = {
-    "onnx": "Try it: `pip install numpy pillow onnxruntime`, then `python run.py IMAGE ...`.",
+    "onnx": f"Try it: `pip install numpy pillow onnxruntime`, then `python run.py IMAGE ...`.\n\n{_READ}",
     "pt2": """It takes its inputs, tensors, in this order, and gives its outputs in theirs:
 
 ```python
@@ -61,6 +64,12 @@ _OUTPUTS = {
     "boxes": """| `features` | (R, D) float32 | the pooled row of each box |
 | `confidence` | (R, K) float32 | of each class for each box, before suppression |""",
     "classifier": "| `scores` | (K,) float32 | of each class, in the order of labels.json |",
+}
+_THRESHOLDS = {
+    "detector": "with their thresholds",
+    "boxes": "with their thresholds, which are not applied",
+    "classifier": """and the probability that the best
+class must reach: below it, an image shows none of these""",
 }
 _SCALED_BY_OPENVINO = """The image is scaled within. OpenVINO computes its weights in 32 bits, and so rounds a few
 pixels in ten thousand otherwise than sppnet does, by one level of 255; with `--scaling outside` it does not."""
@@ -183,7 +192,7 @@ def _page(kind: str, form: Form, size: int, inputs: list[str], scaling: Scaling)
     return f"""# An exported {"detector of given boxes" if kind == "boxes" else kind}
 
 `{MODEL_FILES[form]}` ({size / 1e6:.1f} MB) {_ABOUT[form]}: one image at a time, of any size.
-`labels.json` names the classes, in the order of the model's numbers, with their thresholds.
+`labels.json` names the classes, in the order of the model's numbers, {_THRESHOLDS[kind]}.
 {tried}
 ## Inputs
 

@@ -94,7 +94,9 @@ async function show(blob) {
     list(found);
     shown.hidden = table.hidden = false;
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    status.textContent = `${found.length ? `${found.length} found` : "Nothing found"} in ${seconds} s.`;
+    const unknown = labels.kind === "classifier" && found[0].sure < labels.thresholds[0];
+    const count = found.length ? `${found.length} found` : "Nothing found";
+    status.textContent = `${unknown ? "None of these" : count} in ${seconds} s.`;
   } catch (error) {
     status.textContent = `This image could not be looked at: ${error.message}`;
   }
