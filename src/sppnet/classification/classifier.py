@@ -19,7 +19,7 @@ from sppnet.backbones import (
     chosen_backbone,
     placed,
 )
-from sppnet.classification.prediction import Prediction
+from sppnet.classification.prediction import NONE, Prediction
 from sppnet.classification.views import Views, named_views
 from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
@@ -55,18 +55,37 @@ class ClassificationReport:
     Args:
         classes: names.
         accuracy: share of right answers, the mean over classes (paper, Sec. 3.3), 0..1; NaN without images.
-        confusion: (K, K) int64, images of class (row) that were named (column).
+        confusion: (K, K) int64, images of class (row) whose best class is (column).
+        none: (K, 2) int64, of each class the images that ``predict`` names "none of these", and those of them whose
+            best class is right.
     """
 
     classes: tuple[str, ...]
     accuracy: float
     confusion: NDArray[np.int64]
+    none: NDArray[np.int64]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: the accuracy, and each class's share of right answers (None: no images)."""
-        totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
-        shares = [float(r / n) if n else None for r, n in zip(right, totals, strict=True)]
-        return {"accuracy": self.accuracy, "classes": dict(zip(self.classes, shares, strict=True))}
+        """Return what JSON can hold: the accuracy, and each class's share of right answers (None: no images).
+
+        "predicted" has the shares of images that ``predict`` names rightly, and "none of these".
+        """
+        totals, best = self.confusion.sum(axis=1), self.confusion.diagonal()
+        shares = [_share(right, total) for right, total in zip(best, totals, strict=True)]
+        answers = np.stack([best - self.none[:, 1], self.none[:, 0]], axis=1)
+        keys = ("right", "none_of_these")
+        each = [
+            dict(zip(keys, (_share(number, total) for number in row), strict=True))
+            for row, total in zip(answers, totals, strict=True)
+        ]
+        whole = dict(zip(keys, (_share(number, totals.sum()) for number in answers.sum(axis=0)), strict=True))
+        predicted = {**whole, "classes": dict(zip(self.classes, each, strict=True))}
+        classes = dict(zip(self.classes, shares, strict=True))
+        return {"accuracy": self.accuracy, "classes": classes, "predicted": predicted}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
 
 
 class Classifier(Parameters):
@@ -234,11 +253,16 @@ class Classifier(Parameters):
                 "Load it with classes=classifier.classes_."
             )
         features = [self.encoder_(path) for path in progress("Computing features", data.paths)]
-        predicted = learnt.scores(torch.stack(features)).argmax(dim=1).numpy() if features else data.labels
+        count = len(learnt.classes)
+        scores = learnt.scores(torch.stack(features)).numpy() if features else np.zeros((0, count), dtype=np.float32)
+        answers = [Prediction(learnt.classes, row, learnt.threshold) for row in scores]
+        predicted, none = scores.argmax(axis=1), np.array([each.label == NONE for each in answers], dtype=np.bool_)
+        nones = [np.bincount(data.labels[kept], minlength=count) for kept in (none, none & (predicted == data.labels))]
         return ClassificationReport(
             learnt.classes,
-            mean_class_accuracy(predicted, data.labels, classes=len(learnt.classes)),
-            confusion(predicted, data.labels, classes=len(learnt.classes)),
+            mean_class_accuracy(predicted, data.labels, classes=count),
+            confusion(predicted, data.labels, classes=count),
+            np.stack(nones, axis=1),
         )
 
     # Learning

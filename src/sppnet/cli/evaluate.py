@@ -23,9 +23,9 @@ from sppnet.cli.options import (
     refuse_given,
     usable,
 )
-from sppnet.cli.printing import as_cell, bar, notes, printable, show_report, show_rows, tell, warn
+from sppnet.cli.printing import SHOWN, as_cell, bar, notes, printable, show_report, show_rows, tell, warn
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, counted
+from sppnet.errors import ArgumentError, DataError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,20 +95,38 @@ def evaluate(
     chosen = split or next((name for name in ("val", "test") if name in dataset.splits), "all")
     if known.kind == "classifier":
         refuse_given(context, ("iou", "metric", "errors", "intervals", "plot", "results"), "a classifier")
-        images = load_folders(data, split=chosen, on_bad=on_bad.value, classes=known.classes_)
-        report = known.evaluate(_judgeable(known, images, on_bad), progress=bar)
-        rows = {name: [share] for name, share in report.as_dict()["classes"].items()}
-        title = f"Mean accuracy a class on '{chosen}'"
-        show_report(report.as_dict(), title, report.accuracy, ["accuracy"], rows, as_json)
+        images, unknown = _known(known, load_folders(data, split=chosen, on_bad=on_bad.value), "image")
+        report = known.evaluate(_judgeable(known, images, on_bad), progress=bar).as_dict()
+        _show_classes(report | unknown, chosen, as_json)
         return
-    samples = load_detection(data, split=chosen, on_bad=on_bad.value, classes=known.classes_, layout=layout)
+    samples = load_detection(data, split=chosen, on_bad=on_bad.value, layout=layout)
+    samples, unknown = _known(known, samples, "object")
     samples = _judgeable(known, samples, on_bad)
     if metric is Metric.COCO:
         _tell_limit(samples)
     wanted = _Wanted(metric, iou, errors, intervals, plot, results)
-    _show(_measured(known, samples, wanted), chosen, as_json)
+    _show(_measured(known, samples, wanted) | unknown, chosen, as_json)
     for written in filter(None, (plot, results)):
         tell(f"Written to {printable(written)}")
+
+
+def _known(known: "Detector | Classifier", data: Part, what: str) -> tuple[Part, dict[str, Any]]:
+    """Return what there is of the model's classes to judge by, and how much there is of others, which it warns of.
+
+    Raises:
+        DataError: nothing is of a class that the model knows.
+    """
+    counts = data.counts()
+    unknown = {name: counts[name] for name in data.classes if name not in known.classes_ and counts[name]}
+    if unknown and not set(counts) & set(known.classes_):
+        expected, got = (", ".join(map(printable, names[:SHOWN])) for names in (known.classes_, list(unknown)))
+        advice = "Name other data, or another model"
+        raise DataError(f"{printable(data.root)}: must show the model's classes {expected}, got {got}. {advice}.")
+    if unknown:
+        told = ", ".join(f"{counted(number, what)} of {printable(name)!r}" for name, number in unknown.items())
+        left = "they are left out" if what == "image" else "they cannot be found, and to take one for a class is wrong"
+        notes.print(f"Warning: the model does not know {told}: {left}.", style="yellow")
+    return data.only(known.classes_), {"unknown": unknown} if unknown else {}
 
 
 def _judgeable(known: "Detector | Classifier", data: Part, on_bad: OnBad) -> Part:
@@ -186,6 +204,20 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
     if wanted.results:
         write_results(wanted.results, data, found)
     return report
+
+
+def _show_classes(report: dict[str, Any], split: str, as_json: bool) -> None:
+    predicted = report["predicted"]
+    rows = {
+        name: [share, predicted["classes"][name]["right"], predicted["classes"][name]["none_of_these"]]
+        for name, share in report["classes"].items()
+    }
+    columns = ["accuracy", "right as predicted", "none of these"]
+    title, mean = f"Mean accuracy a class on '{split}', the best class taken", report["accuracy"]
+    show_report(report, title, mean, columns, rows, as_json)
+    if not as_json:
+        right, none = as_cell(predicted["right"]), as_cell(predicted["none_of_these"])
+        print(f"As 'sppnet predict' answers: {right} of the images right, {none} 'none of these'.")
 
 
 def _show(report: dict[str, Any], split: str, as_json: bool) -> None:

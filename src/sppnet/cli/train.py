@@ -174,7 +174,7 @@ def _deepened(detector: "Detector", out: Path) -> dict[str, Any]:
 def _boxed(part: "DetectionData", scales: Sequence[int]) -> str:
     from sppnet.detection.scale import tiled
 
-    objects, sides = sum(len(sample.boxes) for sample in part.samples), " and ".join(f"{side:,}" for side in scales)
+    objects, sides = part.counts().total(), " and ".join(f"{side:,}" for side in scales)
     count = f"{counted(objects, 'object')} of {counted(len(part.classes), 'class')}"
     pieces = tiled([sample.size for sample in part.samples], scales)
     told = f" ({counted(pieces, 'image')} in tiles)" if pieces else ""
@@ -223,14 +223,16 @@ def train_classifier(
 
 def _parted(data: Part, val: float | None, seed: int, groups: str | None) -> tuple[Part, Part | None]:
     """Warn of what is wrong, refuse what nothing can be learnt from, and keep a share to validate on."""
-    from sppnet.data.inspection import unusable
+    from sppnet.data.inspection import unlearnt, unusable
     from sppnet.errors import DataError
 
     warn(data.problems)
     problem = unusable(data.name, data)
     if problem is not None:
         raise DataError(f"{problem}. See it with 'sppnet check'.")
-    return (data, None) if val is None else data.split(val, seed, groups=groups)
+    learnt, kept = (data, None) if val is None else data.split(val, seed, groups=groups)
+    warn(unlearnt(data.name, learnt))
+    return learnt, kept
 
 
 def _train(

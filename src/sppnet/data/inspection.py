@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from sppnet.data import ALL, LEVELS, DetectionData, Duplicate, FolderData, Problem, duplicates
 from sppnet.data.contents import Contents
 from sppnet.data.dataset import Dataset, NoLabelsError, open_dataset
-from sppnet.data.problems import code_of, one_or_more
+from sppnet.data.problems import code_of, one_or_more, printable
 from sppnet.errors import DataError, ImageDecodeError, counted
 from sppnet.geometry import best_iou, usual_short_side
 from sppnet.images import read_facts, read_parts
@@ -19,6 +20,7 @@ from sppnet.progress import Progress, silent
 from sppnet.proposals.grid import fitting_grid
 
 RECALL_AT: Final = (0.5, 0.7)  # IoU from which a proposal is said to reach an object
+SHOWN: Final = 10  # classes that are named before the rest is counted
 WITH_PARTS: Final = frozenset({".tif", ".tiff", ".gif"})  # that commonly have several pages or odd channels
 Part = DetectionData | FolderData
 P = TypeVar("P", DetectionData, FolderData)
@@ -91,7 +93,7 @@ def inspect(root: Path | str, *, layout: str | None = None, progress: Progress =
     bad, sizes = _decoded(paths, progress)
     twins = [twin for twin in duplicates(_readable(paths, bad)) if twin.path != twin.other_path]
     problems = [*unread, *_of_parts(parts), *bad, *_of_all(dataset, parts)]
-    problems += _in_two(paths)
+    problems += [*_unlearnt(parts), *_in_two(paths)]
     for twin in twins:
         what = f"in '{twin.other_split}', is the same image as {twin.path} in '{twin.split}'"
         problems.append(Problem(twin.other_path, None, what, "in-two-splits"))
@@ -156,6 +158,49 @@ def unusable(name: str, part: Part) -> Problem | None:
         return None
     what, code = lacking
     return Problem(part.root, None, f"the split '{name}' {what}", code)
+
+
+def unlearnt(name: str, part: Part, others: Mapping[str, Part] = MappingProxyType({})) -> list[Problem]:
+    """Return what of a split to learn from is not learnt: classes without an example, and crowds.
+
+    Args:
+        name: of the split. part: what it holds. others: the other splits, which may show more classes.
+    """
+    if unusable(name, part) is not None:
+        return []
+    examples, crowds, objects = part.examples(), part.crowds(), part.counts()
+    elsewhere = {split: other.counts() for split, other in others.items()}
+    named = () if isinstance(part, FolderData) else part.classes  # an empty folder is told of by itself
+    lacking = sorted({*named, *(each for counts in elsewhere.values() for each in +counts)} - set(examples))
+    problems = []
+    if lacking:
+        told = [_why_unlearnt(each, objects, crowds, elsewhere) for each in lacking]
+        rest = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        what = f"{counted(len(told), 'class')} without an example in '{name}': {', '.join(told[:SHOWN])}{rest}"
+        problems.append(Problem(part.root, None, f"{what}. Label some, or take the class away", "class-untrained"))
+    for each in sorted(set(crowds) - set(lacking)):
+        boxes = counted(crowds[each], "crowd")
+        what = f"the class {printable(each)!r} has {boxes} in '{name}' beside {counted(objects[each], 'object')}"
+        problems.append(Problem(part.root, None, what, "crowds"))
+    return problems
+
+
+def _why_unlearnt(
+    name: str, objects: Mapping[str, int], crowds: Mapping[str, int], elsewhere: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Return a class's name with what there is of it that is no example."""
+    told = [counted(crowds[name], "crowd")] if crowds[name] else []
+    told += [counted(objects[name], "difficult object")] if objects[name] else []
+    told += [f"{counts[name]} in '{split}'" for split, counts in elsewhere.items() if counts[name]]
+    return f"{printable(name)} ({', '.join(told)})" if told else printable(name)
+
+
+def _unlearnt(parts: Mapping[str, Part]) -> list[Problem]:
+    """Return what is not learnt of the split that training takes."""
+    name = "train" if "train" in parts else next(iter(parts), "")
+    if name != "train" and (len(parts) != 1 or name in ("val", "test")):
+        return []
+    return unlearnt(name, parts[name], {split: part for split, part in parts.items() if split != name})
 
 
 def _in_two(paths: Mapping[str, Sequence[Path]]) -> list[Problem]:

@@ -1,5 +1,6 @@
 """What every layout is read into: typed samples, which can be counted, indexed, cut and put together."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -98,8 +99,17 @@ class DetectionData:
         return len(self.samples)
 
     def counts(self) -> Counter[str]:
-        """Return how many objects of each class there are."""
-        return Counter(self.classes[label] for sample in self.samples for label in sample.labels.tolist())
+        """Return how many objects of each class there are; a crowd is none."""
+        return Counter(self.classes[k] for each in self.samples for k in each.labels[~each.crowd].tolist())
+
+    def examples(self) -> Counter[str]:
+        """Return how many objects of each class can be learnt from: neither crowds nor difficult ones can."""
+        learnt = ((each, ~each.crowd & ~each.difficult) for each in self.samples)
+        return Counter(self.classes[k] for each, kept in learnt for k in each.labels[kept].tolist())
+
+    def crowds(self) -> Counter[str]:
+        """Return how many boxes of each class are crowds."""
+        return Counter(self.classes[k] for each in self.samples for k in each.labels[each.crowd].tolist())
 
     def lacks(self) -> tuple[str, str] | None:
         """Return what is missing of these images for anything to be learnt from them, and its code; None: nothing."""
@@ -165,6 +175,16 @@ class DetectionData:
         """Return the images of these indices, in this order; the problems stay with the whole."""
         return replace(self, samples=tuple(self.samples[index] for index in indices), problems=())
 
+    def only(self, classes: Sequence[str]) -> "DetectionData":
+        """Return the same images with the objects of these classes alone, in their order."""
+        samples = []
+        for each in self.samples:
+            kept = np.array([self.classes[label] in classes for label in each.labels], dtype=np.bool_)
+            fields = {key: getattr(each, key)[kept] for key in ("boxes", "labels", "difficult", "crowd")}
+            outlines = tuple(itertools.compress(each.outlines, kept))
+            samples.append(replace(each, **fields, outlines=outlines if any(outlines) else ()))
+        return replace(self, samples=tuple(samples)).relabelled(classes)
+
     def relabelled(self, classes: Sequence[str]) -> "DetectionData":
         """Return the same objects with labels into another list of classes, which holds all that are used."""
         place = np.array([classes.index(name) if name in classes else -1 for name in self.classes], dtype=np.int64)
@@ -227,6 +247,21 @@ class FolderData:
     def counts(self) -> Counter[str]:
         """Return how many images of each class there are."""
         return Counter(self.classes[label] for label in self.labels.tolist())
+
+    def examples(self) -> Counter[str]:
+        """Return how many images of each class can be learnt from: all."""
+        return self.counts()
+
+    def crowds(self) -> Counter[str]:
+        """Return how many boxes of each class are crowds: none."""
+        return Counter()
+
+    def only(self, classes: Sequence[str]) -> "FolderData":
+        """Return the images of these classes alone, the classes in their order."""
+        kept = [index for index, label in enumerate(self.labels.tolist()) if self.classes[label] in classes]
+        labels = np.array([classes.index(self.classes[self.labels[index]]) for index in kept], dtype=np.int64)
+        paths = tuple(self.paths[index] for index in kept)
+        return replace(self, classes=tuple(classes), paths=paths, labels=labels)
 
     def lacks(self) -> tuple[str, str] | None:
         """Return what is missing of these images for anything to be learnt from them, and its code; None: nothing."""
@@ -374,16 +409,16 @@ def duplicates(splits: Mapping[str, Sequence[Path]]) -> list[Duplicate]:
     Args:
         splits: the images of each split by its name.
     Returns:
-        Every pair of identical files from two splits, in the order of ``splits``.
+        Each image that a split before has too, in the order of ``splits``, with the first of its like there.
     Raises:
         ImageDecodeError: a file that cannot be read.
     """
     digest = cache(image_digest)  # splits share files
-    seen: dict[str, list[tuple[str, Path]]] = {}
-    pairs: list[Duplicate] = []
+    seen: dict[str, dict[str, Path]] = {}  # of each digest, the first image in each split
+    twins: list[Duplicate] = []
     for split, paths in splits.items():
         for path in paths:
-            twins = seen.setdefault(digest(path), [])
-            pairs += [Duplicate(*twin, split, path) for twin in twins if twin[0] != split]
-            twins.append((split, path))
-    return pairs
+            firsts = seen.setdefault(digest(path), {})
+            twins += [Duplicate(*first, split, path) for first in list(firsts.items())[:1] if first[0] != split]
+            firsts.setdefault(split, path)
+    return twins
