@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from sppnet.detection.detections import Detections, combine
+from sppnet.detection.output import as_dict
 from sppnet.errors import ArgumentError, MissingExtraError, ShapeError
 
 CLASSES = ("cat", "dog", "cow")
@@ -113,6 +114,7 @@ def test_it_is_json(found: Detections) -> None:
     told = json.loads(json.dumps(found.as_dict()))
     assert told["counts"] == {"cat": 1, "dog": 2, "cow": 0}
     assert told["detections"][1] == {"class": "cat", "confidence": 0.6, "box": [50, 5, 80.5, 25]}
+    assert as_dict("a.png", (70, 90), found) == {"image": "a.png", "height": 70, "width": 90, **told}
     assert found[:0].as_dict()["detections"] == []
 
 

@@ -121,13 +121,16 @@ class Detections:
         return draw_boxes(read_image(image), self.boxes, self.labels, captions)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON: one record a detection, with the class's name, confidence, and the box."""
-        rows = zip(self.labels.tolist(), self.confidence.tolist(), self.boxes.tolist(), strict=True)
+        """Return JSON: how many of each class, and one record a detection, with its name, confidence and box.
+
+        Confidence has four digits, boxes, [left, top, right, bottom], have hundredths of a pixel, as in files.
+        """
+        rows = zip(self.boxes, self.labels, self.confidence, strict=True)
         found = [
-            {"class": self.classes[label], "confidence": round(sure, 6), "box": [round(edge, 3) for edge in box]}
-            for label, sure, box in rows
+            {"class": self.classes[label], "confidence": round(float(sure), 4), "box": box.round(2).tolist()}
+            for box, label, sure in rows
         ]
-        return {"detections": found, "counts": self.counts()}
+        return {"counts": self.counts(), "detections": found}
 
     def to_coco(self, image_id: int, *, numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Return COCO results of one image.

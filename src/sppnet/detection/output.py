@@ -48,22 +48,12 @@ class ImageDetections(NamedTuple):
 
 
 def as_dict(image: Path | str, size: tuple[int, int], detections: Detections) -> dict[str, Any]:
-    """Return one image's detections for JSON: boxes [left, top, right, bottom] in pixels, ends excluded.
+    """Return one image's detections for JSON: what ``Detections.as_dict`` tells, and which image they are of.
 
     Args:
         image: its path, or its address. size: (height, width).
     """
-    rows = zip(detections.boxes, detections.labels, detections.confidence, strict=True)
-    return {
-        "image": printable(image),
-        "height": size[0],
-        "width": size[1],
-        "counts": detections.counts(),
-        "detections": [
-            {"class": detections.classes[label], "confidence": round(float(sure), 4), "box": box.round(2).tolist()}
-            for box, label, sure in rows
-        ],
-    }
+    return {"image": printable(image), "height": size[0], "width": size[1], **detections.as_dict()}
 
 
 def classified(image: Path | str, prediction: Prediction) -> dict[str, Any]:

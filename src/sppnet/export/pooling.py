@@ -2,7 +2,8 @@
 
 A bin of any size is the maximum of four looked-up maxima: of blocks whose sides are powers of two, at its four corners,
 overlapping. The table of such blocks, which the processor's kernel makes too, is as deep as the largest bin of a map
-asks, and made by one maximum for each power of two.
+asks, and made by one maximum for each power of two. (``sppnet.ops.export`` pools whole maps, as a module for PyTorch's
+own exporters.)
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,8 @@
 """The pooling in operators that exporters know, with free batch, height and width.
 
 Custom operators mean nothing to ONNX, and ``adaptive_max_pool2d`` cannot be exported at a free size. Masks over
-rows and columns and maxima can: slower than the kernels, the same bits.
+rows and columns and maxima can: slower than the kernels, the same bits. It pools whole maps, for networks of your own;
+what ``sppnet export`` writes pools thousands of windows of one map, by ``sppnet.export.pooling``.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""The pages and services that stand on the library: the studio where a detector is taught, and the service."""
+"""The pages and services that stand on the library: the studio where a detector learns, and the service."""

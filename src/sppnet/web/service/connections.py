@@ -98,7 +98,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it where there are too many."""
-        self._drained = self._told = False
+        self._drained = self._refused = False
         self._refusal: tuple[int, str] | None = None
         self._reads, self._rest = _Reads.NOTHING, bytearray()
         self._wire = self._head_bytes = self._body_bytes = self._chunks = 0
@@ -232,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def linger(self, transport: asyncio.Transport) -> None:
         """Close a connection: at once where nothing more is to come, otherwise when the body ends."""
         self._head.stop()
-        if not self._told and self._reads is not _Reads.BODY:
+        if not self._refused and self._reads is not _Reads.BODY:
             transport.close()
             return
         self._drained = True
@@ -269,6 +269,6 @@ class GuardedProtocol(HttpToolsProtocol):
         problem = content(status, detail)
         body = json.dumps(problem).encode()
         head = f"HTTP/1.1 {status} {problem['title']}\r\nContent-Type: {MEDIA_TYPE}\r\n{headers}"
-        self._told = True
+        self._refused = True
         self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         self.transport.close()

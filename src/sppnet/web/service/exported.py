@@ -69,7 +69,7 @@ class ExportedModel:
 
     def __init__(self, file: Path, session: onnxruntime.InferenceSession, labels: Labels) -> None:
         self.file, self._session, self._labels = file, session, labels
-        self._told, self.side = labels.model_dump(), max(labels.short_sides)
+        self._about, self.side = labels.model_dump(), max(labels.short_sides)
 
     @classmethod
     def open(cls, folder: Path, engine: str) -> "ExportedModel":
@@ -103,7 +103,7 @@ class ExportedModel:
     def facts(self) -> dict[str, Any]:
         """Return what ``schemas.ModelFacts`` has of it."""
         told = ("classes", "untrained", "levels", "thresholds")
-        return {name: self._told[name] for name in told} | {"exported": True}
+        return {name: self._about[name] for name in told} | {"exported": True}
 
     def answer(self, question: Mapping[str, Any], pixels: NDArray[np.uint8], limits: ServiceLimits) -> dict[str, Any]:  # noqa: ARG002
         """Answer one question about an image, (H, W, 3) uint8 RGB; what it cannot answer is refused before."""
@@ -111,7 +111,7 @@ class ExportedModel:
         if self._scaled_pixels(pixels) > LARGE:  # what it took beyond the usual is given back
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         with stage("network"):
-            found = outputs(self._session, self._told, pixels, options)
+            found = outputs(self._session, self._about, pixels, options)
         return self._detect(question, *found) if self.kind == "detector" else self._classify(question, *found)
 
     def _scaled_pixels(self, pixels: NDArray[np.uint8]) -> int:

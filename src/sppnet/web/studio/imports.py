@@ -185,7 +185,7 @@ class Import:
                 for name, each in self._images.items()
                 if not each.complete and not each.fault
             }
-            return detect_with(detector, open_images, progress=self._told)
+            return detect_with(detector, open_images, progress=self._counted)
         predictions = next((path for path in files if is_predictions(path)), None)
         if predictions is not None:
             return read_predictions(predictions, self._images)
@@ -213,7 +213,7 @@ class Import:
             if name not in placed | self._there:
                 _link(self._folder.path(name), self._set / name)
 
-    def _told(self, _: str, items: Sequence[Item], /) -> Iterator[Item]:
+    def _counted(self, _: str, items: Sequence[Item], /) -> Iterator[Item]:
         self._of = len(items)
         for self._done, item in enumerate(items):
             if self._dropped:

@@ -84,7 +84,7 @@ class StudioLearner:
         self.trusted: tuple[int, ...] = ()  # classes whose suggestions are right mostly
         self.curve: list[tuple[int, float]] = store.setting("curve", [])  # labelled images and F1, at each measuring
         self._ids: tuple[int, ...] = ()  # of the detector's classes
-        self._told: set[int] = set()  # images that the detector knows something of
+        self._learnt_from: set[int] = set()  # images that the detector knows something of
         told = {box.image for box in store.boxes()} | {each.id for each in stored if each.complete}
         self._dirty = told & set(self.images)
         self._asked, self._measure, self._mine_again = bool(self._dirty), False, False
@@ -126,9 +126,9 @@ class StudioLearner:
 
     @cached_property
     def _estimator(self) -> "Detector":
-        return self.untaught(self._network)
+        return self.unlearnt(self._network)
 
-    def untaught(self, network: "Backbone") -> "Detector":
+    def unlearnt(self, network: "Backbone") -> "Detector":
         """Return a detector on a network that has learnt nothing; it scales images and keeps maps as is done now."""
         from sppnet.detection.detector import Detector
 
@@ -150,7 +150,7 @@ class StudioLearner:
     # Being told, from any thread
 
     def changed(self, images: Iterable[int], *, teach: bool) -> None:
-        """Learn of changed labels: at once if ``learn_head``, otherwise when asked."""
+        """Learn of changed labels: at once if ``teach``, otherwise when asked."""
         with self._now:
             self._dirty |= set(images) & set(self.images)
             self._asked |= teach
@@ -167,7 +167,7 @@ class StudioLearner:
                 for table in (self.faults, self.found, self.held_out, self._missing):
                     table.pop(key, None)
             again = [each for key, each in here.items() if key not in self.images or key in set(changed)]
-            gone = self._told - here.keys()
+            gone = self._learnt_from - here.keys()
             self._dirty = {*(self._dirty & here.keys()), *(each.id for each in again), *gone}
             self.order = [key for key in self.order if key in here]
             self.images = here
@@ -313,7 +313,7 @@ class StudioLearner:
     @property
     def measuring(self) -> bool:
         """Whether so much was labelled since the last measuring that it is due, or under way."""
-        return self.detector is not None and len(self._told) >= max(2, GROWTH * self._measured_of)
+        return self.detector is not None and len(self._learnt_from) >= max(2, GROWTH * self._measured_of)
 
     def _is_pause(self) -> bool:
         return perf_counter() - self._changed_at >= PAUSE
@@ -352,29 +352,29 @@ class StudioLearner:
             if image is not None and (boxes or complete):
                 labels = labels_of(boxes, names, complete=complete)
                 self._estimator.update(self.folder.path(image.name), labels, key=key)
-                self._told.add(key)
-            elif key in self._told:
+                self._learnt_from.add(key)
+            elif key in self._learnt_from:
                 self._estimator.update(b"", None, key=key)
-                self._told.discard(key)
+                self._learnt_from.discard(key)
 
     def _scaled_otherwise(self) -> bool:
         """Scale images to another size, where the objects by now call for it: all features are then computed anew.
 
         What was found stays until then, and images with labels come first.
         """
-        if len(self._told) < TWICE * self._scaled_of:
+        if len(self._learnt_from) < TWICE * self._scaled_of:
             return False
-        self._scaled_of = len(self._told)
+        self._scaled_of = len(self._learnt_from)
         wanted = side_for(self.store, self.images.values())
         if max(wanted, self.short_side) < ANOTHER * min(wanted, self.short_side):
             return False
         self.short_side = wanted
         self.store.keep("short_side", wanted)
         with self._now:
-            self._estimator = self.untaught(self._network)
+            self._estimator = self.unlearnt(self._network)
             vars(self).pop("_likeness", None)  # made when asked for, of the new scale
-            self._dirty |= self._told
-            self._told, self.ready, self._asked = set(), set(), True
+            self._dirty |= self._learnt_from
+            self._learnt_from, self.ready, self._asked = set(), set(), True
             self._missing = dict.fromkeys(key for key in self.images if key not in self.faults)
         return True
 
@@ -412,14 +412,14 @@ class StudioLearner:
             vars(self).pop("_likeness", None)
             vars(self).update(_network=relearnt.network, _estimator=relearnt.estimator)
             self._asked |= bool(since - self._dirty) or not relearnt.ids  # what the one before had learnt
-            self._dirty, self._told = since, set(relearnt.said)
+            self._dirty, self._learnt_from = since, set(relearnt.said)
             self.ready = {key for key, image in self.images.items() if relearnt.prepared.get(key) == image.version}
             self._missing = dict.fromkeys(key for key in self.images if key not in self.ready | set(self.faults))
             focus = self._focus
         if relearnt.ids:
             self._answer_by_estimator(relearnt.ids)
         if relearnt.judged is not None:
-            self._measured_of = len(self._told)
+            self._measured_of = len(self._learnt_from)
             self._take_measured(relearnt.judged)
         self._look(focus)
         self.tell("learnt", {})
@@ -455,7 +455,7 @@ class StudioLearner:
             doubt = np.array([each.doubt for each in found.values()])
             worth = usefulness(doubt, np.stack([each.counts for each in found.values()]).astype(np.float64))
             keys = list(found)
-            said = self._told | self._dirty
+            said = self._learnt_from | self._dirty
             self.order = [keys[place] for place in np.argsort(-worth, kind="stable") if keys[place] not in said]
         self.tell("order", {"order": self.order})
 
@@ -464,7 +464,8 @@ class StudioLearner:
             asked, self._measure = self._measure, False
         if self.detector is None:
             return
-        before, self._measured_of = self._measured_of, len(self._told)  # once for so many images, also if it fails
+        # Once for so many images, also if it fails.
+        before, self._measured_of = self._measured_of, len(self._learnt_from)
         try:
             judged = self.detector.calibrate(progress=self._while_current)
         except _Superseded:

@@ -65,7 +65,7 @@ def _relearnt(learner: "StudioLearner", network: "Backbone", told: Told) -> Rele
 
         return progress
 
-    estimator, images, prepared = learner.untaught(network), dict(learner.images), {}
+    estimator, images, prepared = learner.unlearnt(network), dict(learner.images), {}
     for image in telling("Computing features", counted=True)("", [*images.values()]):
         with suppress(SppnetError, OSError):  # the studio tells of it
             estimator.prepare_image(learner.folder.path(image.name))
@@ -78,7 +78,7 @@ def _relearnt(learner: "StudioLearner", network: "Backbone", told: Told) -> Rele
             known[key] = said[key]
     relearnt = partial(Relearnt, network, prepared=prepared)
     if not any(one.labels.classes for one in known.values()):
-        return relearnt(learner.untaught(network), said={}, ids=(), judged=None)
+        return relearnt(learner.unlearnt(network), said={}, ids=(), judged=None)
     estimator.learn([each.name for each in classes], progress=learning)
     judged = estimator.calibrate(progress=learning) if len(known) > 1 else None
     return relearnt(estimator, said=known, ids=tuple(each.id for each in classes), judged=judged)
