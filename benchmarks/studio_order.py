@@ -16,7 +16,7 @@ from benchmarks import records
 from sppnet.data import DetectionData, Sample, load_detection
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import labels_of
-from sppnet.detection.ordering import suggest_order
+from sppnet.detection.ordering import doubt_of, usefulness
 from sppnet.storage import TensorCache
 
 POINTS = (5, 10, 20, 40)
@@ -71,6 +71,8 @@ def _curve(name: str, seed: int, train: DetectionData, val: DetectionData, cache
 
 
 def _ordered(detector: Detector, rest: Sequence[Sample]) -> list[Sample]:
-    by_path = {sample.path: sample for sample in rest}
-    found = {path: detector.detect(path, threshold=0) for path in by_path}
-    return [by_path[path] for path in suggest_order(found, detector.thresholds_)]
+    found = [detector.detect(sample.path, threshold=0) for sample in rest]
+    shown = [each[each.confidence >= detector.thresholds_[each.labels]] for each in found]
+    counts = np.array([list(each.counts().values()) for each in shown], dtype=np.float64)
+    worth = usefulness(np.array([doubt_of(each) for each in found]), counts)
+    return [rest[place] for place in np.argsort(-worth, kind="stable")]

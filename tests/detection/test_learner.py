@@ -17,7 +17,7 @@ from sppnet.detection.deep import DeepReport
 from sppnet.detection.detector import Detector
 from sppnet.detection.examples import ImageLabels, labels_of
 from sppnet.detection.learner import Learner
-from sppnet.detection.ordering import suggest_order
+from sppnet.detection.ordering import doubt_of, usefulness
 from sppnet.detection.settings import OURS
 from sppnet.errors import ArgumentError, BoxError, DataError, ImageDecodeError, NotFittedError
 from sppnet.features.encoder import Encoder
@@ -302,9 +302,11 @@ def test_the_uncertain_image_comes_first(cache: TensorCache, train: DetectionDat
     unsure, certain = (
         dataclasses.replace(found, confidence=np.full(len(found), confidence)) for confidence in (0.5, 0.99)
     )
-    order = suggest_order({"a": certain, "b": unsure, "c": certain}, np.full(2, 0.5))
-    assert order == ("b", "a", "c")
-    assert suggest_order({}, np.full(2, 0.5)) == ()
+    worth = usefulness(np.array([doubt_of(each) for each in (certain, unsure, certain)]), np.ones((3, 2)))
+    assert worth.argmax() == 1
+    assert worth[0] == worth[2]
+    counts = np.array([[2.0, 1], [2, 1], [9, 1]])  # where doubt is equal, unusual counts come first
+    assert usefulness(np.ones(3), counts).argmax() == 2
 
 
 def test_calibration_tells_precision_and_recall_of_images_held_out(cache: TensorCache, train: DetectionData) -> None:
