@@ -12,7 +12,9 @@ from PIL import Image
 from tests.data.drawing import coco, dump, image, text, voc
 from typer.testing import CliRunner
 
+from sppnet import Detector, FileProposals, load_detection
 from sppnet.cli.commands import app
+from sppnet.errors import ArgumentError
 
 LONG = "x" * 246 + ".jpg"
 
@@ -92,6 +94,28 @@ def test_more_objects_than_coco_counts_are_told(model: Path, cache: Path, tmp_pa
     assert "surest detections" not in here("evaluate", model, tmp_path, "--cache", cache)
     report = json.loads(here("evaluate", model, tmp_path, "--cache", cache, "--json").splitlines()[-1])
     assert report["classes"]["square"]["average_precision"] is None  # not NaN, which is no JSON
+
+
+@pytest.mark.slow
+def test_predict_takes_each_images_own_regions_from_a_file(shapes: Path, cache: Path, tmp_path: Path) -> None:
+    copies = [tmp_path / folder / "00.png" for folder in ("a", "b")]
+    for copy in copies:
+        copy.parent.mkdir()
+        copy.write_bytes((shapes / "JPEGImages/00.png").read_bytes())
+    data = load_detection(shapes, split="train")
+    rows = [(sample.path.name, *box) for sample in data for box in (*sample.boxes, *sample.boxes * 0.5)]
+    rows += [("b/00.png", *row[1:]) for row in rows if row[0] == "00.png"][:1]
+    header = "image,left,top,right,bottom\n"
+    regions = text(tmp_path / "regions.csv", header + "\n".join(",".join(map(str, row)) for row in rows))
+    made = tmp_path / "model.safetensors"
+    Detector(proposals=FileProposals(regions), short_side=96).fit(data).save(made)
+    found = tmp_path / "found"
+    predict = ("predict", made, *copies, "--out", found, "--threshold", "0", "--cache", cache, "--json")
+    first, second = json.loads(here(*predict).splitlines()[-1])
+    assert len(first["detections"]) > len(second["detections"]) > 0
+    text(regions, regions.read_text().replace("b/00.png", "00.png"))
+    with pytest.raises(ArgumentError, match=f"'00.png' may mean {copies[0]} and {copies[1]}. Write their paths."):
+        here(*predict)
 
 
 @pytest.mark.slow

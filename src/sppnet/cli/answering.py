@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from sppnet.cli.many import Place
+from sppnet.cli.many import Place, name_of
 from sppnet.cli.options import Engine, cache_in, load_model
 from sppnet.errors import ImageDecodeError
 from sppnet.pipeline import Bad
@@ -59,7 +59,7 @@ def model_answers(asked: Asked, known: Any = None) -> Callable[[Place], Any]:
 
     def answer(image: Place) -> dict[str, Any]:
         source = source_of(image)
-        return as_dict(image, read_size(source), model.detect(source, threshold=asked.threshold))
+        return as_dict(image, read_size(source), model.detect(source, threshold=asked.threshold, name=name_of(image)))
 
     return careful(answer)
 

@@ -18,6 +18,7 @@ from sppnet.cli.many import (
     each_good,
     fill,
     image_files,
+    name_of,
     only_paths,
     place,
     report,
@@ -187,8 +188,3 @@ def region_features(pooling: Pooling) -> Callable[[Place], Any]:
         return boxes, encoder(source).pool(boxes, LEVELS).cpu().numpy()
 
     return careful(pooled)
-
-
-def name_of(image: Place) -> str:
-    """Return what an image is called in a file of regions, which knows it by the end of this."""
-    return image.absolute().as_posix() if isinstance(image, Path) else image

@@ -100,6 +100,11 @@ def only_paths(given: Sequence[str]) -> list[Path]:
     return [Path(each) for each in given]
 
 
+def name_of(image: Place) -> str:
+    """Return what an image is called in a file of regions, which knows it by the end of this."""
+    return image.absolute().as_posix() if isinstance(image, Path) else image
+
+
 def image_files(given: Sequence[str]) -> "list[ImageFile]":
     """Return the images named by path or address, and those in the folders named, as they are now."""
     from sppnet.images import is_image

@@ -22,6 +22,7 @@ from sppnet.cli.many import (
     each_good,
     fill,
     image_files,
+    name_of,
     only_paths,
     place,
     report,
@@ -108,18 +109,29 @@ def predict(
         return
     if form is Format.PARQUET:
         refuse_given(context, ("draw",), "asked for Parquet")
-        _write_parts(asked, known, shard_of(image_files(images), place(out), part), where, on_bad, as_json)
+        shard = shard_of(image_files(images), place(out), part)
+        _check_regions(known, [image.place for image in shard[0]])
+        _write_parts(asked, known, shard, where, on_bad, as_json)
         return
     from sppnet.detection.journal import Journal
     from sppnet.detection.output import check_names
 
     paths, folder = shard_of(images_below(only_paths(images)), Path(out), part)
     check_names(paths, form.value)
+    _check_regions(known, paths)
     journal = Journal(Path(folder), asked.run())
     prepare = partial(model_answers, asked, known if where.workers == 1 else None)
     found = _answered(prepare, paths, journal, where.workers, on_bad)
     write = _write_classes if known.kind == "classifier" else partial(_write_boxes, draw=draw)
     write(found, journal, form, as_json)
+
+
+def _check_regions(known: Any, images: Sequence[Place]) -> None:
+    """Look up all images before the work, where a detector takes its regions from a file."""
+    if known.kind == "detector":
+        from sppnet.proposals.files import check_names
+
+        check_names(known.model_.proposals, map(name_of, images))
 
 
 def _profile(known: Any, paths: Sequence[Path], on_bad: OnBad, as_json: bool) -> None:
