@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sppnet.errors import ArgumentError, MissingExtraError
 from sppnet.features.tables import EDGES, FORMS, PARQUET, check_form, write_features
 from sppnet.pipeline.parts import check_pyarrow
+from sppnet.proposals.files import FileProposals
 from sppnet.storage import read_tensors
 
 Table = tuple[list[str], Any, Any]  # the image's name of each region, regions (R, 4), features (R, D)
@@ -63,6 +64,26 @@ def test_what_was_written_is_read_back(
     np.testing.assert_array_equal(regions, np.concatenate(boxes))
     if sum(counts):
         np.testing.assert_array_equal(features, vectors)
+
+
+@pytest.mark.parametrize("form", [".npz", ".safetensors"])
+def test_images_without_a_region_stay_and_in_their_order(tmp_path: Path, form: str) -> None:
+    file, none = tmp_path / f"rows{form}", np.zeros((0, 4))
+    write_features(file, ["c", "b", "a"], [none, np.ones((1, 4)), none], np.ones((1, 2), np.float32), {"layer": "x"})
+    if form == ".npz":
+        with np.load(file) as arrays:
+            names, index = arrays["images"].tolist(), arrays["image"].tolist()
+    else:
+        tensors, metadata = read_tensors(file)
+        names, index = metadata["images"], tensors["image"].tolist()
+    assert (names, index) == (["c", "b", "a"], [1])
+
+
+def test_a_table_runs_no_name_as_a_formula_and_is_read_as_regions(tmp_path: Path) -> None:
+    name, boxes = "=1+1.png", np.array([[1.0, 2.0, 30.0, 40.0]])
+    write_features(tmp_path / "rows.csv", [name], [boxes], np.ones((1, 2), np.float32), {})
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1].startswith("'=1+1.png,")
+    np.testing.assert_array_equal(FileProposals(tmp_path / "rows.csv").of(name, (100, 100)), boxes)
 
 
 def test_npy_holds_the_features_alone(tmp_path: Path) -> None:

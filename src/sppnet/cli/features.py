@@ -39,12 +39,13 @@ from sppnet.cli.options import (
     check_out_place,
     images_below,
 )
-from sppnet.cli.printing import print_json, printable
+from sppnet.cli.printing import notes, print_json, printable
 from sppnet.cli.program import app
-from sppnet.errors import ArgumentError, counted
+from sppnet.errors import ArgumentError, ImageDecodeError, counted
 
 if TYPE_CHECKING:
     from sppnet.features.encoder import Encoder
+    from sppnet.proposals.files import FileProposals
 
 LEVELS: Final = (3, 2, 1)
 IMAGES_A_PART: Final = 100  # their rows are held until the part is written: 70 kB each
@@ -81,7 +82,7 @@ class Pooling(NamedTuple):
         return {"encoder": self.open().fingerprint, "engine": self.engine.value, "levels": LEVELS, "regions": regions}
 
     def rows(self, images: Sequence[Place]) -> int:
-        """Return how many rows there will be where all images can be read.
+        """Return how many rows there will be where all images can be read; regions that are lost or cut are told of.
 
         Raises:
             ArgumentError: a name in the file of regions that may mean two images. DataError: images without regions.
@@ -92,7 +93,35 @@ class Pooling(NamedTuple):
             return len(images)
         proposed = FileProposals(self.regions)
         proposed.check(map(name_of, images))
+        _tell_lost(proposed, images)
         return sum(proposed.count(name_of(image)) for image in images)
+
+
+def _tell_lost(proposed: "FileProposals", images: Sequence[Place]) -> None:
+    """Warn of regions of images that are not there, and of those that reach out of an image on a disk."""
+    from sppnet.images import read_size
+
+    unused = proposed.unused(map(name_of, images))
+    if unused:
+        told = f"{proposed.where(unused[0])}: the image {unused[0]!r} is not among those given{_more(len(unused) - 1)}"
+        notes.print(f"Warning: {printable(told)}: its regions are left out.", style="yellow")
+    first, number = "", 0
+    for image in (each for each in images if isinstance(each, Path)):
+        try:
+            size = read_size(image)
+        except ImageDecodeError:  # which is told where it is read
+            continue
+        places = proposed.beyond(name_of(image), size)
+        if places and not number:
+            where = proposed.where(proposed.key(name_of(image)) or "", places[0])
+            first = f"{where}: the region reaches out of {image.name}, of {size[1]} x {size[0]} pixels"
+        number += len(places)
+    if first:
+        notes.print(f"Warning: {printable(first)}{_more(number - 1)}: what is outside is cut off.", style="yellow")
+
+
+def _more(number: int) -> str:
+    return f" ({number} more like this)" if number else ""
 
 
 @app.command(epilog="Example: sppnet features images --regions regions.csv --out features.npz")
@@ -154,6 +183,7 @@ def _write_parts(pooling: Pooling, images: list[str], out: str, where: Where, on
 def _write_file(pooling: Pooling, images: list[str], out: Path, workers: int, on_bad: OnBad, as_json: bool) -> None:
     import numpy as np
 
+    from sppnet.detection.output import short_names
     from sppnet.features.tables import LEAST_BYTES, check_form, write_features
     from sppnet.storage import check_room
 
@@ -164,7 +194,7 @@ def _write_file(pooling: Pooling, images: list[str], out: Path, workers: int, on
     rows = list(each_good("Computing features", paths, partial(region_features, pooling), workers, on_bad))
     boxes, vectors = [mine for _, (mine, _) in rows], np.concatenate([values for _, (_, values) in rows])
     settings = {"layer": encoder.layer, "short_side": pooling.short_side, "levels": LEVELS}
-    write_features(out, [printable(path) for path, _ in rows], boxes, vectors, settings)
+    write_features(out, short_names([path for path, _ in rows]), boxes, vectors, settings)
     if as_json:
         print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})
     else:

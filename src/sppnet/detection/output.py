@@ -25,12 +25,11 @@ from sppnet.data import (
     write_voc_results,
 )
 from sppnet.data.layouts.coco import coco_annotations, coco_categories, coco_images
-from sppnet.data.layouts.tables import spreadsheet_safe
 from sppnet.data.layouts.voc import write_voc_samples
 from sppnet.detection.detections import Detections
 from sppnet.errors import ArgumentError, message
 from sppnet.pipeline.parts import Columns, Table
-from sppnet.storage import write_file
+from sppnet.storage import spreadsheet_safe, write_file
 
 TOP: Final = 5  # classes of a classifier that are written for each image
 SPLIT: Final = "predictions"  # of the data set that detections make

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sppnet.errors import ArgumentError, message
 from sppnet.geometry import Boxes
 from sppnet.pipeline.parts import Table
-from sppnet.storage import write_file, write_tensors
+from sppnet.storage import spreadsheet_safe, write_file, write_tensors
 
 PARQUET: Final = ".parquet"
 FORMS: Final = (".safetensors", ".npz", ".npy", ".csv", PARQUET)
@@ -40,8 +40,9 @@ def write_features(
     """Write one row a region, in the order of the images.
 
     ``.safetensors`` and ``.npz`` hold "features" (R, D), "regions" (R, 4) and "image" (R,), the index of each region's
-    image; the images' names are in the metadata, or under "images". ``.csv`` has the columns image, left, top, right,
-    bottom, and the features. ``.npy`` holds the features alone. Parquet comes in parts: ``TABLE``.
+    image; the names of all images, those without a region too, are in the metadata, or under "images". ``.csv`` has
+    the columns image, left, top, right, bottom, and the features. ``.npy`` holds the features alone. Parquet comes in
+    parts: ``TABLE``.
 
     Args:
         file: whose suffix decides. images: names. boxes: (R_i, 4) of each. vectors: (R, D).
@@ -56,28 +57,28 @@ def write_features(
         write_tensors(file, tensors, metadata={"images": list(images), **settings})
         return
     writers = {".npz": _npz, ".npy": _npy, ".csv": _csv}
-    write_file(file, writers[kind]([images[place] for place in index.tolist()], regions, vectors))
+    write_file(file, writers[kind](images, index, regions, vectors))
 
 
-def _npz(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:
+def _npz(images: Sequence[str], index: NDArray[np.intp], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:
     out = io.BytesIO()
-    images, index = np.unique(np.array(names, dtype=str), return_inverse=True)
-    np.savez(out, features=vectors, regions=regions, image=index, images=images)
+    np.savez(out, features=vectors, regions=regions, image=index, images=np.array(images, dtype=str))
     return out.getvalue()
 
 
-def _npy(_: Sequence[str], __: Boxes, vectors: NDArray[np.float32]) -> bytes:
+def _npy(_: Sequence[str], __: NDArray[np.intp], ___: Boxes, vectors: NDArray[np.float32]) -> bytes:
     out = io.BytesIO()
     np.save(out, vectors)
     return out.getvalue()
 
 
-def _csv(names: Sequence[str], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:
+def _csv(images: Sequence[str], index: NDArray[np.intp], regions: Boxes, vectors: NDArray[np.float32]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("image", *EDGES, *(f"f{column}" for column in range(vectors.shape[1]))))
-    for name, box, vector in zip(names, regions.tolist(), vectors, strict=True):
-        writer.writerow((name, *box, *(f"{value:.9g}" for value in vector)))
+    names = [spreadsheet_safe(name) for name in images]
+    for place, box, vector in zip(index.tolist(), regions.tolist(), vectors, strict=True):
+        writer.writerow((names[place], *box, *(f"{value:.9g}" for value in vector)))
     return out.getvalue().encode()
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from sppnet.errors import ArgumentError, DataError, counted
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, check_boxes
+from sppnet.geometry import Boxes, check_boxes, clip_boxes
 from sppnet.proposals.matlab import read_cells
 from sppnet.proposals.protocol import Proposals
-from sppnet.storage import open_file, read_file
+from sppnet.storage import open_file, read_file, safe_text
 
 MAX_BYTES: Final = 1 << 30  # of a JSON file
 
@@ -73,6 +73,27 @@ class FileProposals:
         """Return how many regions there are of the image of that name, or path."""
         known = self.key(name)
         return 0 if known is None else len(self._regions[known])
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Return what the file calls images with regions that are none of these."""
+        used = {self.key(name) for name in names}
+        return [key for key, boxes in self._regions.items() if key not in used and len(boxes)]
+
+    def beyond(self, name: str, size: tuple[int, int]) -> list[int]:
+        """Return which regions of the image of that name reach more than a pixel out of it: these are cut."""
+        known = self.key(name)
+        boxes = np.zeros((0, 4)) if known is None else self._regions[known]
+        far = np.abs(boxes - clip_boxes(boxes, size)).max(axis=1, initial=0)
+        return np.flatnonzero(far > 1).tolist()
+
+    def where(self, key: str, place: int = 0) -> str:
+        """Return the file, and of CSV the line, that holds a region of what the file calls an image."""
+        if self.path.suffix.lower() in (".json", ".mat"):
+            return str(self.path)
+        with TextIOWrapper(open_file(self.path), encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            lines = [rows.line_num for row in rows if safe_text(row["image"] or "") == key and row["left"] != ""]
+        return f"{self.path}:{lines[place]}"
 
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
@@ -167,6 +188,7 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
                 expected = f"the columns image, {', '.join(columns)}, with commas between them"
                 raise DataError(f"{path}:1: must name {expected}, got {has!r}. Write them into line 1.")
             for row in reader:
+                row["image"] = row["image"] and safe_text(row["image"])  # as sppnet's own tables have names
                 if row["image"] and all(row[column] == "" for column in columns):
                     rows.setdefault(row["image"], [])  # as predict writes an image that shows nothing
                     continue

@@ -23,7 +23,7 @@ from sppnet.data.misreading import CENTRES, CORNERS, SIDES
 from sppnet.data.problems import Problem, broken
 from sppnet.data.samples import DetectionData
 from sppnet.geometry import Size
-from sppnet.storage import open_file, write_file
+from sppnet.storage import open_file, safe_text, spreadsheet_safe, write_file
 
 SHAPE: Final = "CSV (a row a box: image, left, top, right, bottom, class, or columns like these)"
 MAX_BYTES: Final = 2_000_000_000
@@ -278,20 +278,9 @@ FILES: Final = SetFiles("csv", (".csv", ".tsv"), "CSV", _fits, _parse, inner=Tru
 look = FILES.look
 
 
-# Writing: texts that a spreadsheet would run as a formula get an apostrophe, which reading takes off again
+# Writing
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "'")
 HEADER: Final = ("image", *CORNER_COLUMNS, "class", "difficult", "crowd")
-
-
-def spreadsheet_safe(text: str) -> str:
-    """Return a text that spreadsheets show as it is; ``safe_text`` gives back what it was."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def safe_text(cell: str) -> str:
-    """Return the text that ``spreadsheet_safe`` was given."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def write_csv(file: Path | str, data: DetectionData) -> None:

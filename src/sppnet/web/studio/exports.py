@@ -21,12 +21,11 @@ import numpy as np
 
 from sppnet.data import DetectionData, Sample, write_yolo
 from sppnet.data.converting import WRITTEN, WrittenLayout, flat_names
-from sppnet.data.layouts.tables import spreadsheet_safe
 from sppnet.data.parting import group_of, part
 from sppnet.detection.detections import Detections
 from sppnet.errors import DataError, ImageDecodeError, MissingExtraError
 from sppnet.images import encode
-from sppnet.storage import open_file, write_file
+from sppnet.storage import open_file, spreadsheet_safe, write_file
 from sppnet.web.studio import imports, uploads
 from sppnet.web.studio.offers import outline_of
 from sppnet.web.studio.session import Session
