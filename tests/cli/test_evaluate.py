@@ -38,6 +38,16 @@ def test_objects_that_a_detector_does_not_know_are_named_and_the_others_measured
     assert f"must show the model's classes {known}" in done.stderr
 
 
+def test_what_is_skipped_is_called_so_and_ends_well(run: Run, model: Path, tmp_path: Path) -> None:
+    root = labels(tmp_path / "data", (load(model).classes_[0],) * 2)
+    (root / "images/0.jpg").unlink()
+    words = ("evaluate", model, root, "--cache", tmp_path / "cache")
+    done = run(*words, "--on-bad", "skip")
+    assert (done.returncode, "Error:" in done.stderr) == (0, False)
+    assert f"Skipped: {root}/labels.json: the image '0.jpg' is missing" in done.stderr
+    assert run(*words).returncode == 1
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kinds")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.data.drawing import dump, image, text, voc, yolo
 
-from sppnet.data import BrokenSampleError, load_detection, open_dataset, splits
+from sppnet.data import BrokenSampleError, load_detection, load_folders, open_dataset, splits
+from sppnet.data.inspection import inspect
 
 
 def images_in(root: Path, folder: str = "images", count: int = 3) -> None:
@@ -130,3 +131,20 @@ def test_names_that_end_in_a_number_make_no_list_of_a_class(tmp_path: Path) -> N
     voc_in(tmp_path, "photo 1", "photo 0", "photo 2")
     text(tmp_path / "ImageSets/Main/train.txt", "photo 1\nphoto 0\n")
     assert stems_of(tmp_path) == {"train": ["photo 0", "photo 1"]}
+
+
+def test_splits_behind_a_word_that_all_folders_have(tmp_path: Path) -> None:
+    for number, place in enumerate(("train/cat", "train/dog", "test/cat", "test/dog", "pred")):
+        top, _, kind = place.partition("/")
+        image(tmp_path / f"seg_{top}/seg_{top}" / kind / f"{number}.jpg", number)
+    found = inspect(tmp_path)
+    assert found.images == {"test": 2, "train": 2}
+    assert found.objects == {"cat": {"test": 1, "train": 1}, "dog": {"test": 1, "train": 1}}
+    (problem,) = found.problems
+    assert (problem.code, problem.path) == ("in-no-split", tmp_path / "seg_pred/seg_pred/4.jpg")
+
+
+def test_classes_whose_names_share_a_word_are_no_splits(tmp_path: Path) -> None:
+    for number, name in enumerate(("toy_train", "toy_car")):
+        image(tmp_path / name / f"{number}.jpg", number)
+    assert (splits(tmp_path), load_folders(tmp_path).classes) == (("all",), ("toy_car", "toy_train"))

@@ -96,7 +96,9 @@ def only_paths(given: Sequence[str]) -> list[Path]:
 
     address = next((each for each in given if is_address(each)), None)
     if address is not None:
-        raise ArgumentError(f"IMAGES must be on this machine's disks, got {address}. Add --format parquet, or copy it.")
+        web = address.startswith(("http://", "https://"))
+        advice = "Download it" if web else "Add --format parquet, or copy it"
+        raise ArgumentError(f"IMAGES must be on this machine's disks, got {address}. {advice}.")
     return [Path(each) for each in given]
 
 

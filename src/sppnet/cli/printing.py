@@ -104,7 +104,8 @@ def warn(problems: Sequence["Problem"]) -> None:
 
 def _warn(problem: "Problem", more: int) -> None:
     rest = f" ({more} more like this: 'sppnet check' names them)" if more else ""
-    notes.print(f"{problem.level.capitalize()}: {problem}{rest}", style=STYLES[problem.level])
+    word = "Skipped" if problem.level == "error" else problem.level.capitalize()  # what is not skipped is raised
+    notes.print(f"{word}: {problem}{rest}", style=STYLES[problem.level])
 
 
 def show_report(

@@ -31,6 +31,7 @@ UNREAD_SUFFIXES: Final = frozenset(
         ".ppm .pgm .pbm .pnm .pcx .ico .eps .xcf .mp4 .avi .mov .mkv"
     ).split()
 )
+VIDEOS: Final = frozenset({".mp4", ".avi", ".mov", ".mkv"})
 
 
 def is_litter(name: str) -> bool:
@@ -134,7 +135,9 @@ class _Walk:
         elif is_image(Path(entry.name)):
             self.images.append(name)
         elif Path(name).suffix.lower() in UNREAD_SUFFIXES:
-            what = "is of a format that is not read. Convert it to JPEG or PNG"
+            video = Path(name).suffix.lower() in VIDEOS
+            advice = "'sppnet studio' takes its frames as images" if video else "Convert it to JPEG or PNG"
+            what = f"is {'a video' if video else 'of a format'} that is not read. {advice}"
             self.left_out.append((name, what, "format-unread"))
         else:
             self.others.append(name)

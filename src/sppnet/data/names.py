@@ -168,7 +168,21 @@ class Finder:
         places = list(dict.fromkeys(folders))
         texts = dict.fromkeys((_plain(written), _plain(_unquoted(written))))
         texts |= dict.fromkeys(_UPLOADED.sub(r"\1", text) for text in list(texts))
-        return next(filter(None, (self._found(text, places, split) for text in texts)), None)
+        found = next(filter(None, (self._found(text, places, split) for text in texts)), None)
+        return found or self._uploaded(_plain(_unquoted(written)))
+
+    def _uploaded(self, text: str) -> str | None:
+        """Return the one image that Label Studio calls so: "0a1b2c3d-my_photo_1.jpg" of "my photo (1).jpg"."""
+        name = _upload_name(own_name(posixpath.basename(text))) if _UPLOADED.search(text) else ""
+        same = self._by_upload.get(name, [])
+        return same[0] if len(same) == 1 else None
+
+    @cached_property
+    def _by_upload(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = defaultdict(list)
+        for name in self._images:
+            names[_upload_name(normal(posixpath.basename(name)))].append(name)
+        return names
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
@@ -207,6 +221,11 @@ class Finder:
         return fitting[0] if len(fitting) == 1 else None
 
 
+def _upload_name(name: str) -> str:
+    """Return a file's name as Label Studio keeps it: underscores for spaces, and nothing but letters, digits, -_."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
+
+
 def _plain(written: str) -> str:
     text = written.strip().replace("\\", "/")
     address = re.match(r"[a-z][a-z0-9+.-]+://[^/]*/", text)
@@ -221,6 +240,8 @@ def split_lists(listed: Contents) -> list[str]:
 
 
 def leads_out(written: str) -> bool:
-    """Tell whether a written path, followed as it is, would leave the data set."""
+    """Tell whether a written path, followed as it is, would leave the data set; uploads are named by their server."""
     text = written.replace("\\", "/")
+    if posixpath.isabs(text) and ".." not in text.split("/") and "\0" not in text and _UPLOADED.search(text):
+        return False
     return posixpath.normpath(text).startswith("..") or posixpath.isabs(text) or text[1:2] == ":" or "\0" in text

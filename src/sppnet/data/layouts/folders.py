@@ -51,18 +51,25 @@ def _tops(listed: Contents) -> dict[str, dict[str, str]]:
     folders = sorted(name for name in listed.folders if name)
     holding = {image.rpartition("/")[0] for image in listed.images}
     first = [name for name in folders if "/" not in name]
-    splits = [
-        name
-        for name in first
-        if split_of_name(name) and name not in holding and any(each.startswith(f"{name}/") for each in folders)
-    ]
+    said = _splits_of(first)
+    splits = [name for name in said if name not in holding and any(each.startswith(f"{name}/") for each in folders)]
     if not splits:
         return {"": {name: name for name in first}}
     named: dict[str, dict[str, str]] = {}
-    for base in splits:
-        inner = [name for name in folders if name.startswith(f"{base}/") and name.count("/") == 1]
-        named.setdefault(split_of_name(base), {}).update({name.rpartition("/")[2]: name for name in inner})
+    for split in splits:
+        base = f"{split}/{split}" if f"{split}/{split}" in folders else split  # as archives are unpacked
+        inner = [name for name in folders if name.startswith(f"{base}/") and name.count("/") == base.count("/") + 1]
+        named.setdefault(said[split], {}).update({name.rpartition("/")[2]: name for name in inner})
     return named
+
+
+def _splits_of(first: Sequence[str]) -> dict[str, str]:
+    """Return the split that each folder in the root says: by its name, or behind a word that all have, as seg_train."""
+    said = {name: split_of_name(name) for name in first if split_of_name(name)}
+    words = {name.partition("_")[0] for name in first}
+    behind = {name: split_of_name(name.partition("_")[2]) for name in first}
+    behind = {name: split for name, split in behind.items() if split}
+    return behind if not said and len(words) == 1 and len(set(behind.values())) > 1 else said
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class ClassFolders:
             path = printable(self.listed.path(unknown))
             raise DataError(f"{path}: the class must be one of {known}. Rename the folder, or remove it.")
         by_folder = {folder: names.index(name) for name, folder in folders.items()}
-        depth = 1 + (1 if split else 0)
+        depth = max((folder.count("/") for folder in folders.values()), default=0) + 1
         parts = [(image, "/".join(image.split("/")[:depth])) for image in self.listed.images]
         rows = [(image, by_folder[folder]) for image, folder in parts if folder in by_folder and image != folder]
         rows.sort(key=lambda row: (row[1], [normal(part) for part in row[0].split("/")[depth:]]))

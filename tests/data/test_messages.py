@@ -1,0 +1,44 @@
+"""What is said of names that tools alter, of videos and of addresses."""
+
+from pathlib import Path
+
+import pytest
+from tests.data.drawing import dump, image, text
+
+from sppnet.cli.many import only_paths
+from sppnet.data import BrokenSampleError, load_detection
+from sppnet.data.contents import contents
+from sppnet.errors import ArgumentError
+
+
+def tasks(root: Path, name: str) -> None:
+    value = {"x": 1, "y": 1, "width": 10, "height": 10, "rotation": 0, "rectanglelabels": ["a"]}
+    result = {"id": "x", "type": "rectanglelabels", "original_width": 160, "original_height": 120, "value": value}
+    uploaded = {"image": f"/data/upload/1/{name}"}
+    annotations = [{"id": 1, "was_cancelled": False, "result": [result]}]
+    dump(root / "project.json", [{"id": 1, "data": uploaded, "annotations": annotations}])
+
+
+def test_names_as_label_studio_alters_them(tmp_path: Path) -> None:
+    image(tmp_path / "images/my photo (1).jpg")
+    image(tmp_path / "images/other.jpg", 1)
+    tasks(tmp_path, "0a1b2c3d-my_photo_1.jpg")
+    assert [each.path.name for each in load_detection(tmp_path)] == ["my photo (1).jpg"]
+    image(tmp_path / "images/my photo 1.jpg", 2)  # is called the same there
+    with pytest.raises(BrokenSampleError, match=r"/data/upload/1/0a1b2c3d-my_photo_1\.jpg' is missing"):
+        load_detection(tmp_path)
+
+
+def test_a_video_goes_to_the_studio(tmp_path: Path) -> None:
+    text(tmp_path / "a.mp4", "x")
+    text(tmp_path / "b.psd", "x")
+    told = [problem.what for problem in contents(tmp_path).problems]
+    assert told == [
+        "is a video that is not read. 'sppnet studio' takes its frames as images",
+        "is of a format that is not read. Convert it to JPEG or PNG",
+    ]
+
+
+def test_an_address_of_the_web_is_to_be_downloaded() -> None:
+    with pytest.raises(ArgumentError, match=r"got https://x\.org/a\.jpg\. Download it\."):
+        only_paths(["https://x.org/a.jpg"])
