@@ -228,6 +228,7 @@ def test_a_bad_image_is_named_skipped_and_counted(
         (["convert", "{shapes}", "--out", "x", "--to", "cooc"], 2, "got 'cooc'. Did you mean 'coco'?"),
         (["check", "{shapes}", "--layout", "vcc"], 2, "got 'vcc'. Did you mean 'voc'?"),
         (["check", "{shapes}", "--strct"], 2, "check' has no option --strct. Did you mean '--strict'?"),
+        (["predict", "m", "i", "--conf", "0.3"], 2, "predict' has no option --conf. Did you mean '--threshold'?"),
         (["check", "--fast", "{shapes}"], 2, "check' has no option --fast. '"),
         (["check", "{shapes}", "{empty}"], 2, "check' must be given DATA only, got {empty} too. '"),
         (["check"], 2, "DATA must be given, got none. '"),

@@ -8,6 +8,7 @@ from tests.data.drawing import dump, image, text
 from sppnet.cli.many import only_paths
 from sppnet.data import BrokenSampleError, load_detection
 from sppnet.data.contents import contents
+from sppnet.data.problems import NotThereError
 from sppnet.errors import ArgumentError
 
 
@@ -42,3 +43,19 @@ def test_a_video_goes_to_the_studio(tmp_path: Path) -> None:
 def test_an_address_of_the_web_is_to_be_downloaded() -> None:
     with pytest.raises(ArgumentError, match=r"got https://x\.org/a\.jpg\. Download it\."):
         only_paths(["https://x.org/a.jpg"])
+
+
+def test_a_file_of_a_set_is_told_to_be_in_its_folder(tmp_path: Path) -> None:
+    file = text(tmp_path / "set/data.yaml", "names: [a]\n")
+    with pytest.raises(NotThereError, match=rf"data\.yaml, which is a file\. Give its folder, {tmp_path}/set\."):
+        load_detection(file)
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".jpg"])
+def test_frames_of_cvats_videos_have_either_suffix(tmp_path: Path, suffix: str) -> None:
+    box = '<box frame="{}" outside="0" occluded="0" keyframe="1" xtl="10" ytl="10" xbr="50" ybr="50"/>'
+    track = f'<track id="0" label="car">{box.format(0)}{box.format(1)}</track>'
+    text(tmp_path / "annotations.xml", f"<annotations><version>1.1</version>{track}</annotations>")
+    for number in range(2):
+        image(tmp_path / f"some/where/frame_{number:06d}{suffix}", number)
+    assert [len(each.boxes) for each in load_detection(tmp_path)] == [1, 1]

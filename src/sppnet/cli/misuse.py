@@ -24,7 +24,8 @@ def in_words(error: TyperException) -> str:
         if near is None:
             return f"{missing} must be given a value, got none. --help of the command says more."
         known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
-        return f"'{command}' has no option {missing}. {did_you_mean(missing, known) or see}"
+        meant = "--threshold" if "--threshold" in known and missing.startswith("--conf") else missing
+        return f"'{command}' has no option {missing}. {did_you_mean(meant, known) or see}"
     if param is not None and error.__cause__ is not None:
         return _of_value(_name(param), error.__cause__, see)
     if param is not None and text.startswith("Invalid value"):

@@ -237,9 +237,8 @@ def open_dataset(root: Path | str, function: str = "recognise", *, layout: str |
         raise NotThereError(message(function, "layout", f"one of {', '.join(known)}", repr(layout), advice))
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
-        raise NotThereError(
-            message(function, "data", "a folder", f"{printable(root)}, which is {what}", "Name a folder")
-        )
+        advice = f"Give its folder, {printable(folder.parent)}" if folder.exists() else "Name a folder"
+        raise NotThereError(message(function, "data", "a folder", f"{printable(root)}, which is {what}", advice))
     whole = listed = contents(folder)
     found = _best(function, listed, layout)
     while (inner := _wrapper(listed)) is not None and (

@@ -216,7 +216,8 @@ class Finder:
             found += [only[0] for name in names if len(only := self._without_suffix.get(name, [])) == 1]
             if found:
                 return found[0]
-        same = [] if meant or not parts else self._by_base.get(normal(parts[-1]), [])
+        last = normal(parts[-1]) if parts and not meant else ""
+        same = self._by_base.get(last) or self._by_stem.get(last, [])
         fitting = [name for name in same if split == "" or split_of(name) in ("", split)]
         return fitting[0] if len(fitting) == 1 else None
 

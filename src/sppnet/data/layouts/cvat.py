@@ -59,7 +59,7 @@ def _record(path: Path, node: Node) -> Record:
 
 
 def _of_tracks(path: Path, tree: Node) -> Iterator[Record]:
-    """Yield the frames of a video: CVAT calls their images frame_000000, ...; what is outside is not seen."""
+    """Yield the frames of a video: CVAT calls their images frame_000000.PNG, or .jpg; what is outside is not seen."""
     frames: dict[str, list[tuple[Row, Reader]]] = defaultdict(list)
     for track in (node for node in tree.children if node.tag == "track"):
         for box in track.children:
@@ -68,7 +68,7 @@ def _of_tracks(path: Path, tree: Node) -> Iterator[Record]:
                 read = partial(_box, box, track.attributes.get("label", ""))
                 frames[f"frame_{int(number):06d}"].append((Row(path, box.line), read))
     for name, rows in sorted(frames.items()):
-        yield Record(f"{name}.PNG", rows)
+        yield Record(name, rows)
 
 
 def _labels(tree: Node) -> list[str] | None:
