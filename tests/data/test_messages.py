@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.data.drawing import dump, image, text
+from tests.data.drawing import coco, dump, image, text, voc
 
 from sppnet.cli.many import only_paths
 from sppnet.data import BrokenSampleError, load_detection
@@ -59,3 +59,17 @@ def test_frames_of_cvats_videos_have_either_suffix(tmp_path: Path, suffix: str) 
     for number in range(2):
         image(tmp_path / f"some/where/frame_{number:06d}{suffix}", number)
     assert [len(each.boxes) for each in load_detection(tmp_path)] == [1, 1]
+
+
+@pytest.mark.parametrize("layout", ["coco", "voc"])
+def test_an_image_that_is_not_read_is_not_called_missing(tmp_path: Path, layout: str) -> None:
+    boxes = image(tmp_path / "images/0.jpg")
+    image(tmp_path / "images/1.jpg", 1)
+    (tmp_path / "images/1.jpg").rename(tmp_path / "images/1.jp2")
+    if layout == "coco":
+        dump(tmp_path / "labels.json", coco({"0.jpg": boxes, "1.jp2": boxes}))
+    else:
+        for name in ("0.jpg", "1.jp2"):
+            text(tmp_path / f"labels/{name[0]}.xml", voc(boxes, name))
+    with pytest.raises(BrokenSampleError, match=r"the image '1\.jp2' is of a format that is not read\. Convert it to"):
+        load_detection(tmp_path)

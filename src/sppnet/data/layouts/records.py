@@ -119,10 +119,12 @@ def _of_size(record: Record, image: Path, size: Size, source: Path) -> list[Prob
     return [Problem(source, record.line, what, "size-differs")]
 
 
-def missing(source: Path, name: str, line: int | None = None) -> Problem:
-    """Return the problem of an image that a file names and that is not there."""
-    fault = "leads out of the data set" if leads_out(name) else "is missing"
-    return Problem(source, line, f"the image {name!r} {fault}", "image-missing")
+def missing(listed: Contents, name: str) -> str:
+    """Say why an image that labels name is none of the set's: it lies there and is not read, leads out, is missing."""
+    unread = {problem.path.name for problem in listed.problems if problem.code == "format-unread"}
+    if name.replace("\\", "/").rpartition("/")[2] in unread:
+        return f"the image {name!r} is of a format that is not read. Convert it to JPEG or PNG, of the same name"
+    return f"the image {name!r} {'leads out of the data set' if leads_out(name) else 'is missing'}"
 
 
 def list_unread(listed: Contents, name: str, why: str) -> Problem:
@@ -195,7 +197,7 @@ class ImageFiles:
         image = files.finder.find(record.name, files.folders, split=split) if record.name else None
         if image is None:
             name = record.name or Path(labels).stem
-            what, code = missing(source, name).what, "image-inside" if record.inside else "image-missing"
+            what, code = missing(files.listed, name), "image-inside" if record.inside else "image-missing"
             broken(source, f"{what}{record.inside}", line=record.line, code=code)
         return read_record(record, files.listed.path(image), source)
 
@@ -380,7 +382,7 @@ def _find(
     if name is None:
         several = finder.several(record.name)[:2]
         what = f"the image {record.name!r} may be {' or '.join(several)}. Write its folder too"
-        told = what if len(several) > 1 else missing(source, record.name).what
+        told = what if len(several) > 1 else missing(listed, record.name)
         broken(source, told, line=record.line, code="image-missing")
     return read_record(record, listed.path(name), source)
 
