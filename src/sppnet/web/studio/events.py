@@ -20,6 +20,7 @@ class Events:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: set[asyncio.Queue[str | None]] = set()
+        self._closed = False
         self._lock = threading.Lock()
 
     def tell(self, name: str, content: dict[str, Any]) -> None:
@@ -30,8 +31,9 @@ class Events:
                 self._loop.call_soon_threadsafe(self._spread, text)
 
     def close(self) -> None:
-        """Let all listeners go."""
+        """Let all listeners go, and whoever comes later."""
         with self._lock:
+            self._closed = True
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._spread, None)
 
@@ -52,7 +54,7 @@ class Events:
             self._queues.add(queue)
         try:
             yield "event: hello\ndata: {}\n\n"
-            while True:
+            while not self._closed:
                 try:
                     text = await asyncio.wait_for(queue.get(), ALIVE)
                 except TimeoutError:

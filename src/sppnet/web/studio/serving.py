@@ -17,7 +17,7 @@ from sppnet.web.studio.below import Below, checked_path
 from sppnet.web.studio.session import Session
 
 HOST: Final = "127.0.0.1"  # this machine's programs only
-SHUTDOWN: Final = 1  # seconds that pages have to let go of their events
+SHUTDOWN: Final = 1  # seconds that requests have to end, once the events have
 
 
 def serve_studio(
@@ -67,4 +67,16 @@ def serve_studio(
         app = studio_app(session, access=access)
         served = Below(app, below) if below else app
         config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, session).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Lets pages go before it waits for their connections: a stream of events ends by itself at no time."""
+
+    def __init__(self, config: uvicorn.Config, session: Session) -> None:
+        super().__init__(config)
+        self._session = session
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._session.events.close()
+        await super().shutdown(sockets)
