@@ -166,7 +166,7 @@ def test_boxes_are_cut_to_the_image_and_names_are_distinct(store: Store) -> None
     assert store.boxes(image)[0].edges == (0, 0, 200, 50)
     with pytest.raises(BoxError, match=r"studio: regions\[0\] must be a box that holds some of the image"):
         apply(store, _asked({"do": "add", "image": image, "label": label, "edges": [300, 0, 400, 50]}))
-    with pytest.raises(ArgumentError, match=r"studio: name must be other than cell, got 'cell'\. Choose another"):
+    with pytest.raises(ArgumentError, match=r"studio: there is a class named cell already\. Choose another name\."):
         apply(store, _asked({"do": "add class", "name": "cell"}))
 
 
@@ -670,7 +670,7 @@ def test_nothing_to_export_is_said(shapes: Path, tmp_path: Path) -> None:
         for name, reason in (("voc", "a labelled image"), ("model", "a detector")):
             answer = page.get(f"/api/export/{name}")
             assert answer.status_code == 409
-            assert f"studio: there must be {reason}, got none." in answer.json()["detail"]
+            assert f"There must be {reason}, got none." in answer.json()["detail"]
         assert page.get("/api/export/counts").text == "image,complete\n00.png,no\n"
         assert not list((tmp_path / ".sppnet").glob("export-*"))
         (tmp_path / ".sppnet" / "export-killed").mkdir()

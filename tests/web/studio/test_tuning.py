@@ -336,7 +336,7 @@ def test_it_says_how_many_images_must_be_complete(root: Path) -> None:
         answer = page.post("/api/tuning", json={"do": "begin"})
         assert answer.status_code == 409
         assert answer.json()["detail"] == (
-            "studio: 10 images must be complete and hold objects, got 9."
+            "10 images must be complete and hold objects, got 9."
             " Complete some more: their labels are what it learns from."
         )
         assert _status(page)["state"] == "idle"

@@ -37,7 +37,7 @@ def test_an_image_is_added_once_and_another_of_its_name_beside_it(page: TestClie
     first = page.post("/api/uploads?name=new.png", content=_png("red"), headers=BYTES).json()
     again = page.post("/api/uploads?name=new.png", content=_png("red"), headers=BYTES).json()
     other = page.post("/api/uploads?name=new.png", content=_png("blue"), headers=BYTES).json()
-    assert first == again
+    assert first["image"] == again["image"]
     assert other["image"] != first["image"]
     assert _names(page) == ["a.png", "new 2.png", "new.png"]
 
@@ -48,7 +48,7 @@ def test_an_image_is_added_once_and_another_of_its_name_beside_it(page: TestClie
 def test_a_name_of_no_image_is_refused(page: TestClient, tmp_path: Path, name: str) -> None:
     answer = page.post("/api/uploads", params={"name": name}, content=_png("red"), headers=BYTES)
     assert answer.status_code == 422
-    assert "must be the name of an image" in answer.json()["detail"]
+    assert "is the name of neither an image (JPEG, " in answer.json()["detail"]
     assert _names(page) == ["a.png"]
 
 
@@ -60,7 +60,7 @@ def test_a_path_is_no_way_out(page: TestClient, tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_image_are_refused_and_leave_nothing(page: TestClient, tmp_path: Path) -> None:
     answer = page.post("/api/uploads?name=b.png", content=b"nothing", headers=BYTES)
-    assert (answer.status_code, "must be an image" in answer.json()["detail"]) == (422, True)
+    assert (answer.status_code, "b.png cannot be read: " in answer.json()["detail"]) == (422, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".sppnet", "a.png"]
     assert not list((tmp_path / ".sppnet").glob("upload-*"))
 
@@ -131,7 +131,25 @@ def test_frames_that_are_too_large_and_bytes_that_are_no_video_are_refused(
     content = _video(tmp_path)
     monkeypatch.setattr(uploads, "MAX_PIXELS", 3000)
     answer = page.post("/api/uploads?name=film.avi", content=content, headers=BYTES)
-    assert answer.json()["detail"].startswith("studio: the file must be a video of up to 3000 pixels a frame, got one")
+    assert answer.json()["detail"].startswith("The file must be a video of up to 3000 pixels a frame, got one")
     answer = page.post("/api/uploads?name=film.avi", content=b"nothing", headers=BYTES)
-    assert "the file must be a video, got one without a frame" in answer.json()["detail"]
+    assert "The file must be a video, got one without a frame" in answer.json()["detail"]
     assert _names(page) == ["a.png"]
+
+
+def test_an_image_that_is_here_already_is_not_called_new(page: TestClient) -> None:
+    fresh = [
+        page.post(f"/api/uploads?name={name}", content=_png("red"), headers=BYTES).json()["fresh"]
+        for name in ("new.png", "new.png", "other.png")
+    ]
+    assert fresh == [1, 0, 1]
+
+
+def test_an_image_that_cannot_be_decoded_is_refused_with_the_reason(page: TestClient, tmp_path: Path) -> None:
+    half = io.BytesIO()
+    Image.effect_noise((200, 200), 80).save(half, "PNG")
+    answer = page.post("/api/uploads?name=half.png", content=half.getvalue()[:9000], headers=BYTES)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("half.png cannot be read: ")
+    assert answer.json()["detail"].endswith("Choose another file.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sppnet", "a.png"]

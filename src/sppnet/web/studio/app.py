@@ -25,7 +25,7 @@ from sppnet.web.studio.alike import add_alike
 from sppnet.web.studio.changes import Changes, Row
 from sppnet.web.studio.exports import PARTIAL, remove_partial, write_export
 from sppnet.web.studio.import_requests import IMPORTS, add_imports
-from sppnet.web.studio.pages import PAGE, SHARED
+from sppnet.web.studio.pages import PAGE, SHARED, for_people
 from sppnet.web.studio.people import BROWSER, PERSON, Person
 from sppnet.web.studio.review import Disagreement
 from sppnet.web.studio.session import Session
@@ -125,12 +125,14 @@ def _answer_errors(app: FastAPI) -> None:
     }
 
     def answering(status: int) -> Callable[[Request, Exception], Response]:
-        return lambda _, error: JSONResponse({"detail": str(error)}, status)
+        return lambda _, error: JSONResponse({"detail": for_people(error)}, status)
 
     for kind, status in statuses.items():
         app.add_exception_handler(kind, answering(status))
     # FastAPI's own answer repeats the input, which may hold what JSON cannot, such as NaN.
-    app.add_exception_handler(RequestValidationError, lambda _, error: JSONResponse({"detail": _said(error)}, 422))
+    app.add_exception_handler(
+        RequestValidationError, lambda _, error: JSONResponse({"detail": for_people(_said(error))}, 422)
+    )
 
 
 def _said(error: Exception) -> str:
@@ -216,10 +218,13 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
         return StreamingResponse(session.events.listen(), media_type="text/event-stream", headers=headers)
 
     @app.get("/api/export/{name}")
-    def export(name: Export, val: Share = 0.0, test: Share = 0.0, groups: Groups = "") -> FileResponse:
+    def export(
+        name: Export, val: Share = 0.0, test: Share = 0.0, groups: Groups = "", complete: bool = False
+    ) -> FileResponse:
         file = session.folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}"
         try:
-            written = write_export(session, name, file, shares={"val": val, "test": test}, groups=groups)
+            shares = {"val": val, "test": test}
+            written = write_export(session, name, file, shares=shares, groups=groups, complete=complete)
         except BaseException:
             file.unlink(missing_ok=True)
             raise
@@ -264,8 +269,9 @@ def _add_writing(app: FastAPI, session: Session) -> None:
 
     @app.post(UPLOADS)
     async def upload(name: str, request: Request, every: Every = 1.0) -> dict[str, Any]:
-        files, cut = await receive(session.folder, name, request.stream(), every=every)
-        return {"image": await run_in_threadpool(session.taken_in, files[0]), "files": len(files), "cut": cut}
+        files, fresh, cut = await receive(session.folder, name, request.stream(), every=every)
+        image = await run_in_threadpool(session.taken_in, files[0])
+        return {"image": image, "files": len(files), "fresh": fresh, "cut": cut}
 
     @app.post("/api/next")
     def next_image(asked: From, person: Person) -> dict[str, Any]:

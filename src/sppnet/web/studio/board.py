@@ -46,6 +46,11 @@ def _image_of(row: Offered) -> int:
     return row.image
 
 
+def _reason(fault: str, name: str) -> str:
+    """Return why an image cannot be read, without the path before it: the page shows the name beside it."""
+    return fault.rpartition(f"{name}: ")[2]
+
+
 class Board:
     """A card of each image of the folder. Any thread may call any method."""
 
@@ -155,7 +160,7 @@ class Board:
             "name": image.name,
             "width": image.width,
             "height": image.height,
-            "fault": self._learner.faults.get(image.id, ""),
+            "fault": _reason(self._learner.faults.get(image.id, ""), image.name),
             "ready": image.id in self._learner.ready,
             "complete": image.complete,
             "note": image.note,

@@ -352,7 +352,5 @@ def _check_key(classes: Iterable[Class], change: EditClass) -> None:
 
 
 def _check_new(store: Store, name: str) -> None:
-    names = [each.name for each in store.classes()]
-    if name in names:
-        advice = "Choose another name"
-        raise ArgumentError(message("studio", "name", f"other than {', '.join(names)}", repr(name), advice))
+    if name in (each.name for each in store.classes()):
+        raise ArgumentError(f"studio: there is a class named {name} already. Choose another name.")

@@ -60,6 +60,7 @@ def write_export(
     *,
     shares: Mapping[str, float] = MappingProxyType({}),
     groups: str = "",
+    complete: bool = False,
 ) -> Written:
     """Write one export into a file.
 
@@ -67,12 +68,13 @@ def write_export(
         name: one of ``FILE_NAMES``.
         shares: of the labelled images that go to "val" and to "test"; all others are "train".
         groups: what the report counts by, see ``Session.report``.
+        complete: labels of complete images only; False takes those that have a box, too.
     Raises:
         DataError: there is nothing to export yet.
     """
     left_out: Sequence[str] = ()
     if name in WRITTEN:
-        left_out = _write_labels(session, WRITTEN[name], file, shares)
+        left_out = _write_labels(session, WRITTEN[name], file, shares, complete=complete)
     elif name == "model":
         left_out = _write_model(session, file)
     elif name == "onnx":
@@ -104,14 +106,17 @@ FILE_NAMES: Final[Mapping[str, str]] = {
 # Labels
 
 
-def _write_labels(session: Session, layout: WrittenLayout, file: Path, shares: Mapping[str, float]) -> list[str]:
+def _write_labels(
+    session: Session, layout: WrittenLayout, file: Path, shares: Mapping[str, float], *, complete: bool
+) -> list[str]:
     """Write a data set of the images that can be read; return the others."""
     classes = session.store.classes()
-    labelled = [(image, boxes) for image, boxes in _said(session) if boxes or image.complete]
+    labelled = [each for each in _said(session) if each[0].complete or (each[1] and not complete)]
     left_out = {image.id: fault for image, _ in labelled if (fault := _fault(session, image))}
     usable = [(image, boxes) for image, boxes in labelled if image.id not in left_out]
     if not usable or not classes:
-        raise DataError("studio: there must be a labelled image, got none. Draw a box first.")
+        kind, advice = ("complete", "Press Done in one") if complete else ("labelled", "Draw a box")
+        raise DataError(f"studio: there must be a {kind} image, got none. {advice} first.")
     names = flat_names([image.name for image, _ in usable])
     counts = [Counter(box.label for box in boxes) for _, boxes in usable]
     splits = split_of([image.name for image, _ in usable], counts, shares)

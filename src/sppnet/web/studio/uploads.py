@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from sppnet.errors import ArgumentError, ImageDecodeError, MissingExtraError, message
-from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, encode, read_size
+from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, encode, read_image
 from sppnet.storage import read_file, write_file
 from sppnet.web.studio.folder import Folder
 
@@ -25,9 +25,10 @@ JPEG_QUALITY: Final = 92
 
 
 class Received(NamedTuple):
-    """The image files that came of one; ``cut``: a video has more frames than are taken."""
+    """The image files that came of one, those that are new; ``cut``: a video has more frames than are taken."""
 
     files: list[Path]
+    fresh: int
     cut: bool
 
 
@@ -38,21 +39,21 @@ async def receive(folder: Folder, name: str, body: AsyncIterator[bytes], *, ever
         name: that its sender gives it; of a path only the last part counts.
         every: seconds between two frames of a video.
     Returns:
-        The image files that are new; those of an image that is there already, byte for byte, are there.
+        The image files; an image that is there already, byte for byte, stays as it is.
     Raises:
         ArgumentError: a name of no image or video, or bytes that are none.
     """
     named = PurePosixPath(name.replace("\\", "/").strip()).name.lstrip(".")
     kind = Path(named).suffix.lower()
     if kind not in SUFFIXES | VIDEOS or len(named.encode()) > 200 or not named.isprintable():
-        expected = f"the name of an image ({', '.join(FORMATS)}) or a video"
-        raise ArgumentError(message("studio", "the file", expected, repr(name[:100]), "Choose another file"))
+        asked = f"{name[:100]!r} is the name of neither an image ({', '.join(FORMATS)}) nor a video"
+        raise ArgumentError(f"studio: {asked}. Choose another file.")
     partial = folder.hidden / f"{PARTIAL}{secrets.token_hex(8)}{kind}"
     try:
         await write_parts(partial, body)
         if kind in VIDEOS:
             return await run_in_threadpool(_frames, partial, folder.root / Path(named).stem, every)
-        return Received([await run_in_threadpool(_image, partial, folder, named)], cut=False)
+        return await run_in_threadpool(_image, partial, folder, named)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -64,16 +65,15 @@ async def write_parts(file: Path, body: AsyncIterator[bytes]) -> None:
             opened.write(part)
 
 
-def _image(partial: Path, folder: Folder, name: str) -> Path:
+def _image(partial: Path, folder: Folder, name: str) -> Received:
     try:
-        read_size(partial)
+        read_image(partial)  # whole: a file that is cut off tells its size too
     except ImageDecodeError as error:
-        advice = "Choose another file"
-        raise ArgumentError(message("studio", "the file", "an image", f"{name}: {error.reason}", advice)) from error
+        raise ArgumentError(f"studio: {name} cannot be read: {error.reason}. Choose another file.") from error
     place = _free(folder.root / name, content := read_file(partial))
-    if not place.exists():
+    if fresh := not place.exists():
         write_file(place, content)
-    return place
+    return Received([place], fresh=int(fresh), cut=False)
 
 
 def _free(path: Path, content: bytes) -> Path:
@@ -102,7 +102,7 @@ def _frames(video: Path, folder: Path, every: float) -> Received:
         rate = reader.get(cv2.CAP_PROP_FPS)
         step = max(1, round((rate if 0 < rate < MOST_RATE else USUAL_RATE) * every))
         written: list[Path] = []
-        number = 0
+        number = fresh = 0
         while len(written) < MOST_FRAMES and reader.grab():
             there, pixels = reader.retrieve() if number % step == 0 else (False, None)
             if there and pixels is not None:
@@ -112,6 +112,7 @@ def _frames(video: Path, folder: Path, every: float) -> Received:
                 if not written:
                     folder = _free_folder(folder, name, content)
                 written.append(folder / name)
+                fresh += not written[-1].exists()
                 write_file(written[-1], content, durable=False)
             number += 1
         cut = len(written) == MOST_FRAMES and reader.grab()
@@ -119,7 +120,7 @@ def _frames(video: Path, folder: Path, every: float) -> Received:
         reader.release()
     if not written:
         raise ArgumentError(message("studio", "the file", "a video", "one without a frame", "Choose another file"))
-    return Received(written, cut)
+    return Received(written, fresh, cut)
 
 
 def _free_folder(folder: Path, first: str, content: bytes) -> Path:

@@ -3,6 +3,7 @@
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
 import { bring, isImport } from "./importing.js";
+import { model } from "./model.js";
 import { ask, say } from "./saying.js";
 
 const byId = (id) => document.getElementById(id);
@@ -19,11 +20,22 @@ function tellExport(text, bad) {
 
 byId("export").addEventListener("click", () => {
   tellExport("", false);
+  const { labelled, complete } = model.images.totals;
+  const open = labelled - complete;
+  byId("export-open").hidden = !open;
+  byId("export-open").firstElementChild.textContent =
+    `${open} of these ${labelled} ${open === 1 ? "is" : "are"} not complete: what has no box there may be an object too.`;
   byId("export-dialog").showModal();
 });
 
-const splits = () =>
-  `?${["val", "test"].map((split) => `${split}=${Math.min(0.5, Math.max(0, byId(`share-${split}`).value / 100))}`).join("&")}`;
+function splits() {
+  const shares = ["val", "test"].map((split) => [
+    split,
+    Math.min(0.5, Math.max(0, byId(`share-${split}`).value / 100)),
+  ]);
+  const complete = byId("export-complete").checked && !byId("export-open").hidden;
+  return `?${new URLSearchParams([...shares, ["complete", complete]])}`;
+}
 
 // A download that is refused would leave the page: it is asked for first.
 for (const link of document.querySelectorAll("#export-dialog a")) {
@@ -72,7 +84,8 @@ async function add(chosen) {
   if (videos.length && every === null) files = files.filter((file) => !isVideo(file));
   let last = null;
   let added = 0;
-  let cut = "";
+  const here = []; // names of files that were in the folder before
+  const faults = [];
   for (const [place, file] of files.entries()) {
     const frames = isVideo(file);
     say(`${frames ? "Taking frames of" : "Adding"} ${place + 1} of ${files.length}: ${file.name}…`, { busy: true });
@@ -80,15 +93,23 @@ async function add(chosen) {
       const query = `name=${encodeURIComponent(file.name)}${frames ? `&every=${every}` : ""}`;
       const answer = await send(`api/uploads?${query}`, file);
       last = answer.image;
-      added += answer.files;
-      if (answer.cut) cut = ` ${file.name} has more frames than the first ${answer.files}: take fewer a second.`;
+      added += answer.fresh;
+      if (!answer.fresh) here.push(file.name);
+      if (answer.cut) faults.push(`${file.name} has more frames than the first ${answer.files}: take fewer a second.`);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      say(error.message, { bad: true });
+      faults.push(error.message);
     }
   }
-  if (added) say(`${added === 1 ? "One image is added." : `${added} images are added.`}${cut}`, { bad: Boolean(cut) });
+  if (files.length) say(addedWords(added, here, faults), { bad: faults.length > 0 });
   if (last !== null) show(last);
+}
+
+function addedWords(added, here, faults) {
+  const news = added === 1 ? "One image is added." : added ? `${added} images are added.` : "";
+  const known =
+    here.length === 1 ? `${here[0]} is here already.` : here.length ? `${here.length} are here already.` : "";
+  return [news, known, ...faults].filter(Boolean).join(" ");
 }
 
 addEventListener("dragover", (event) => {
