@@ -166,7 +166,7 @@ def test_a_path_is_read_where_it_lies_and_stays(page: TestClient, root: Path, tm
     os.mkfifo(tmp_path / "pipe.json")
     for none in ("none", "pipe.json"):
         missing = page.post("/api/imports/path", json={"path": str(tmp_path / none)})
-        assert (missing.status_code, "path must be a file or folder" in missing.json()["detail"]) == (422, True)
+        assert (missing.status_code, "Path must be a file or folder" in missing.json()["detail"]) == (422, True)
 
 
 def test_what_differs_is_told_and_taken_only_when_asked(page: TestClient, root: Path, tmp_path: Path) -> None:
@@ -219,8 +219,8 @@ def test_predictions_become_suggestions_with_their_confidence(page: TestClient, 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.exe", b"", "the file must be labels"),
-        ("../../etc/passwd", b"", "the file must be labels"),
+        ("a.exe", b"", "The file must be labels"),
+        ("../../etc/passwd", b"", "The file must be labels"),
         ("a.zip", b"no zip", "a.zip must be a zip file"),
     ],
 )
@@ -243,6 +243,31 @@ def test_what_is_no_data_set_is_said(page: TestClient) -> None:
     assert (state["state"], "boxes in a layout that is known, got notes.txt." in state["detail"]) == ("failed", True)
     unknown = page.get("/api/imports/none")
     assert (unknown.status_code, "one that was begun" in unknown.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("name", ["labels.json", "detections.json"])
+def test_a_file_that_was_cut_off_is_said_to_end_in_the_middle(page: TestClient, name: str) -> None:
+    record = {"image": "a.png", "counts": {"cell": 1}, "detections": [], "height": 60, "width": 90}
+    whole = {"labels.json": {"images": [record], "annotations": [], "categories": []}, "detections.json": [record]}
+    _, state = _read(page, (name, json.dumps(whole[name]).encode()[:-20]))
+    assert state == {
+        "state": "failed",
+        "detail": f"{name} ends in the middle: it was not saved or sent whole. Choose it anew once it is.",
+    }
+
+
+def test_a_box_that_lies_almost_as_yours_is_the_same_and_the_nearest_of_two_stands_for_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "studio.sqlite") as store:
+        with store.step("Open", undoable=False) as step:
+            step.add("image", {"name": "a", "height": 100, "width": 100})
+        images = {image.name: image for image in store.images()}
+        near, yours = _offer([("x", 12, 11, 40, 40)]), _offer([("x", 10, 10, 40, 40), ("x", 11, 10, 40, 40)])
+        with store.step("Import") as step:
+            write_labels(store, step, yours, compare(yours, store, images))
+        (found,) = compare(near, store, images)
+        assert (found.new, found.same, found.changed) == ([], 1, [])
+        (apart,) = compare(_offer([("x", 16, 10, 40, 40), ("y", 10, 10, 40, 40)]), store, images)
+        assert (apart.new, apart.same, len(apart.changed)) == ([], 0, 2)
 
 
 EDGE = st.integers(0, 40)

@@ -19,7 +19,7 @@ from sppnet.data.contents import contents
 from sppnet.data.names import LABEL_FOLDERS, key_of, leads_out, stem_of
 from sppnet.errors import ArgumentError, DataError, SppnetError, is_full, message
 from sppnet.images import is_image
-from sppnet.storage import TensorCache
+from sppnet.storage import TensorCache, open_file
 from sppnet.web.studio.folder import Folder
 from sppnet.web.studio.networks import maps_of
 from sppnet.web.studio.offers import (
@@ -32,6 +32,7 @@ from sppnet.web.studio.offers import (
     read_labels,
     read_predictions,
 )
+from sppnet.web.studio.pages import for_people
 from sppnet.web.studio.store import Store, StoredImage
 from sppnet.web.studio.uploads import MOST_BYTES
 
@@ -167,7 +168,12 @@ class Import:
         except _Dropped:
             fault = "it was dropped"
         except (SppnetError, OSError, ValueError, RuntimeError) as error:
-            fault = self._shortened(str(error) or type(error).__name__)
+            fault = self._shortened(for_people(error) or type(error).__name__)
+        if offer is None or not offer.boxes:
+            cut = next((file for file in self._set.rglob("*.json") if _is_cut_off(file)), None)
+            if cut is not None:
+                said = "ends in the middle: it was not saved or sent whole. Choose it anew once it is."
+                offer, fault = None, f"{cut.name} {said}"
         shutil.rmtree(self._place, ignore_errors=True)  # before anybody is told that it is read
         self._offer, self.fault = offer, fault
 
@@ -277,6 +283,13 @@ def _preview(offer: Offer, compared: Sequence[Compared], store: Store) -> dict[s
         "unmatched": {"number": len(offer.unmatched), "first": offer.unmatched[:LISTED]},
         "problems": {"number": len(offer.problems), "first": offer.problems[:LISTED]},
     }
+
+
+def _is_cut_off(file: Path) -> bool:
+    """Tell whether a file of JSON ends before it closes what it begins with."""
+    with open_file(file) as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - 1000))
+        return not opened.read().rstrip(b"\x00 \r\n\t").endswith((b"}", b"]"))
 
 
 def _beside(folder: str) -> str:

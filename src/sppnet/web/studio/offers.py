@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sppnet.data import DetectionData, Outline, Problem, Sample, open_dataset, printable
 from sppnet.data.contents import Contents
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sppnet.detection.detector import Detector
 
 SAME_EDGES: Final = 1.0  # pixels that the edges of one box differ by at most when it is drawn twice
+SAME_BOX: Final = 0.9  # overlap from which on two of a class are one: formats round, and count pixels from 0 or 1
 CORNERS: Final = ("left", "top", "right", "bottom")
 UNMATCHED: Final = frozenset({"image-missing", "labels-without-image"})  # problems: labels of images that are not here
 EXPECTED: Final = frozenset({"image-without-labels"})  # labels need not be of every image of the folder
@@ -159,7 +161,7 @@ def _predicted(row: Any) -> Values:
 
 def _within(rows: Sequence[Values], size: tuple[int, int]) -> list[Values]:
     """Return rows cut to an image; those outside it, or of no area, are none."""
-    edges = np.array([[row[name] for name in CORNERS] for row in rows], dtype=np.float64).reshape(-1, 4)
+    edges = _edges_of(rows)
     cut = clip_boxes(edges, size)
     good = np.isfinite(edges).all(axis=1) & (cut[:, 0] < cut[:, 2]) & (cut[:, 1] < cut[:, 3])
     return [
@@ -189,6 +191,10 @@ def detect_with(detector: "Detector", paths: Mapping[str, Path], *, progress: Pr
             for edges, label, score in zip(*columns, strict=True)
         ]
     return offer
+
+
+def _edges_of(rows: Sequence[Values]) -> NDArray[np.float64]:
+    return np.array([[row[name] for name in CORNERS] for row in rows], dtype=np.float64).reshape(-1, 4)
 
 
 # Comparing
@@ -231,13 +237,18 @@ def _compared(image: StoredImage, rows: Sequence[Values], boxes: Sequence[Box], 
     if not boxes or not rows:
         return Compared(image, list(rows), 0, [])
     left = {box.id: box for box in boxes}
+    overlaps = iou(_edges_of(rows), np.array([box.edges for box in boxes]))
     rest = []
-    for row in rows:
-        twin = next((box for box in left.values() if _is_same(row, box, names)), None)
-        if twin is None:
-            rest.append(row)
+    for row, overlap in zip(rows, overlaps.tolist(), strict=True):
+        twins = [
+            (share, box.id)
+            for share, box in zip(overlap, boxes, strict=True)
+            if box.id in left and _is_same(row, box, names, overlap=share)
+        ]
+        if twins:
+            del left[max(twins)[1]]
         else:
-            del left[twin.id]
+            rest.append(row)
     result = Compared(image, [], len(rows) - len(rest), [])
     for row in rest:
         other = _other(row, list(left.values()), names)
@@ -249,19 +260,19 @@ def _compared(image: StoredImage, rows: Sequence[Values], boxes: Sequence[Box], 
     return result
 
 
-def _is_same(row: Values, box: Box, names: Mapping[int, str]) -> bool:
+def _is_same(row: Values, box: Box, names: Mapping[int, str], *, overlap: float) -> bool:
     apart = max(abs(row[name] - edge) for name, edge in zip(CORNERS, box.edges, strict=True))
+    near = apart < SAME_EDGES or overlap >= SAME_BOX
     flags = (row.get("difficult", int(box.difficult)), row.get("crowd", int(box.crowd)))
     told = flags == (int(box.difficult), int(box.crowd)) and row.get("outline", box.outline) == box.outline
-    return told and box.kind == "object" and names[box.label] == row["class"] and apart < SAME_EDGES
+    return told and box.kind == "object" and names[box.label] == row["class"] and near
 
 
 def _other(row: Values, boxes: Sequence[Box], names: Mapping[int, str]) -> Box | None:
     """Return the box that stands for the same object as a row, None if there is none."""
     if not boxes:
         return None
-    edges = np.array([[row[name] for name in CORNERS]])
-    overlap = iou(edges, np.array([box.edges for box in boxes]))[0]
+    overlap = iou(_edges_of([row]), np.array([box.edges for box in boxes]))[0]
     fits = [
         share >= (SAME_OBJECT if names[box.label] == row["class"] else SAME_PLACE)
         and (box.kind == "object" or names[box.label] == row["class"])
