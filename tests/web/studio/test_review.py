@@ -73,6 +73,8 @@ def test_folders_are_counted_apart() -> None:
         ("All", 3, 9), ("a", 2, 6), ("b", 1, 3),
     ]  # fmt: skip
     assert groups[0]["classes"][2] == {"boxed": 0, "expected": 0, "low": 0, "high": 0}
+    images.append(Counted("top.png", True, {}, NOTHING))
+    assert [each["group"] for each in count_groups(images, [1], root="slides")] == ["All", "a", "b", "slides"]
 
 
 def test_groups_are_told_by_a_pattern_in_the_names() -> None:

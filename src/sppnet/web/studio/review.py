@@ -65,11 +65,12 @@ class Counted:
 
 
 def count_groups(
-    images: Sequence[Counted], labels: Sequence[int], pattern: re.Pattern[str] | None = None
+    images: Sequence[Counted], labels: Sequence[int], pattern: re.Pattern[str] | None = None, *, root: str = "."
 ) -> list[dict[str, Any]]:
     """Count objects, all together and group by group, for JSON.
 
-    A group is a folder, or what the first group of ``pattern`` finds in the names, such as ``(plate\\d+)``.
+    A group is a folder, ``root`` the name of the one that holds all; or what the first group of ``pattern`` finds in
+    names, such as ``(plate\\d+)``.
 
     What was found but not answered counts by its confidence: the expected number, and the interval that holds the true
     one with 95 % if the confidence is right. Objects that the detector does not find at all are in neither.
@@ -78,7 +79,7 @@ def count_groups(
     def named(image: Counted) -> str:
         path = PurePosixPath(image.name)
         if pattern is None:
-            return str(path.parent)
+            return root if path.parent == PurePosixPath() else str(path.parent)
         return group_of(Path(path), pattern) if pattern.search(image.name) else OTHERS
 
     groups = [("All", list(images))]

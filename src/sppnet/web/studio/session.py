@@ -399,7 +399,7 @@ class Session:
         return {
             "folder": self.folder.root.name,
             "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in classes],
-            "groups": count_groups(images, [each.id for each in classes], pattern),
+            "groups": count_groups(images, [each.id for each in classes], pattern, root=self.folder.root.name),
             "complete": sum(image.complete for image in images),
             "quality": self.quality()["measured"],
             "thresholds": self.thresholds,

@@ -7,7 +7,10 @@ const byId = (id) => document.getElementById(id);
 const [WIDTH, ROW, NAMES, NUMBERS] = [760, 28, 160, 160];
 const CHARTED = 40; // groups that are drawn; the table has all
 
-const interval = ({ expected, low, high }) => (low === high ? `${expected}` : `${expected} (${low} to ${high})`);
+function interval(counts) {
+  const [expected, low, high] = [counts.expected, counts.low, counts.high].map(Math.round); // objects are whole ones
+  return low === high ? `${expected}` : `${expected} (${low} to ${high})`;
+}
 
 function draw({ classes, groups }) {
   const counts = groups
@@ -59,7 +62,7 @@ function fill({ classes, groups, quality, complete, folder }) {
   );
   byId("quality").hidden = !quality.length;
   byId("quality-text").textContent = quality.length
-    ? "On images that the detector did not learn from."
+    ? "On images that the detector did not learn from; how many boxes they hold is the last column."
     : "Not measured yet: label two images, and press Measure in the studio.";
   byId("quality").tBodies[0].replaceChildren(
     ...quality.map((row) =>
