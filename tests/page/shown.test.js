@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fitted, isGuess, shown } from "../../src/sppnet/web/studio/page/shown.js";
+import { acceptable, fitted, isGuess, shown } from "../../src/sppnet/web/studio/page/shown.js";
 
 const suggestion = (label, score) => ({ label, score, edges: [0, 0, 1, 1] });
 const rejected = (label) => ({ label, kind: "rejected" });
@@ -35,6 +35,24 @@ test("a guess that was rejected is not replaced by a worse one", () => {
   assert.deepEqual(scores({ suggestions, boxes: [rejected(1)] }), [0.4]);
   assert.deepEqual(scores({ suggestions, boxes: [rejected(1), rejected(1)] }), []);
   assert.deepEqual(scores({ suggestions, boxes: [rejected(2), rejected(2)] }), [0.4, 0.3]);
+});
+
+test("guesses are few in all, and hardly anything is shown only where nothing else is", () => {
+  const many = Array.from({ length: 20 }, (_, label) => suggestion(label + 3, 0.4 - label / 100));
+  assert.deepEqual(scores({ suggestions: many }), [0.4, 0.39, 0.38, 0.37]);
+  assert.deepEqual(scores({ suggestions: many, boxes: [rejected(3)] }), [0.4, 0.39, 0.38]);
+  const poor = [suggestion(1, 0.03), suggestion(2, 0.02), suggestion(3, 0.01)];
+  assert.deepEqual(scores({ suggestions: poor }), [0.03, 0.02, 0.01]);
+  assert.deepEqual(scores({ suggestions: [suggestion(1, 0.2), ...poor] }), [0.2]);
+  assert.deepEqual(scores({ suggestions: poor, boxes: [{ label: 9, kind: "object" }] }), []);
+});
+
+test("of suggestions of one object as several classes the surer is accepted", () => {
+  const at = (label, score, left) => ({ label, score, edges: [left, 0, left + 10, 10] });
+  const [ace, king, near, far] = [at(1, 0.6, 0), at(2, 0.9, 0.5), at(1, 0.7, 4), at(1, 0.5, 30)];
+  assert.deepEqual(acceptable([ace, king, near, far]), [king, near, far]);
+  assert.deepEqual(acceptable([at(1, 0.8, 0), at(1, 0.7, 0.5)]).length, 2); // of one class they are not in question
+  assert.deepEqual(acceptable([]), []);
 });
 
 test("what is expected counts below the threshold, unless a person chose that", () => {

@@ -134,7 +134,8 @@ def test_everything_by_keys_alone(browser: Browser, small: Studio) -> None:
     page.keyboard.type("square")  # typed on: another name, not commands
     page.keyboard.press("Enter")
     expect(page.locator("#classes .choose")).to_have_count(2)
-    page.keyboard.press("1")  # still in the field
+    page.keyboard.press("a")  # still in the field: the next name
+    expect(page.locator("#new-class-name")).to_have_value("a")
     page.keyboard.press("Backspace")
     page.keyboard.press("Escape")
     expect(page.locator("#stage")).to_be_focused()

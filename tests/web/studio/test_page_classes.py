@@ -80,7 +80,7 @@ def test_a_key_is_taken_away_and_kept_from_two_classes_by_the_studio_too(page: P
     expect(page.locator("#classes kbd").nth(1)).to_have_text("U")
     label = known(page, "model.classes[0].id")
     page.evaluate(f"import('/static/actions.js').then(({{ editClass }}) => editClass({label}, {{ key: 'u' }}))")
-    expect(page.locator("#said")).to_contain_text("key must be one that no other class has, got 'u', the key of ace")
+    expect(page.locator("#said")).to_contain_text("Key must be one that no other class has, got 'u', the key of ace")
     _dialog(page, "ace")
     page.keyboard.press("Backspace")
     page.keyboard.press("Enter")

@@ -62,7 +62,11 @@ def test_completing_asks_what_becomes_of_suggestions(page: Page) -> None:
     page.get_by_role("button", name="Go back").click()
     expect(page.locator("#complete")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("c")
-    page.keyboard.press("Enter")  # accept both
+    page.keyboard.press("Enter")  # without reading: nothing changes
+    expect(page.locator("#ask-dialog")).to_be_hidden()
+    expect(page.locator("#complete")).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Accept all 2, reject the rest").click()
     expect(page.locator("#complete")).to_have_attribute("aria-pressed", "true")
     assert _kinds(page) == ["object", "object"]
     page.keyboard.press("z")  # one step
@@ -288,7 +292,7 @@ def test_refusals_are_said_in_words(page: Page) -> None:
     expect(page.locator("#said")).to_contain_text("Choose another name")
     page.get_by_role("button", name="Export").click()
     page.get_by_role("link", name="VOC").click()
-    expect(page.locator("#export-said")).to_contain_text("there must be a labelled image")
+    expect(page.locator("#export-said")).to_contain_text("There must be a labelled image")
 
 
 @pytest.mark.parametrize("size", LAYOUTS, ids=lambda size: f"{size['width']}x{size['height']}")

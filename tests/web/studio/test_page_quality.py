@@ -51,7 +51,7 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
 def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
     page.get_by_role("tab", name="Quality").click()
     expect(page.locator("#histogram")).to_contain_text("nothing found yet")
-    counts = {str(known(page, "model.classes")[0]["id"]): [3, *[0] * 38, 7]}
+    counts = {str(known(page, "model.classes")[0]["id"]): [3132, *[0] * 38, 7]}
 
     def answer(route: Route) -> None:
         content = route.fetch().json()
@@ -61,7 +61,17 @@ def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
     page.route("**/api/quality", answer)
     page.get_by_role("tab", name="Objects").click()
     page.get_by_role("tab", name="Quality").click()
-    expect(page.locator("#histogram")).to_contain_text("highest bar: 7 found")
+    chart = page.locator("#histogram")
+    expect(chart).to_contain_text("highest bar: 3132 found; a bar of half its height: 55")
+    low, high = (chart.locator("rect").nth(place).bounding_box() for place in (39, 0))
+    said = chart.locator("text", has_text="highest bar").bounding_box()
+    assert low is not None
+    assert high is not None
+    assert said is not None
+    assert low["height"] > 0.2 * high["height"]
+    assert said["y"] + said["height"] <= high["y"]
+    (line,) = chart.locator("rect[width='2']").all()  # of the threshold
+    assert (line.bounding_box() or said)["y"] >= said["y"] + said["height"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ import {
   takeIn,
   tell,
 } from "./model.js";
-import { ask, say } from "./saying.js";
+import { ask, say, worked } from "./saying.js";
+import { acceptable } from "./shown.js";
 
 // Requests follow each other, so that the last answer is the last word.
 let queue = Promise.resolve();
@@ -34,6 +35,7 @@ function inTurn(work) {
 const change = (what, changes, image = model.open) =>
   inTurn(async () => {
     const answer = await post("api/changes", { what, changes, image });
+    worked();
     takeIn(answer);
     return answer;
   });
@@ -114,6 +116,13 @@ export function hide(what) {
 
 // Boxes
 
+// An image that cannot be read shows nothing that a box could be drawn around.
+export function isDrawable() {
+  if (!openImage()?.fault) return Boolean(openImage());
+  say("This image cannot be read: no box can be drawn in it.", { bad: true });
+  return false;
+}
+
 export async function addBox(edges, { label = model.label, image = model.open } = {}) {
   const twin = image === model.open && objects().find((box) => box.label === label && nearlySame(box.edges, edges));
   if (twin) {
@@ -178,6 +187,7 @@ export const paste = () => addBoxes(copied, `Paste ${several(copied.length)}`);
 export function duplicate() {
   const boxes = chosenBoxes();
   const aside = 8;
+  if (!isDrawable()) return null;
   return addBoxes(
     boxes.map(({ label, edges }) => ({ label, edges: moved(edges, aside, aside, openImage()) })),
     `Duplicate ${several(boxes.length)}`,
@@ -186,6 +196,7 @@ export function duplicate() {
 
 async function addBoxes(boxes, what) {
   const image = openImage();
+  if (!isDrawable()) return;
   const inside = boxes.filter(({ edges: [left, top] }) => left < image.width && top < image.height);
   if (!inside.length) return;
   const answer = await change(
@@ -200,9 +211,9 @@ async function addBoxes(boxes, what) {
 
 // Suggestions
 
-const answerTo = (suggestion, kind) => ({
+const answerTo = (suggestion, kind, image = model.open) => ({
   do: "add",
-  image: model.open,
+  image,
   label: suggestion.label,
   edges: suggestion.edges,
   kind,
@@ -224,14 +235,22 @@ export const accept = (suggestion, label = suggestion.label) =>
 
 export const reject = (suggestion) => answer(suggestion, "rejected", `Reject a ${nameOf(suggestion.label)}`);
 
-export function acceptAll() {
-  const all = shownSuggestions().filter((each) => !isGuess(each));
-  if (all.length)
-    change(
-      `Accept ${all.length} suggestions`,
-      all.map((each) => answerTo(each, "object")),
-    );
+const counting = () => shownSuggestions().filter((each) => !isGuess(each));
+
+export async function acceptAll() {
+  const open = counting();
+  const all = acceptable(open);
+  if (!all.length) return;
+  const answer = await change(
+    `Accept ${all.length} suggestions`,
+    all.map((each) => answerTo(each, "object")),
+  );
+  const doubled = open.length - all.length;
+  if (answer && doubled)
+    say(`${all.length} accepted. ${twice(doubled)} on the same object as another class: the surer counts.`);
 }
+
+const twice = (doubled) => (doubled === 1 ? "One more lay" : `${doubled} more lay`);
 
 export function rejectRest() {
   const all = shownSuggestions();
@@ -270,12 +289,20 @@ export function answerChosen(kind) {
 
 let always = null; // what is done with open suggestions, once a person has chosen it for all that follow
 
+export const acceptsAtDone = () => always;
+
+export function askAtDone() {
+  always = null;
+  tell("status");
+}
+
 export async function setComplete(complete) {
   const image = openImage();
   if (!image || image.fault) return null;
   const accepted = complete ? await acceptedFirst() : [];
   if (accepted === null) return null;
-  const changes = [...accepted.map((each) => answerTo(each, "object")), { do: "complete", image: image.id, complete }];
+  const answers = accepted.map((each) => answerTo(each, "object", image.id));
+  const changes = [...answers, { do: "complete", image: image.id, complete }];
   return change(complete ? "Image complete" : "Image not complete", changes, image.id);
 }
 
@@ -288,10 +315,11 @@ export const toggleComplete = () => setComplete(!openImage()?.complete);
 // Completing makes background of all that has no box: what is still suggested is asked about first. Guesses are not, as
 // they lie below the threshold.
 async function acceptedFirst() {
-  const open = shownSuggestions().filter((each) => !isGuess(each));
+  const open = acceptable(counting());
   if (!open.length) return [];
   if (always) return always === "accept" ? open : [];
   const one = open.length === 1;
+  model.asked = model.suggestions; // these are counted, shown and accepted, whatever is found while a person decides
   const answered = await ask(
     "Is this image complete?",
     `${open.length} ${one ? "suggestion is" : "suggestions are"} not answered. Whatever has no box counts as background.`,
@@ -302,14 +330,17 @@ async function acceptedFirst() {
     ],
     { always: "Do the same from now on" },
   );
-  if (answered.always) always = answered.value;
+  model.asked = null;
+  lookAgain();
   if (answered.value === null) return null;
+  if (answered.always) always = answered.value;
   return answered.value === "accept" ? open : [];
 }
 
-// One key for an image that is done: complete, and on to the next most useful one.
+// One key for an image that is done: complete, and on to the next most useful one. One that cannot be read is passed over.
 export async function done() {
-  if (!openImage()?.complete && !(await setComplete(true))) return;
+  const image = openImage();
+  if (!image?.fault && !image?.complete && !(await setComplete(true))) return;
   await showNext();
 }
 
@@ -367,13 +398,16 @@ export function chooseClass(label) {
 export const turn = (way) =>
   inTurn(async () => {
     const answer = await post(`api/${way}`);
-    if (answer.image && answer.image !== model.open) {
+    worked();
+    const elsewhere = answer.image && answer.image !== model.open;
+    if (elsewhere) {
       openAnew(answer.image);
       tell("chosen");
     }
     takeIn(answer);
     tell("open", "images", "chosen");
-    if (answer.what) say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.`);
+    const where = elsewhere ? ` In ${openImage()?.name}, which is open now.` : "";
+    if (answer.what) say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.${where}`);
   });
 
 export const teach = () => inTurn(async () => takeIn({ status: await post("api/teach") }));

@@ -55,7 +55,7 @@ function render() {
 }
 
 // A name is taken at once, so that the next one can be typed while the studio answers. The focus stays in a field:
-// what is typed after Enter is another name, never a command.
+// what is typed after Enter is another name, no command; `keys.js` has how it is left.
 function adding(form, field) {
   byId(form).addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -64,11 +64,15 @@ function adding(form, field) {
     byId(field).value = "";
     const byKeys = document.activeElement === byId(field);
     if (byKeys) byId("new-class-name").focus();
+    if (byKeys) byId("new-class-name").dataset.entered = "";
     const added = await addClass(name);
     if (!added && !byId("new-class-name").value) byId("new-class-name").value = name;
     if (added && !byKeys) byId("stage").focus();
   });
 }
+
+for (const what of ["input", "blur"])
+  byId("new-class-name").addEventListener(what, (event) => delete event.target.dataset.entered);
 
 adding("new-class", "new-class-name");
 adding("first-class", "first-class-name");

@@ -1,11 +1,11 @@
 // The head of the page and of the open image: progress, news, steps, settings, dialogs.
 
-import { done, hide, keep, takeOver, teach, toggleComplete, turn } from "./actions.js";
+import { acceptsAtDone, askAtDone, done, hide, keep, takeOver, teach, toggleComplete, turn } from "./actions.js";
 import { sum } from "./catalogue.js";
 import { step } from "./gallery.js";
 import { isGuess, model, nameOf, on, openImage, shownSuggestions } from "./model.js";
 import { counted } from "./objects.js";
-import { say } from "./saying.js";
+import { isLast, say, tellNews } from "./saying.js";
 import { zoom } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
@@ -26,20 +26,20 @@ function renderStatus() {
   byId("by-itself").checked = model.by_itself;
   byId("teach").toggleAttribute("data-behind", Boolean(behind));
   byId("teach").disabled = Boolean(learning);
-  if (learning) say("Learning…", { busy: true });
+  if (learning) tellNews("Learning…", { busy: true });
 }
 
 export function tellLearnt({ here: tellsHere = false } = {}) {
   const { seconds, taught, reason } = model.status;
-  if (reason) return say(reason, { bad: true });
-  if (!taught) return say("Draw a box: the detector learns from it.");
+  if (reason) return tellNews(reason, { bad: true });
+  if (!taught) return tellNews("Draw a box: the detector learns from it.");
   const { labelled, complete, faulty } = model.images.totals;
   const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
   const here = tellsHere && looked ? ` ${countedHere()} in this image.` : "";
   const all = complete + faulty === model.images.size ? " Every image is complete." : here;
   const text = `Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${all}`;
   toldHere = here && { text, holds: countedHere() };
-  return say(text);
+  return tellNews(text);
 }
 
 function countedHere() {
@@ -52,7 +52,7 @@ let toldHere = null; // news with a count, and which
 
 // Nothing is said of the open image that is true no more.
 function forgetHere() {
-  if (toldHere && toldHere.holds !== countedHere() && byId("said").textContent === toldHere.text) tellLearnt();
+  if (toldHere && toldHere.holds !== countedHere() && isLast(toldHere.text)) tellLearnt();
 }
 
 let told = 0; // problems that were told of
@@ -60,7 +60,8 @@ let told = 0; // problems that were told of
 export function tellProblems() {
   const fresh = model.problems.slice(told);
   told = model.problems.length;
-  if (fresh.length) say(fresh.length === 1 ? fresh[0] : `${fresh.length} problems: ${fresh[0]}`, { bad: true });
+  if (fresh.length)
+    say(fresh.length === 1 ? fresh[0] : `${fresh.length} problems: ${fresh[0]}`, { bad: true, fails: false });
 }
 
 function renderImage() {
@@ -68,12 +69,20 @@ function renderImage() {
   byId("image-name").textContent = image?.name ?? "No image";
   byId("image-name").title = image?.name ?? "";
   byId("image-facts").textContent = image
-    ? image.fault || `${image.width} × ${image.height} pixels`
+    ? image.fault
+      ? "cannot be read"
+      : `${image.width} × ${image.height} pixels`
     : "Choose one on the left";
-  for (const id of ["complete", "done"]) byId(id).disabled = !image || Boolean(image.fault);
+  byId("done").disabled = !image;
+  byId("complete").disabled = !image || Boolean(image.fault);
   byId("complete").setAttribute("aria-pressed", Boolean(image?.complete));
   for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).checked = !model.hides[what];
   renderReplaced(image);
+  const without = acceptsAtDone();
+  byId("asks").parentElement.hidden = !without;
+  byId("asks").checked = false;
+  byId("asks-text").textContent =
+    `Ask again at Done: now open suggestions are ${without === "accept" ? "accepted" : "wrong"} without a question`;
   const hint = image && hinted(image);
   byId("hint").hidden = !hint;
   byId("hint").textContent = hint ?? "";
@@ -94,7 +103,8 @@ function renderReplaced(image) {
 // What there is to do, or why nothing is suggested: the image is never bare without a word.
 function hinted(image) {
   const { images, status, suggestions, hides, label } = model;
-  if (!model.classes.length || image.fault) return null;
+  if (image.fault) return `${sentence(image.fault)} D goes on to the next image.`;
+  if (!model.classes.length) return null;
   if (!sum(images.totals.objects)) return `Drag a box around one ${nameOf(label)}`;
   if (shownSuggestions().length) return null;
   if (image.complete) return "Complete: nothing more is suggested here";
@@ -109,6 +119,8 @@ function hinted(image) {
   return "Nothing more is found here: draw what is missing, or press D";
 }
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+
 function renderPeople() {
   const others = model.people.length - 1;
   byId("people").hidden = others < 1;
@@ -118,6 +130,7 @@ function renderPeople() {
 
 for (const way of ["undo", "redo"]) byId(way).addEventListener("click", () => turn(way));
 for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).addEventListener("change", () => hide(what));
+byId("asks").addEventListener("change", askAtDone);
 byId("teach").addEventListener("click", teach);
 byId("by-itself").addEventListener("change", (event) => keep({ by_itself: event.target.checked }));
 byId("complete").addEventListener("click", toggleComplete);

@@ -96,6 +96,7 @@ const HELP = [
   ["T", "teach now"],
   ["/", "search images"],
   ["Esc", "choose nothing; from a field, back to the image"],
+  ["Enter, 1 … 9", "right after the name of a class: back to the image"],
 ];
 
 byId("keys").replaceChildren(
@@ -105,6 +106,14 @@ byId("keys").replaceChildren(
 );
 
 const writing = (target) => target.closest("input:not([type=checkbox], [type=range]), select, textarea");
+
+// Escape leaves a field. That for classes keeps the focus after a name, for the next one: as long as that is not begun,
+// a digit means a class, and Enter that it was the last name.
+function leaves(event) {
+  if (event.isComposing) return false;
+  const isLast = "entered" in event.target.dataset && !event.target.value;
+  return event.key === "Escape" || (isLast && (event.key === "Enter" || Boolean(commandOf(event)?.digit)));
+}
 
 function nudged(event) {
   const [across, down] = ARROWS[event.key];
@@ -133,8 +142,9 @@ const ownKeys = () =>
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("dialog[open]")) return;
   if (writing(event.target)) {
-    if (event.key === "Escape" && !event.isComposing) stage.focus();
-    return;
+    if (!leaves(event)) return;
+    stage.focus();
+    if (!commandOf(event)?.digit) return event.preventDefault();
   }
   // A drag goes on in the image in which it began.
   if (isDragging() && event.key !== "Escape") return event.preventDefault();

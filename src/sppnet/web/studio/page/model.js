@@ -26,6 +26,7 @@ export const model = {
   boxes: [], // of it: {id, label, kind, edges}
   drawn: [], // boxes on their way to the studio: {image, label, edges}
   suggestions: [], // of it: {label, edges, score}
+  asked: null, // those that a person is asked about just now: until the answer no others are shown
   replaced: null, // of it: the image that its file replaced and whose labels are kept aside, {width, height, boxes}
   revision: 0,
   round: 0,
@@ -133,7 +134,7 @@ function takeInOpened(opened) {
     opened.revision < model.revision || (opened.revision === model.revision && opened.round < model.round);
   if (opened.id !== model.open || outdated) return false;
   const { boxes, suggestions, revision, round, replaced } = opened;
-  Object.assign(model, { boxes, suggestions, revision, round, replaced });
+  Object.assign(model, { boxes, suggestions: model.asked ?? suggestions, revision, round, replaced });
   const here = new Set(boxes.map((box) => box.id));
   model.also = new Set([...model.also].filter((id) => here.has(id)));
   if (model.chosen?.suggestion) model.chosen = chosenAfter(model.chosen.suggestion);

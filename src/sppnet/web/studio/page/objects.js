@@ -26,6 +26,7 @@ import {
   shownSuggestions,
 } from "./model.js";
 import { element, icon, percent, replaceChildren, swatch } from "./parts.js";
+import { acceptable } from "./shown.js";
 
 const byId = (id) => document.getElementById(id);
 const LISTED = 200; // boxes and suggestions that are listed
@@ -85,8 +86,8 @@ function suggestionRow(each, place) {
 
 function renderBoxes() {
   const suggested = shownSuggestions().slice(0, LISTED).map(suggestionRow);
-  const kinds = ["object", "rejected"].flatMap((kind) => model.boxes.filter((box) => box.kind === kind));
-  const rows = [...suggested, ...kinds.slice(-LISTED).reverse().map(boxRow)];
+  const kinds = ["object", "rejected"].flatMap((kind) => model.boxes.filter((box) => box.kind === kind).reverse());
+  const rows = [...suggested, ...kinds.slice(0, LISTED).map(boxRow)]; // the newest first, what is rejected last
   const more =
     kinds.length > LISTED ? [element("li", { class: "soft small" }, `and ${kinds.length - LISTED} more`)] : [];
   const nothing = element("li", { class: "soft small" }, openImage() ? "Nothing yet." : "Open an image.");
@@ -109,6 +110,9 @@ byId("note").addEventListener("change", (event) => {
   if (box?.kind === "object") noteOnBox(box.id, event.target.value);
   else noteOnImage(event.target.value);
 });
+byId("note").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing) byId("stage").focus(); // which writes it
+});
 
 function renderAnswers() {
   const [shown, suggestion, boxes] = [shownSuggestions(), chosenSuggestion(), chosenBoxes()];
@@ -116,8 +120,9 @@ function renderAnswers() {
   byId("reject").disabled = !shown.length && !boxes.length;
   const guesses = shown.filter(isGuess).length;
   const found = shown.length - guesses;
+  const accepted = acceptable(shown.filter((each) => !isGuess(each))).length;
   byId("accept-all").disabled = !found;
-  byId("accept-all").textContent = found ? `Accept all ${found}` : "Accept all";
+  byId("accept-all").textContent = found ? `Accept all ${accepted}` : "Accept all";
   byId("reject-rest").disabled = !shown.length;
   const facts = openImage() ? `${objects().length} boxed, ${counted(found, guesses)}` : "";
   const chosen = suggestion ?? boxes[0];

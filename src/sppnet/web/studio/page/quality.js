@@ -10,7 +10,7 @@ import { isOpen } from "./tabs.js";
 const byId = (id) => document.getElementById(id);
 const chart = byId("histogram");
 const slider = byId("threshold");
-const [WIDTH, HEIGHT, AXIS] = [288, 120, 14];
+const [WIDTH, HEIGHT, AXIS, HEAD] = [288, 134, 14, 16];
 const JUDGED = byId("measured-text").textContent;
 const COUNTED = 200; // images whose counts are listed; the file has them all
 let waits = null;
@@ -29,9 +29,9 @@ function renderHistogram() {
   const bars = totals.flatMap((_, bin) => {
     let top = HEIGHT - AXIS;
     return classes.map((each) => {
-      // Square roots, so that a few certain detections are seen beside a thousand doubtful ones.
-      const tall =
-        (Math.sqrt(totals[bin] / most) * (HEIGHT - AXIS - 12) * counts[each.id][bin]) / Math.max(1, totals[bin]);
+      // Logarithms, so that a few certain detections are seen beside thousands of doubtful ones.
+      const share = counts[each.id][bin] / Math.max(1, totals[bin]);
+      const tall = (Math.log1p(totals[bin]) / Math.log1p(most)) * (HEIGHT - AXIS - HEAD) * share;
       top -= tall;
       const weak = (bin + 0.5) * step < thresholdOf(each.id, model);
       return shape("rect", {
@@ -46,9 +46,17 @@ function renderHistogram() {
   });
   const lines = classes.map((each) => {
     const fill = model.threshold === null ? each.colour : "currentColor";
-    return shape("rect", { x: thresholdOf(each.id, model) * WIDTH - 1, y: 0, width: 2, height: HEIGHT - AXIS, fill });
+    return shape("rect", {
+      x: thresholdOf(each.id, model) * WIDTH - 1,
+      y: HEAD,
+      width: 2,
+      height: HEIGHT - AXIS - HEAD,
+      fill,
+    });
   });
-  const said = highest ? `highest bar: ${highest} found` : "nothing found yet";
+  const said = highest
+    ? `highest bar: ${highest} found; a bar of half its height: ${Math.round(Math.sqrt(highest + 1) - 1)}`
+    : "nothing found yet";
   chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   chart.replaceChildren(...bars, ...lines, ...axis(), shape("text", { x: 2, y: 10 }, said));
   Object.assign(slider, { min: 0, max: 1, step: 0.01 });

@@ -27,10 +27,13 @@ function renderCurve() {
   );
   const [images, f1] = curve.at(-1);
   const more = gain(curve, 10);
-  const next =
-    more === null ? "" : more < 0.01 ? " Ten more would change little." : ` Ten more may bring ${percent(more)}.`;
   byId("curve-text").textContent =
-    `Precision and recall together ${percent(f1)} (F1), having learnt from ${images} images.${next}`;
+    `Precision and recall together ${percent(f1)} (F1), having learnt from ${images} images. ${foretold(more)}`;
+}
+
+function foretold(more) {
+  if (more === null) return "What ten more would bring is not known yet.";
+  return more < 0.01 ? "Ten more would change little." : `Ten more may bring ${percent(more)}.`;
 }
 
 // Errors, class by class: which are listed is chosen by the table of their counts.

@@ -1,22 +1,50 @@
-// One line of news, read out by screen readers; and questions, which wait for an answer.
+// One line of news, read out by screen readers: what came of what a person did, and what the machine did by itself.
+// And questions, which wait for an answer.
 
 import { element } from "./parts.js";
 
 const line = document.getElementById("said");
 const dialog = document.getElementById("ask-dialog");
-let until = 0;
+const [READ, READ_FAULT] = [3000, 6000]; // milliseconds that a person's news stay before the machine's follow
+let waits = null; // until then
+let fault = false; // something that a person wanted did not work, and nothing worked since
+let later = { text: "" }; // what the machine told last
 
-export function say(text, { bad = false, busy = false, stays = bad } = {}) {
-  // What went wrong, or nobody waited for, stays for a while, whatever comes next.
-  if (!stays && Date.now() < until) return;
-  until = stays ? Date.now() + 6000 : 0;
+function put({ text, bad = false, busy = false }) {
   line.classList.toggle("no", bad);
   line.classList.toggle("busy", busy);
   line.textContent = text;
   line.title = text;
 }
 
-// Asks, and returns the answer's value, null if the question is closed. The first answer is what Enter gives.
+function follow() {
+  clearTimeout(waits);
+  waits = null;
+  fault = false;
+  put(later);
+}
+
+// Says what came of what a person did, or must not be missed; `fails`: it did not work, which what works next ends.
+export function say(text, { bad = false, busy = false, fails = bad } = {}) {
+  clearTimeout(waits);
+  waits = busy ? 0 : setTimeout(follow, bad ? READ_FAULT : READ); // what is at work says itself how it ended
+  fault = fails;
+  put({ text, bad, busy });
+}
+
+// Says what the machine did by itself: at once, or when a person's own news were there long enough to be read.
+export function tellNews(text, { bad = false, busy = false } = {}) {
+  later = { text, bad, busy };
+  if (waits === null) put(later);
+}
+
+export const isLast = (text) => later.text === text;
+
+// What a person did worked: what went wrong before is over.
+export const worked = () => fault && follow();
+
+// Asks, and returns the answer's value, null if the question is closed. The last answer is the one that changes nothing,
+// and what Enter gives: to go on without reading is no answer.
 export function ask(title, text, answers, { always = "" } = {}) {
   document.getElementById("ask-title").textContent = title;
   document.getElementById("ask-text").textContent = text;
@@ -38,6 +66,6 @@ export function ask(title, text, answers, { always = "" } = {}) {
     document.getElementById("ask-answers").replaceChildren(...buttons);
     dialog.onclose = () => resolve({ value: null, always: false });
     dialog.showModal();
-    buttons[0].focus();
+    buttons.at(-1).focus();
   });
 }

@@ -3,6 +3,7 @@
 import { HANDLES, shift } from "./edges.js";
 import { chosenSuggestion, colourOf, isGuess, model, nameOf, openImage, shownSuggestions } from "./model.js";
 import { percent } from "./parts.js";
+import { placed, TALL } from "./tags.js";
 
 // `state` says what is not in the model: the bitmap, where boxes on the move are, what is hovered and drawn.
 export function drawScene(pen, view, state) {
@@ -13,39 +14,49 @@ export function drawScene(pen, view, state) {
   pen.fillStyle = "rgb(128 128 128 / 25%)";
   pen.fillRect(left, top, right - left, bottom - top);
   if (state.bitmap) pen.drawImage(state.bitmap, left, top, right - left, bottom - top);
-  if (!model.hides.boxes) drawBoxes(pen, view, state);
-  if (state.marked) drawBox(pen, view, state.marked.edges, state.marked.label, { dashed: true, chosen: true });
-  if (state.drawing) drawBox(pen, view, state.drawing, model.label, { chosen: true });
+  const tags = [];
+  if (!model.hides.boxes) tags.push(...drawBoxes(pen, view, state));
+  if (state.marked)
+    tags.push(drawBox(pen, view, state.marked.edges, state.marked.label, { dashed: true, chosen: true }));
+  if (state.drawing) tags.push(drawBox(pen, view, state.drawing, model.label, { chosen: true }));
+  drawTags(pen, view, tags);
   if (state.cross) drawCross(pen, view, state.cross);
 }
 
+// Returns the names of the boxes, which are drawn over all of them.
 function drawBoxes(pen, view, state) {
+  const tags = [];
   for (const box of model.boxes)
     if (box.kind === "rejected" && box.id === model.chosen?.box) drawRejected(pen, view, box);
   for (const each of shownSuggestions()) {
     pen.globalAlpha = isGuess(each) ? 0.65 : 1;
-    drawBox(pen, view, each.edges, each.label, {
+    const tag = drawBox(pen, view, each.edges, each.label, {
       dashed: true,
       chosen: each === chosenSuggestion(),
       score: each.score,
       hovered: state.hovered === each.edges,
     });
+    tags.push(tag);
   }
   pen.globalAlpha = 1;
-  for (const { image, label, edges } of model.drawn) if (image === model.open) drawBox(pen, view, edges, label, {});
+  for (const { image, label, edges } of model.drawn)
+    if (image === model.open) tags.push(drawBox(pen, view, edges, label, {}));
   for (const box of model.boxes) {
     if (box.kind !== "object") continue;
     const first = box.id === model.chosen?.box;
     if (box.outline) drawOutline(pen, view, box, state.edgesOf(box));
-    drawBox(pen, view, state.edgesOf(box), box.label, {
+    const tag = drawBox(pen, view, state.edgesOf(box), box.label, {
       chosen: first || model.also.has(box.id),
       handles: first ? state.handles : 0,
       hovered: state.hovered === box.edges,
       marks: `${box.difficult ? " (difficult)" : ""}${box.crowd ? " (crowd)" : ""}`,
     });
+    tags.push(tag);
   }
+  return tags;
 }
 
+// Returns the box's name and where the box lies, for `drawTags`.
 function drawBox(
   pen,
   view,
@@ -68,11 +79,15 @@ function drawBox(
     pen.fillStyle = `${colour}26`;
     pen.fillRect(left, top, right - left, bottom - top);
   }
-  const roomy = right - left > 48 && bottom - top > 30;
-  if (chosen || hovered || (!model.hides.names && roomy)) {
-    drawTag(pen, left, top, bottom, colour, `${nameOf(label)}${marks}${score === null ? "" : ` ${percent(score)}`}`);
-  }
   if (handles) drawHandles(pen, [left, top, right, bottom], colour, handles);
+  const roomy = right - left > 48 && bottom - top > 30;
+  return {
+    edges: [left, top, right, bottom],
+    colour,
+    text: `${nameOf(label)}${marks}${score === null ? "" : ` ${percent(score)}`}`,
+    first: chosen || hovered,
+    shown: chosen || hovered || (!model.hides.names && roomy),
+  };
 }
 
 // The polygons that came with a label; while its box is resized they are not shown, for they are dropped with it.
@@ -98,16 +113,19 @@ function drawOutline(pen, view, { outline, edges, label }, now) {
   pen.stroke();
 }
 
-function drawTag(pen, left, top, bottom, colour, text) {
+function drawTags(pen, view, tags) {
   pen.font = "600 12px system-ui, sans-serif";
-  const width = pen.measureText(text).width + 12;
-  const above = top > 22 ? top - 21 : bottom + 3;
-  pen.fillStyle = colour;
-  pen.beginPath();
-  pen.roundRect(left - 2, above, width, 18, 4);
-  pen.fill();
-  pen.fillStyle = isLight(colour) ? "#111" : "#fff";
-  pen.fillText(text, left + 4, above + 13);
+  const wanted = tags
+    .filter((tag) => tag.shown)
+    .map((tag) => ({ ...tag, width: Math.min(view.stage.width, pen.measureText(tag.text).width + 12) }));
+  for (const { x, y, width, colour, text } of placed(wanted, view.stage)) {
+    pen.fillStyle = colour;
+    pen.beginPath();
+    pen.roundRect(x, y, width, TALL, 4);
+    pen.fill();
+    pen.fillStyle = isLight(colour) ? "#111" : "#fff";
+    pen.fillText(text, x + 6, y + 13, width - 12);
+  }
 }
 
 function drawHandles(pen, [left, top, right, bottom], colour, side) {

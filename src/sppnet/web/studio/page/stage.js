@@ -1,6 +1,6 @@
 // The open image on its canvas: drawn on, by pointer and by key.
 
-import { addBox, choose, moveBoxes } from "./actions.js";
+import { addBox, choose, isDrawable, moveBoxes } from "./actions.js";
 import { area, between, HANDLES, inside, largeEnough, moved, resized } from "./edges.js";
 import { chosenBox, chosenBoxes, chosenSuggestion, model, objects, on, openImage, shownSuggestions } from "./model.js";
 import { say } from "./saying.js";
@@ -44,7 +44,7 @@ function draw() {
   pen.setTransform(density, 0, 0, density, 0, 0);
   zoomText.textContent = `${Math.round(view.scale * 100)} %`;
   const ready = bitmap.complete && bitmap.naturalWidth > 0 && shown?.id === model.open;
-  const cross = at && !act && !coarse.matches && model.label !== null ? at : null;
+  const cross = at && !act && !coarse.matches && model.label !== null && !openImage()?.fault ? at : null;
   drawScene(pen, view, {
     bitmap: ready ? bitmap : null,
     edgesOf,
@@ -124,7 +124,7 @@ function begun(start, drawAnyway) {
   const before = box && edgesOf(box);
   if (handle) return { kind: "resize", from, handle, box: box.id, before };
   if (box?.kind === "object" && !drawAnyway && inside(before, from)) return { kind: "move", from, box: box.id, before };
-  return { kind: "draw", from };
+  return isDrawable() ? { kind: "draw", from } : { kind: "none" };
 }
 
 canvas.addEventListener("pointermove", (event) => {
@@ -140,6 +140,7 @@ canvas.addEventListener("pointerleave", () => {
 });
 
 function follow() {
+  if (act.kind === "none") return;
   const point = view.toImage(...at);
   if (act.kind === "pinch") {
     if (pointers.size < 2) return;
@@ -270,7 +271,7 @@ async function storeKeyed() {
 }
 
 export function newBox() {
-  if (!openImage() || model.label === null) return;
+  if (!openImage() || model.label === null || !isDrawable()) return;
   const [x, y] = view.toImage(view.stage.width / 2, view.stage.height / 2);
   const half = Math.max(4, Math.min(view.image.width, view.image.height) / 10);
   addBox(between([x - half, y - half], [x + half, y + half], view.image));

@@ -36,7 +36,7 @@ function tellEnd() {
   if (!model.tuning) return;
   const fresh = said !== null && model.tuning.said && model.tuning.said !== said;
   said = model.tuning.said;
-  if (fresh) say(said, { bad: model.tuning.failed, stays: true });
+  if (fresh) say(said, { bad: model.tuning.failed, fails: false });
 }
 
 async function goBack() {
