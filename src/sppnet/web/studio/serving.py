@@ -67,10 +67,10 @@ def serve_studio(
         app = studio_app(session, access=access)
         served = Below(app, below) if below else app
         config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
-        _Server(config, session).run(sockets=[listening])
+        _LettingGo(config, session).run(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class _LettingGo(uvicorn.Server):
     """Lets pages go before it waits for their connections: a stream of events ends by itself at no time."""
 
     def __init__(self, config: uvicorn.Config, session: Session) -> None:
