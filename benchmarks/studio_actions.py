@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,9 @@ from sppnet.web.studio.session import Session
 
 SETS = ("raccoon", "cards", "bccd")
 IMAGES, LABELLED = 120, 30
-GUESSES = 2  # of a class in an image, as the page shows them
+GUESSES, GUESSED = 2, 4  # of a class in an image, and of all, as the page shows them (``page/shown.js``)
+HARDLY = 0.05  # confidence below which a guess is shown only where there is nothing else
+SAME = 0.7  # IoU from which on two suggestions are of one object
 RIGHT_IOU = 0.5
 PATIENCE = 120.0  # seconds
 
@@ -129,14 +131,31 @@ def _shown(session: Session, opened: dict[str, Any]) -> tuple[list[dict[str, Any
     """Return what the page shows: sure suggestions, and guesses of classes that are not trusted yet."""
     thresholds, trusted = session.thresholds, session.learner.trusted
     found = opened["suggestions"]
-    sure = [each for each in found if each["score"] >= thresholds[each["label"]] or "expected" in each]
+    sure = _acceptable([each for each in found if each["score"] >= thresholds[each["label"]] or "expected" in each])
+    unsure = [each for each in found if each["score"] < thresholds[each["label"]] and "expected" not in each]
     room = {label: 0 if label in trusted else GUESSES for label in thresholds}
-    guesses = []
-    for each in found:
-        if each not in sure and room[each["label"]] > 0:
-            room[each["label"]] -= 1
+    guesses = _guesses(unsure, room, HARDLY)
+    return sure, guesses if sure or guesses else _guesses(unsure, room, 0)
+
+
+def _guesses(unsure: Sequence[dict[str, Any]], room: Mapping[int, int], least: float) -> list[dict[str, Any]]:
+    left = dict(room)
+    guesses: list[dict[str, Any]] = []
+    for each in unsure:
+        if left[each["label"]] > 0 and each["score"] >= least and len(guesses) < GUESSED:
+            left[each["label"]] -= 1
             guesses.append(each)
-    return sure, guesses
+    return guesses
+
+
+def _acceptable(sure: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is accepted at once: of two classes on one object the surer."""
+    kept: list[dict[str, Any]] = []
+    for each in sorted(sure, key=lambda each: -float(each["score"])):
+        others = np.array([other["edges"] for other in kept if other["label"] != each["label"]]).reshape(-1, 4)
+        if not (iou(np.array([each["edges"]]), others) >= SAME).any():
+            kept.append(each)
+    return kept
 
 
 def _takes(each: dict[str, Any], sample: Sample, labels: Sequence[int], missing: set[int]) -> bool:
