@@ -270,7 +270,7 @@ def test_stopped_it_goes_on_from_the_same_labels_also_after_the_studio_was_close
     with _opened(root) as (page, session):
         _taught(page)
         assert page.post("/api/tuning", json={"do": "go on"}).json()["detail"] == (
-            "studio: there must be a tuning to go on with, got none. Press 'Tune the network'."
+            "There must be a tuning to go on with, got none. Press 'Tune the network'."
         )
         _wish(page, "begin")
         _until(lambda: _status(page)["text"] == "Tuning, round 1 of 2")

@@ -3,7 +3,7 @@
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
 import { bring, isImport } from "./importing.js";
-import { model } from "./model.js";
+import { model, on } from "./model.js";
 import { ask, say } from "./saying.js";
 
 const byId = (id) => document.getElementById(id);
@@ -20,13 +20,19 @@ function tellExport(text, bad) {
 
 byId("export").addEventListener("click", () => {
   tellExport("", false);
+  tellOpen();
+  byId("export-dialog").showModal();
+});
+
+function tellOpen() {
   const { labelled, complete } = model.images.totals;
   const open = labelled - complete;
   byId("export-open").hidden = !open;
   byId("export-open").firstElementChild.textContent =
     `${open} of these ${labelled} ${open === 1 ? "is" : "are"} not complete: what has no box there may be an object too.`;
-  byId("export-dialog").showModal();
-});
+}
+
+on("images", tellOpen); // also while the dialog is open: what was just completed is answered a little later
 
 function splits() {
   const shares = ["val", "test"].map((split) => [
