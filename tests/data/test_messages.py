@@ -33,9 +33,10 @@ def test_names_as_label_studio_alters_them(tmp_path: Path) -> None:
 def test_a_video_goes_to_the_studio(tmp_path: Path) -> None:
     text(tmp_path / "a.mp4", "x")
     text(tmp_path / "b.psd", "x")
+    text(tmp_path / "a.webm", "x")
     told = [problem.what for problem in contents(tmp_path).problems]
     assert told == [
-        "is a video that is not read. 'sppnet studio' takes its frames as images",
+        *["is a video that is not read. 'sppnet studio' takes its frames as images"] * 2,
         "is of a format that is not read. Convert it to JPEG or PNG",
     ]
 

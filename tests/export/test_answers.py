@@ -1,5 +1,6 @@
 """A graph that answers otherwise than its model is refused before anything is written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from tests.export.conftest import LEVELS, drawn_model
 
 from sppnet import Classifier, Detector, export_classifier, export_detector
 from sppnet.errors import ArgumentError
-from sppnet.export import answers, classifier, detector
+from sppnet.export import classifier, detector
 
 REFUSED = r"export: model must be one whose graph gives its {0}, got other {0} of 97 x 131 pixels\. Take a model on"
 
@@ -26,34 +27,27 @@ def _classifier() -> Classifier:
     return Classifier(short_side=64).fit(images, ["light", "light", "dark", "dark"])
 
 
+def _refused(what: str, folder: Path, export: Callable[..., None], model: object, **how: object) -> None:
+    with pytest.raises(ArgumentError, match=REFUSED.format(what)):
+        export(model, folder, **how)
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("scaling", ["inside", "outside"])
-def test_a_classifier_whose_graph_scores_otherwise_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaling: answers.Any
+def test_a_graph_that_answers_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaling: str
 ) -> None:
     monkeypatch.setattr(classifier, "SHORTEST", 1e6)
-    with pytest.raises(ArgumentError, match=REFUSED.format("scores")):
-        export_classifier(_classifier(), tmp_path, scaling=scaling)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_classifier_whose_graph_gives_no_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "SHORTEST", np.nan)
-    with pytest.raises(ArgumentError, match=REFUSED.format("scores")):
-        export_classifier(_classifier(), tmp_path)
-
-
-@pytest.mark.parametrize("scaling", ["inside", "outside"])
-def test_a_detector_whose_graph_finds_others_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scaling: answers.Any
-) -> None:
+    _refused("scores", tmp_path, export_classifier, _classifier(), scaling=scaling)
     monkeypatch.setattr(detector, "PER_CLASS", 1)
-    with pytest.raises(ArgumentError, match=REFUSED.format("detections")):
-        export_detector(_detector(), tmp_path, scaling=scaling)
-    assert not list(tmp_path.iterdir())
+    _refused("detections", tmp_path, export_detector, _detector(), scaling=scaling)
 
 
-def test_a_detector_whose_graph_pools_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_gives_no_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "SHORTEST", np.nan)
+    _refused("scores", tmp_path, export_classifier, _classifier())
+
+
+def test_a_graph_that_pools_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "clip_boxes", lambda boxes, _: boxes * 0.5)
-    with pytest.raises(ArgumentError, match=REFUSED.format("features")):
-        export_detector(_detector(), tmp_path, boxes=True)
-    assert not list(tmp_path.iterdir())
+    _refused("features", tmp_path, export_detector, _detector(), boxes=True)

@@ -83,10 +83,7 @@ def predict(
 
     Answers are kept as they come: the same command goes on where a run was ended.
     """
-    if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 1):
-        raise ArgumentError(
-            f"--threshold must be a confidence from 0 to 1, got {threshold}. Leave it out for the model's."
-        )
+    _check_threshold(threshold)
     where = where_of(workers, on, address, gpus)
     form = form or (Format.PARQUET if where.cluster else Format.JSON)
     if where.cluster and form is not Format.PARQUET:
@@ -96,11 +93,7 @@ def predict(
         check_out_place(out)
     placed = "cpu" if where.cluster else device
     known = load_model(model, None if profile else cache_in(cache, engine), placed, engine)
-    if known.kind == "classifier":
-        refuse_given(context, ("draw", "threshold"), "a classifier")
-        if form in (Format.COCO, Format.VOC):
-            expected = "json, jsonl, csv or parquet for a classifier"
-            raise ArgumentError(f"--format must be {expected}, got '{form.value}'. It finds no boxes.")
+    _check_kind(context, known, form)
     asked = Asked(model, cache, engine, device, threshold)
     if profile:
         refuse_with_profile = ("out", "form", "draw", "threshold", "workers", "part", "on", "address", "gpus", "cache")
@@ -124,6 +117,21 @@ def predict(
     found = _answered(prepare, paths, journal, where.workers, on_bad)
     write = _write_classes if known.kind == "classifier" else partial(_write_boxes, draw=draw)
     write(found, journal, form, as_json)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 1):
+        advice = "Leave it out for the model's"
+        raise ArgumentError(f"--threshold must be a confidence from 0 to 1, got {threshold}. {advice}.")
+
+
+def _check_kind(context: typer.Context, known: Any, form: Format) -> None:
+    """Refuse what a classifier cannot do: it finds no boxes."""
+    if known.kind == "classifier":
+        refuse_given(context, ("draw", "threshold"), "a classifier")
+        if form in (Format.COCO, Format.VOC):
+            expected = "json, jsonl, csv or parquet for a classifier"
+            raise ArgumentError(f"--format must be {expected}, got '{form.value}'. It finds no boxes.")
 
 
 def _check_regions(known: Any, images: Sequence[Place]) -> None:

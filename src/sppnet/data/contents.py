@@ -15,7 +15,7 @@ from typing import Final
 
 from sppnet.data.problems import Problem
 from sppnet.errors import counted
-from sppnet.images import is_image
+from sppnet.images import VIDEOS, is_image
 
 # Synology, macOS, Windows, QNAP, Python, ext4; all that begins with a dot is left out anyway.
 LITTER: Final = frozenset(
@@ -28,10 +28,9 @@ UNREAD_SUFFIXES: Final = frozenset(
     (  # noqa: SIM905
         ".heic .heif .avif .jxl .jp2 .j2k .jpx .psd .svg .exr .hdr .dcm .dicom .nii .nrrd .fits .fit .raw "
         ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .czi .nd2 .lif .lsm .svs .ndpi .mrxs .vsi .oib .oif .tga "
-        ".ppm .pgm .pbm .pnm .pcx .ico .eps .xcf .mp4 .avi .mov .mkv"
+        ".ppm .pgm .pbm .pnm .pcx .ico .eps .xcf"
     ).split()
 )
-VIDEOS: Final = frozenset({".mp4", ".avi", ".mov", ".mkv"})
 
 
 def is_litter(name: str) -> bool:
@@ -134,8 +133,8 @@ class _Walk:
             self.left_out.append((name, "was drawn by sppnet and is no image of the set", "own-output"))
         elif is_image(Path(entry.name)):
             self.images.append(name)
-        elif Path(name).suffix.lower() in UNREAD_SUFFIXES:
-            video = Path(name).suffix.lower() in VIDEOS
+        elif (suffix := Path(name).suffix.lower()) in UNREAD_SUFFIXES | VIDEOS:
+            video = suffix in VIDEOS
             advice = "'sppnet studio' takes its frames as images" if video else "Convert it to JPEG or PNG"
             what = f"is {'a video' if video else 'of a format'} that is not read. {advice}"
             self.left_out.append((name, what, "format-unread"))

@@ -59,7 +59,9 @@ def check_features(detector: Detector, graph: onnx.ModelProto, told: Told) -> No
         features, confidence = run({**inputs(told, image), "boxes": boxes.astype(np.float32)})
         expected = detector.features(image, boxes)[0].numpy()
         alike = features.shape == expected.shape and np.isfinite(confidence).all()
-        _check(alike and np.allclose(features, expected, rtol=0, atol=APART * expected.max()), "features", image)
+        _check(
+            alike and np.allclose(features, expected, rtol=0, atol=APART * np.abs(expected).max()), "features", image
+        )
 
 
 def _runner(graph: onnx.ModelProto) -> Any:

@@ -7,7 +7,7 @@ A file is refused before it is decoded where decoding would take memory or time 
 what the file asks for (pixels, scans, parts), not a clock, so that the same file is refused on every machine.
 """
 
-from sppnet.images.formats import FORMATS, SUFFIXES, accepted_formats, is_image
+from sppnet.images.formats import FORMATS, SUFFIXES, VIDEOS, accepted_formats, is_image
 from sppnet.images.pixels import (
     MAX_SCALED_PIXELS,
     MAX_WHOLE_PIXELS,
@@ -42,6 +42,7 @@ __all__ = [
     "MAX_SCALED_PIXELS",
     "MAX_WHOLE_PIXELS",
     "SUFFIXES",
+    "VIDEOS",
     "Channels",
     "Content",
     "ImageFacts",

@@ -15,6 +15,7 @@ SUFFIXES: Final = frozenset(
     | ({".avif"} if HAS_AVIF else set())
     | ({".heic", ".heif"} if HAS_HEIF else set())
 )
+VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})  # that the studio takes frames of
 
 
 def is_image(path: Path) -> bool:

@@ -13,6 +13,7 @@ from sppnet.data.layouts.records import by_split, counted, list_unread
 from sppnet.data.layouts.values import read_text
 from sppnet.data.names import Finder, split_lists, split_of, split_of_name
 from sppnet.data.problems import Problem, broken
+from sppnet.images import is_image
 
 MAX_BYTES: Final = 10_000_000
 MAX_LIST_BYTES: Final = 500_000_000
@@ -240,15 +241,7 @@ def _names_images(path: Path, finder: Finder) -> bool:
     """Tell whether the first line of a file is the path of an image, or the name without suffix of one of the set."""
     with path.open(encoding="utf-8", errors="replace") as file:
         first = next((line.strip() for line in file if line.strip()), "")
-    return finder.of_stem(first) is not None or Path(first.replace("\\", "/")).suffix.lower() in (
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
+    return finder.of_stem(first) is not None or is_image(Path(first.replace("\\", "/")))
 
 
 def _of_lists(listed: Contents, finder: Finder, files: Sequence[str]) -> Place:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 
 from sppnet.errors import ArgumentError, ImageDecodeError, MissingExtraError, message
-from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, encode, read_image
+from sppnet.images import FORMATS, MAX_PIXELS, SUFFIXES, VIDEOS, encode, read_image
 from sppnet.storage import read_file, write_file
 from sppnet.web.studio.folder import Folder
 
-VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 MOST_BYTES: Final = 2_000_000_000
 PARTIAL: Final = "upload-"  # how names begin of what is being received
 LONGEST_STEP: Final = 3600.0  # seconds between two frames of a video
