@@ -1,6 +1,7 @@
 """The network tuned beside the studio: better it takes its place, stopped it goes on, and it ends with the studio."""
 
 import fcntl
+import os
 import shutil
 import sys
 import time
@@ -151,8 +152,10 @@ def test_a_better_network_is_gone_on_with_kept_and_saved_and_there_is_a_way_back
 def _maps(session: Session) -> dict[str, set[Path]]:
     """Return the files of maps by the network that made them, as the files of tuned ones name it."""
     found: dict[str, set[Path]] = {}
-    for path in (session.folder.hidden / "features").rglob("*.safetensors"):
-        found.setdefault(path.parent.parent.name.split("-")[0], set()).add(path)
+    for folder, _, names in os.walk(session.folder.hidden / "features"):  # which bears that folders go meanwhile
+        paths = {Path(folder) / name for name in names if name.endswith(".safetensors")}
+        if paths:
+            found.setdefault(Path(folder).parent.name.split("-")[0], set()).update(paths)
     return found
 
 
