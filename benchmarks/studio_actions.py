@@ -1,10 +1,11 @@
 """How many actions the studio saves: sets are labelled from their true boxes as a person would label them.
 
 Of each set 120 images lie in the folder without labels. The person opens what the studio hands out, and has told it
-once to accept what is sure when an image is done. So a sure suggestion that is wrong is rejected, by one click or key;
-a guess that is right is accepted, by one; what is missing is drawn, each box by one drag, with one more key where its
-class is another than the last one's; then the image is done, by one key. By hand it is one drag a box, the keys for
-classes, and the key for the next image. Counted over the first 30 images, from none.
+once to accept what is sure when an image is done. What is missing is drawn, each box by one drag, with one more key
+where its class is another than the last one's, also over a suggestion that is badly placed; a guess that is right is
+accepted, by one click or key; a sure suggestion that is wrong, and still there, is rejected, by one; then the image is
+done, by one key. By hand it is one drag a box, the keys for classes, and the key for the next image. Counted over the
+first 30 images, from none.
 """
 
 import json
@@ -24,6 +25,7 @@ from sppnet.data import Sample, load_detection
 from sppnet.geometry import iou
 from sppnet.web.studio.changes import Changes
 from sppnet.web.studio.session import Session
+from sppnet.web.studio.suggestions import Suggestions
 
 SETS = ("raccoon", "cards", "bccd")
 IMAGES, LABELLED = 120, 30
@@ -116,15 +118,22 @@ def _answer(
     missing = set(range(len(sample.boxes)))
     right_sure = [each for each in sure if _takes(each, sample, labels, missing)]
     right_guesses = [each for each in guesses if _takes(each, sample, labels, missing)]
-    right = [*right_sure, *right_guesses]
     drawn = [{"label": labels[sample.labels[row]], "edges": sample.boxes[row].tolist()} for row in sorted(missing)]
-    actions = len(sure) - len(right_sure) + len(right_guesses) + drawing.actions([each["label"] for each in drawn])
+    image = opened["id"]
     added = [
-        {"do": "add", "image": opened["id"], "label": each["label"], "edges": each["edges"]}
-        for each in (*right, *drawn)
+        {"do": "add", "image": image, "label": each["label"], "edges": each["edges"]}
+        for each in (*right_sure, *right_guesses, *drawn)
     ]
-    session.change(_asked(*added, {"do": "complete", "image": opened["id"], "complete": True}, image=opened["id"]))
+    session.change(_asked(*added, {"do": "complete", "image": image, "complete": True}, image=image))
+    wrong = _suggestions([each for each in sure if each not in right_sure]).unanswered(session.store.boxes(image))
+    actions = len(wrong.scores) + len(right_guesses) + drawing.actions([each["label"] for each in drawn])
     return actions, len(sure) + len(guesses)
+
+
+def _suggestions(rows: Sequence[dict[str, Any]]) -> Suggestions:
+    edges = np.array([each["edges"] for each in rows], dtype=np.float32).reshape(-1, 4)
+    labels = np.array([each["label"] for each in rows], dtype=np.int32)
+    return Suggestions(edges, labels, np.array([each["score"] for each in rows], dtype=np.float32))
 
 
 def _shown(session: Session, opened: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -321,7 +321,10 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     assert left(_box((0, 0, 10, 6), 7)) == [0.7, 0.6, 0.2]  # 0.6: the same object for its own class alone
     assert left(_box((0, 0, 10, 9), 7)) == [0.6, 0.2]  # 0.9: of whatever class
     assert left(_box((0, 0, 10, 9), 7, "rejected")) == [0.7, 0.6, 0.2]  # a rejection speaks of one class
-    assert left(_box((50, 50, 60, 54), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.4: another object
+    assert left(_box((50, 50, 60, 54), 7)) == [0.9, 0.7, 0.2]  # 0.4: drawn over what was badly placed
+    assert left(_box((50, 50, 60, 54), 9)) == [0.9, 0.7, 0.6, 0.2]  # of its own class alone
+    assert left(_box((50, 50, 60, 54), 7, "rejected")) == [0.9, 0.7, 0.6, 0.2]  # a rejection speaks of its place
+    assert left(_box((50, 50, 60, 52), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.2: another object
     counted = histogram([all_found], [7, 9, 11])
     assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)
     assert len(counted["counts"][7]) == BINS

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from sppnet.detection.detections import Detections
 from sppnet.detection.ordering import doubt_of
+from sppnet.detection.settings import Settings
 from sppnet.geometry import iou
 from sppnet.web.studio.store import Box, Offered
 
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
+WORSE_PLACE: Final = Settings().nms_iou  # from this one a detection is a worse place of an object that a person boxed
 MOST: Final = 100  # suggestions of an image
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
@@ -63,12 +65,19 @@ class Suggestions:
         return Suggestions(boxes[order], labels[order], scores[order])
 
     def unanswered(self, said: Iterable[Box]) -> "Suggestions":
-        """Return those that no box of a person stands for: an object there, or the word that there is none."""
+        """Return those that no box of a person stands for: an object there, or the word that there is none.
+
+        An object's box suppresses what is found around it, as a detection of score infinity would: who draws over a
+        suggestion that is badly placed has answered it.
+        """
         kept = np.ones(len(self.scores), dtype=np.bool_)
         for box in said:
             overlap = iou(np.array([box.edges]), self.boxes.astype(np.float64))[0]
-            same = (overlap >= SAME_OBJECT) & (self.labels == box.label)
-            kept &= ~(same | ((overlap >= SAME_PLACE) & (box.kind == "object")))
+            own = self.labels == box.label
+            if box.kind == "object":
+                kept &= ~((overlap >= WORSE_PLACE) & own | (overlap >= SAME_PLACE))
+            else:
+                kept &= ~((overlap >= SAME_OBJECT) & own)
         return self._only(kept)
 
     def above(self, threshold: float | NDArray[np.float64]) -> "Suggestions":
