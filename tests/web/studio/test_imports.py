@@ -216,6 +216,19 @@ def test_predictions_become_suggestions_with_their_confidence(page: TestClient, 
     assert page.get(f"/api/images/{image['id']}").json()["suggestions"] == []
 
 
+def test_of_imported_objects_that_touch_each_is_answered_by_itself(page: TestClient, tmp_path: Path) -> None:
+    boxes = np.array([[2, 2, 12, 12], [6, 2, 16, 12]], dtype=float)  # an overlap of 0.43
+    found = Detections(boxes, np.array([0, 0]), np.array([0.9, 0.8]), ("cell",))
+    write_detections(tmp_path, "json", [ImageDetections(Path("/elsewhere/a.png"), SIZE, found)])
+    token, _ = _read(page, ("detections.json", (tmp_path / "detections.json").read_bytes()))
+    _take(page, token, "suggestions")
+    image = _images(page)["a.png"]["id"]
+    first = page.get(f"/api/images/{image}").json()["suggestions"][0]
+    accepted = {"do": "add", "image": image, "label": first["label"], "edges": first["edges"]}
+    page.post("/api/changes", json={"what": "Accept", "changes": [accepted]})
+    assert [each["score"] for each in page.get(f"/api/images/{image}").json()["suggestions"]] == [0.8]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

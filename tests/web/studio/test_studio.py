@@ -325,18 +325,22 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     assert left(_box((50, 50, 60, 54), 9)) == [0.9, 0.7, 0.6, 0.2]  # of its own class alone
     assert left(_box((50, 50, 60, 54), 7, "rejected")) == [0.9, 0.7, 0.6, 0.2]  # a rejection speaks of its place
     assert left(_box((50, 50, 60, 52), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.2: another object
+    assert left(_box((0, 0, 55, 90), 7, crowd=True)) == [0.7, 0.2]  # what lies in a crowd, half of it at least, is of it
+    assert left(_box((0, 0, 54, 90), 7, crowd=True)) == [0.7, 0.6, 0.2]
     counted = histogram([all_found], [7, 9, 11])
     assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)
     assert len(counted["counts"][7]) == BINS
     assert [counted["counts"][9][int(score / STEP)] for score in (0.7, 0.21)] == [1, 1]
 
 
-def test_what_is_learnt_from_leaves_crowds_out() -> None:
+def test_what_is_learnt_from_leaves_crowds_and_difficult_objects_out() -> None:
     said = [_box((0, 0, 5, 5), 1), _box((9, 9, 20, 20), 2, "rejected")]
     labels = labels_of(said, {1: "cell", 2: "disc"}, complete=True)
     assert (labels.classes, labels.rejected_classes, labels.complete) == (("cell",), ("disc",), True)
     crowded = labels_of([*said, _box((30, 30, 90, 90), 1, crowd=True)], {1: "cell", 2: "disc"}, complete=True)
     assert (crowded.boxes.tolist(), crowded.complete) == (labels.boxes.tolist(), False)
+    hard = labels_of([*said, _box((30, 30, 90, 90), 1, difficult=True)], {1: "cell", 2: "disc"}, complete=True)
+    assert (hard.counted.tolist(), hard.complete) == ([True, False], True)
 
 
 # Events

@@ -61,8 +61,8 @@ def side_for(store: Store, images: Iterable[StoredImage]) -> int:
 def labels_of(boxes: Sequence[Box], names: Mapping[int, str], *, complete: bool) -> "ImageLabels":
     """Return the boxes of one image, and whether there is no other object in it, as they are learnt from.
 
-    A box around a crowd shows no one object: it is left out, and what is left of the image is not known to be
-    background.
+    A difficult object is neither learnt from nor background. A box around a crowd shows no one object: it is left out,
+    and what is left of the image is not known to be background.
     """
     from sppnet.detection.examples import ImageLabels
 
@@ -71,6 +71,7 @@ def labels_of(boxes: Sequence[Box], names: Mapping[int, str], *, complete: bool)
     return ImageLabels(
         np.array([box.edges for box in objects]).reshape(-1, 4),
         tuple(names[box.label] for box in objects),
+        np.array([box.difficult for box in objects], dtype=np.bool_),
         rejected=np.array([box.edges for box in rejected]).reshape(-1, 4),
         rejected_classes=tuple(names[box.label] for box in rejected),
         complete=complete and not any(box.crowd for box in boxes),

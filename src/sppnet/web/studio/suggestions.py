@@ -17,6 +17,7 @@ from sppnet.web.studio.store import Box, Offered
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
 WORSE_PLACE: Final = Settings().nms_iou  # from this one a detection is a worse place of an object that a person boxed
+MOSTLY: Final = 0.5  # of a suggestion that lies in a crowd belongs to it
 MOST: Final = 100  # suggestions of an image
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
@@ -64,21 +65,34 @@ class Suggestions:
         boxes, labels = np.concatenate([mine.boxes, others.boxes]), np.concatenate([mine.labels, others.labels])
         return Suggestions(boxes[order], labels[order], scores[order])
 
-    def unanswered(self, said: Iterable[Box]) -> "Suggestions":
+    def unanswered(self, said: Iterable[Box], *, worse_place: float = WORSE_PLACE) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none.
 
         An object's box suppresses what is found around it, as a detection of score infinity would: who draws over a
-        suggestion that is badly placed has answered it.
+        suggestion that is badly placed has answered it. A crowd's box stands for all of its class that lies in it.
+
+        Args:
+            worse_place: overlap from which on a suggestion is a worse place of a boxed object of its class.
         """
         kept = np.ones(len(self.scores), dtype=np.bool_)
         for box in said:
             overlap = iou(np.array([box.edges]), self.boxes.astype(np.float64))[0]
             own = self.labels == box.label
-            if box.kind == "object":
-                kept &= ~((overlap >= WORSE_PLACE) & own | (overlap >= SAME_PLACE))
+            if box.crowd:
+                kept &= ~(own & (self._share_in(box) >= MOSTLY))
+            elif box.kind == "object":
+                kept &= ~((overlap >= worse_place) & own | (overlap >= SAME_PLACE))
             else:
                 kept &= ~((overlap >= SAME_OBJECT) & own)
         return self._only(kept)
+
+    def _share_in(self, box: Box) -> NDArray[np.float64]:
+        """Return how much of each lies in a box: (N,), 0 to 1."""
+        boxes, edges = self.boxes.astype(np.float64), np.array(box.edges)
+        inside = np.minimum(boxes[:, 2:], edges[2:]) - np.maximum(boxes[:, :2], edges[:2])
+        areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        shares: NDArray[np.float64] = np.prod(np.maximum(inside, 0), axis=1) / areas
+        return shares
 
     def above(self, threshold: float | NDArray[np.float64]) -> "Suggestions":
         """Return those of at least a confidence: one for all, or (N,) one for each."""
