@@ -162,8 +162,12 @@ class _Code:
 def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ArgumentError, match=r"got 'resnet81'. Did you mean '.*resnet"):
         backbone("resnet81")
-    with pytest.raises(ArgumentError, match=r"weights must be a file, or download=True, .*, got None. Give"):
+    with pytest.raises(ArgumentError, match=r"weights must be a file, or download=True, .*, got none\. Give"):
         backbone("resnet18")
+    with pytest.raises(ArgumentError, match=r"name must be a network of timm, got 'resnet81'\. Did you mean '.*resnet"):
+        backbone("timm/resnet81")  # not that it needs weights
+    with pytest.raises(ArgumentError, match=r"got ''\. The documentation of timm and torchvision has all names\."):
+        backbone("")
     with pytest.raises(ArgumentError, match="weights must be left out where they are downloaded"):
         backbone("resnet18", weights="random", download=True)
     with pytest.raises(ArgumentError, match=r"a network that takes images of any size .*, got 'torchvision/vit_b_16'"):

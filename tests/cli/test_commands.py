@@ -532,6 +532,9 @@ def test_messages_of_the_library_name_an_option_only_where_there_is_one() -> Non
         assert in_options(text) == text
     assert in_options("split: share must be below 1, got 1.0. Give 0.2.") == "--val must be below 1, got 1.0. Give 0.2."
     assert in_options("reproduce: table must be one of a, got b. Name one.").startswith("TABLE must be")
+    told = "backbone: weights must be FILE or download=True, got 'seed=True'. Give weights=FILE (or levels=NUMBER)."
+    expected = "--weights must be FILE or --download, got 'seed=True'. Give --weights FILE (or levels=NUMBER)."
+    assert in_options(told) == expected
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sppnet.errors import ArgumentError, DataError, MissingExtraError, check_tha
 DEFAULT: Final = "efficientnet_lite0"
 RANDOM: Final = "random"
 _SHORT: Final = {name.removeprefix("efficientnet_"): name for name in VARIANTS}
+_ALL: Final = "The documentation of timm and torchvision has all names"
 _PIXELS: Final = 255.0
 _IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # of values 0..1: torchvision's
 _HEADS: Final = ("head", "fc", "classifier", "attn_pool", "norm_pre_head", "aux", "AuxLogits")  # no map needs them
@@ -51,8 +52,8 @@ def backbone(name: str = DEFAULT, *, weights: Path | str | None = None, download
     library, known = _library(name)
     if weights is None and not download:
         expected = "a file, or download=True, for a network whose weights come with no package"
-        advice = f'Give weights=FILE (--weights), or download=True (--download), or weights="{RANDOM}" in tests'
-        raise ArgumentError(message("backbone", "weights", expected, None, advice))
+        advice = "Give weights=FILE or download=True"
+        raise ArgumentError(message("backbone", "weights", expected, "none", advice))
     state = None if weights is None or weights == RANDOM else read_weights(weights)
     return LIBRARIES[library](known, state, download=download)
 
@@ -94,26 +95,25 @@ def _library(name: str) -> tuple[str, str]:
     """Return which library a network is of, and its name there."""
     library, _, known = name.rpartition("/")
     if library in LIBRARIES:
+        _check_known(library, known)
         return library, known
-    found = [library for library, has in (("timm", _is_timm), ("torchvision", _is_torchvision)) if has(name)]
+    found = [library for library in LIBRARIES if _has(library, name)]
     if found:
         return found[0], name
     expected = f"{', '.join(VARIANTS)}, or a network of timm or torchvision"
-    advice = did_you_mean(name, [*VARIANTS, *_all_names()]) or "timm.list_models() has all names"
+    advice = did_you_mean(name, [*VARIANTS, *_names("torchvision"), *_names("timm")]) or _ALL
     if not _timm_installed():
         advice = f"Timm is not installed: pip install 'sppnet[backbones]' brings it. {advice}"
     raise ArgumentError(message("backbone", "name", expected, repr(name), advice))
 
 
-def _all_names() -> list[str]:
-    import torchvision
-
-    names = list(torchvision.models.list_models(module=torchvision.models))
-    if _timm_installed():
-        import timm
-
-        names += timm.list_models()
-    return names
+def _check_known(library: str, name: str) -> None:
+    """Raise ArgumentError unless a library has a network of that name; MissingExtraError where it is not installed."""
+    if library == "timm" and not _timm_installed():
+        raise MissingExtraError("timm is not installed. Install it with: pip install 'sppnet[backbones]'.")
+    if not _has(library, name):
+        advice = did_you_mean(name, _names(library)) or _ALL
+        raise ArgumentError(message("backbone", "name", f"a network of {library}", repr(name), advice))
 
 
 def _timm_installed() -> bool:
@@ -124,18 +124,25 @@ def _timm_installed() -> bool:
     return True
 
 
-def _is_timm(name: str) -> bool:
-    if not _timm_installed():
-        return False
+def _has(library: str, name: str) -> bool:
+    if library == "torchvision" or not _timm_installed():
+        return name in _names(library)
     import timm
 
-    return bool(timm.is_model(name))
+    return bool(timm.is_model(name))  # by an older name too, and with the name of some weights behind it
 
 
-def _is_torchvision(name: str) -> bool:
-    import torchvision
+def _names(library: str) -> list[str]:
+    """Return the names of a library's networks; none of timm where it is not installed."""
+    if library == "torchvision":
+        from torchvision import models
 
-    return name in torchvision.models.list_models(module=torchvision.models)
+        return list(models.list_models(module=models))
+    if not _timm_installed():
+        return []
+    import timm
+
+    return list(timm.list_models())
 
 
 def timm_backbone(
@@ -147,13 +154,8 @@ def timm_backbone(
         name: of timm. weights: by timm's names or those that it translates; None leaves them random, or fetched.
         download: have timm fetch them. scale: ``mean`` and ``std`` of pixels 0..255, where a model file tells them.
     """
-    if not _timm_installed():
-        raise MissingExtraError("timm is not installed. Install it with: pip install 'sppnet[backbones]'.")
+    _check_known("timm", name)
     import timm
-
-    if not timm.is_model(name):
-        advice = did_you_mean(name, timm.list_models()) or "timm.list_models() has all names"
-        raise ArgumentError(message("backbone", "name", "a network of timm", repr(name), advice))
 
     def make(**more: Any) -> nn.Module:
         made: nn.Module = timm.create_model(name, pretrained=download, num_classes=0, **more)
@@ -173,11 +175,9 @@ def torchvision_backbone(
     name: str, weights: Mapping[str, Tensor] | None, *, download: bool = False, scale: Mapping[str, Any] | None = None
 ) -> ZooBackbone:
     """Make a network of torchvision; the rest as ``timm_backbone``."""
+    _check_known("torchvision", name)
     from torchvision import models
 
-    if not _is_torchvision(name):
-        advice = did_you_mean(name, models.list_models(module=models)) or "torchvision.models has all names"
-        raise ArgumentError(message("backbone", "name", "a network of torchvision", repr(name), advice))
     model = _made(lambda: models.get_model(name, weights="DEFAULT" if download else None), name)
     if weights is not None:
         _load(name, model, weights)

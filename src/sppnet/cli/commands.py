@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Collection
 from io import TextIOWrapper
 from typing import Any, Final
 
@@ -46,6 +47,7 @@ GO_ON: Final = [[name] for name in ("train", "predict", "features", "cache", "ev
 ANYWHERE: Final = ("--quiet", "-q", "--verbose")  # taken before a command and after it
 # How messages of the library begin: "load_detection: split must be ...". A user knows options, not functions.
 _OF_LIBRARY: Final = re.compile(r"^[A-Za-z_]+(?:\.[a-z_]+)?: (\w+) must be ")
+_GIVEN: Final = re.compile(r"(?<![^ (])([a-z_]+)=(True|[A-Z]+)\b")  # "download=True", "weights=FILE"
 _OPTIONS: Final = {
     "data": "DATA",
     "root": "DATA",
@@ -100,16 +102,30 @@ def in_options(text: str) -> str:
 
     >>> in_options("load_detection: split must be one of train, val, got 'winter'. Name one.")
     "--split must be one of train, val, got 'winter'. Name one."
+    >>> in_options("backbone: weights must be a file or download=True, got none. Give weights=FILE.")
+    '--weights must be a file or --download, got none. Give --weights FILE.'
     >>> in_options("draw: matplotlib must be installed, got none. Install it.")
     'draw: matplotlib must be installed, got none. Install it.'
     """
     found = _OF_LIBRARY.match(text)
     if found is None:
         return text
-    argument = found.group(1)
-    option = _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
-    known = option in _OPTIONS.values() or option in _options_of(get_command(app))
-    return f"{option} must be {text[found.end() :]}" if known else text
+    options = {*_OPTIONS.values(), *_options_of(get_command(app))}
+    option = _option(found.group(1))
+    rest = _GIVEN.sub(lambda given: _as_given(given, options), text[found.end() :])
+    return f"{option} must be {rest}" if option in options else text
+
+
+def _option(argument: str) -> str:
+    return _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
+
+
+def _as_given(given: re.Match[str], options: Collection[str]) -> str:
+    """Return what is written for an argument in Python as it is for an option, if it is one."""
+    option, value = _option(given.group(1)), given.group(2)
+    if option not in options:
+        return given.group()
+    return option if value == "True" else f"{option} {value}"
 
 
 def _options_of(command: Any) -> set[str]:
