@@ -22,6 +22,7 @@ from sppnet.detection.settings import PAPER
 from sppnet.errors import ArgumentError
 from sppnet.features.encoder import Encoder
 from sppnet.features.layers import LayeredEncoder
+from sppnet.proposals.files import FileProposals
 
 PROGRAM = Path(__file__).with_name("tiny_tuning.py")
 SMALL = {"short_side": 128, "layers": ("stride16",), "levels": (2, 1)}
@@ -153,7 +154,9 @@ def test_the_same_bits_twice_interrupted_or_not(data: DetectionData, linear: Det
     assert [name for name in resumed if name.startswith("Tuning, epoch 1")] == []
 
 
-def test_a_run_of_other_labels_images_or_settings_is_another_run(data: DetectionData, linear: Detector) -> None:
+def test_a_run_of_other_labels_images_regions_or_settings_is_another_run(
+    data: DetectionData, linear: Detector, tmp_path: Path
+) -> None:
     model, judged = linear.model_, data.subset([4, 5])
     data = data.subset([0, 1])
     first, second = data.samples
@@ -173,6 +176,11 @@ def test_a_run_of_other_labels_images_or_settings_is_another_run(data: Detection
         of(dataclasses.replace(model, settings=PAPER), first, second),
         of(dataclasses.replace(model, head=dataclasses.replace(model.head, levels=(1,))), first, second),
     ]
+    for name, right in (("regions.csv", 9), ("renamed.csv", 9), ("other.csv", 8)):
+        (tmp_path / name).write_text(f"image,left,top,right,bottom\n{first.path.name},0,0,{right},9\n")
+        listed = FileProposals(tmp_path / name)
+        runs.append(of(dataclasses.replace(model, proposals=listed), first, second))
+    assert runs[-2] == runs.pop(-3)  # a file is what it holds, not what it is called
     assert len(set(runs)) == len(runs)
     assert runs[0] == of(model, first, second)
 

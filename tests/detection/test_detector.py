@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sppnet.data import DetectionData, load_detection
 from sppnet.detection.deep import quality
 from sppnet.detection.detector import Detector
 from sppnet.errors import ArgumentError, BoxError, CorruptFileError, DataError, ImageDecodeError, NotFittedError
+from sppnet.features.joined import JoinedEncoder
 from sppnet.features.scene import Scene
 from sppnet.geometry import iou
 from sppnet.images import read_image
@@ -185,6 +187,9 @@ def test_one_name_in_a_file_of_regions_for_two_images_is_refused(train: Detectio
     detector.fit(dataclasses.replace(data, samples=data.samples[:1]))
     with pytest.raises(ArgumentError, match=re.escape(refused)):
         detector.evaluate(data)
+    found = detector.detect(path for path in (data.paths[0], *data.paths))  # the same one twice is one
+    with pytest.raises(ArgumentError, match=re.escape(refused)):
+        list(found)
 
 
 @pytest.mark.slow
@@ -249,13 +254,28 @@ def test_an_estimate_counts_what_is_missing(train: DetectionData, tmp_path: Path
     assert detector.estimate(train).missing == 0
 
 
+@pytest.mark.parametrize("ranked", [False, True])
+def test_an_estimate_without_a_cache_counts_every_look(
+    ranked: bool, train: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each encodes the image again, and a grid that will be ranked is looked at once more."""
+    monkeypatch.setattr("sppnet.detection.cost.timed", lambda _: 1.0)
+    choice: dict[str, Any] = {"proposals": "learnt" if ranked else None, "short_side": 128}
+    told = [Detector(**choice, cache=cache).estimate(train).seconds for cache in (None, TensorCache(tmp_path))]
+    computed = []
+    compute = JoinedEncoder.compute
+    monkeypatch.setattr(JoinedEncoder, "compute", lambda *given: computed.append(1) or compute(*given))
+    Detector(**choice).fit(train)
+    assert told[0] - told[1] == len(computed) - len(train)
+
+
 def test_messages(detector: Detector, val: DetectionData, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError, match=r"Detector: must be trained, got one that is not\. Call fit, or load"):
         Detector().detect(np.zeros((9, 9, 3), np.uint8))
     for images in (None, 7):
         with pytest.raises(ArgumentError, match=r"images must be an image, or an iterable of images, got (None|int)"):
             detector.detect(images)
-    with pytest.raises(DataError, match="must hold the classes disc, square, got a, b"):
+    with pytest.raises(DataError, match=r"must hold the classes disc, square, got a, b\. Give data\.only\("):
         detector.evaluate(dataclasses.replace(val, classes=("a", "b")))
     write_tensors(tmp_path / "other", {"weights": torch.zeros(1)}, metadata={"kind": "else"})
     with pytest.raises(

@@ -250,7 +250,7 @@ class Classifier(Parameters):
         if tuple(data.classes) != learnt.classes:
             raise DataError(
                 f"{data.root}: must hold the classes that the model knows, got {len(data.classes)} other ones. "
-                "Load it with classes=classifier.classes_."
+                "Give data.only(classifier.classes_)."
             )
         features = [self.encoder_(path) for path in progress("Computing features", data.paths)]
         count = len(learnt.classes)

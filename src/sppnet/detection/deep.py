@@ -39,6 +39,7 @@ from sppnet.images import image_digest, mirror, read_image, resize, to_tensor
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
+from sppnet.proposals.files import basis_of
 from sppnet.proposals.learnt import METHOD
 from sppnet.storage import cache_key, read_tensors, write_tensors
 
@@ -255,7 +256,7 @@ def check_tunable(encoder: MapsEncoder) -> None:
 
 def _identity(model: DetectorModel, train: DetectionData, judged: DetectionData, seed: int, batch: int) -> str:
     """Return what stands for all that tuning depends on: an interrupted run of anything else is not gone on with."""
-    told = {"levels": model.head.levels, "settings": model.settings.describe(), "regions": model.proposals.describe()}
+    told = {"levels": model.head.levels, "settings": model.settings.describe(), "regions": basis_of(model.proposals)}
     parts: list[str | int | bytes] = [model.encoder.fingerprint, seed, batch, json.dumps(told, sort_keys=True)]
     for data in (train, judged):
         parts += [len(data), *data.classes]

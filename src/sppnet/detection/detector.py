@@ -38,7 +38,7 @@ from sppnet.images import Source, as_source, is_one_image, read_size
 from sppnet.learning.calibration import Calibration
 from sppnet.learning.parameters import Parameters
 from sppnet.progress import Estimate, Progress, silent
-from sppnet.proposals.files import check_names
+from sppnet.proposals.files import check_names, told_apart
 from sppnet.proposals.protocol import Proposals
 from sppnet.storage import TensorCache, check_model, read_tensors, write_tensors
 
@@ -159,13 +159,15 @@ class Detector(Parameters):
         Returns:
             Detections of one image, the most certain first; of many, one after the other, while the next is encoded.
         Raises:
-            NotFittedError: neither trained nor loaded. ImageDecodeError: an image that cannot be read.
+            NotFittedError: neither trained nor loaded. ImageDecodeError: an image that cannot be read. ArgumentError:
+            of many, one whose regions a file has under a name that may mean an earlier one too.
         """
         check_threshold("Detector.detect", threshold)
         model = self.model_
         if is_one_image(images):
             return model.detect(Scene(as_source(images), model.encoder, name=name), threshold=threshold)
-        return model.each((Scene(as_source(image), model.encoder) for image in images), threshold=threshold)
+        scenes = (Scene(as_source(image), model.encoder) for image in images)
+        return model.each(told_apart(model.proposals, scenes), threshold=threshold)
 
     def to(self, device: str) -> "Detector":
         """Move the network to a device, as ``device`` has it; what was learnt stays, and so do answers, nearly."""
@@ -410,7 +412,7 @@ class Detector(Parameters):
         """Detect in every image and compare with its labels: VOC average precision at ``iou``, F1 at the thresholds."""
         if data.classes != self.classes_:
             known, held = (", ".join(classes) for classes in (self.classes_, data.classes))
-            advice = "Load it with classes=detector.classes_"
+            advice = "Give data.only(detector.classes_)"
             raise DataError(f"{data.root}: must hold the classes {known}, got {held}. {advice}.")
         model = self.model_
         check_names(model.proposals, (scene_of(sample, model.encoder).name for sample in data.samples))

@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +17,9 @@ from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, check_boxes, clip_boxes
 from sppnet.proposals.matlab import read_cells
 from sppnet.proposals.protocol import Proposals
-from sppnet.storage import open_file, read_file, safe_text
+from sppnet.storage import cache_key, open_file, read_file, safe_text
+
+Named = TypeVar("Named")
 
 MAX_BYTES: Final = 1 << 30  # of a JSON file
 
@@ -39,17 +41,25 @@ class FileProposals:
             ArgumentError: what the file calls one may mean two of them. DataError: it holds no regions for one.
         """
         images = list(dict.fromkeys(names))
-        seen: dict[str | None, str] = {}
-        for name in images:
+        missing = [name for name in self.told_apart(images, str) if self.key(name) is None]
+        if missing:
+            some = f"{len(missing)} of {counted(len(images), 'image')}, the first {missing[0]}"
+            raise DataError(f"{self.path}: holds no regions for {some}. Add rows, or name other images.")
+
+    def told_apart(self, images: Iterable[Named], name_of: Callable[[Named], str]) -> Iterator[Named]:
+        """Pass images on, one after the other, by whose names or paths their regions are looked up.
+
+        Raises:
+            ArgumentError: what the file calls one may mean one of those before it too.
+        """
+        seen: dict[str, str] = {}
+        for image in images:
+            name = name_of(image)
             known = self.key(name)
-            if known is not None and known in seen:
+            if known is not None and seen.setdefault(known, name) != name:
                 both = f"{seen[known]} and {name}"
                 raise ArgumentError(f"{self.path}: {known!r} may mean {both}. Write their paths.")
-            seen.setdefault(known, name)
-        if None in seen:
-            number = sum(self.key(name) is None for name in images)
-            some = f"{number} of {counted(len(images), 'image')}, the first {seen[None]}"
-            raise DataError(f"{self.path}: holds no regions for {some}. Add rows, or name other images.")
+            yield image
 
     def of(self, name: str, size: tuple[int, int]) -> Boxes:
         """Return the regions of the image of that name, or path, and ``size`` (height, width).
@@ -95,6 +105,11 @@ class FileProposals:
             lines = [rows.line_num for row in rows if safe_text(row["image"] or "") == key and row["left"] != ""]
         return f"{self.path}:{lines[place]}"
 
+    @property
+    def content(self) -> str:
+        """Return what stands for all regions in the file, wherever it lies."""
+        return cache_key(*(part for name, boxes in self._regions.items() for part in (name, boxes.tobytes())))
+
     def describe(self) -> dict[str, Any]:
         """Return the file's path."""
         return {"method": "file", "path": str(self.path)}
@@ -112,6 +127,19 @@ def check_names(proposals: Proposals, names: Iterable[str]) -> None:
     """Look up many images before any work, if regions come from a file; raises as ``FileProposals.check``."""
     if isinstance(proposals, FileProposals):
         proposals.check(names)
+
+
+def told_apart(proposals: Proposals, scenes: Iterable[Scene]) -> Iterator[Scene]:
+    """Pass images on as they come, if regions come from a file; raises as ``FileProposals.told_apart``."""
+    if isinstance(proposals, FileProposals):
+        yield from proposals.told_apart(scenes, lambda scene: scene.name)
+    else:
+        yield from scenes
+
+
+def basis_of(proposals: Proposals) -> dict[str, Any]:
+    """Return JSON of what the regions of a method depend on: of a file its content, not its name."""
+    return {"file": proposals.content} if isinstance(proposals, FileProposals) else proposals.describe()
 
 
 def read_regions(path: Path) -> dict[str, Boxes]:
