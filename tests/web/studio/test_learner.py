@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sppnet.errors import DataError
+from sppnet.web.studio.changes import Changes
 from sppnet.web.studio.session import Session
 
 
@@ -96,3 +98,24 @@ def test_features_that_were_computed_by_what_is_no_longer_in_use_are_computed_ag
     assert prepared[0][0] is first
     assert sorted(name for by, name in prepared if by is later) == names
     assert learner.ready == set(learner.images)
+
+
+def test_images_that_could_not_be_read_while_the_folder_was_away_are_read_when_it_is_back(
+    shapes: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shapes / "JPEGImages", tmp_path / "images")
+    session = Session(tmp_path / "images")
+    learner, before = session.learner, session.summaries()
+    with session.store:
+        (tmp_path / "images").rename(tmp_path / "renamed")
+        session.look_again()
+        assert session.state()["away"].startswith(f"The folder {tmp_path / 'images'} is not there any more")
+        with pytest.raises(DataError, match="start the studio with its new place"):
+            session.change(Changes.model_validate({"what": "Add", "changes": [{"do": "add class", "name": "disc"}]}))
+        image = learner._next_to_prepare()
+        assert image is not None
+        learner.faults[image.id] = "no such file"  # its features were to be computed just then
+        (tmp_path / "renamed").rename(tmp_path / "images")
+        session.look_again()
+        assert (session.state()["away"], session.summaries()) == ("", before)
+        assert image.id in learner._missing

@@ -308,6 +308,9 @@ def test_the_image_has_room_and_axe_finds_nothing(browser: Browser, small: Studi
         assert stage is not None
         assert stage["height"] >= 0.5 * size["height"], stage
         assert stage["width"] >= 0.5 * size["width"], stage
+        page.locator("#help").click()
+        expect(page.locator("#keys").get_by_text("A, Enter")).to_be_visible()
+        page.keyboard.press("Escape")
         page.add_script_tag(path=AXE)
         for toggle in ("", "#toggle-panel", "#toggle-images"):
             if toggle and page.locator(toggle).is_visible():

@@ -93,8 +93,7 @@ def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Stud
     shutil.move(file.with_suffix(".new"), file)
     later = file.stat().st_mtime_ns + 10**10
     os.utime(file, ns=(later, later))
-    # The watch notices it; the image that is open is another one then, and its labels are kept aside.
-    page.locator("#search").fill(name)
+    # The watch notices it; the image of that name stays open, and the labels of the one before are kept aside.
     expect(page.locator("#image-facts")).to_contain_text(f"{2 * wide} × {2 * high}", timeout=SLOW)
     expect(page.locator("#replaced-text")).to_contain_text(f"{wide} × {high} pixels: 2 boxes, complete")
     page.get_by_role("button", name="Keep it here, scaled").click()

@@ -325,7 +325,7 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     assert left(_box((50, 50, 60, 54), 9)) == [0.9, 0.7, 0.6, 0.2]  # of its own class alone
     assert left(_box((50, 50, 60, 54), 7, "rejected")) == [0.9, 0.7, 0.6, 0.2]  # a rejection speaks of its place
     assert left(_box((50, 50, 60, 52), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.2: another object
-    assert left(_box((0, 0, 55, 90), 7, crowd=True)) == [0.7, 0.2]  # what lies in a crowd, half of it at least, is of it
+    assert left(_box((0, 0, 55, 90), 7, crowd=True)) == [0.7, 0.2]  # what lies in it, half at least
     assert left(_box((0, 0, 54, 90), 7, crowd=True)) == [0.7, 0.6, 0.2]
     counted = histogram([all_found], [7, 9, 11])
     assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)

@@ -61,6 +61,7 @@ class Session:
         self.store = Store(self.folder.hidden / FILE)
         self.problems = take_in(self.folder, self.store, progress=progress).problems
         self.events, self.people, self.imports = Events(), People(), Imports()
+        self._away = ""  # why the folder is not where it was, at the last look
         self._revision = 0  # how many changes were made since the opening: the page drops answers that are outdated
         self.learner = StudioLearner(self.store, self.folder, engine=engine, tell=self._tell)
         self.board = Board(self.store, self.learner)
@@ -134,12 +135,18 @@ class Session:
             self._look_again()
 
     def _look_again(self) -> None:
+        before, self._away = self._away, self.store.away
+        if before != self._away:
+            self.events.tell("folder", {"problems": list(self.problems)})
+        if self._away:  # what is known stays: the folder may come back
+            return
         taken = take_in(self.folder, self.store)
-        if not taken.different:
+        unread = list(self.learner.faults) if before else []  # some while it was away
+        if not taken.different and not unread:
             return
         self.problems = (*self.problems, *taken.problems)
         here = [each for each in self.store.images() if each.name in self.folder.files]
-        self.learner.notice(here, taken.changed)
+        self.learner.notice(here, {*taken.changed, *unread})
         if self.by_itself and self.learner.detector is not None:
             self.learner.ask()
         self.board.read_all()
@@ -219,6 +226,7 @@ class Session:
         return {
             "folder": str(self.folder.root),
             "problems": list(self.problems),
+            "away": self.store.away,
             "people": self.people.at_work(),
             "images": self.summaries(),
             "order": self.learner.order,

@@ -173,6 +173,15 @@ class Store:
         add_missing(self._connection)
         run("COMMIT")
 
+    @property
+    def away(self) -> str:
+        """Why nothing can be kept any more: the file is no longer where it was opened. "" as long as it is."""
+        if self.file.exists():
+            return ""
+        place, why = self.file.parent.parent, "it was renamed or moved, or its disk is away"
+        advice = "Put it back, or start the studio with its new place: all changes up to now are in it"
+        return f"The folder {place} is not there any more, or not with its labels: {why}. {advice}."
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
@@ -343,6 +352,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if away := self.away:
+            raise DataError(away)
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:

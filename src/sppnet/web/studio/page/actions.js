@@ -1,6 +1,7 @@
 // What a person can do. Each is one request; the page shows what the answer says.
 
 import { get, post, Refused } from "./api.js";
+import { isLabelled } from "./catalogue.js";
 import { moved, nearlySame, shift } from "./edges.js";
 import {
   chosenBox,
@@ -42,11 +43,23 @@ const change = (what, changes, image = model.open) =>
 
 export async function refresh() {
   const state = await get("api/state");
+  const before = state.folder === model.folder ? openImage() : null;
   model.images.clear();
   model.revision = state.revision;
   takeIn(state);
   if (model.images.has(model.open)) await show(model.open, { again: true });
-  else model.open = null;
+  else {
+    model.open = null;
+    if (before) await gone(before);
+  }
+}
+
+// The open image went away: another one of its name took its place, or there is none.
+async function gone(image) {
+  const other = [...model.images.images.values()].find(({ name }) => name === image.name);
+  if (other) return show(other.id);
+  const labels = isLabelled(image) ? " Its labels come back with it." : "";
+  return say(`${image.name} is no longer in the folder.${labels}`, { bad: true, fails: false });
 }
 
 const seen = []; // images that were open before, the last one last

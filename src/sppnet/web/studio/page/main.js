@@ -9,25 +9,38 @@ import { openFirst } from "./gallery.js";
 import { tellLearnt, tellProblems } from "./head.js";
 import "./importing.js";
 import "./keys.js";
-import { model, takeIn } from "./model.js";
+import { model, on, takeIn } from "./model.js";
 import { measured, qualityChanged } from "./quality.js";
 import "./reviewing.js";
 import { reload } from "./stage.js";
 import "./tuning.js";
 
 const lost = document.getElementById("lost");
+const SILENT = lost.textContent;
 const concernsOpen = (content) => content.images?.some((image) => image.id === model.open);
+
+let silent = false; // the studio does not answer
+
+function renderLost() {
+  lost.hidden = !silent && !model.away;
+  lost.textContent = silent ? SILENT : model.away;
+}
+
+function setSilent(is) {
+  silent = is;
+  renderLost();
+}
 
 const told = {
   async open() {
-    lost.hidden = true;
+    setSilent(false);
     await refresh();
     if (model.open === null) openFirst();
     else reload();
     tellProblems();
     if (model.status.taught) tellLearnt();
   },
-  lost: () => (lost.hidden = false),
+  lost: () => setSilent(true),
   status(content) {
     takeIn(content);
     if (content.status.reason) tellLearnt();
@@ -62,5 +75,7 @@ const told = {
   people: takeIn,
   tuning: takeIn,
 };
+
+on("status", renderLost);
 
 listen((name, content) => told[name](content));

@@ -8,6 +8,7 @@ import { isGuess as guessed, shown } from "./shown.js";
 export const model = {
   folder: "",
   problems: [],
+  away: "", // why the folder is not where it was
   images: new Catalogue(),
   order: [], // ids, the most useful to label next first
   classes: [], // {id, name, colour, key}
@@ -95,6 +96,7 @@ export function takeIn(content) {
   for (const name of [
     "folder",
     "problems",
+    "away",
     "threshold",
     "thresholds",
     "by_itself",
