@@ -1,9 +1,9 @@
 """Classes and their keys, in a real browser."""
 
 import pytest
-from benchmarks.driving import Studio
+from benchmarks.driving import Studio, draw
 from playwright.sync_api import Browser, Page, expect
-from tests.web.studio.paging import known, opened
+from tests.web.studio.paging import edges_of, known, opened, until
 
 pytestmark = pytest.mark.browser
 PRESS = """([key, code]) =>
@@ -37,6 +37,27 @@ def test_the_tenth_class_and_those_after_it_have_a_letter(page: Page) -> None:
     expect(page.locator("#classes .choose[aria-pressed=true]")).to_contain_text("kind12")
     page.evaluate(PRESS, ["п", "KeyG"])  # Russian
     expect(page.locator("#classes .choose[aria-pressed=true]")).to_contain_text("kind11")
+
+
+def test_merged_classes_keep_one_box_of_each_object_and_come_apart_again(page: Page) -> None:
+    size = known(page, "[model.images.get(model.open).height, model.images.get(model.open).width]")
+    _add(page, "square")
+    for key, left in (("1", 10), ("2", 10), ("2", 60)):  # the first two are on one object
+        page.keyboard.press("Escape")
+        page.keyboard.press(key)
+        draw(page, size, (left, 20, left + 30, 50))
+        expect(page.locator("#boxes .chosen")).to_have_count(1)
+    until(lambda: len(edges_of(page)) == 3)
+    page.get_by_role("button", name="Change square", exact=True).click()
+    page.get_by_label("Merge into another class").select_option(label="disc")
+    expect(page.locator("#ask-text")).to_have_text("All 2 boxes of square become disc.")
+    page.get_by_role("button", name="Merge", exact=True).click()
+    expect(page.locator("#classes .choose")).to_have_count(1)
+    expect(page.locator("#classes")).to_contain_text("disc2")
+    assert len(edges_of(page)) == 2
+    page.locator("#undo").click()
+    expect(page.locator("#classes .choose")).to_have_count(2)
+    assert len(edges_of(page)) == 3
 
 
 def test_a_class_gets_a_key_of_its_own_and_one_that_is_taken_is_refused_in_words(

@@ -204,6 +204,21 @@ def test_several_boxes_are_copied_moved_and_removed(page: Page) -> None:
     expect(page.locator("#boxes .object")).to_have_count(0)
 
 
+def test_copies_keep_their_flags_and_lie_aside_where_they_lie_already(page: Page) -> None:
+    draw(page, _size(page), [10, 20, 40, 50])
+    expect(page.locator("#boxes .object.chosen")).to_have_count(1)
+    page.keyboard.press("x")
+    expect(page.locator("#boxes")).to_contain_text("difficult")
+    page.keyboard.press("Control+c")
+    for number, keys in enumerate(("Control+v", "Control+v", "Control+d"), start=2):
+        page.keyboard.press(keys)
+        until(lambda wanted=number: len(edges_of(page)) == wanted)
+        expect(page.locator("#boxes .object")).to_have_count(number)
+    first, *copies = edges_of(page)
+    assert np.allclose(np.subtract(copies, first), np.array([[8], [16], [24]]), atol=0.11)
+    assert known(page, "model.boxes.map((box) => Boolean(box.difficult))") == [True] * 4
+
+
 def test_removing_a_class_asks_and_counts(page: Page) -> None:
     for left in (10, 60):
         draw(page, _size(page), [left, 20, left + 30, 50])

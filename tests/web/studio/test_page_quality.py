@@ -48,6 +48,43 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
     expect(page.locator("#image-name")).to_have_text(known(page, f"model.images.get({images[3]}).name"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "sign", "becomes"),
+    [
+        ("missed", "Remove the box", []),
+        ("false", "Box it as square", [("disc", [20, 20, 60, 60]), ("square", [5, 5, 40, 40])]),
+        ("confused", "Make it square", [("square", [20, 20, 60, 60])]),
+        ("misplaced", "Move the box there", [("disc", [5, 5, 40, 40])]),
+    ],
+)
+def test_where_the_detector_is_right_one_click_mends_the_label_which_is_shown(
+    page: Page, kind: str, sign: str, becomes: list[Any]
+) -> None:
+    page.get_by_label("Name of another class").fill("square")
+    page.keyboard.press("Enter")
+    page.locator("#classes", has_text="square").wait_for()
+    disc, square = (each["id"] for each in known(page, "model.classes"))
+    image = known(page, "[...model.images.images.keys()]")[3]  # not the one that is open
+    box = page.evaluate(
+        "([image, label]) => import('/static/actions.js').then(({ change }) =>"
+        " change('Draw', [{ do: 'add', image, label, edges: [20, 20, 60, 60] }], image))",
+        [image, disc],
+    )["added"][0]
+    row = {"kind": kind, "image": image, "name": "b", "label": square, "edges": [5, 5, 40, 40], "sure": 0.7, "box": box}
+    counts = [{"label": square, "kind": kind, "number": 1}]
+    answers = [{"counts": counts, "images": [image], "rows": [row]}, {"counts": [], "images": [], "rows": []}]
+    there = {"looked_at": 1, "held_out": 1}
+    page.route("**/api/review*", lambda route: route.fulfill(json=answers.pop(0) | there))
+    page.get_by_role("tab", name="Quality").click()
+    page.get_by_role("button", name="Check").click()
+    page.locator("#disagreements").get_by_role("button", name=sign).click()
+    expect(page.locator("#review-text")).to_contain_text("No disagreement in complete images.")
+    assert known(page, "model.open") == image
+    names = {disc: "disc", square: "square"}
+    boxes = asked(page, f"/api/images/{image}")["boxes"]
+    assert [(names[each["label"]], each["edges"]) for each in boxes] == becomes
+
+
 def test_the_histogram_says_what_its_bars_count(page: Page) -> None:
     page.get_by_role("tab", name="Quality").click()
     expect(page.locator("#histogram")).to_contain_text("nothing found yet")

@@ -71,6 +71,19 @@ def test_what_was_undone_stays_to_be_read_before_the_machine_tells_what_it_does(
     assert news[here + 1][1] - news[here][1] > 2900
 
 
+def test_keys_that_find_nothing_to_do_and_what_is_hidden_are_said(page: Page) -> None:
+    page.keyboard.press("y")
+    expect(page.locator("#said")).to_have_text("There is nothing to do again.")
+    _box(page)
+    expect(page.locator("#reject")).to_have_text("Remove R")
+    page.keyboard.press("Escape")
+    expect(page.locator("#reject")).to_have_text("Reject R")
+    page.keyboard.press("b")
+    expect(page.locator("#hint")).to_have_text("Boxes are hidden: B shows them")
+    page.keyboard.press("b")
+    expect(page.locator("#hint")).not_to_contain_text("hidden")
+
+
 def test_undoing_elsewhere_says_where(page: Page) -> None:
     _box(page)
     name = page.locator("#image-name").inner_text()

@@ -46,6 +46,10 @@ def test_each_disagreement_is_of_one_kind() -> None:
     ]
     assert [row["sure"] for row in rows] == pytest.approx([0.8, 0.7, 0.6, 0.8])
     assert rows[0]["other"] == 1
+    assert [row.get("box") for row in rows] == [1, 1, None, 1]
+    crowd = Box(2, 1, 1, "object", (75, 75, 99, 99), crowd=True)
+    kinds = [row["kind"] for row in disagreements([*boxes, crowd], found, {1: 0.5, 2: 0.5})]
+    assert kinds == ["confused", "misplaced", "missed"]  # what is found in a crowd is of it
 
 
 def test_difficult_objects_need_not_be_found() -> None:

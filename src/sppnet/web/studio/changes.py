@@ -1,6 +1,7 @@
 """The changes that a person can make, as the page sends them, and what each writes."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -138,7 +139,7 @@ class EditClass(_Change):
 
 
 class MergeClass(_Change):
-    """Give all boxes of a class to another one, and remove it."""
+    """Give all boxes of a class to another one, and remove it. What is boxed as both becomes one box."""
 
     do: Literal["merge class"]
     label: Row
@@ -236,14 +237,22 @@ def _apply(store: Store, step: Step, change: Change) -> tuple[int | None, set[in
 def _add_box(store: Store, step: Step, change: AddBox) -> int:
     edges = _within(store, change.image, change.edges)
     _check_class(store, change.label)
-    for box in store.boxes(change.image):
-        apart = max(abs(a - b) for a, b in zip(box.edges, edges.values(), strict=True))
-        if (box.label, box.kind) == (change.label, change.kind) and apart < SAME_EDGES:
-            step.change("box", box.id, {})  # still a step, so that undo takes back this request and not the one before
-            return box.id
+    twin = _twin(store.boxes(change.image), change.label, change.kind, tuple(edges.values()))
+    if twin is not None:
+        step.change("box", twin.id, {})  # still a step, so that undo takes back this request and not the one before
+        return twin.id
     flags = {"difficult": int(change.difficult), "crowd": int(change.crowd)}
     row = edges | flags | {"image": change.image, "class": change.label, "kind": change.kind}
     return step.add("box", row)
+
+
+def _twin(boxes: Iterable[Box], label: int, kind: Kind, edges: Sequence[float]) -> Box | None:
+    """Return the box that a person would call the same as one of this class, kind and place."""
+    for box in boxes:
+        apart = max(abs(a - b) for a, b in zip(box.edges, edges, strict=True))
+        if (box.label, box.kind) == (label, kind) and apart < SAME_EDGES:
+            return box
+    return None
 
 
 def _edit_box(store: Store, step: Step, change: EditBox) -> int:
@@ -324,12 +333,21 @@ def _merge_class(store: Store, step: Step, change: MergeClass) -> set[int]:
         raise ArgumentError(message("studio", "into", "another class", "the same one", "Choose another class"))
     _check_class(store, change.into)
     boxes = store.boxes_of_class(change.label)
+    into = store.boxes_of_class(change.into)
+    there = {image: list(others) for image, others in groupby(sorted(into, key=_image_of), key=_image_of)}
     for box in boxes:
-        step.change("box", box.id, {"class": change.into})
+        if _twin(there.get(box.image, ()), change.into, box.kind, box.edges) is None:
+            step.change("box", box.id, {"class": change.into})
+        else:  # one object was boxed as both
+            step.remove("box", box.id)
     for offered in (each for each in store.offered() if each.label == change.label):
         step.change("suggestion", offered.id, {"class": change.into})
     step.remove("class", change.label)
     return {box.image for box in boxes}
+
+
+def _image_of(box: Box) -> int:
+    return box.image
 
 
 def _within(store: Store, image: int, edges: Edges) -> dict[str, float]:

@@ -28,9 +28,10 @@ def disagreements(
     """Yield where what was found in a complete image differs from its boxes, for JSON.
 
     Of each: its kind, class, edges, and ``sure`` in 0..1, how sure the detector is that the labels are wrong there;
-    of a confused one the ``other`` class, that of the box. A box that is found as another class, or in another place,
-    is not missed too.
+    of a confused one the ``other`` class, that of the box; and the ``box`` that is concerned, unless none is. A box
+    that is found as another class, or in another place, is not missed too. What is found in a crowd is of it.
     """
+    found = found.unanswered(box for box in boxes if box.crowd)
     objects = [box for box in boxes if box.kind == "object" and not box.crowd]
     places = np.array([box.edges for box in objects]).reshape(-1, 4)
     labels = np.array([box.label for box in objects], dtype=np.int64)
@@ -41,17 +42,22 @@ def disagreements(
         own, others = overlap[row] * same[row], overlap[row] * ~same[row]
         if own.max(initial=0.0) >= RIGHT_IOU:
             continue
-        confused = others.max(initial=0.0) >= RIGHT_IOU
-        kind: Disagreement = "confused" if confused else "misplaced" if own.max(initial=0.0) >= NEAR_IOU else "false"
+        kind: Disagreement = "false"
+        concerned = {}
+        if others.max(initial=0.0) >= RIGHT_IOU:
+            kind, box = "confused", objects[others.argmax()]
+            concerned = {"box": box.id, "other": box.label}
+        elif own.max(initial=0.0) >= NEAR_IOU:
+            kind, concerned = "misplaced", {"box": objects[own.argmax()].id}
         edges, label = found.boxes[row].astype(float).round(1).tolist(), int(found.labels[row])
-        other = {"other": int(labels[others.argmax()])} if confused else {}
-        yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)} | other
+        yield {"kind": kind, "label": label, "edges": edges, "sure": round(float(found.scores[row]), 3)} | concerned
     near = (overlap >= RIGHT_IOU) & same
     noticed = ((same & (overlap >= NEAR_IOU)) | (overlap >= RIGHT_IOU)) & counts[:, None]
     for column, box in enumerate(objects):
         best = float(found.scores[near[:, column]].max(initial=0.0))
         if not noticed[:, column].any() and not box.difficult:
-            yield {"kind": "missed", "label": box.label, "edges": box.edges, "sure": round(1 - best, 3)}
+            sure = round(1 - best, 3)
+            yield {"kind": "missed", "label": box.label, "edges": box.edges, "sure": sure, "box": box.id}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ function inTurn(work) {
   return done;
 }
 
-const change = (what, changes, image = model.open) =>
+export const change = (what, changes, image = model.open) =>
   inTurn(async () => {
     const answer = await post("api/changes", { what, changes, image });
     worked();
@@ -187,34 +187,45 @@ export const noteOnBox = (box, note) => change("Write a note", [{ do: "edit", bo
 
 export const noteOnImage = (note) => change("Write a note", [{ do: "note", image: model.open, note }]);
 
-let copied = []; // {label, edges}
+let copied = []; // {label, edges, difficult, crowd}
+
+const copyOf = ({ label, edges, difficult, crowd }) => ({
+  label,
+  edges,
+  difficult: Boolean(difficult),
+  crowd: Boolean(crowd),
+});
 
 export function copy() {
   const boxes = chosenBoxes();
-  copied = (boxes.length ? boxes : objects()).map(({ label, edges }) => ({ label, edges }));
+  copied = (boxes.length ? boxes : objects()).map(copyOf);
   if (copied.length) say(`Copied ${several(copied.length)}.`);
 }
 
 export const paste = () => addBoxes(copied, `Paste ${several(copied.length)}`);
 
-export function duplicate() {
-  const boxes = chosenBoxes();
-  const aside = 8;
-  if (!isDrawable()) return null;
-  return addBoxes(
-    boxes.map(({ label, edges }) => ({ label, edges: moved(edges, aside, aside, openImage()) })),
-    `Duplicate ${several(boxes.length)}`,
-  );
+export const duplicate = () => addBoxes(chosenBoxes().map(copyOf), `Duplicate ${several(chosenBoxes().length)}`);
+
+const ASIDE = 8; // pixels
+
+// Boxes moved aside, as far as there are none of these yet.
+function besideOthers(boxes, image) {
+  const isThere = (box) => objects().some((each) => each.label === box.label && nearlySame(each.edges, box.edges));
+  let free = boxes;
+  for (let far = ASIDE; free.some(isThere) && far < image.width; far += ASIDE)
+    free = boxes.map((box) => ({ ...box, edges: moved(box.edges, far, far, image) }));
+  return free;
 }
 
 async function addBoxes(boxes, what) {
   const image = openImage();
   if (!isDrawable()) return;
-  const inside = boxes.filter(({ edges: [left, top] }) => left < image.width && top < image.height);
+  const within = boxes.filter(({ edges: [left, top] }) => left < image.width && top < image.height);
+  const inside = besideOthers(within, image);
   if (!inside.length) return;
   const answer = await change(
     what,
-    inside.map(({ label, edges }) => ({ do: "add", image: image.id, label, edges })),
+    inside.map((box) => ({ do: "add", image: image.id, ...box })),
   );
   if (!answer) return;
   model.also = new Set(answer.added.slice(1));
@@ -420,7 +431,8 @@ export const turn = (way) =>
     takeIn(answer);
     tell("open", "images", "chosen");
     const where = elsewhere ? ` In ${openImage()?.name}, which is open now.` : "";
-    if (answer.what) say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.${where}`);
+    if (!answer.what) say(`There is nothing to ${way === "undo" ? "undo" : "do again"}.`);
+    else say(`${way === "undo" ? "Undone" : "Done again"}: ${answer.what}.${where}`);
   });
 
 export const teach = () => inTurn(async () => takeIn({ status: await post("api/teach") }));

@@ -117,6 +117,7 @@ byId("note").addEventListener("keydown", (event) => {
 function renderAnswers() {
   const [shown, suggestion, boxes] = [shownSuggestions(), chosenSuggestion(), chosenBoxes()];
   byId("accept").disabled = !shown.length;
+  byId("reject").firstChild.textContent = boxes.length ? "Remove " : "Reject ";
   byId("reject").disabled = !shown.length && !boxes.length;
   const guesses = shown.filter(isGuess).length;
   const found = shown.length - guesses;

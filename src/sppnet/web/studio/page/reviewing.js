@@ -1,10 +1,10 @@
 // Is it good, and what next: the learning curve, and the places where labels and detector disagree.
 
-import { choose, show } from "./actions.js";
+import { change, choose, show } from "./actions.js";
 import { get } from "./api.js";
 import { gain } from "./curve.js";
 import { classOf, model, nameOf, on } from "./model.js";
-import { element, percent, shape, swatch } from "./parts.js";
+import { element, icon, percent, shape, swatch } from "./parts.js";
 import { showPlace } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
@@ -55,6 +55,44 @@ async function open(row) {
   showPlace(row);
 }
 
+// What makes the label as the detector has it.
+const MENDS = {
+  missed: { icon: "bin", says: () => "Remove the box", change: ({ box }) => ({ do: "remove", box }) },
+  false: {
+    icon: "yes",
+    says: ({ label }) => `Box it as ${nameOf(label)}`,
+    change: ({ image, label, edges }) => ({ do: "add", image, label, edges }),
+  },
+  confused: {
+    icon: "yes",
+    says: ({ label }) => `Make it ${nameOf(label)}`,
+    change: ({ box, label }) => ({ do: "edit", box, label }),
+  },
+  misplaced: {
+    icon: "yes",
+    says: () => "Move the box there",
+    change: ({ box, edges }) => ({ do: "edit", box, edges }),
+  },
+};
+
+async function mend(row) {
+  if (model.open !== row.image) await open(row); // nothing is changed out of sight
+  const { says, change: made } = MENDS[row.kind];
+  if (await change(says(row), [made(row)], row.image)) review(asked);
+}
+
+function mending(row) {
+  const { icon: which, says } = MENDS[row.kind];
+  const text = `${says(row)}, as the detector has it`;
+  const button = element(
+    "button",
+    { type: "button", class: `icon plain ${which === "yes" ? "yes" : ""}`, title: text, "aria-label": text },
+    icon(which),
+  );
+  button.addEventListener("click", () => mend(row));
+  return button;
+}
+
 function errorRow(row) {
   const picking = element("button", { type: "button", class: "pick", title: row.name });
   picking.append(
@@ -63,7 +101,7 @@ function errorRow(row) {
     element("span", { class: "where" }, WORDS[row.kind](row)),
   );
   picking.addEventListener("click", () => open(row));
-  return element("li", { class: "box" }, picking);
+  return element("li", { class: "box" }, picking, mending(row));
 }
 
 // A number of the table lists what it counts.
@@ -119,7 +157,7 @@ async function review(wanted) {
     ? ` Of ${looked_at} complete images, ${held_out} were looked at by a detector that had not learnt from them.`
     : "";
   byId("review-text").textContent = counts.length
-    ? `Listed: ${which}, ${listed}, the surest first. A click shows the place: mend the label where the detector is right.${judged}`
+    ? `Listed: ${which}, ${listed}, the surest first. A click shows the place; where the detector is right, the sign beside it mends the label.${judged}`
     : `No disagreement in complete images.${judged}`;
   byId("disagreements").replaceChildren(...rows.map(errorRow));
 }
