@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sppnet.backbones import EfficientNetLite0
+from sppnet.backbones import backbone as named_backbone
 from sppnet.features import tiles
 from sppnet.features.encoder import Encoder
 
@@ -35,6 +36,22 @@ def test_a_tiled_map_is_the_map_of_the_padded_image(
     torch.testing.assert_close(parts["stride8"], whole["stride8"], atol=2e-3, rtol=2e-3)
     difference = (parts["stride16"].float() - whole["stride16"].float()).abs()
     assert difference.mean() < 0.01 * whole["stride16"].float().abs().mean()
+
+
+@pytest.mark.parametrize("name", ["torchvision/squeezenet1_1", "torchvision/alexnet", "eva02_tiny_patch14_224"])
+def test_tiles_join_whatever_cells_a_network_has(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer than pixels over stride, of convolutions without padding; patches that no power of two is divided by."""
+    made = named_backbone(name, weights="random")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 460, 3)).astype(np.uint8)
+    with torch.inference_mode():
+        whole = made.activations(tiles._cut(made, pixels, [(0, 320), (0, 480)]), made.channels)
+    monkeypatch.setattr(tiles, "MAX_WHOLE_PIXELS", 100)
+    monkeypatch.setattr(tiles, "TILE", 96)
+    for layer, values in tiles.activations(made, pixels, list(made.channels)).items():
+        assert values.shape == whole[layer][0].shape
+        assert torch.isfinite(values).all()
+        apart = (values - whole[layer][0]).abs().mean() / whole[layer].abs().mean()
+        assert apart < 0.1 or "/" not in name  # a transformer's parts are images of their own
 
 
 @pytest.mark.usefixtures("small_tiles")
