@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from sppnet import Detector, load_detection
+from sppnet import Classifier, Detector, load_detection
 from sppnet.backbones import Backbone, backbone, kinds, named
 from sppnet.backbones.zoo import ZooBackbone
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, MissingExtraError
@@ -139,6 +140,8 @@ def test_weights_of_a_file_are_read_in_both_forms(tmp_path: Path) -> None:
     safetensors.torch.save_file(state, tmp_path / "own.safetensors")
     torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "own.pth")
     first, second = (backbone("resnet10t", weights=tmp_path / f"own.{form}") for form in ("safetensors", "pth"))
+    (tmp_path / "own.pth").rename(tmp_path / "misnamed.safetensors")
+    assert backbone("resnet10t", weights=tmp_path / "misnamed.safetensors").fingerprint == first.fingerprint
     assert first.fingerprint == second.fingerprint != backbone("resnet10t", weights="random").fingerprint
     assert torch.equal(first.tensors()["layer1.0.conv1.weight"].float(), state["layer1.0.conv1.weight"])
 
@@ -180,6 +183,13 @@ def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     torch.save({"weight": _Code()}, tmp_path / "code.pth")
     with pytest.raises(CorruptFileError, match=r"code.pth: the weights cannot be read safely"):
         backbone("resnet18", weights=tmp_path / "code.pth")
+    for name, content in (("text.pth", b"hello"), ("empty.pth", b""), ("part.safetensors", b"PK\3\4and no more")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CorruptFileError, match=f"{name}: the weights cannot be read: it is damaged, or neither"):
+            backbone("resnet18", weights=tmp_path / name)
+    torch.save({"conv1.weight": torch.tensor([1.0, float("nan")])}, tmp_path / "nan.pth")
+    with pytest.raises(CorruptFileError, match=r"nan.pth: weights must be numbers, got NaN or infinity in conv1\."):
+        backbone("resnet18", weights=tmp_path / "nan.pth")
     assert "run" not in capsys.readouterr().out
     with pytest.raises(ArgumentError, match=r"resnet10t: layer|timm/resnet10t: layer must be one of stride4"):
         backbone("resnet10t", weights="random").activations(_pixels((32, 32)), ["conv5"])
@@ -216,3 +226,16 @@ def test_a_detector_stands_on_any_of_them(name: str, shapes: Path, tmp_path: Pat
     assert np.array_equal(found.confidence, second.confidence)
     assert again.model_.encoder.layers == network.detector_layers
     assert len(found) > 0
+
+
+def test_maps_beyond_half_precision_are_told_in_learning(shapes: Path) -> None:
+    network: Any = backbone("resnet10t", weights="random")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(30)
+    data = load_detection(shapes, split="train").subset(range(2))
+    told = r"timm/resnet10t: the numbers in its maps must be below 65,504, .*, got others\. Give other weights, or name"
+    with pytest.raises(DataError, match=told):
+        Detector(backbone=network, short_side=96).fit(data)
+    with pytest.raises(DataError, match=told):
+        Classifier(backbone=network, short_side=96).fit(data.paths, ["a", "b"])

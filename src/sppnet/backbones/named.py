@@ -200,7 +200,7 @@ def _made(make: Callable[[], nn.Module], name: str) -> nn.Module:
         except TypeError:
             raise
         except Exception as error:  # the libraries raise whatever their network clients do
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
             advice = "Try again with a connection, or give a file of weights"
             raise DataError(f"{name}: the network cannot be had: {reason}. {advice}.") from error
 

@@ -4,16 +4,17 @@ import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from sppnet.errors import CorruptFileError, DataError
 from sppnet.storage import read_file
 
+_OF_TORCH: Final = (b"PK\3\4", b"\x80\2\x8a\n")  # how files of torch.save begin, since version 1.6 and before it
 SHOWN: Final = 3  # names in a message
 _WRAPPINGS: Final = ("model_ema", "state_dict_ema", "state_dict", "model", "teacher", "module")
 
@@ -34,18 +35,21 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise DataError(f"{path}: {error.strerror}. Name a file of weights, .safetensors or .pth.") from error
     advice = "Save the state_dict of the network alone, best as .safetensors"
     try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load(content)
-        else:
+        if content.startswith(_OF_TORCH):  # whatever the file is called
             state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except (SafetensorError, ValueError) as error:
-        raise CorruptFileError(f"{path}: the weights cannot be read: {error}. {advice}.") from error
-    except Exception as error:  # torch.load raises half a dozen types on bad bytes, and on more than weights
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CorruptFileError(f"{path}: the weights cannot be read safely: {reason}. {advice}.") from error
+        else:
+            state = safetensors.torch.load(content)
+    except UnpicklingError as error:
+        raise CorruptFileError(f"{path}: the weights cannot be read safely: it holds more. {advice}.") from error
+    except Exception as error:  # torch.load raises half a dozen types on bad bytes
+        reason = "it is damaged, or neither safetensors nor of torch.save"
+        raise CorruptFileError(f"{path}: the weights cannot be read: {reason}. {advice}.") from error
     tensors = {str(name).removeprefix("module."): value for name, value in _unwrapped(state).items()}
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CorruptFileError(f"{path}: must hold tensors by name, got {_told(tensors)}. {advice}.")
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CorruptFileError(f"{path}: weights must be numbers, got NaN or infinity in {name}. Train them again.")
     return tensors
 
 

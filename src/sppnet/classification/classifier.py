@@ -25,7 +25,7 @@ from sppnet.data import FolderData, as_labelled_images
 from sppnet.errors import DataError, NotFittedError
 from sppnet.evaluation.classes import confusion, mean_class_accuracy
 from sppnet.features.contributions import Contributions, image_contributions, join_contributions, turned
-from sppnet.features.encoder import Encoder
+from sppnet.features.encoder import Encoder, check_finite
 from sppnet.features.whole_image import ImageEncoder, sum_of
 from sppnet.geometry import Boxes, check_boxes
 from sppnet.images import Source, as_source, image_digest
@@ -301,6 +301,7 @@ class Classifier(Parameters):
             raise DataError("Classifier.fit: must be given images of two classes at least. Add a folder of images.")
         self._encoder, self._learnt = None, None
         features = torch.stack([self.encoder_(image) for image in progress("Computing features", images)])
+        check_finite(features.numpy(), self.encoder_.encoder.backbone)
         self._learnt = learn_planes(features.numpy(), targets, tuple(names))
         self.learnt_from_ = tuple(map(image_digest, images))
         return self

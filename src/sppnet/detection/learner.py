@@ -43,7 +43,7 @@ from sppnet.detection.settings import Settings
 from sppnet.detection.svms import train_on
 from sppnet.errors import DataError, check_seed
 from sppnet.features.ahead import ahead
-from sppnet.features.encoder import MapsEncoder
+from sppnet.features.encoder import MapsEncoder, check_finite
 from sppnet.features.maps import Maps
 from sppnet.geometry import Boxes, iou
 from sppnet.images import Source, image_digest, read_size
@@ -322,6 +322,7 @@ class Learner:
     def _rescale(self) -> None:
         """Follow the examples' mean length: features times the scale have the length that costs are for."""
         rows = np.concatenate([kept.drawn.rows for kept in self.images.values() if kept.drawn is not None])
+        check_finite(self._matrix.lengths[rows], self.encoder.backbone)
         wanted = self.settings.mean_norm / max(float(self._matrix.lengths[rows].mean()), 1e-12)
         if abs(wanted - self._scale) > SCALE_DRIFT * wanted:
             self._scale = wanted

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sppnet.backbones import EfficientNetLite0
 from sppnet.backbones.protocol import Backbone
-from sppnet.errors import check_that
+from sppnet.errors import DataError, check_that
 from sppnet.features.maps import FeatureMap, Maps
 from sppnet.features.tiles import activations, padded_size
 from sppnet.geometry import (
@@ -80,6 +80,14 @@ class MapsEncoder(Protocol):
 def fingerprint_of(backbone: Backbone, description: Mapping[str, Any]) -> str:
     """Return what stands for an encoder of no weights of its own: a digest of network and description."""
     return cache_key(backbone.fingerprint, json.dumps(description, sort_keys=True))
+
+
+def check_finite(rows: NDArray[np.floating], backbone: Backbone) -> None:
+    """Raise DataError for what was pooled from maps with numbers that half precision does not hold."""
+    if not np.isfinite(rows).all():
+        expected = f"below {np.finfo(np.float16).max:,.0f}, as half precision holds them"
+        advice = "Give other weights, or name another network"
+        raise DataError(f"{backbone.name}: the numbers in its maps must be {expected}, got others. {advice}.")
 
 
 class Encoder:
