@@ -1,9 +1,11 @@
 """Who may come in where other machines reach the studio."""
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,6 +17,7 @@ from starlette.routing import Route
 
 from sppnet.errors import ArgumentError
 from sppnet.web.studio import access as door
+from sppnet.web.studio import serving
 from sppnet.web.studio.access import SESSION, Access, TooManyGuesses
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.below import Below, checked_path
@@ -52,7 +55,8 @@ def test_with_the_password_everything_is(page: TestClient) -> None:
     assert _enter(page, password="wrong password") == 403
     assert page.get("/api/state").status_code == 401
     assert _enter(page) == 200
-    assert len(page.get("/api/state").json()["images"]) == 2
+    state = page.get("/api/state").json()
+    assert (len(state["images"]), state["me"]) == (2, "Ada")
     page.post("/api/logout", json={})
     assert page.get("/api/state").status_code == 401
 
@@ -140,6 +144,18 @@ def test_other_machines_are_let_in_by_a_password_only(tmp_path: Path) -> None:
         serve_studio(tmp_path, host="0.0.0.0")
     with pytest.raises(ArgumentError, match=r"studio: password must be of at least 8 characters, got 5"):
         serve_studio(tmp_path, host="0.0.0.0", password="short")
+
+
+@pytest.mark.parametrize(("host", "named"), [("0.0.0.0", socket.gethostname()), ("127.0.0.1", "127.0.0.1")])
+def test_the_address_that_is_told_is_one_that_others_can_open(
+    host: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(serving, "Session", lambda *_, **__: None)
+    monkeypatch.setattr(serving, "studio_app", lambda *_, **__: Starlette())
+    monkeypatch.setattr(serving, "_LettingGo", lambda *_: SimpleNamespace(run=lambda sockets: sockets))
+    serve_studio(tmp_path, host=host, password=PASSWORD, ready=told.append)
+    assert [address.rsplit(":", 1)[0] for address in told] == [f"http://{named}"]
 
 
 @pytest.mark.parametrize(("given", "path"), [("", ""), ("/", ""), ("studio", "/studio"), ("/a/b/", "/a/b")])

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from benchmarks.driving import draw
 from playwright.sync_api import Page, Route, expect
-from tests.web.studio.paging import SLOW, asked, known, until
+from tests.web.studio.paging import SLOW, asked, edges_of, known, until
 
 pytestmark = pytest.mark.browser
 
@@ -57,7 +57,7 @@ def test_errors_are_counted_class_by_class_chosen_by_their_number_and_opened(pag
         ("misplaced", "Move the box there", [("disc", [5, 5, 40, 40])]),
     ],
 )
-def test_where_the_detector_is_right_one_click_mends_the_label_which_is_shown(
+def test_where_the_detector_is_right_a_click_mends_the_label_that_is_shown(
     page: Page, kind: str, sign: str, becomes: list[Any]
 ) -> None:
     page.get_by_label("Name of another class").fill("square")
@@ -77,9 +77,12 @@ def test_where_the_detector_is_right_one_click_mends_the_label_which_is_shown(
     page.route("**/api/review*", lambda route: route.fulfill(json=answers.pop(0) | there))
     page.get_by_role("tab", name="Quality").click()
     page.get_by_role("button", name="Check").click()
-    page.locator("#disagreements").get_by_role("button", name=sign).click()
+    mending = page.locator("#disagreements").get_by_role("button", name=sign)
+    mending.click()  # which only shows it: it was not looked at yet
+    until(lambda: known(page, "model.open") == image and len(edges_of(page)) == 1)
+    mending.click()
+    expect(page.locator("#said")).to_have_text(f"Done: {sign}. Z takes it back.")
     expect(page.locator("#review-text")).to_contain_text("No disagreement in complete images.")
-    assert known(page, "model.open") == image
     names = {disc: "disc", square: "square"}
     boxes = asked(page, f"/api/images/{image}")["boxes"]
     assert [(names[each["label"]], each["edges"]) for each in boxes] == becomes

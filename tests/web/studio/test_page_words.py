@@ -84,6 +84,18 @@ def test_keys_that_find_nothing_to_do_and_what_is_hidden_are_said(page: Page) ->
     expect(page.locator("#hint")).not_to_contain_text("hidden")
 
 
+def test_who_is_at_work_is_told_and_may_sign_out(page: Page) -> None:
+    signed_in = {"me": "Ada", "people": [{"name": "Ada", "image": 1}, {"name": "Bob", "image": 2}]}
+    page.route("**/api/state", lambda route: route.fulfill(json=route.fetch().json() | signed_in))
+    page.reload()
+    page.get_by_role("button", name="Ada · 2 at work").click()
+    expect(page.locator("#ask-title")).to_have_text("You are Ada")
+    expect(page.locator("#ask-text")).to_have_text("At work: Ada, Bob.")
+    page.route("**/api/logout", lambda route: (page.unroute("**/api/state"), route.fulfill(json={})))
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#people")).to_be_hidden()  # the page anew, as the studio has it
+
+
 def test_undoing_elsewhere_says_where(page: Page) -> None:
     _box(page)
     name = page.locator("#image-name").inner_text()
@@ -259,6 +271,11 @@ def test_a_search_that_finds_nothing_says_so_where_the_images_would_be(page: Pag
     assert none is not None
     assert sort is not None
     assert 0 <= none["y"] - (sort["y"] + sort["height"]) < 40
+    page.locator("#search").fill("01")  # of 00.png to 11.png
+    listed = page.locator("#gallery .image").count()
+    expect(page.locator("#gallery-count")).to_have_text(f"0 of 12 labelled, {listed} listed")
+    page.locator("#search").fill("")
+    expect(page.locator("#gallery-count")).to_have_text("0 of 12 labelled")
 
 
 # Files

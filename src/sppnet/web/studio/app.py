@@ -194,7 +194,7 @@ def _add_reading(app: FastAPI, session: Session, *, local: bool) -> None:
 
     @app.get("/api/state")
     def state(person: Person) -> dict[str, Any]:
-        return session.state(person=person) | {"local": local}
+        return session.state(person=person) | {"local": local, "me": "" if local else person}
 
     @app.get("/api/quality")
     def quality() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sppnet.web.studio.below import Below, checked_path
 from sppnet.web.studio.session import Session
 
 HOST: Final = "127.0.0.1"  # this machine's programs only
+EVERYWHERE: Final = "0.0.0.0"  # all addresses of this machine; none that others could open
 SHUTDOWN: Final = 1  # seconds that requests have to end, once the events have
 
 
@@ -63,7 +64,8 @@ def serve_studio(
         listening.listen()
         share_heaps()
         session = Session(folder, engine=engine, progress=progress)
-        ready(f"http://{host}:{listening.getsockname()[1]}{below}{'/' if below else ''}")
+        named = socket.gethostname() if host == EVERYWHERE else host
+        ready(f"http://{named}:{listening.getsockname()[1]}{below}{'/' if below else ''}")
         app = studio_app(session, access=access)
         served = Below(app, below) if below else app
         config = uvicorn.Config(served, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)

@@ -442,6 +442,12 @@ export const measure = () => inTurn(async () => takeIn({ status: await post("api
 // Has the network tuned, or what was begun of it stopped, gone on with, or taken back.
 export const tune = (wish) => inTurn(async () => takeIn({ tuning: await post("api/tuning", { do: wish }) }));
 
+export const signOut = () =>
+  inTurn(async () => {
+    await post("api/logout");
+    location.reload();
+  });
+
 export const keep = (settings) => inTurn(async () => takeIn(await post("api/settings", settings)));
 
 // Takes in what was brought, and looks at the open image again, which it may concern.

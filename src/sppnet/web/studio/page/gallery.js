@@ -38,6 +38,7 @@ export function arrange() {
   });
   order = model.images.arranged({ sort: sort.value, order: model.order, passes });
   byId("none-pass").hidden = order.length > 0 || !model.images.size;
+  tellCount();
   draw();
 }
 
@@ -164,9 +165,16 @@ function fill(item, image, place) {
   );
 }
 
+function tellCount() {
+  const all = `${model.images.totals.labelled} of ${model.images.size} labelled`;
+  byId("gallery-count").textContent = order.length < model.images.size ? `${all}, ${order.length} listed` : all;
+}
+
 function render() {
-  byId("gallery-count").textContent = `${model.images.totals.labelled} of ${model.images.size} labelled`;
-  if (order.length && model.images.size === known) return draw();
+  if (order.length && model.images.size === known) {
+    tellCount();
+    return draw();
+  }
   known = model.images.size;
   return arrange();
 }

@@ -1,11 +1,22 @@
 // The head of the page and of the open image: progress, news, steps, settings, dialogs.
 
-import { acceptsAtDone, askAtDone, done, hide, keep, takeOver, teach, toggleComplete, turn } from "./actions.js";
+import {
+  acceptsAtDone,
+  askAtDone,
+  done,
+  hide,
+  keep,
+  signOut,
+  takeOver,
+  teach,
+  toggleComplete,
+  turn,
+} from "./actions.js";
 import { sum } from "./catalogue.js";
 import { step } from "./gallery.js";
 import { isGuess, model, nameOf, on, openImage, shownSuggestions } from "./model.js";
 import { counted } from "./objects.js";
-import { isLast, say, tellNews } from "./saying.js";
+import { ask, isLast, say, tellNews } from "./saying.js";
 import { zoom } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
@@ -123,15 +134,25 @@ function hinted(image) {
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
 
 function renderPeople() {
-  const others = model.people.length - 1;
-  byId("people").hidden = others < 1;
-  byId("people").textContent = `${model.people.length} at work`;
-  byId("people").title = model.people.map((person) => person.name || "somebody").join(", ");
+  const others = model.people.length > 1 && `${model.people.length} at work`;
+  byId("people").hidden = !others && !model.me;
+  byId("people").textContent = [model.me, others].filter(Boolean).join(" · ");
+}
+
+async function tellPeople() {
+  const names = model.people.map((person) => person.name || "somebody").join(", ");
+  const leaving = model.me ? [{ name: "Sign out", value: true }] : [];
+  const { value } = await ask(model.me ? `You are ${model.me}` : "Who is at work", `At work: ${names}.`, [
+    ...leaving,
+    { name: "Go back", value: null },
+  ]);
+  if (value) signOut();
 }
 
 for (const way of ["undo", "redo"]) byId(way).addEventListener("click", () => turn(way));
 for (const what of ["suggestions", "boxes", "names"]) byId(`hide-${what}`).addEventListener("change", () => hide(what));
 byId("asks").addEventListener("change", askAtDone);
+byId("people").addEventListener("click", tellPeople);
 byId("teach").addEventListener("click", teach);
 byId("by-itself").addEventListener("change", (event) => keep({ by_itself: event.target.checked }));
 byId("complete").addEventListener("click", toggleComplete);
@@ -182,4 +203,4 @@ for (const closing of document.querySelectorAll("[data-close]")) {
 on("status", renderStatus);
 on("open images classes status limits chosen", renderImage);
 on("open limits quality", forgetHere);
-on("people", renderPeople);
+on("people status", renderPeople);

@@ -15,6 +15,7 @@ export const model = {
   label: null, // id of the class that is drawn next
   status: {},
   people: [],
+  me: "", // who signed in, by the name given with the password
   threshold: null, // the confidence from which a suggestion counts, where a person chose one
   thresholds: {}, // otherwise each class has its own, by id
   by_itself: true,
@@ -103,6 +104,7 @@ export function takeIn(content) {
     "undo",
     "redo",
     "local",
+    "me",
     "status",
   ]) {
     if (name in content) {

@@ -4,7 +4,8 @@ import { change, choose, show } from "./actions.js";
 import { get } from "./api.js";
 import { gain } from "./curve.js";
 import { classOf, model, nameOf, on } from "./model.js";
-import { element, icon, percent, shape, swatch } from "./parts.js";
+import { element, icon, percent, replaceChildren, shape, swatch } from "./parts.js";
+import { say } from "./saying.js";
 import { showPlace } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
@@ -48,7 +49,10 @@ const WORDS = {
 
 let asked = { kind: null, label: null }; // what is listed; null is all
 
+let looked = null; // the row whose place is shown
+
 async function open(row) {
+  looked = row;
   await show(row.image);
   const box = model.boxes.find((each) => each.edges.every((edge, place) => edge === row.edges[place]));
   choose(box ? { box: box.id } : null);
@@ -75,33 +79,42 @@ const MENDS = {
   },
 };
 
+// Nothing is changed that was not looked at: the first click on another row only shows it.
 async function mend(row) {
-  if (model.open !== row.image) await open(row); // nothing is changed out of sight
+  if (looked !== row || model.open !== row.image) return open(row);
   const { says, change: made } = MENDS[row.kind];
-  if (await change(says(row), [made(row)], row.image)) review(asked);
+  if (!(await change(says(row), [made(row)], row.image))) return;
+  say(`Done: ${says(row)}. Z takes it back.`);
+  await review(asked);
 }
 
-function mending(row) {
+function mending(row, place) {
   const { icon: which, says } = MENDS[row.kind];
   const text = `${says(row)}, as the detector has it`;
   const button = element(
     "button",
-    { type: "button", class: `icon plain ${which === "yes" ? "yes" : ""}`, title: text, "aria-label": text },
+    {
+      type: "button",
+      class: `icon plain ${which === "yes" ? "yes" : ""}`,
+      id: `mend-${place}`,
+      title: text,
+      "aria-label": text,
+    },
     icon(which),
   );
   button.addEventListener("click", () => mend(row));
   return button;
 }
 
-function errorRow(row) {
-  const picking = element("button", { type: "button", class: "pick", title: row.name });
+function errorRow(row, place) {
+  const picking = element("button", { type: "button", class: "pick", id: `error-${place}`, title: row.name });
   picking.append(
     swatch(classOf(row.label)?.colour ?? "gray"),
     element("span", {}, nameOf(row.label)),
     element("span", { class: "where" }, WORDS[row.kind](row)),
   );
   picking.addEventListener("click", () => open(row));
-  return element("li", { class: "box" }, picking, mending(row));
+  return element("li", { class: "box" }, picking, mending(row, place));
 }
 
 // A number of the table lists what it counts.
@@ -159,7 +172,7 @@ async function review(wanted) {
   byId("review-text").textContent = counts.length
     ? `Listed: ${which}, ${listed}, the surest first. A click shows the place; where the detector is right, the sign beside it mends the label.${judged}`
     : `No disagreement in complete images.${judged}`;
-  byId("disagreements").replaceChildren(...rows.map(errorRow));
+  replaceChildren(byId("disagreements"), rows.map(errorRow));
 }
 
 byId("review").addEventListener("click", () => review({ kind: null, label: null }));
