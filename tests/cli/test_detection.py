@@ -46,10 +46,12 @@ def test_deep_says_what_came_of_it_and_other_networks_are_taken_by_name(shapes: 
     own = tmp_path / "own.safetensors"
     safetensors.torch.save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), own)
     options = ("--backbone", "timm/resnet10t", "--weights", own, "--short-side", "96", "--cache", tmp_path / "cache")
-    told = json.loads(
-        _invoked("train", "detector", shapes, "--out", tmp_path / "model", "--deep", "--epochs", 1, "--json", *options)
-    )
+    command = ("train", "detector", shapes, "--out", tmp_path / "model", "--deep", "--epochs", 1, "--json", *options)
+    ended = CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
+    told = json.loads(ended.stdout)
     assert told["deep"] == {"kept": False, "held_out": 0, "epochs": 0, "curve": [], "before": None, "after": None}
+    assert "too few to tell" in ended.stderr
+    assert "Then the convolutions" not in ended.stderr  # nothing is announced that will not be tried
     assert not (tmp_path / "model.run").exists()
     assert Detector.load(tmp_path / "model").model_.encoder.backbone.name == "timm/resnet10t"
     _invoked("features", shapes / "JPEGImages" / "10.png", "--out", tmp_path / "rows.npy", *options[:4])

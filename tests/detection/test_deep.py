@@ -66,7 +66,7 @@ def test_tuned_weights_are_kept_where_they_are_better_and_lie_in_the_file(
     assert report is not None
     assert report.kept
     assert report.epochs == len(report.curve) == 1
-    assert str(report).endswith("is 50.0% / 50.0% before, 52.0% / 52.0% after 1 epochs: kept.")
+    assert str(report).endswith("is 50.0% / 50.0% before, 52.0% / 52.0% after 1 epoch: kept.")
     assert report.as_dict()["before"] == {"0.5": 0.5, "0.7": 0.5}
     network = detector.model_.encoder.backbone
     assert network.fingerprint != linear.model_.encoder.backbone.fingerprint

@@ -1,5 +1,7 @@
 """Which size images are scaled to, by their own sizes and by those of their objects."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from sppnet import Detector
 from sppnet.data import DetectionData
 from sppnet.detection.cost import A_MEGAPIXEL
 from sppnet.detection.scale import fitting_short_side, scales_for, tiled
+from sppnet.errors import ArgumentError
 from sppnet.images import MAX_SCALED_PIXELS
 from sppnet.proposals.grid import GridProposals
 from sppnet.proposals.learnt import LearntProposals
@@ -72,6 +75,17 @@ def test_a_detector_scales_so_and_a_users_choice_stands() -> None:
     assert scales_for(data, 700) == (700,)
     assert scales_for(data, (300, 600)) == (300, 600)
     assert Detector().prepare(data)[0].scales == (1200,)
+
+
+def test_a_side_that_is_none_is_refused_and_a_searchs_number_taken(tmp_path: Path) -> None:
+    image, target = np.zeros((96, 128, 3), dtype=np.uint8), {"boxes": _box(30), "labels": np.array([0])}
+    data = DetectionData.from_arrays([image], [target], classes=["mark"])
+    for side in (0, -5, 96.5, ()):
+        with pytest.raises(ArgumentError, match=r"short_side must be a whole number of pixels from 1, or several, got"):
+            Detector(short_side=side).fit(data)  # type: ignore[arg-type]
+    found = Detector(short_side=np.int64(96)).fit(data)  # type: ignore[arg-type]
+    found.save(tmp_path / "model")
+    assert Detector.load(tmp_path / "model").short_side == 96
 
 
 def test_a_huge_grid_is_ranked_from_the_first_image_on(monkeypatch: pytest.MonkeyPatch) -> None:

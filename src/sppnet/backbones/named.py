@@ -58,22 +58,34 @@ def backbone(name: str = DEFAULT, *, weights: Path | str | None = None, download
     return LIBRARIES[library](known, state, download=download)
 
 
-def chosen_backbone(chosen: str | Backbone, device: str = "cpu") -> Backbone:
-    """Return a user's choice on a device: a backbone itself, or the one of a name whose weights a package brings."""
-    return placed(backbone(chosen) if isinstance(chosen, str) else chosen, device)
+def chosen_backbone(chosen: str | Backbone, device: str | torch.device = "cpu") -> Backbone:
+    """Return a user's choice on a device: a backbone itself, or the one of a name whose weights a package brings.
+
+    Raises:
+        ArgumentError: neither; or as ``placed``.
+    """
+    network = backbone(chosen) if isinstance(chosen, str) else chosen
+    expected, advice = "a name, or what sppnet.backbone makes of one", "Give backbone(name, weights=FILE)"
+    known = hasattr(network, "detector_layers")
+    check_that(known, "Detector", "backbone", expected, type(chosen).__name__, advice=advice)
+    return placed(network, device)
 
 
-def placed(network: Backbone, device: str) -> Backbone:
+def placed(network: Backbone, device: str | torch.device) -> Backbone:
     """Move a network to a device: "cpu", "cuda", "mps", or "auto", the first of "cuda" and "mps" that is there.
+
+    Of several GPUs "cuda:1" is the second.
 
     Raises:
         ArgumentError: another name, or a device that is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(each for each, found in there.items() if found) if device == "auto" else device
-    expected = f"auto, {' or '.join(each for each, found in there.items() if found)} on this machine"
-    if not there.get(name.split(":")[0], False):
-        raise ArgumentError(message("backbone", "device", expected, repr(device), "Leave it out for the processor"))
+    found = [name for name, is_there in there.items() if is_there]
+    numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if there["cuda"] else []
+    name = found[0] if device == "auto" else str(device)
+    if name not in (*found, *numbered):
+        expected = f"auto, {' or '.join([*found, *(numbered if len(numbered) > 1 else [])])} on this machine"
+        raise ArgumentError(message("backbone", "device", expected, repr(name), "Leave it out for the processor"))
     cast(nn.Module, network).to(name)
     return network
 

@@ -67,7 +67,7 @@ def cache(
     """
     where = where_of(workers, on, address, gpus)
     found = [image.place for image in image_files(images)]
-    side = short_side or _usual_side(found)
+    side = _usual_side(found) if short_side is None else short_side
     encoding = Encoding(backbone, weights, download, side, device, cache)
     skipped = Skipped(on_bad)
     with counting("Computing feature maps", len(found)) as advance:

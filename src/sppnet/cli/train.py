@@ -148,12 +148,17 @@ def train_detector(
 
 def _fit_detector(detector: "Detector", plan: "DeepPlan | None", out: Path, part: "DetectionData") -> None:
     """Say what learning will take, and learn."""
+    from sppnet.detection.deep import held_back
     from sppnet.detection.scale import scales_for
 
     _announce(detector, part, _boxed(part, scales_for(part, detector.short_side)), out)
-    if plan:
-        long = f"{plan.epochs} epochs" if plan.epochs else f"about {duration(60 * plan.minutes)}"
-        notes.print(f"Then the convolutions for {long}. Ctrl-C loses no epoch: the same command goes on.")
+    if plan and held_back(part) is not None:
+        minutes = f"about {duration(60 * plan.minutes)}, an epoch at least"
+        long = counted(plan.epochs, "epoch") if plan.epochs else minutes
+        tell(
+            f"Then the convolutions for {long}, and the linear detector up to three times more. "
+            "Ctrl-C loses no epoch: the same command goes on."
+        )
     detector.fit(part, deep=plan or False, progress=bar)
 
 

@@ -28,7 +28,7 @@ from sppnet.data import DetectionData, Sample
 from sppnet.detection.examples import ImageLabels, labels_of, scene_of
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
-from sppnet.errors import check_that
+from sppnet.errors import check_that, counted
 from sppnet.evaluation.precision import detection_report
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.files import encoder_with
@@ -123,8 +123,9 @@ class DeepReport:
         if not self.held_out:
             return f"The convolutions stay as they are: fewer than {FEWEST} images with objects are too few to tell."
         verdict = "kept" if self.kept else "not better at both, so the network stays as it was"
+        epochs = counted(self.epochs, "epoch")
         before, after = (" / ".join(f"{each:.1%}" for each in found) for found in (self.before, self.after))
-        figures = f"mAP at IoU {' / '.join(map(str, OVERLAPS))} is {before} before, {after} after {self.epochs} epochs"
+        figures = f"mAP at IoU {' / '.join(map(str, OVERLAPS))} is {before} before, {after} after {epochs}"
         return f"Tuned convolutions in {self.held_out} images held back: {figures}: {verdict}."
 
 
@@ -174,12 +175,10 @@ def deepen(
         made.fit(part, progress=progress)
         return made
 
-    held = [index for index in range(len(data)) if index % HELD_OUT == HELD_OUT // 2]
-    train = data.subset([index for index in range(len(data)) if index not in set(held)])
-    judged = data.subset(held)
-    objects = [sum(len(sample.boxes) > 0 for sample in part) for part in (train, judged)]
-    if sum(objects) < FEWEST or min(objects) < 1:
+    parts = held_back(data)
+    if parts is None:
         return None, DeepReport(False, 0, (), (), 0, ())
+    train, judged = parts
     linear = fit(None, train).model_
     before = quality(linear, judged)
     backbone, curve = tune(linear, train, judged, plan, seed=detector.seed, progress=progress)
@@ -187,6 +186,15 @@ def deepen(
     after = quality(fit(encoder, train).model_, judged)
     report = DeepReport(_better(before, after), len(judged), before, after, len(curve), curve)
     return (fit(encoder, data) if report.kept else None), report
+
+
+def held_back(data: DetectionData) -> tuple[DetectionData, DetectionData] | None:
+    """Return the images to tune on and those that decide; None where they are too few to tell."""
+    held = [index for index in range(len(data)) if index % HELD_OUT == HELD_OUT // 2]
+    train = data.subset([index for index in range(len(data)) if index not in set(held)])
+    judged = data.subset(held)
+    objects = [sum(len(sample.boxes) > 0 for sample in part) for part in (train, judged)]
+    return None if sum(objects) < FEWEST or min(objects) < 1 else (train, judged)
 
 
 def quality(model: DetectorModel, data: DetectionData, regions: Sequence[Boxes] | None = None) -> tuple[float, ...]:

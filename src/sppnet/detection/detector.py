@@ -464,7 +464,8 @@ class Detector(Parameters):
         known = self._learner or self._model
         if known is not None:
             return known.encoder
-        return self._fresh_encoder(as_scales(self.short_side or fitting_short_side([read_size(image)])))
+        chosen = self.short_side
+        return self._fresh_encoder(as_scales(fitting_short_side([read_size(image)]) if chosen is None else chosen))
 
     def _fresh_encoder(self, scales: tuple[int, ...]) -> MapsEncoder:
         """Return the user's encoder, or one of these scales, of which one is kept."""

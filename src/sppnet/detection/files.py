@@ -1,6 +1,6 @@
 """Detector models out of what a model file tells, and what a file is told of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -23,7 +23,7 @@ def describe_choices(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON of a detector's arguments that what was learnt does not tell of."""
     sides, layers, proposals, settings = (given[name] for name in ("short_side", "layers", "proposals", "settings"))
     return {
-        "short_side": sides if isinstance(sides, int | None) else list(sides),
+        "short_side": list(map(int, sides)) if isinstance(sides, Sequence) else sides if sides is None else int(sides),
         "layers": None if layers is None else list(layers),
         "proposals": proposals if isinstance(proposals, str | None) else GIVEN,
         "settings": settings if isinstance(settings, str) else None,

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from numbers import Integral
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sppnet.data import DetectionData
+from sppnet.errors import check_that
 from sppnet.geometry import Boxes, Size, area, shorter_side_size, usual_short_side
 from sppnet.images import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS
 
@@ -54,7 +56,7 @@ def scales_for(
     """Return the shorter sides that a detector scales a data set's images to: the user's, or the fitting one."""
     samples = data.samples
     fitting = [each.size for each in samples], [each.boxes for each in samples], [each.labels for each in samples]
-    return as_scales(short_side or fitting_short_side(*fitting, tiles=tiles))
+    return as_scales(fitting_short_side(*fitting, tiles=tiles) if short_side is None else short_side)
 
 
 def tiled(sizes: Sequence[Size], scales: Sequence[int]) -> int:
@@ -76,8 +78,16 @@ def _room(sizes: Sequence[Size], pixels: int) -> float:
 
 
 def as_scales(short_side: int | Sequence[int]) -> tuple[int, ...]:
-    """Return one shorter side or several as several."""
-    return (short_side,) if isinstance(short_side, int) else tuple(short_side)
+    """Return one shorter side or several as several.
+
+    Raises:
+        ArgumentError: none, or what is no whole number from 1.
+    """
+    sides: tuple[Any, ...] = tuple(short_side) if isinstance(short_side, Sequence) else (short_side,)
+    fits = len(sides) > 0 and all(isinstance(side, Integral) and int(side) >= 1 for side in sides)
+    expected, advice = "a whole number of pixels from 1, or several", "Leave it out to have it chosen"
+    check_that(fits, "Detector", "short_side", expected, short_side, advice=advice)
+    return tuple(map(int, sides))
 
 
 def _shares(sizes: Sequence[Size], boxes: Sequence[Boxes], labels: Sequence[NDArray[np.int64]]) -> list[float]:
