@@ -323,6 +323,9 @@ def test_the_image_has_room_and_axe_finds_nothing(browser: Browser, small: Studi
         assert stage is not None
         assert stage["height"] >= 0.5 * size["height"], stage
         assert stage["width"] >= 0.5 * size["width"], stage
+        tools = page.locator(".tools").bounding_box()
+        assert tools is not None
+        assert tools["height"] < 48, tools  # one line of buttons
         page.locator("#help").click()
         expect(page.locator("#keys").get_by_text("A, Enter")).to_be_visible()
         page.keyboard.press("Escape")
