@@ -327,6 +327,9 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     assert left(_box((50, 50, 60, 52), 7)) == [0.9, 0.7, 0.6, 0.2]  # 0.2: another object
     assert left(_box((0, 0, 55, 90), 7, crowd=True)) == [0.7, 0.2]  # what lies in it, half at least
     assert left(_box((0, 0, 54, 90), 7, crowd=True)) == [0.7, 0.6, 0.2]
+    many = Detections(np.tile(boxes[:1], (150, 1)), np.zeros(150, np.int64), np.r_[[0.9] * 120, [0.01] * 30], ("a",))
+    assert len(Suggestions.of(many, (7,)).scores) == 120  # of noise no more than fills the hundred
+    assert len(Suggestions.of(many[60:], (7,)).scores) == 90
     counted = histogram([all_found], [7, 9, 11])
     assert (sum(counted["counts"][7]), sum(counted["counts"][9]), sum(counted["counts"][11])) == (2, 2, 0)
     assert len(counted["counts"][7]) == BINS

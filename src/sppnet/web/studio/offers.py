@@ -127,7 +127,7 @@ def read_predictions(file: Path, images: Mapping[str, StoredImage]) -> Offer:
     records = read_json(file)
     if not isinstance(records, list):
         raise DataError(message("studio", "predictions", "a list", type(records).__name__, "Choose another file"))
-    offer, finder = Offer(f"predictions: {file.name}"), finder_of(images)
+    offer, finder = Offer(f"Predictions: {file.name}"), finder_of(images)
     classes: dict[str, None] = {}
     for number, record in enumerate(records, start=1):
         where = f"{file.name}: record {number}"
@@ -178,7 +178,7 @@ def finder_of(names: Iterable[str]) -> Finder:
 
 def detect_with(detector: "Detector", paths: Mapping[str, Path], *, progress: Progress = silent) -> Offer:
     """Find with a detector what the images of these names show; images that cannot be read are named."""
-    offer = Offer("a detector", detector.classes_)
+    offer = Offer("A detector", detector.classes_)
     for name in progress("Looking at images", list(paths)):
         try:
             found = detector.detect(paths[name])

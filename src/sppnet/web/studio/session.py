@@ -402,13 +402,19 @@ class Session:
             ArgumentError: no pattern.
         """
         pattern = compiled(groups or None)
-        images = [self.board.counted(key) for key in list(self.learner.images) if key not in self.learner.faults]
+        learner = self.learner
+        images = {key: self.board.counted(key) for key in list(learner.images) if key not in learner.faults}
+        looked_at = [learner.found.get(key) for key, image in images.items() if not image.complete]
         classes = self.store.classes()
         return {
             "folder": self.folder.root.name,
             "classes": [{"id": each.id, "name": each.name, "colour": each.colour} for each in classes],
-            "groups": count_groups(images, [each.id for each in classes], pattern, root=self.folder.root.name),
-            "complete": sum(image.complete for image in images),
+            "groups": count_groups(
+                list(images.values()), [each.id for each in classes], pattern, root=self.folder.root.name
+            ),
+            "complete": sum(image.complete for image in images.values()),
+            "unseen": sum(each is None for each in looked_at),
+            "full": sum(each is not None and each.full for each in looked_at),
             "quality": self.quality()["measured"],
             "thresholds": self.thresholds,
         }

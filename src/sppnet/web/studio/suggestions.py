@@ -18,7 +18,9 @@ SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
 WORSE_PLACE: Final = Settings().nms_iou  # from this one a detection is a worse place of an object that a person boxed
 MOSTLY: Final = 0.5  # of a suggestion that lies in a crowd belongs to it
-MOST: Final = 100  # suggestions of an image
+MOST: Final = 100  # suggestions of an image, of which more are kept only where they are
+WORTH: Final = 0.05  # sure, at least: below it a suggestion shows hardly anything but noise
+FULL: Final = 100  # detections of a class in an image, from which on the detector may have left out more
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
 NEARLY: Final = 0.5  # of its class's threshold, from which on a suggestion counts where one is expected
@@ -39,9 +41,10 @@ class Suggestions:
 
     @classmethod
     def of(cls, found: Detections, ids: Sequence[int]) -> "Suggestions":
-        """Take the ``MOST`` best detections, whose classes have the given ids in the store."""
-        labels = np.array(ids, dtype=np.int32)[found.labels[:MOST]]
-        return cls(found.boxes[:MOST].astype(np.float32), labels, found.confidence[:MOST].astype(np.float32))
+        """Take the ``MOST`` best detections, and all worth a look; their classes have the given ids in the store."""
+        most = max(MOST, int((found.confidence >= WORTH).sum()))
+        labels = np.array(ids, dtype=np.int32)[found.labels[:most]]
+        return cls(found.boxes[:most].astype(np.float32), labels, found.confidence[:most].astype(np.float32))
 
     @classmethod
     def offered(cls, rows: Sequence[Offered]) -> "Suggestions":
@@ -143,6 +146,11 @@ class LookedAt:
     doubt: float
     counts: NDArray[np.int64]
     round: int
+
+    @property
+    def full(self) -> bool:
+        """Whether so much of a class was found that there may be more than the detector looks for."""
+        return bool(self.counts.max(initial=0) >= FULL)
 
     @classmethod
     def of(cls, found: Detections, ids: Sequence[int], thresholds: NDArray[np.float64], number: int) -> "LookedAt":

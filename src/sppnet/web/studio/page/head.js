@@ -116,7 +116,7 @@ function hinted(image) {
   const { images, status, suggestions, hides, label } = model;
   if (image.fault) return `${sentence(image.fault)} D goes on to the next image.`;
   if (!model.classes.length) return null;
-  if (!sum(images.totals.objects)) return `Drag a box around one ${nameOf(label)}`;
+  if (!sum(images.totals.objects) && !suggestions.length) return `Drag a box around one ${nameOf(label)}`;
   if (hides.boxes && (model.boxes.length || suggestions.length)) return "Boxes are hidden: B shows them";
   if (shownSuggestions().length) return null;
   if (image.complete) return "Complete: nothing more is suggested here";

@@ -36,7 +36,19 @@ function draw({ classes, groups }) {
   );
 }
 
-function fill({ classes, groups, quality, complete, folder }) {
+// What the numbers leave out, as far as it is known.
+function limits({ unseen, full }) {
+  const images = (number) => (number === 1 ? "1 image" : `${number} images`);
+  const texts = [
+    unseen && `The detector has not looked at ${images(unseen)} yet: only boxes of a person count there.`,
+    full && `In ${images(full)} it found 100 or more of a class, about as many as it looks for: there may be more.`,
+  ].filter(Boolean);
+  byId("limits").hidden = !texts.length;
+  byId("limits").textContent = texts.join(" ");
+}
+
+function fill({ classes, groups, quality, complete, folder, unseen, full }) {
+  limits({ unseen, full });
   byId("title").textContent = `Objects in ${folder}`;
   byId("facts").textContent =
     `${groups[0].images} images, ${complete} of them complete. ${new Date().toLocaleDateString()}`;
