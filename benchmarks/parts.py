@@ -70,6 +70,7 @@ def _everything(train: DetectionData, val: DetectionData, cache: TensorCache) ->
     yield "boxes as proposed", answered(ours, rounds=0, voting_iou=None)
     yield "boxes moved once, no voting", answered(ours, rounds=1, voting_iou=None)
     yield "boxes moved twice, no voting", answered(ours, rounds=2, voting_iou=None)
+    yield "one turn, scores alone", answered(ours, apart_iou=None)
     yield "no hard negatives", answered(learnt(replace(OURS, margin=float("inf"))))
     yield "objects alone as positives", answered(learnt(replace(OURS, positive_iou=None)))
     for layers in (("stride8",), ("stride16",), ("stride8", "stride16"), ("stride16", "head")):

@@ -49,8 +49,10 @@ def test_the_settings_of_the_table_are_those_of_the_presets() -> None:
         f"| boxes of the kept | mean of their voters from {ours.voting_iou:g} | as they are | as they are |",
         f"| window and scale rule | {ours.rule} | {paper.rule} | {released.rule} |",
         f"| suppression | {ours.nms_iou:g} | {paper.nms_iou:g} | {released.nms_iou:g} |",
+        f"| a second turn for those that overlap none of the kept by more than | {ours.apart_iou:g} | none | none |",
     ):
         assert row in page
+    assert (paper.apart_iou, released.apart_iou) == (None, None)
     assert (paper.positive_iou, paper.voting_iou, paper.sampled, released.sampled) == (None, None, False, False)
 
 

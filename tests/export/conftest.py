@@ -20,7 +20,7 @@ from sppnet.proposals.grid import GridProposals
 
 CLASSES = ("cell", "disc", "nobody saw it")
 LEVELS = (3, 2, 1)
-SIZES = [(1, 1), (2, 3), (60, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
+SIZES = [(1, 1), (2, 3), (61, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
 VIEW_SIDE = 30.0
 GRID = GridProposals(((40.0, 30.0), (24.0, 24.0), (20.0, 50.0)), 96, 0.4)
 
@@ -57,7 +57,8 @@ def drawn_model(layers: Sequence[str], *, settings: Settings = OURS, scales: Seq
         drawn(classes, 4, length, deviation=0.002),
         drawn(classes, 4, deviation=0.02),
     )
-    calibration = Calibration(np.array([2.0, 1.5, 2.0]), np.array([-0.5, -0.3, -0.5]), np.array([0.3, 0.5, 0.5]))
+    curves = [(2.0, -1.0, -0.6, -0.5), (1.5, -2.0, -0.3, -0.3), (2.0, -0.5, 0.0, -0.5)]
+    calibration = Calibration.of(curves, np.array([0.3, 0.5, 0.5]))
     return DetectorModel(encoder, GRID, head, CLASSES, settings, calibration)
 
 

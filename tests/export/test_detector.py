@@ -102,7 +102,9 @@ def test_given_boxes_have_their_features_and_confidence(layers: tuple[str, ...],
     np.testing.assert_allclose(features, maps.pool(inside, LEVELS).numpy(), atol=5e-3)
     scores = model.head.scores(maps, inside)
     for label in range(len(CLASSES)):
-        expected = model.calibration.probabilities(scores[:, label], np.full(len(boxes), label))
+        expected = model.calibration.probabilities(
+            scores[:, label], np.full(len(boxes), label), np.zeros((len(boxes), 2))
+        )
         np.testing.assert_allclose(confidence[:, label], expected, atol=1e-3)
     none = session.run(None, scaled_inputs(model, image) | {"boxes": np.zeros((0, 4), np.float32)})
     assert [len(each) for each in none] == [0, 0]

@@ -34,6 +34,8 @@ class Detections:
             where that is not known.
         regions: (N, 4) what each score is the score of: the region that was last moved onto the object; None where
             that is not known.
+        rivals: (N, 2) what speaks against each beside its score: surer ones around it, of its class and of others, see
+            ``geometry.rivals``; None where that is not known.
     """
 
     boxes: Boxes
@@ -42,11 +44,13 @@ class Detections:
     classes: tuple[str, ...]
     scores: NDArray[np.float32] | None = None
     regions: Boxes | None = None
+    rivals: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Raise ShapeError unless everything has one row a detection."""
         count = len(self.confidence)
         rows = {"boxes": (count, 4), "labels": (count,), "scores": (count,), "regions": (count, 4)}
+        rows["rivals"] = (count, 2)
         for name, expected in rows.items():
             column = getattr(self, name)
             if column is not None:

@@ -24,7 +24,7 @@ from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import Choice, FittingRegions, unlearnt_regions
 from sppnet.detection.scale import as_scales, fitting_short_side, scales_for
 from sppnet.detection.settings import Settings, chosen_settings
-from sppnet.detection.validation import calibrated, hold_out
+from sppnet.detection.validation import hold_out
 from sppnet.errors import ArgumentError, DataError, NotFittedError, check_that, message
 from sppnet.evaluation.matching import Judged
 from sppnet.evaluation.precision import DetectionReport, detection_report
@@ -397,11 +397,10 @@ class Detector(Parameters):
             def answer(head: RegionHead, images: Sequence[KeptImage]) -> Iterator[Detections]:
                 return replace(model, head=head).each((kept.scene(model.encoder) for kept in images), threshold=0)
 
-            judged, found = hold_out(learner, model.head, model.classes, answer, progress=progress)
-            calibration = calibrated(judged)
-            self._model = sure = replace(model, calibration=calibration)
-            self.held_out_ = {key: sure.sure_of(each) for key, each in found.items()}
-            return replace(judged, confidence=calibration.probabilities(judged.confidence, judged.labels))
+            held = hold_out(learner, model.head, model.classes, answer, progress=progress)
+            self._model = sure = replace(model, calibration=held.calibrated())
+            self.held_out_ = {key: sure.sure_of(each) for key, each in held.found.items()}
+            return held.sure_by(sure.calibration)
 
     def estimate(self, data: DetectionData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""

@@ -15,7 +15,7 @@ from sppnet.proposals.kinds import proposals_from_description
 from sppnet.storage import TensorCache
 
 HEAD: Final = ("weights", "bias", "delta_weights", "delta_bias")
-CALIBRATION: Final = ("slopes", "offsets", "thresholds")
+CALIBRATION: Final = ("slopes", "offsets", "rivalry", "thresholds")
 GIVEN: Final = "given"  # what a file says of an argument that was an object, which the file holds
 
 
@@ -67,11 +67,13 @@ def model_from_description(
     Raises:
         CorruptFileError: it was learnt on other weights than those that are installed.
     """
+    classes = tuple(description["classes"])
+    alone = {"rivalry": torch.zeros(len(classes), 2, dtype=torch.float64)}  # what files of before it tell
     return DetectorModel(
         encoder_from_description(description["encoder"], tensors, cache=cache),
         proposals_from_description(description["proposals"], tensors),
         RegionHead(tuple(description["levels"]), *(tensors[name] for name in HEAD)),
-        tuple(description["classes"]),
+        classes,
         Settings.from_description(description["settings"]),
-        Calibration(*(tensors[name].numpy() for name in CALIBRATION)),
+        Calibration(*({**alone, **tensors}[name].numpy() for name in CALIBRATION)),
     )

@@ -1,7 +1,7 @@
 """A detector as it was learnt: image -> feature map -> pooled regions -> scores -> detections (paper, Sec. 4.1)."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,14 @@ from sppnet.features.ahead import ahead
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.maps import Maps
 from sppnet.features.scene import Scene
-from sppnet.geometry import Boxes, images_in, nms, vote
+from sppnet.geometry import Boxes, images_in, nms, rivals, second_turn, vote
 from sppnet.learning.calibration import Calibration
 from sppnet.progress import stage
 from sppnet.proposals.protocol import Proposals
 
 SCORE_FLOOR = -1.2  # regions below are not worth moving
 CANDIDATES = 600  # regions a class that are moved, the best of an image that counts as one
-PER_CLASS = 100  # detections a class, the best of an image that counts as one
+PER_CLASS = 100  # detections a class and turn, the best of an image that counts as one
 
 Found = tuple[Boxes, NDArray[np.float32], Boxes]  # boxes (N, 4), scores (N,), and the regions (N, 4) that these are of
 
@@ -57,7 +57,9 @@ class DetectorModel:
         with stage("suppression"):
             share = images_in(maps.size, max(self.encoder.scales))
             found = [self._of_class(maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
-            return self._above(found, self.calibration.thresholds if threshold is None else threshold)
+            sure = self._sure(found, int(PER_CLASS * share))
+        least = np.broadcast_to(self.calibration.thresholds if threshold is None else threshold, len(self.classes))
+        return sure[sure.confidence >= least[sure.labels]]
 
     def each(self, scenes: Iterable[Scene], *, threshold: float | None = None) -> Iterator[Detections]:
         """Find the objects of many images, in their order; while one is looked at, regions of the next are proposed.
@@ -83,24 +85,33 @@ class DetectorModel:
         if rounds:
             with stage("moving boxes"):
                 boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=rounds, damping=damping)
-        kept = nms(boxes, moved, self.settings.nms_iou)
-        kept = kept[moved[kept] > SCORE_FLOOR][: int(PER_CLASS * share)]
+        kept = self._kept(boxes, moved, int(PER_CLASS * share))
         voting = self.settings.voting_iou
         placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
         return placed, moved[kept], scored[kept]
 
-    def _above(self, found: list[Found], threshold: float | NDArray[np.float64]) -> Detections:
+    def _kept(self, boxes: Boxes, scores: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+        """Return which candidates of a class suppression keeps, at most ``most`` each turn."""
+        overlap, apart = self.settings.nms_iou, self.settings.apart_iou
+        first = nms(boxes, scores, overlap)
+        first = first[scores[first] > SCORE_FLOOR][:most]
+        if apart is None:
+            return first
+        second = second_turn(boxes, scores, first, threshold=overlap, apart=apart)
+        return np.concatenate([first, second[scores[second] > SCORE_FLOOR][:most]])
+
+    def _sure(self, found: list[Found], most: int) -> Detections:
+        """Join what was found of each class: how sure each is follows from its score and from what stands beside it."""
         labels = np.repeat(np.arange(len(found)), [len(scores) for _, scores, _ in found])
         boxes, scores, regions = (np.concatenate(part) for part in zip(*found, strict=True))
-        sure = self.calibration.probabilities(scores, labels)
-        kept = np.flatnonzero(sure >= np.broadcast_to(threshold, len(found))[labels])
-        order = kept[np.argsort(-sure[kept], kind="stable")]
-        return Detections(boxes[order], labels[order], sure[order], self.classes, scores[order], regions[order])
+        beside = np.zeros((len(boxes), 2))
+        if self.settings.apart_iou is not None:
+            beside = rivals(boxes, labels, scores, most=most)
+        together = Detections(boxes, labels, np.zeros(len(boxes)), self.classes, scores, regions, beside)
+        return self.sure_of(together)
 
     def sure_of(self, found: Detections) -> Detections:
         """Return what another head of the same classes found, with the confidence of this model's curves."""
-        scores = np.asarray(found.scores, dtype=np.float32)
-        sure = self.calibration.probabilities(scores, found.labels)
-        order = np.argsort(-sure, kind="stable")
-        regions = None if found.regions is None else found.regions[order]
-        return Detections(found.boxes[order], found.labels[order], sure[order], self.classes, scores[order], regions)
+        scores, beside = np.asarray(found.scores), np.asarray(found.rivals)
+        sure = self.calibration.probabilities(scores, found.labels, beside)
+        return replace(found, confidence=sure)[np.argsort(-sure, kind="stable")]

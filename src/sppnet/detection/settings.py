@@ -58,6 +58,8 @@ class Settings:
             Komodakis 2015); None keeps it.
         rule: which cells a region's window has, and how its scale is chosen, see ``geometry``.
         nms_iou: of detections of a class that overlap by more, the best is kept.
+        apart_iou: those that this takes have a second turn among themselves if they overlap none of the kept by more;
+            they are less sure, as is what lies on a surer object of another class (``geometry.rivals``). None: neither.
         fitting: how layers are fine-tuned, where there are any.
     """
 
@@ -79,6 +81,7 @@ class Settings:
     voting_iou: float | None = 0.65
     rule: WindowRule = "paper"
     nms_iou: float = 0.3
+    apart_iou: float | None = 0.6
     fitting: Fitting = Fitting(rates=(1e-2, 1e-3), steps=(2000, 500), dropout=0.0)
 
     def describe(self) -> dict[str, Any]:
@@ -88,11 +91,11 @@ class Settings:
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> "Settings":
-        """Make the settings that ``describe`` told of."""
+        """Make the settings that ``describe`` told of; files of before the second turn tell of none."""
         parts: dict[str, Any] = {
             name: tuple(part) if isinstance(part, list) else part for name, part in description["fitting"].items()
         }
-        return cls(**{**description, "fitting": Fitting(**parts)})
+        return cls(**{"apart_iou": None, **description, "fitting": Fitting(**parts)})
 
 
 OURS: Final = Settings()
@@ -106,6 +109,7 @@ PAPER: Final = Settings(
     rounds=1,
     damping=1.0,
     voting_iou=None,
+    apart_iou=None,
     fitting=Fitting(),
 )
 

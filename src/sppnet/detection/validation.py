@@ -28,10 +28,28 @@ Answer = Callable[[RegionHead, Sequence[KeptImage]], Iterable[Detections]]
 
 
 class HeldOut(NamedTuple):
-    """What was found in images by heads that were learnt without them, by their keys, and which of it is right."""
+    """What was found in images by heads that were learnt without them, by their keys, and which of it is right.
+
+    ``confidence`` of ``judged`` holds scores; ``rivals`` (N, 2) are of the same rows.
+    """
 
     judged: Judged
+    rivals: NDArray[np.float64]
     found: dict[Hashable, Detections]
+
+    def calibrated(self) -> Calibration:
+        """Learn how sure to be, and each class's threshold."""
+        known = self.judged.verdicts >= 0
+        labels, scores, rivals = self.judged.labels[known], self.judged.confidence[known], self.rivals[known]
+        return calibrate(labels, scores, rivals, self.judged.verdicts[known] == 1, self.judged.objects.sum(axis=0))
+
+    def sure_by(self, calibration: Calibration) -> Judged:
+        """Return what was judged, with the confidence of curves, ranked by it."""
+        judged = self.judged
+        sure = calibration.probabilities(judged.confidence, judged.labels, self.rivals)
+        order = np.argsort(-sure, kind="stable")
+        images, labels, verdicts = judged.images[order], judged.labels[order], judged.verdicts[order]
+        return Judged(images, labels, sure[order], verdicts, judged.objects, judged.order[order])
 
 
 def hold_out(
@@ -48,9 +66,9 @@ def hold_out(
         answer: detects in images by a head, whatever the confidence.
         progress: wraps the pass over the images.
     Returns:
-        The detections, judged ones ranked by what the heads gave: their ``confidence`` holds scores. Nobody can judge
-        those of a class that one image alone holds: it counts as one without objects. So do images that are not
-        complete and in which more is known to be right than wrong.
+        The detections, judged ones ranked by what the heads gave. Nobody can judge those of a class that one image
+        alone holds: it counts as one without objects. So do images that are not complete and in which more is known
+        to be right than wrong.
     Raises:
         DataError: fewer than two labelled images.
     """
@@ -75,23 +93,17 @@ def hold_out(
     for kept, each in zip(progress("Validating", list(chain.from_iterable(parts))), answers(), strict=True):
         found[kept.key] = each
     judged = [_judge(kept, found[kept.key], names) for kept in chosen]
-    labels, scores, verdicts = (np.concatenate(column) for column in zip(*judged, strict=True))
+    labels, scores, rivals, verdicts = (np.concatenate(column) for column in zip(*judged, strict=True))
     owners = np.repeat(np.arange(len(chosen)), [len(found[kept.key]) for kept in chosen])
     objects = _objects(chosen, names)
-    untold = np.array([_tells_nothing(kept, own[2]) for kept, own in zip(chosen, judged, strict=True)])
+    untold = np.array([_tells_nothing(kept, own[-1]) for kept, own in zip(chosen, judged, strict=True)])
     objects[untold], verdicts[untold[owners]] = 0, -1
     unknown = (_objects(images, names) > 0).sum(axis=0) < 2  # without its one image there is no class to find in it
     objects[:, unknown] = 0
     verdicts[unknown[labels]] = -1
     order = np.argsort(-scores, kind="stable")
-    return HeldOut(Judged(owners[order], labels[order], scores[order], verdicts[order], objects, order), found)
-
-
-def calibrated(judged: Judged) -> Calibration:
-    """Learn how sure to be, and each class's threshold, from detections whose ``confidence`` holds scores."""
-    known = judged.verdicts >= 0
-    scores, right = judged.confidence[known], judged.verdicts[known] == 1
-    return calibrate(judged.labels[known], scores, right, judged.objects.sum(axis=0))
+    ranked = Judged(owners[order], labels[order], scores[order], verdicts[order], objects, order)
+    return HeldOut(ranked, rivals[order], found)
 
 
 def _objects(images: Sequence[KeptImage], names: Sequence[str]) -> NDArray[np.int64]:
@@ -108,8 +120,8 @@ def _tells_nothing(kept: KeptImage, verdicts: NDArray[np.int8]) -> bool:
 
 def _judge(
     kept: KeptImage, found: Detections, names: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int8]]:
-    """Tell which detections are right; of an image that is not complete only those that somebody answered count."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int8]]:
+    """Return labels, scores, rivals, verdicts: of an image that is not complete only on what somebody answered."""
     labels = kept.labels
     verdicts = np.full(len(found), -1, dtype=np.int8)
     answered = np.full(len(found), labels.complete)
@@ -120,4 +132,5 @@ def _judge(
         answered[mine] |= match(found.boxes[mine], wrong, ignored=np.zeros(len(wrong), np.bool_), iou=RIGHT_IOU) == 1
     verdicts[(verdicts == 0) & ~answered] = -1
     scores = found.confidence if found.scores is None else found.scores
-    return found.labels, scores.astype(np.float64), verdicts
+    rivals = np.zeros((len(found), 2)) if found.rivals is None else found.rivals
+    return found.labels, scores.astype(np.float64), rivals, verdicts

@@ -25,6 +25,8 @@ from sppnet.export.regions import (
     images_in,
     inside,
     map_cells,
+    overlaps,
+    rivals,
     vote,
 )
 from sppnet.features.encoder import MapsEncoder
@@ -52,11 +54,13 @@ def detector_graph(
     size, maps = encoded_image(graph, model.encoder, scaled=scaled)
     pixels = size.to(np.float64)
     regions = _proposed(maps, model.proposals, pixels)
-    boxes, labels, scores = _Answers(maps, model, pixels).detect(regions)
+    boxes, labels, scores, beside = _Answers(maps, model, pixels).detect(regions)
     curves = model.calibration
     limits = curves.thresholds if thresholds is None else thresholds
-    slopes, offsets, least = (graph.constant(each).take(labels) for each in (curves.slopes, curves.offsets, limits))
-    sure = graph.op("Sigmoid", slopes * scores.to(np.float64) + offsets)
+    of_class = (curves.slopes, curves.rivalry, curves.offsets, limits)
+    slopes, rivalry, offsets, least = (graph.constant(each).take(labels) for each in of_class)
+    against = (rivalry * beside).over("ReduceSum", 1)
+    sure = graph.op("Sigmoid", slopes * scores.to(np.float64) + against + offsets)
     shown = graph.op("NonZero", sure >= least).reshape(-1)
     confidence, order = graph.best(sure.take(shown), shown.shape(0))
     graph.output("boxes", boxes.take(shown).take(order).to(np.float32), ["found", 4])
@@ -141,13 +145,12 @@ class _Answers:
     model: DetectorModel
     size: Value
 
-    def detect(self, regions: Value) -> tuple[Value, Value, Value]:
-        """(R, 4) -> boxes (M, 4), labels (M,) and scores (M,) of what suppression leaves, class by class."""
+    def detect(self, regions: Value) -> tuple[Value, Value, Value, Value]:
+        """(R, 4) -> boxes (M, 4), labels (M,), scores (M,) and rivals (M, 2) of what suppression leaves."""
         graph, head, settings = regions.graph, self.model.head, self.model.settings
         classes = len(self.model.classes)
         scores = self.maps.score(regions, head.levels, head.weights.numpy(), head.bias.numpy()).transpose(1, 0)
-        share = images_in(self.size, max(self.model.encoder.scales))
-        count = scores.shape(1).smaller(_times(CANDIDATES, share))
+        count = scores.shape(1).smaller(self._most(CANDIDATES))
         best, places = graph.best(scores, count)
         likely = graph.op("NonZero", best > SCORE_FLOOR)  # (2, V): class and place, class by class
         labels = likely.take(0)
@@ -157,22 +160,61 @@ class _Answers:
         for turn in range(settings.rounds):
             moved, boxes = self._refined(boxes, labels, share=settings.damping if turn else 1.0)
         of_class, of_score = self._by_class(graph, first, boxes, moved, count, classes)
-        kept = graph.op(
-            "NonMaxSuppression",
-            of_class.to(np.float32),
-            of_score.insert(1),
-            _times(PER_CLASS, share).insert(0),
-            graph.constant(np.array([settings.nms_iou], dtype=np.float32)),
-            graph.constant(np.array([SCORE_FLOOR], dtype=np.float32)),
-        )
-        chosen = kept.take([0, 2], axis=1)
+        chosen = self._kept(of_class, of_score)
         own, found = graph.op("GatherND", of_class, chosen), graph.op("GatherND", of_score, chosen)
         label, place = chosen.take(0, axis=1), chosen.take(1, axis=1)
         if settings.voting_iou is not None:
             voters = of_class.take(label), of_score.take(label).to(np.float64)
             itself = place.insert(1).equals(graph.range(count).insert(0))
             own = vote(own, *voters, itself, settings.voting_iou)
-        return own, label, found
+        return own, label, found, self._rivals(own, found, chosen, of_class)
+
+    def _rivals(self, boxes: Value, scores: Value, chosen: Value, of_class: Value) -> Value:
+        """Tell what speaks against each of M detections beside its score, (M, 2) float64: ``geometry.rivals``.
+
+        Args:
+            boxes: (M, 4). scores: (M,). chosen: (M, 2) class and place of each among ``of_class`` (K, N, 4).
+        """
+        graph, label = boxes.graph, chosen.take(0, axis=1)
+        if self.model.settings.apart_iou is None:
+            return graph.op(
+                "Expand", graph.constant(np.zeros(2)), graph.stack(scores.shape(0), graph.value(2, np.int64))
+            )
+        nobody = graph.op("Expand", graph.constant(NONE), graph.op("Shape", of_class, end=2))
+        same = graph.op("ScatterND", of_class, chosen, boxes), graph.op("ScatterND", nobody, chosen, scores)
+        surest, places = graph.best(scores, scores.shape(0).smaller(self._most(PER_CLASS)))
+        own = label.insert(1).equals(label.take(places).insert(0))
+        others = boxes.take(places).insert(0), graph.where(own, graph.constant(NONE), surest)
+        return rivals(boxes, scores, [part.take(label) for part in same], others)
+
+    def _kept(self, boxes: Value, scores: Value) -> Value:
+        """Return class and place (M, 2) of the candidates (K, N, 4) that suppression keeps: ``DetectorModel._kept``."""
+        settings, graph = self.model.settings, boxes.graph
+        first = self._suppressed(boxes, scores)
+        if settings.apart_iou is None:
+            return first
+        label = first.take(0, axis=1)
+        near = overlaps(graph.op("GatherND", boxes, first), boxes.take(label)) > settings.apart_iou
+        of_class = label.insert(0).equals(np.arange(len(self.model.classes))[:, None])  # (K, M)
+        taken = of_class.to(np.float32) @ near.to(np.float32)
+        left = graph.where(taken > 0.0, graph.constant(NONE), scores)
+        return graph.join(first, self._suppressed(boxes, left))
+
+    def _suppressed(self, boxes: Value, scores: Value) -> Value:
+        graph = boxes.graph
+        kept = graph.op(
+            "NonMaxSuppression",
+            boxes.to(np.float32),
+            scores.insert(1),
+            self._most(PER_CLASS).insert(0),
+            graph.constant(np.array([self.model.settings.nms_iou], dtype=np.float32)),
+            graph.constant(np.array([SCORE_FLOOR], dtype=np.float32)),
+        )
+        return kept.take([0, 2], axis=1)
+
+    def _most(self, count: int) -> Value:
+        """Return a count of an image that counts as one, for this one."""
+        return _times(count, images_in(self.size, max(self.model.encoder.scales)))
 
     def _refined(self, boxes: Value, labels: Value, *, share: float) -> tuple[Value, Value]:
         """Score boxes (V, 4) for their own class and move them by a share: one turn of ``RegionHead.refine``."""

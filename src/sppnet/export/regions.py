@@ -13,7 +13,7 @@ from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.pooling import BlockTable, block_table
-from sppnet.geometry import LARGE, MAX_LOG_RATIO, RELEASED_SHRINK, VOTE_SHARPNESS, WindowRule
+from sppnet.geometry import LARGE, MAX_LOG_RATIO, RELEASED_SHRINK, SHARED, VOTE_SHARPNESS, WindowRule
 from sppnet.proposals.grid import OVERHANG
 
 TABULATED: Final = 1024  # lengths in pixels for which a grid's offset is looked up; past them it repeats
@@ -261,6 +261,25 @@ def vote(kept: Value, boxes: Value, scores: Value, own: Value, threshold: float)
     weights = graph.op("Exp", logarithms - logarithms.over("ReduceMax", 1, keep=True))
     total = (weights.insert(2) * boxes).over("ReduceSum", 1)
     return total / weights.over("ReduceSum", 1, keep=True)
+
+
+def rivals(boxes: Value, scores: Value, same: Sequence[Value], others: Sequence[Value]) -> Value:
+    """Tell what speaks against each box beside its score, (M, 2) float64: ``geometry.rivals``.
+
+    Args:
+        boxes: (M, 4). scores: (M,) float32.
+        same: boxes (M, N, 4) and scores (M, N) of each one's class, minus infinity for none.
+        others: boxes (1, T, 4) of all classes, and scores (M, T), minus infinity for those of each one's own.
+    """
+    graph, own = boxes.graph, scores.insert(1)
+    nothing = graph.constant(np.array(0.0))
+    around = overlaps(boxes, same[0]) / SHARED
+    near = graph.where(same[1] > own, around * around * around, nothing).over("ReduceSum", 1)
+    on = overlaps(boxes, others[0])
+    against = on * on * (others[1].to(np.float64) + 1.0).larger(0.0)
+    worst = graph.where(others[1] > own, against, nothing)
+    without = graph.join(own.to(np.float64) * 0.0, worst, axis=1)  # nothing found has no largest
+    return graph.stack(near, without.over("ReduceMax", 1), axis=1)
 
 
 def _floor(numbers: Value) -> Value:

@@ -6,6 +6,7 @@ are ``left .. right - 1``. Sizes are ``(height, width)``. Windows are the same i
 
 from sppnet.geometry.boxes import (
     MAX_LOG_RATIO,
+    SHARED,
     VOTE_SHARPNESS,
     Boxes,
     ScoredBoxes,
@@ -20,7 +21,9 @@ from sppnet.geometry.boxes import (
     flip_boxes,
     iou,
     nms,
+    rivals,
     scale_boxes,
+    second_turn,
     vote,
 )
 from sppnet.geometry.sizes import LARGE, SHORT_SIDES, images_in, longer_side_size, shorter_side_size, usual_short_side
@@ -46,6 +49,7 @@ __all__ = [
     "LARGE",
     "MAX_LOG_RATIO",
     "RELEASED_SHRINK",
+    "SHARED",
     "SHORT_SIDES",
     "SIDEWAYS",
     "VIEW_SIDE",
@@ -74,7 +78,9 @@ __all__ = [
     "nearest_scale",
     "nms",
     "regions_of_windows",
+    "rivals",
     "scale_boxes",
+    "second_turn",
     "shorter_side_size",
     "unique_windows",
     "upright_boxes",

@@ -29,6 +29,7 @@ class ScoredBoxes(Protocol):
 
 PAIRS: Final = 1_000_000  # of boxes that are compared at a time
 VOTE_SHARPNESS: Final = 2.0  # a box that scores higher by 1 weighs e^2 = 7.4 times as much
+SHARED: Final = 0.42  # IoU with a surer box of its class that speaks against a box as much as a margin of 1
 MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarges a side more than this
 
 
@@ -166,6 +167,45 @@ def nms(boxes: Boxes, scores: NDArray[np.floating], threshold: float) -> NDArray
 
     order = np.argsort(-scores, kind="stable")
     return np.asarray(order[keep_best(boxes[order], threshold)], dtype=np.int64)
+
+
+def second_turn(
+    boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], *, threshold: float, apart: float
+) -> NDArray[np.int64]:
+    """Keep the best of the boxes that suppression took, but that overlap none of the kept by more than ``apart``.
+
+    Two objects side by side overlap by more than ``threshold`` now and then; two boxes of one object seldom by less
+    than ``apart``. What this keeps is less sure: ``rivals`` tells by how much.
+
+    Args:
+        boxes: (N, 4). scores: (N,). kept: (M,) indices, from ``nms``. threshold: IoU, as for ``nms``. apart: IoU.
+    Returns:
+        Further indices, by descending score.
+    """
+    from sppnet.geometry.suppression import apart_from
+
+    left = np.flatnonzero(apart_from(boxes, boxes[kept], apart))
+    left = left[~np.isin(left, kept)]  # a box without area overlaps nothing, not even itself
+    return left[nms(boxes[left], scores[left], threshold)]
+
+
+def rivals(boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.floating], *, most: int) -> NDArray[np.float64]:
+    """Tell what speaks against each box: surer ones of its class around it, a surer one of another class on it.
+
+    Soft suppression (after Bodla et al. 2017), by terms that a curve weighs: a cube of the overlap, 1 at ``SHARED``,
+    summed over its class; a square of the overlap, times the other's margin above -1, the largest of other classes.
+
+    Args:
+        boxes: (N, 4). labels: (N,). scores: (N,) signed distances. most: so many boxes, the surest of all classes, are
+            asked of for others: with many classes it bounds the work.
+    Returns:
+        (N, 2) float64, at least 0: of its own class, of others. Of equal scores none is surer.
+    """
+    from sppnet.geometry.suppression import rivals_of
+
+    signed = scores.astype(np.float64)
+    surest = np.argsort(-signed, kind="stable")[:most]
+    return np.asarray(rivals_of(boxes, labels, signed, surest, SHARED), dtype=np.float64)
 
 
 def vote(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], threshold: float) -> Boxes:

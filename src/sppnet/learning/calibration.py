@@ -1,10 +1,11 @@
 """Scores -> probabilities of being right, class by class, and the thresholds of best F1.
 
-After Platt (1999): a logistic curve a class, fitted to scores of images that were not learnt from. A class of few such
-scores leans on the curve of all classes, and that on one chosen beforehand, so that three labelled images give
-sensible probabilities.
+After Platt (1999): a logistic curve a class, fitted to scores of images that were not learnt from, and to what speaks
+against each detection beside its score, its rivals (``geometry.rivals``). A class of few such scores leans on the curve
+of all classes, and that on one chosen beforehand, so that three labelled images give sensible probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,14 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-PRIOR: Final = (2.0, -0.5)  # slope and offset of the curve before anything is known: a margin of 1 is 4 in 5 right
-PRIOR_DEVIATION: Final = (1.0, 1.0)  # how far data easily pulls slope and offset of all classes from it
-CLASS_DEVIATION: Final = (0.5, 0.5)  # and those of one class from those of all
+# Of the score, of surer ones of its class around it, of those of other classes on it, and alone:
+PRIOR: Final = (2.0, -2.0, -0.6, -0.5)  # before anything is known: a margin of 1 is 4 in 5 right
+PRIOR_DEVIATION: Final = (1.0, 0.7, 0.4, 1.0)  # how far data easily pulls the curve of all classes from it
+CLASS_DEVIATION: Final = (0.5, 0.3, 0.2, 0.5)  # and that of one class from that of all
 SHARED: Final = 3.0  # objects that the threshold of all classes counts as, beside a class's own
 STEPS: Final = 50
 SHARPNESS: Final = 12.0  # of least squares on -1 and 1, as long as nothing is known
 REFUSED: Final = 0.05  # of the images that are named right, so many are given up for all that show something else
-SMALLEST_SLOPE: Final = 0.1  # a higher score is never less certain
+SMALLEST_SLOPE: Final = 0.1  # a higher score is never less certain, nor one with more rivals surer
 
 
 @dataclass(frozen=True)
@@ -27,36 +29,43 @@ class Calibration:
     """Curves from scores to probabilities.
 
     Args:
-        slopes, offsets: (K,) float64, one curve a class: 1 / (1 + exp(-(slope * score + offset))).
+        slopes, offsets: (K,) float64, one curve a class: 1 / (1 + exp(-(slope * score + rivalry * rivals + offset))).
+        rivalry: (K, 2) float64, at most 0: what a rival of its class, and of another, takes.
         thresholds: (K,) float64 in 0..1, the probability from which a class's detections are shown.
     """
 
     slopes: NDArray[np.float64]
     offsets: NDArray[np.float64]
+    rivalry: NDArray[np.float64]
     thresholds: NDArray[np.float64]
 
     @classmethod
     def unknown(cls, classes: int) -> "Calibration":
         """Return what is taken for granted before anything was held out."""
-        slope, offset = PRIOR
-        return cls(np.full(classes, slope), np.full(classes, offset), np.full(classes, 0.5))
+        return cls.of([PRIOR] * classes, np.full(classes, 0.5))
 
-    def probabilities(self, scores: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    @classmethod
+    def of(cls, curves: Sequence[Sequence[float]], thresholds: NDArray[np.float64]) -> "Calibration":
+        """Return curves in the order of ``PRIOR``, one a class."""
+        table = np.array(curves, dtype=np.float64)
+        return cls(table[:, 0], table[:, 3], table[:, 1:3], thresholds)
+
+    def probabilities(
+        self, scores: NDArray[np.floating], labels: NDArray[np.int64], rivals: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return the probability (N,) float64 that each detection is right.
 
         Args:
-            scores: (N,). labels: (N,) the class of each.
+            scores: (N,). labels: (N,) the class of each. rivals: (N, 2), see ``geometry.rivals``.
         """
-        return _sigmoid(self.slopes[labels] * scores.astype(np.float64) + self.offsets[labels])
-
-    def scores(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the score (K,) at which each class's curve has ``probability`` (K,), in 0..1 without the ends."""
-        return (np.log(probability / (1 - probability)) - self.offsets) / self.slopes
+        against = (self.rivalry[labels] * rivals).sum(axis=1)
+        return _sigmoid(self.slopes[labels] * scores.astype(np.float64) + against + self.offsets[labels])
 
 
 def calibrate(
     labels: NDArray[np.int64],
     scores: NDArray[np.floating],
+    rivals: NDArray[np.float64],
     right: NDArray[np.bool_],
     positives: NDArray[np.int64],
 ) -> Calibration:
@@ -65,26 +74,26 @@ def calibrate(
     A class of few objects leans on all classes in both.
 
     Args:
-        labels: (N,) class of each detection. scores: (N,). right: (N,), whether an object of the class was there.
+        labels: (N,) class of each detection. scores: (N,). rivals: (N, 2), see ``geometry.rivals``.
+        right: (N,), whether an object of the class was there.
         positives: (K,) objects to find in these images.
 
     >>> scores = np.linspace(-2, 2, 40)
-    >>> known = calibrate(np.zeros(40, int), scores, scores > 0.5, np.array([15]))
-    >>> known.probabilities(np.array([-2.0, 2.0]), np.array([0, 0])).round(1).tolist()
+    >>> known = calibrate(np.zeros(40, int), scores, np.zeros((40, 2)), scores > 0.5, np.array([15]))
+    >>> known.probabilities(np.array([-2.0, 2.0]), np.array([0, 0]), np.zeros((2, 2))).round(1).tolist()
     [0.0, 1.0]
     """
-    margins = scores.astype(np.float64)
-    shared = _fitted_curve(margins, right, PRIOR, PRIOR_DEVIATION)
-    common = best_threshold(_sigmoid(shared[0] * margins + shared[1]), right, int(positives.sum()))
+    rows = np.column_stack([scores.astype(np.float64), rivals, np.ones(len(scores))])
+    shared = _fitted_curve(rows, right, np.array(PRIOR), PRIOR_DEVIATION)
+    common = best_threshold(_sigmoid(rows @ shared), right, int(positives.sum()))
     curves, thresholds = [], []
     for label, wanted in enumerate(positives.tolist()):
         mine = labels == label
-        curve = _fitted_curve(margins[mine], right[mine], shared, CLASS_DEVIATION)
-        curves.append(curve)
-        own = best_threshold(_sigmoid(curve[0] * margins[mine] + curve[1]), right[mine], wanted)
+        curve = _fitted_curve(rows[mine], right[mine], shared, CLASS_DEVIATION)
+        curves.append(curve.tolist())
+        own = best_threshold(_sigmoid(rows[mine] @ curve), right[mine], wanted)
         thresholds.append((wanted * own + SHARED * common) / (wanted + SHARED))
-    slopes, offsets = (np.array(part, dtype=np.float64) for part in zip(*curves, strict=True))
-    return Calibration(slopes, offsets, np.array(thresholds))
+    return Calibration.of(curves, np.array(thresholds))
 
 
 def best_threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], positives: int) -> float:
@@ -137,14 +146,10 @@ def least_known(probabilities: NDArray[np.float64], right: NDArray[np.bool_]) ->
 
 
 def _fitted_curve(
-    scores: NDArray[np.floating],
-    right: NDArray[np.bool_],
-    prior: tuple[float, float],
-    deviation: tuple[float, float],
-) -> tuple[float, float]:
-    """Return slope and offset of the most probable curve, by Newton's steps from the prior's."""
-    rows = np.stack([scores, np.ones(len(scores))], axis=1)
-    centre, precision = np.array(prior), 1 / np.square(np.array(deviation))
+    rows: NDArray[np.float64], right: NDArray[np.bool_], centre: NDArray[np.float64], deviation: Sequence[float]
+) -> NDArray[np.float64]:
+    """Return the most probable curve of rows (N, 4), by Newton's steps from ``centre``, that of the prior."""
+    precision = 1 / np.square(np.array(deviation))
     curve = centre.copy()
     for _ in range(STEPS):
         sure = _sigmoid(rows @ curve)
@@ -154,7 +159,7 @@ def _fitted_curve(
         curve = curve - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             break
-    return max(float(curve[0]), SMALLEST_SLOPE), float(curve[1])
+    return np.array([max(curve[0], SMALLEST_SLOPE), *np.minimum(curve[1:3], 0.0), curve[3]])
 
 
 def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
