@@ -78,6 +78,32 @@ def test_a_file_of_labels_that_is_dropped_is_imported_and_a_broken_one_is_said(p
     until(lambda: edges_of(page) == [[10, 10, 50, 40]])
 
 
+def test_a_folder_that_is_dropped_brings_its_images_and_then_their_labels(
+    page: Page, shapes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set" / "labels").mkdir(parents=True)
+    for file in sorted((shapes / "JPEGImages").glob("*.png"))[:2]:
+        named = f"new {file.stem}"
+        shutil.copy(file, tmp_path / "set" / f"{named}{file.suffix}")
+        label = (shapes / "Annotations" / f"{file.stem}.xml").read_text()
+        (tmp_path / "set" / "labels" / f"{named}.xml").write_text(label.replace(file.name, f"{named}{file.suffix}"))
+    (tmp_path / "set" / "paper.pdf").write_text("no image")
+    (tmp_path / "none").mkdir()
+    browser = page.context.new_cdp_session(page)
+
+    def drop(folder: Path) -> None:
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            browser.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+
+    drop(tmp_path / "none")
+    expect(page.locator("#said")).to_have_text("No image, video or file of labels was dropped.")
+    drop(tmp_path / "set")
+    expect(page.locator("#import-facts")).to_contain_text("2 images of this folder: ", timeout=SLOW)
+    expect(page.locator("#gallery-count")).to_contain_text("of 14 labelled")
+    expect(page.locator("#import-facts")).to_contain_text("2 XML files")
+
+
 def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Studio, shapes: Path) -> None:
     page.get_by_role("button", name="Import").click()
     page.locator("#import-path").fill(str(shapes / "Annotations"))

@@ -2,6 +2,7 @@
 
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
+import { filesOf, isVideo } from "./dropped.js";
 import { bring, isImport } from "./importing.js";
 import { model, on } from "./model.js";
 import { ask, say } from "./saying.js";
@@ -68,8 +69,6 @@ for (const link of document.querySelectorAll("#export-dialog a")) {
 
 // Images that are dropped anywhere on the page, or chosen, are copied into the folder; of videos as many frames as asked.
 
-const isVideo = ({ name, type }) => type.startsWith("video/") || /\.(mp4|mov|avi|mkv|webm|m4v)$/i.test(name);
-
 // Seconds between two frames; null where a person thinks better of it.
 async function stepFor(videos) {
   const names = videos.length === 1 ? videos[0].name : `${videos.length} videos`;
@@ -123,12 +122,14 @@ addEventListener("dragover", (event) => {
   document.body.classList.add("dropping");
 });
 addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dropping"));
-addEventListener("drop", (event) => {
+addEventListener("drop", async (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
-  const files = [...event.dataTransfer.files];
+  const files = await filesOf(event.dataTransfer.items, isImport).catch(() => null);
+  if (files === null) return say("What was dropped cannot be read.", { bad: true });
+  if (!files.length) return say("No image, video or file of labels was dropped.", { bad: true });
   const [labels, images] = [files.filter(isImport), files.filter((file) => !isImport(file))];
-  if (images.length) add(images);
+  if (images.length) await add(images); // first, as the labels may be theirs
   if (labels.length) bring(labels);
 });
 byId("add-images").addEventListener("click", () => byId("add-files").click());
