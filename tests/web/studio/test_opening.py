@@ -145,3 +145,16 @@ def test_a_folder_that_may_not_be_written_is_said_without_harm(root: Path, monke
     (root / ".sppnet").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"the labels need this folder: .*Allow writing there, or copy the images"):
         Store(root / ".sppnet" / "studio.sqlite")
+
+
+def test_a_folder_that_is_empty_yet_takes_in_what_comes_with_its_labels(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    with session.store:
+        session.look_again()
+        assert (session.summaries(), session.next_image("Ada", None)) == ([], None)
+        Image.new("RGB", (100, 50)).save(tmp_path / "a.png")
+        (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+        session.look_again()
+        (image,) = session.summaries()
+        assert (image["name"], image["complete"], sum(image["objects"].values())) == ("a.png", True, 1)
+        assert list(session.learner.images) == [image["id"]]

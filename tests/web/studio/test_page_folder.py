@@ -1,11 +1,12 @@
 """The folder changes under the open page: it goes away as a whole, or the image that is looked at does."""
 
 import shutil
+from pathlib import Path
 
 import pytest
-from benchmarks.driving import Studio, draw
-from playwright.sync_api import Page, expect
-from tests.web.studio.paging import SLOW, edges_of, known, until
+from benchmarks.driving import Studio, begin, draw
+from playwright.sync_api import Browser, Page, expect
+from tests.web.studio.paging import SLOW, edges_of, known, opened, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,3 +53,24 @@ def test_an_open_image_that_is_removed_is_said_to_be_and_comes_back_with_its_lab
     expect(page.locator("#gallery-count")).to_have_text("1 of 12 labelled", timeout=SLOW)
     page.locator(f"#gallery [title='{name}']").first.click()
     until(lambda: _open(page) == name and edges_of(page) == boxes)
+
+
+def test_an_empty_folder_asks_for_images_and_begins_with_the_first(
+    browser: Browser, shapes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    studio = Studio(tmp_path / "empty")
+    page, wrong = opened(browser, studio.address)
+    expect(page.locator("#hint")).to_have_text(
+        "This folder holds no images yet: drop images, videos or folders of them here"
+    )
+    expect(page.locator("#first-class")).to_be_hidden()
+    page.locator("#add-files").set_input_files(shapes / "JPEGImages" / "00.png")
+    begin(page, "disc")
+    expect(page.locator("#image-name")).to_have_text("00.png")
+    draw(page, _size(page), (10, 10, 30, 30))
+    until(lambda: len(edges_of(page)) == 1)
+    expect(page.locator("#said")).to_contain_text("Learnt from 1 image", timeout=SLOW)
+    assert wrong == []
+    page.context.close()
+    studio.kill()

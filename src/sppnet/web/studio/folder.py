@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sppnet.data.contents import contents
 from sppnet.data.problems import printable
-from sppnet.errors import ArgumentError, DataError, ImageDecodeError, WriteError
+from sppnet.errors import ArgumentError, ImageDecodeError, WriteError
 from sppnet.geometry import longer_side_size
 from sppnet.images import encode, read_image, resize
 from sppnet.storage import cache_key, open_file, write_file
@@ -34,9 +34,9 @@ class Folder:
     """The images of one folder, and what is kept beside them in its hidden folder.
 
     Args:
-        root: the folder.
+        root: the folder; it may hold none yet.
     Raises:
-        ArgumentError: no folder. DataError: one without images.
+        ArgumentError: no folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,10 +44,9 @@ class Folder:
         self.hidden = self.root / HIDDEN
         self.files = _files(self.root)
         """The image files by their name, which is the path below the folder, as it can be shown."""
-        if not self.files:
-            if not root.is_dir():
-                raise ArgumentError(f"{root}: is no folder. Name a folder that holds images.")
-            raise DataError(f"{root}: holds no images. Name a folder that holds images.")
+        if not root.is_dir():
+            advice = "Name one; images and videos can be dropped onto its page"
+            raise ArgumentError(f"{root}: is no folder. {advice}.")
 
     @property
     def names(self) -> list[str]:

@@ -129,4 +129,4 @@ def _first(folder: Folder, store: Store, progress: Progress) -> TakenIn:
         fresh = {step.add("image", row) for row in rows}
         images = {image.name: image for image in store.images()}
         write_labels(store, step, offer, compare(offer, store, images))
-    return TakenIn(fresh=fresh, problems=(*offer.unmatched, *offer.problems))
+    return TakenIn(fresh=fresh, problems=(*offer.unmatched, *offer.problems), different=bool(fresh))

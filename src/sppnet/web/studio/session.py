@@ -51,8 +51,8 @@ class Session:
         engine: that runs the network.
         progress: wraps the pass over images that are new.
     Raises:
-        ArgumentError, MissingExtraError: an engine that is unknown or not installed.
-        DataError: no folder, no images, or open elsewhere.
+        ArgumentError, MissingExtraError: no folder, an engine that is unknown or not installed.
+        DataError: a folder that is open elsewhere.
     """
 
     def __init__(self, root: Path, *, engine: str = TORCH, progress: Progress = silent) -> None:

@@ -92,8 +92,8 @@ export function showBefore() {
 export const showNext = () =>
   inTurn(async () => {
     const { image } = await post("api/next", { image: model.open });
-    if (image === null) say("Every image is complete.");
-    else show(image);
+    if (image !== null) show(image);
+    else if (model.images.size) say("Every image is complete.");
     return image;
   });
 

@@ -47,7 +47,7 @@ export function tellLearnt({ here: tellsHere = false } = {}) {
   const { labelled, complete, faulty } = model.images.totals;
   const looked = openImage() && model.round >= model.status.round; // by the detector that was just learnt
   const here = tellsHere && looked ? ` ${countedHere()} in this image.` : "";
-  const all = complete + faulty === model.images.size ? " Every image is complete." : here;
+  const all = model.images.size && complete + faulty === model.images.size ? " Every image is complete." : here;
   const text = `Learnt from ${labelled} ${labelled === 1 ? "image" : "images"} in ${seconds.toFixed(1)} s.${all}`;
   toldHere = here && { text, holds: countedHere() };
   return tellNews(text);
@@ -83,7 +83,9 @@ function renderImage() {
     ? image.fault
       ? "cannot be read"
       : `${image.width} × ${image.height} pixels`
-    : "Choose one on the left";
+    : isEmpty()
+      ? ""
+      : "Choose one on the left";
   byId("done").disabled = !image;
   byId("complete").disabled = !image || Boolean(image.fault);
   byId("complete").setAttribute("aria-pressed", Boolean(image?.complete));
@@ -94,9 +96,9 @@ function renderImage() {
   byId("asks").checked = false;
   byId("asks-text").textContent =
     `Ask again at Done: now open suggestions are ${without === "accept" ? "accepted" : "wrong"} without a question`;
-  const hint = image && hinted(image);
+  const hint = image ? hinted(image) : isEmpty() && EMPTY;
   byId("hint").hidden = !hint;
-  byId("hint").textContent = hint ?? "";
+  byId("hint").textContent = hint || "";
 }
 
 // A file that was replaced by another image: its labels are the person's to keep or to clear.
@@ -110,6 +112,10 @@ function renderReplaced(image) {
     `This file was replaced by another image. What was said of the one before (${old.width} × ${old.height} pixels: ${boxes}) is kept aside.`;
   byId("replaced-keep").textContent = scaled ? "Keep it here, scaled" : "Keep it here";
 }
+
+const EMPTY = "This folder holds no images yet: drop images, videos or folders of them here";
+
+const isEmpty = () => Boolean(model.folder) && !model.images.size;
 
 // What there is to do, or why nothing is suggested: the image is never bare without a word.
 function hinted(image) {
