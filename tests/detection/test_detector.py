@@ -13,6 +13,7 @@ from PIL import Image
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection.deep import quality
 from sppnet.detection.detector import Detector
+from sppnet.detection.files import describe_model, model_from_description
 from sppnet.errors import ArgumentError, BoxError, CorruptFileError, DataError, ImageDecodeError, NotFittedError
 from sppnet.features.joined import JoinedEncoder
 from sppnet.features.scene import Scene
@@ -72,6 +73,20 @@ def test_detections_of_a_class_do_not_overlap(detector: Detector, val: Detection
         assert found.rivals is not None
         assert found.rivals.any() == (apart is not None)
     assert nearest[0] <= 0.3 + 1e-9 < nearest[1] <= 0.6 + 1e-9
+
+
+def test_a_model_of_before_the_second_turn_answers_as_it_did(detector: Detector, val: DetectionData) -> None:
+    description, tensors = describe_model(detector.model_)
+    del description["settings"]["apart_iou"], tensors["rivalry"]
+    model, own = model_from_description(description, tensors), detector.model_
+    assert model.settings == dataclasses.replace(own.settings, apart_iou=None)
+    scene = Scene(val.samples[0].path, model.encoder)
+    found = model.detect(scene, threshold=0)
+    curves = own.calibration
+    assert found.scores is not None
+    logits = curves.slopes[found.labels] * found.scores + curves.offsets[found.labels]
+    np.testing.assert_allclose(found.confidence, 1 / (1 + np.exp(-logits)), rtol=1e-6)
+    assert len(found) < len(own.detect(scene, threshold=0))
 
 
 @pytest.mark.slow
