@@ -105,7 +105,7 @@ def test_every_layout_finds_the_images_of_the_folder(
     convert([_data(root)], layout, tmp_path / "set")
     token, state = _read(page, ("labels.zip", _zip(tmp_path / "set", images=images)))
     assert state["state"] == "read", state
-    assert state["totals"] == {"new": 3, "same": 0, "changed": 0, "images": 2}
+    assert state["totals"] == {"new": 3, "same": 0, "changed": 0, "images": 2, "empty": 0}
     assert state["classes"] == [{"name": "cell", "fresh": True}, {"name": "disc", "fresh": True}]
     assert (state["unmatched"]["number"], state["problems"]["number"], state["predicted"]) == (0, 0, False)
     assert _images(page)["a.png"]["objects"] == {}  # nothing changes before it is taken in
@@ -147,6 +147,23 @@ def _outlines(page: TestClient) -> list[Any]:
     return [box.get("outline") for box in opened["boxes"]]
 
 
+@pytest.mark.parametrize("layout", ["voc", "yolo", "labelstudio", "coco"])
+def test_labels_that_say_that_an_image_shows_no_object_complete_it(
+    page: TestClient, root: Path, tmp_path: Path, layout: str
+) -> None:
+    data = _data(root)
+    nothing = np.zeros(0, dtype=np.bool_)
+    bare = Sample(root / "c.png", np.zeros((0, 4)), np.zeros(0, np.int64), nothing, nothing, SIZE)
+    convert([dataclasses.replace(data, samples=(*data.samples, bare))], layout, tmp_path / "set")
+    token, state = _read(page, ("labels.zip", _zip(tmp_path / "set", images=False)))
+    says_so = layout != "coco"  # which lists images that nobody has labelled yet, too
+    assert (state["totals"]["empty"], state["problems"]["number"]) == (int(says_so), 0)
+    _take(page, token, "labels", complete=True)
+    assert {name: each["complete"] for name, each in _images(page).items()} == {
+        "a.png": True, "c.png": says_so, "deep/b.png": True
+    }  # fmt: skip
+
+
 def test_several_files_of_labels_come_together(page: TestClient, root: Path, tmp_path: Path) -> None:
     convert([_data(root)], "voc", tmp_path / "set")
     files = sorted((tmp_path / "set" / "Annotations").iterdir())
@@ -179,7 +196,7 @@ def test_what_differs_is_told_and_taken_only_when_asked(page: TestClient, root: 
     content = _zip(tmp_path / "second", images=False)
     for theirs, expected in ((False, BOXES["a.png"][1]), (True, moved["a.png"][1])):
         token, state = _read(page, ("labels.zip", content))
-        assert state["totals"] == {"new": 1, "same": 1, "changed": 1, "images": 1}
+        assert state["totals"] == {"new": 1, "same": 1, "changed": 1, "images": 1, "empty": 0}
         assert state["unmatched"]["number"] == 1
         assert state["unmatched"]["first"] == ["train.csv:5: the image 'gone.png' is missing"]
         _take(page, token, "labels", theirs=theirs)

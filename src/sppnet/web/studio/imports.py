@@ -278,7 +278,7 @@ def _preview(offer: Offer, compared: Sequence[Compared], store: Store) -> dict[s
         "predicted": any("score" in row for boxes in offer.boxes.values() for row in boxes),
         "classes": [{"name": name, "fresh": name not in known} for name in offer.classes],
         "totals": {key: sum(getattr(each, key) for each in counts) for key in _Counts._fields}
-        | {"images": len(compared)},
+        | {"images": len(compared), "empty": sum(each.empty for each in compared)},
         "images": rows[:LISTED],
         "unmatched": {"number": len(offer.unmatched), "first": offer.unmatched[:LISTED]},
         "problems": {"number": len(offer.problems), "first": offer.problems[:LISTED]},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sppnet.data import DetectionData, Outline, Problem, Sample, open_dataset, printable
 from sppnet.data.contents import Contents
 from sppnet.data.layouts.values import read_json
-from sppnet.data.names import Finder
+from sppnet.data.names import Finder, stem_of
 from sppnet.detection.drawing import colour_of
 from sppnet.errors import DataError, ImageDecodeError, message
 from sppnet.geometry import clip_boxes, iou
@@ -32,7 +32,7 @@ SAME_EDGES: Final = 1.0  # pixels that the edges of one box differ by at most wh
 SAME_BOX: Final = 0.9  # overlap from which on two of a class are one: formats round, and count pixels from 0 or 1
 CORNERS: Final = ("left", "top", "right", "bottom")
 UNMATCHED: Final = frozenset({"image-missing", "labels-without-image"})  # problems: labels of images that are not here
-EXPECTED: Final = frozenset({"image-without-labels"})  # labels need not be of every image of the folder
+EXPECTED: Final = frozenset({"image-without-labels", "labels-empty"})  # labels need not be of all, nor of an object
 
 
 @dataclass
@@ -43,12 +43,15 @@ class Offer:
         saw: what was read, as a person would say it.
         classes: names, in the order of the files.
         boxes: of each image by its name in the folder: columns of a box, its class by name; predictions have a "score".
+        empty: names of images whose own labels say that they show no object. Where one file lists all images, one
+            without a box may be one that nobody has labelled yet.
         unmatched: labels of images that the folder does not hold. problems: what else is wrong, with file and line.
     """
 
     saw: str = ""
     classes: tuple[str, ...] = ()
     boxes: dict[str, list[Values]] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
     unmatched: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -80,11 +83,15 @@ def read_labels(root: Path, names: Mapping[Path, str]) -> Offer:
             continue
         classes |= dict.fromkeys(part.classes)
         problems |= dict.fromkeys(part.problems)
+        of_one = dataset.found.layout == "labelstudio"  # whose tasks that nobody has done are left out
+        empty = {stem_of(each.path.name) for each in part.problems if each.code == "labels-empty"}
         for sample in part.samples:
             name = names.get(sample.path) or names.get(sample.path.resolve())
             if name is not None:
                 mine = offer.boxes.setdefault(name, [])
                 mine += [values for values in _boxes_of(part, sample) if values not in mine]
+                if not mine and (of_one or stem_of(sample.path.name) in empty):
+                    offer.empty.add(name)
     offer.classes = tuple(classes)
     offer.unmatched = [str(each) for each in problems if each.code in UNMATCHED]
     offer.problems += [str(each) for each in problems if each.code not in UNMATCHED | EXPECTED]
@@ -206,13 +213,14 @@ class Compared(NamedTuple):
     Args:
         new: are not there. same: how many are there as they are.
         changed: stand for an object that is there otherwise: in another place, of another class, or rejected.
-        boxes: whether any is offered.
+        empty: no object is there, and none is, say the labels.
     """
 
     image: StoredImage
     new: list[Values]
     same: int
     changed: list[tuple[Box, Values]]
+    empty: bool = False
 
     @property
     def boxes(self) -> int:
@@ -227,7 +235,9 @@ def compare(offer: Offer, store: Store, images: Mapping[str, StoredImage]) -> li
     for box in store.boxes():
         there[box.image].append(box)
     return [
-        _compared(images[name], offer.boxes[name], there[images[name].id], names)
+        _compared(images[name], offer.boxes[name], there[images[name].id], names)._replace(
+            empty=name in offer.empty and not any(box.kind == "object" for box in there[images[name].id])
+        )
         for name in sorted(offer.boxes)
         if name in images
     ]
@@ -292,7 +302,7 @@ def write_labels(
 
     Args:
         theirs: boxes that are there otherwise become as they are offered; False leaves them.
-        complete: an image with boxes counts as complete.
+        complete: an image with boxes, or said to show no object, counts as complete.
     """
     labels = _class_ids(store, step, offer.classes)
     touched = set()
@@ -301,7 +311,7 @@ def write_labels(
             step.add("box", _columns(row, labels) | {"image": each.image.id, "kind": "object"})
         for box, row in each.changed if theirs else ():
             step.change("box", box.id, {"outline": ""} | _columns(row, labels) | {"kind": "object"})
-        done = complete and each.boxes > 0 and not each.image.complete
+        done = complete and (each.boxes > 0 or each.empty) and not each.image.complete
         if done:
             step.change("image", each.image.id, {"complete": 1})
         if each.new or (theirs and each.changed) or done:

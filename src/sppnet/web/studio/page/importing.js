@@ -87,7 +87,8 @@ function preview({ saw, predicted, classes, totals, images, unmatched, problems 
   differing = changed;
   byId("import-facts").textContent =
     `${saw}. ${counted(totals.images, "image of this folder", "images of this folder")}: ` +
-    `${counted(fresh, "new box", "new boxes")}, ${same} there already, ${changed} different.`;
+    `${counted(fresh, "new box", "new boxes")}, ${same} there already, ${changed} different.` +
+    (totals.empty ? ` ${totals.empty} without an object, say their labels.` : "");
   const added = classes.filter((each) => each.fresh).map((each) => each.name);
   byId("import-classes").textContent = added.length ? `New classes: ${added.join(", ")}.` : "";
   list("import-images", "Image by image", images.map(part));
@@ -100,7 +101,7 @@ function preview({ saw, predicted, classes, totals, images, unmatched, problems 
   byId("import-theirs-place").lastElementChild.textContent =
     `${counted(changed, "box that differs becomes", "boxes that differ become")} as the import has ${changed === 1 ? "it" : "them"}; otherwise yours stay`;
   byId("import-preview").hidden = false;
-  byId("import-take").disabled = !(fresh + same + changed);
+  byId("import-take").disabled = !(fresh + same + changed + totals.empty);
   renderChoice();
   byId("import-take").focus();
 }
