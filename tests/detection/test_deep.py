@@ -19,6 +19,7 @@ from sppnet.detection.deep import DeepPlan, DeepReport
 from sppnet.detection.fine_tuning import fresh_layers
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.settings import PAPER
+from sppnet.detection.tuning_image import TuningImage
 from sppnet.errors import ArgumentError
 from sppnet.features.encoder import Encoder
 from sppnet.features.layers import LayeredEncoder
@@ -204,7 +205,7 @@ def test_layers_on_the_maps_are_refused_before_the_work(data: DetectionData) -> 
 def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: Detector) -> None:
     detector = linear
     tuning = deep._Tuning(detector.model_, 1, "")
-    image = deep._Prepared.of(data.samples[0], detector.model_, data.classes)
+    image = TuningImage.of(data.samples[0], detector.model_, data.classes)
     tuning.begin(20)
     losses = []
     score = tuning._score_loss
@@ -221,6 +222,32 @@ def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: 
     after = tuning._network.state_dict()
     assert torch.equal(after["stem.conv.weight"], before["stem.conv.weight"])
     assert not torch.equal(after["blocks.9.project.conv.weight"], before["blocks.9.project.conv.weight"])
+
+
+def test_of_an_image_in_tiles_a_part_with_an_object_is_seen(
+    data: DetectionData, linear: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a large image with gradients would take tens of gigabytes."""
+    image = TuningImage.of(data.samples[0], linear.model_, data.classes)
+    whole = image.view((128,), np.random.default_rng(0))
+    monkeypatch.setattr("sppnet.detection.tuning_image.MAX_WHOLE_PIXELS", 1000)
+    monkeypatch.setattr("sppnet.detection.tuning_image.PART", 96)
+    rules = linear.model_.settings.rule
+    for seed in range(20):
+        part = image.view((128,), np.random.default_rng(seed))
+        assert part.pixels.size < whole.pixels.size
+        assert max(part.pixels.shape[:2]) <= 96 * min(whole.pixels.shape[:2]) / 128 + 1
+        assert len(part.chosen) > 0
+        assert (part.regions >= 0).all()
+        assert (part.regions <= (*part.pixels.shape[1::-1],) * 2).all()
+        assert (image.overlaps[part.chosen] >= 0.5).any()  # an object is in it
+        scaled = part.maps(linear.model_.encoder.backbone, ("stride16",), rules).scaled
+        assert max(scaled) <= 96 * 1.3 + 2
+    tuning = deep._Tuning(linear.model_, 1, "")
+    tuning.begin(1)
+    away = dataclasses.replace(image, regions=image.regions + 10_000, hard=image.hard[:0])
+    tuning.step([(away, np.random.default_rng(0))])  # a part without any region teaches nothing
+    assert all(torch.isfinite(value).all() for value in tuning._module.state_dict().values())
 
 
 def _told(*command: str, processes: int = 1) -> subprocess.CompletedProcess[str]:

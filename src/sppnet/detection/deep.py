@@ -24,18 +24,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sppnet.backbones import Backbone, placed
 from sppnet.backbones.kinds import with_weights
-from sppnet.data import DetectionData, Sample
-from sppnet.detection.examples import ImageLabels, labels_of, scene_of
+from sppnet.data import DetectionData
+from sppnet.detection.examples import scene_of
 from sppnet.detection.head import RegionHead
 from sppnet.detection.model import DetectorModel
+from sppnet.detection.tuning_image import BOX_IOU, TuningImage
 from sppnet.errors import check_that, counted
 from sppnet.evaluation.precision import detection_report
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.files import encoder_with
-from sppnet.features.joined import JoinedMaps
-from sppnet.features.maps import FeatureMap
-from sppnet.geometry import Boxes, WindowRule, box_deltas, flip_boxes, iou, shorter_side_size
-from sppnet.images import image_digest, mirror, read_image, resize, to_tensor
+from sppnet.geometry import Boxes, box_deltas
+from sppnet.images import image_digest
 from sppnet.learning.descent import optimiser_tensors, restore_optimiser
 from sppnet.learning.processes import agreed, any_process, rank, summed, world
 from sppnet.progress import Progress, silent
@@ -49,11 +48,6 @@ JUDGED: Final = 16  # held-back images at most that each epoch's figure is of
 MOST_EPOCHS: Final = 12
 OVERLAPS: Final = (0.5, 0.7)  # IoU, that both count
 WORSE: Final = 0.005  # of mean average precision at one overlap is chance, where the other gains more
-POSITIVES: Final = 64  # regions a step
-NEGATIVES: Final = 160
-HARD: Final = 400  # of the negatives, those of the highest scores that half are drawn from
-BOX_IOU: Final = 0.5  # regions that overlap an object by this are moved onto it
-RESCALED: Final = 1.3  # images are scaled by up to this, up or down
 RATE: Final = 2e-4  # of the convolutions, an image a step; at 1e-3 the start is lost
 HEAD_RATE: Final = 2e-5
 SHARPNESS: Final = 2.0  # logits a unit of the SVM's score: its margin is where the logistic loss is nearly flat
@@ -236,7 +230,7 @@ def tune(
     batch = plan.batch or world()
     check_tunable(model.encoder)
     tuning = _Tuning(model, batch, _identity(model, train, judged, seed, batch))
-    images = [_Prepared.of(sample, model, train.classes) for sample in progress("Looking at regions", train.samples)]
+    images = [TuningImage.of(sample, model, train.classes) for sample in progress("Looking at regions", train.samples)]
     steps = math.ceil(len(images) / batch)  # an epoch
     epochs = plan.epochs or tuning.begun(plan.folder, steps) or tuning.epochs_within(60 * plan.minutes, images)
     tuning.begin(epochs * steps)
@@ -274,40 +268,6 @@ def _identity(model: DetectorModel, train: DetectionData, judged: DetectionData,
     return cache_key(*parts)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """One image: its labels, its regions (R, 4), and which negatives among them the linear detector finds hard."""
-
-    sample: Sample
-    labels: ImageLabels
-    regions: Boxes
-    targets: NDArray[np.int8]
-    owners: NDArray[np.int64]
-    overlaps: NDArray[np.float64]
-    hard: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, sample: Sample, model: DetectorModel, names: Sequence[str]) -> "_Prepared":
-        scene, labels = scene_of(sample, model.encoder), labels_of(sample, names)
-        objects = labels.boxes[labels.counted]
-        regions = np.concatenate([objects, model.propose(scene)])
-        _, targets = labels.overlaps(regions, names, model.settings)
-        if len(objects):
-            targets[np.arange(len(objects)), labels.indices(names)[labels.counted]] = 1
-        overlap = iou(regions, objects)
-        owners = overlap.argmax(axis=1) if len(objects) else np.zeros(len(regions), dtype=np.int64)
-        scores = np.where(targets == -1, model.head.scores(scene.maps, regions), -np.inf).max(axis=1)
-        negative = np.flatnonzero((targets == -1).all(axis=1))
-        hard = negative[np.argsort(-scores[negative], kind="stable")[:HARD]]
-        return cls(sample, labels, regions, targets, owners, overlap.max(axis=1, initial=0.0), hard)
-
-    def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw the regions of one step: on objects, hard negatives, and any negatives."""
-        on, off = np.flatnonzero(self.overlaps >= BOX_IOU), np.flatnonzero((self.targets == -1).all(axis=1))
-        parts = [(on, POSITIVES), (self.hard, NEGATIVES // 2), (off, NEGATIVES - NEGATIVES // 2)]
-        return np.concatenate([rng.permutation(among)[:count] for among, count in parts])
-
-
 class _Tuning:
     """The network and the head as they learn, and their averages."""
 
@@ -336,7 +296,7 @@ class _Tuning:
         average = get_ema_multi_avg_fn(AVERAGED)  # type: ignore[no-untyped-call]
         self._averaged = AveragedModel(self._module, multi_avg_fn=average)
 
-    def epochs_within(self, seconds: float, images: Sequence[_Prepared]) -> int:
+    def epochs_within(self, seconds: float, images: Sequence[TuningImage]) -> int:
         """Return how many epochs fit into a time, by that of a few steps on a copy; one at least."""
         trial = copy.deepcopy(self)
         trial.begin(TIMED + 1)
@@ -348,7 +308,7 @@ class _Tuning:
         image = (time.perf_counter() - start) / TIMED
         return int(agreed(np.clip(seconds // (image * len(images) / world()), 1, MOST_EPOCHS)))
 
-    def step(self, own: Sequence[tuple[_Prepared, np.random.Generator]]) -> None:
+    def step(self, own: Sequence[tuple[TuningImage, np.random.Generator]]) -> None:
         """Learn from this process's images of a batch, and what the others learn from theirs."""
         self._optimiser.zero_grad(set_to_none=True)
         for image, rng in own:
@@ -365,25 +325,17 @@ class _Tuning:
         for parameter in (each for each, moved in zip(parameters, used, strict=True) if moved):
             parameter.grad = summed(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
 
-    def _loss(self, image: _Prepared, rng: np.random.Generator) -> Tensor:
-        """Return the loss in one image, mirrored and rescaled by chance."""
-        chosen = image.drawn(rng)
-        mirrored, factor = bool(rng.integers(2)), RESCALED ** rng.uniform(-1, 1)
-        encoder = self._model.encoder
-        side = max(1, round(int(rng.choice(encoder.scales)) * factor))
-        pixels = read_image(image.sample.source)
-        regions, objects = image.regions[chosen], image.labels.boxes[image.labels.counted]
-        if mirrored:
-            pixels = mirror(pixels)
-            regions, objects = (flip_boxes(boxes, pixels.shape[1]) for boxes in (regions, objects))
-        maps = _maps(cast(Any, self._network), encoder.layers, pixels, side, self._model.settings.rule)
-        rows = maps.pool(regions, self._model.head.levels)
+    def _loss(self, image: TuningImage, rng: np.random.Generator) -> Tensor:
+        """Return the loss in what is seen of one image."""
+        seen = image.view(self._model.encoder.scales, rng)
+        maps = seen.maps(cast(Any, self._network), self._model.encoder.layers, self._model.settings.rule)
+        rows, chosen = maps.pool(seen.regions, self._model.head.levels), seen.chosen
         targets = torch.from_numpy(image.targets[chosen])[:, self._known]
         loss = self._score_loss(rows, targets)
         moved = np.flatnonzero(image.overlaps[chosen] >= BOX_IOU)
         if len(moved):
             owners = image.owners[chosen[moved]]
-            deltas = box_deltas(maps.align_to_cells(regions[moved]), objects[owners])
+            deltas = box_deltas(maps.align_to_cells(seen.regions[moved]), seen.objects[owners])
             names = image.labels.indices(self._model.classes)[image.labels.counted]
             loss = loss + BOX_LOSS * self._box_loss(rows[moved], names[owners], deltas)
         return loss
@@ -394,7 +346,7 @@ class _Tuning:
         logits = SHARPNESS * torch.addmm(bias, rows, weights.T)
         counted = targets != 0
         losses = F.binary_cross_entropy_with_logits(logits, (targets > 0).float(), reduction="none")
-        return losses[counted].sum() / len(rows)
+        return losses[counted].sum() / max(len(rows), 1)
 
     def _box_loss(self, rows: Tensor, labels: NDArray[np.int64], deltas: NDArray[np.float64]) -> Tensor:
         of, wanted = torch.from_numpy(labels).to(rows.device), torch.from_numpy(deltas).float().to(rows.device)
@@ -482,15 +434,3 @@ def remove_state(folder: Path) -> None:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _maps(
-    network: Backbone, layers: Sequence[str], pixels: NDArray[np.uint8], side: int, rule: WindowRule
-) -> FeatureMap | JoinedMaps:
-    """Return the maps of an image at a shorter side, which gradients go through."""
-    size = (pixels.shape[0], pixels.shape[1])
-    scaled = shorter_side_size(size, side)
-    inputs = to_tensor(resize(pixels, scaled), mean=network.mean, std=network.std)
-    values = network.activations(inputs[None].to(network.device), layers)
-    maps = tuple(FeatureMap(values[layer][0], network.grid(layer, scaled), size, scaled, rule) for layer in layers)
-    return maps[0] if len(maps) == 1 else JoinedMaps(maps)
