@@ -9,6 +9,7 @@ from PIL import Image
 
 from sppnet.data.parting import compiled
 from sppnet.detection.model import PER_CLASS
+from sppnet.errors import ArgumentError
 from sppnet.web.studio.changes import Changes
 from sppnet.web.studio.review import Counted, count_groups, disagreements
 from sppnet.web.studio.session import Session
@@ -106,6 +107,7 @@ def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path
     session.learner.found |= {each: LookedAt(found, 0.0, nothing, 1) for each in (first, third)}
     session.learner.found[second] = LookedAt(NOTHING, 0.0, nothing, 1)
     all_errors = session.review()
+    assert (all_errors["looked_at"], all_errors["waiting"]) == (2, 0)
     assert {(each["label"], each["kind"]): each["number"] for each in all_errors["counts"]} == {
         (king, "confused"): 1,
         (ace, "false"): 1,
@@ -118,6 +120,10 @@ def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path
     session.learner.found[third] = LookedAt(found, 0.0, np.array([0, PER_CLASS]), 1)
     assert session.report()["full"] == 1  # as many as the detector looks for
     del session.learner.found[third]
+    with pytest.raises(
+        ArgumentError, match=r"what to group by must be a pattern of the names, such as \(plate\\d\+\), got"
+    ):
+        session.report("(")
     assert (session.report()["unseen"], session.report()["full"]) == (1, 0)
     (row,) = session.review("confused")["rows"]
     assert (row["name"], row["label"], row["other"]) == ("a.png", king, ace)
@@ -126,4 +132,6 @@ def test_errors_are_counted_by_class_and_kind_and_listed_as_asked(tmp_path: Path
     session.learner.held_out[first] = _found(((10, 10, 40, 40), ace, 0.9))  # without the image: another answer
     unseen = session.review()
     assert (unseen["looked_at"], unseen["held_out"], unseen["images"]) == (2, 1, [second])
+    del session.learner.found[second]
+    assert (session.review()["looked_at"], session.review()["waiting"]) == (1, 1)
     session.store.close()

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from sppnet.data.parting import compiled
-from sppnet.errors import WriteError, places_of
+from sppnet.errors import ArgumentError, WriteError, message, places_of
 from sppnet.export.installed import TORCH, check_engine
 from sppnet.progress import Progress, silent
 from sppnet.web.shared.memory import given_back
@@ -366,14 +366,17 @@ class Session:
             kind, label: only those of a kind, of a class; None is all.
         Returns:
             ``counts`` by class and kind, ``images`` that any are in, of those asked for the surest as ``rows``, and
-            how many images were ``looked_at``, and of them ``held_out``.
+            how many images were ``looked_at``, of them ``held_out``, and how many are ``waiting`` to be.
         """
         thresholds = self.thresholds
         counts: Counter[tuple[int, str]] = Counter()
         images, asked, looked_at = [], [], []
-        held_out = self.learner.held_out
+        held_out, waiting = self.learner.held_out, 0
         for key, image in list(self.learner.images.items()):
-            if not self.known(key).complete or key not in self.learner.found:
+            if not self.known(key).complete or key in self.learner.faults:
+                continue
+            if key not in self.learner.found:
+                waiting += 1
                 continue
             looked_at.append(key)
             found = held_out.get(key, self.suggestions(key))
@@ -390,6 +393,7 @@ class Session:
             "images": images,
             "looked_at": len(looked_at),
             "held_out": sum(key in held_out for key in looked_at),
+            "waiting": waiting,
             "rows": nlargest(REVIEWED, asked, key=lambda row: float(row["sure"])),
         }
 
@@ -401,7 +405,11 @@ class Session:
         Raises:
             ArgumentError: no pattern.
         """
-        pattern = compiled(groups or None)
+        try:
+            pattern = compiled(groups or None)
+        except ArgumentError as error:
+            expected, advice = r"a pattern of the names, such as (plate\d+)", "Leave it empty to count by folder"
+            raise ArgumentError(message("studio", "what to group by", expected, repr(groups), advice)) from error
         learner = self.learner
         images = {key: self.board.counted(key) for key in list(learner.images) if key not in learner.faults}
         looked_at = [learner.found.get(key) for key, image in images.items() if not image.complete]

@@ -159,19 +159,22 @@ function renderCounts(counts) {
 async function review(wanted) {
   asked = wanted;
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== null));
-  const { counts, rows, looked_at, held_out } = await get(`api/review?${query}`);
+  const { counts, rows, looked_at, held_out, waiting } = await get(`api/review?${query}`);
   renderCounts(counts);
   const total = counts
     .filter((each) => [null, each.kind].includes(wanted.kind) && [null, each.label].includes(wanted.label))
     .reduce((all, each) => all + each.number, 0);
   const which = `${wanted.label === null ? "" : `${nameOf(wanted.label)}, `}${wanted.kind ?? "all"}`;
   const listed = rows.length < total ? `the first ${rows.length} of ${total}` : `${total}`;
+  const more = waiting ? ` ${waiting} more ${waiting === 1 ? "is" : "are"} not looked at yet.` : "";
   const judged = looked_at
-    ? ` Of ${looked_at} complete images, ${held_out} were looked at by a detector that had not learnt from them.`
+    ? ` Of ${looked_at} complete images, ${held_out} were looked at by a detector that had not learnt from them.${more}`
     : "";
   byId("review-text").textContent = counts.length
     ? `Listed: ${which}, ${listed}, the surest first. A click shows the place; where the detector is right, the sign beside it mends the label.${judged}`
-    : `No disagreement in complete images.${judged}`;
+    : looked_at
+      ? `No disagreement in complete images.${judged}`
+      : "The detector has looked at no complete image yet.";
   replaceChildren(byId("disagreements"), rows.map(errorRow));
 }
 
