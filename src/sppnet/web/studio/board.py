@@ -9,7 +9,7 @@ from typing import Any, Final
 from sppnet.web.studio.learner import StudioLearner
 from sppnet.web.studio.review import Counted
 from sppnet.web.studio.store import Offered, Store, StoredImage
-from sppnet.web.studio.suggestions import NOTHING, SAME_OBJECT, Suggestions
+from sppnet.web.studio.suggestions import NOTHING, Suggestions
 
 ENOUGH: Final = 3  # complete images, from which on what they all hold is expected of the others
 
@@ -107,10 +107,7 @@ class Board:
                 return
             said = self._store.boxes(image) if card.objects or card.rejected else []
             suggestions = NOTHING if found is None else found.suggestions
-            # Detections of a class lie apart, by suppression; what was imported may be of objects that touch: who
-            # accepts one of them has not answered the other.
-            offered = card.offered.unanswered(said, worse_place=SAME_OBJECT)
-            card.open = suggestions.unanswered(said).beside(offered)
+            card.open = suggestions.beside(card.offered).unanswered(said)
 
     def image(self, image: int) -> StoredImage | None:
         """Return an image's row; None for one that the folder does not hold."""

@@ -68,14 +68,12 @@ class Suggestions:
         boxes, labels = np.concatenate([mine.boxes, others.boxes]), np.concatenate([mine.labels, others.labels])
         return Suggestions(boxes[order], labels[order], scores[order])
 
-    def unanswered(self, said: Iterable[Box], *, worse_place: float = WORSE_PLACE) -> "Suggestions":
+    def unanswered(self, said: Iterable[Box]) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none.
 
-        An object's box suppresses what is found around it, as a detection of score infinity would: who draws over a
-        suggestion that is badly placed has answered it. A crowd's box stands for all of its class that lies in it.
-
-        Args:
-            worse_place: overlap from which on a suggestion is a worse place of a boxed object of its class.
+        An object's box stands for the suggestions of that object. Where there is none, it was drawn over what is badly
+        placed, and suppresses that as a detection of score infinity would. Where there is one, those beside it are of
+        objects that touch: who accepts one has not answered the others. A crowd's box stands for its class in it.
         """
         kept = np.ones(len(self.scores), dtype=np.bool_)
         for box in said:
@@ -84,7 +82,8 @@ class Suggestions:
             if box.crowd:
                 kept &= ~(own & (self._share_in(box) >= MOSTLY))
             elif box.kind == "object":
-                kept &= ~((overlap >= worse_place) & own | (overlap >= SAME_PLACE))
+                is_found = bool((own & (overlap >= SAME_OBJECT)).any())
+                kept &= ~(own & (overlap >= (SAME_OBJECT if is_found else WORSE_PLACE)) | (overlap >= SAME_PLACE))
             else:
                 kept &= ~((overlap >= SAME_OBJECT) & own)
         return self._only(kept)
