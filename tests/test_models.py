@@ -159,6 +159,7 @@ def test_arguments_are_changed_by_name_and_count_from_the_next_fit(folders: Fold
         model.set_params(depth=3)
     assert repr(Classifier(short_side=64)) == "Classifier(short_side=64)"
     assert repr(Detector()) == "Detector()"
+    assert repr(clone(Detector(levels=(3, 2, 1), seed=4))) == "Detector(seed=4)"  # equal to what is usual, not the same
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -55,7 +55,7 @@ def test_the_maps_are_the_network_s(net) -> None:
 
 def test_an_unknown_call_is_named() -> None:
     with pytest.raises(
-        ArgumentError, match=r"export: backbone must be a network of known layers, got one that calls cos"
+        ArgumentError, match=r"export: model must be on a network of known layers, got one that calls cos"
     ):
         check_maps(_Net(torch.cos), ["stride4"])
 

@@ -75,8 +75,8 @@ class EngineNetwork(nn.Module):
             for layer, given in self._run(run, inputs, layers).items():
                 wanted = expected[layer]
                 alike = given.shape == wanted.shape and torch.allclose(given, wanted, rtol=1e-2, atol=1e-2)
-                what, advice = "a network whose layers do the same at any size", "Take a model on EfficientNet-Lite"
-                check_that(alike, self.engine, "backbone", what, f"one whose {layer} differs", advice=advice)
+                what, advice = "on a network whose layers do the same at any size", "Take a model on EfficientNet-Lite"
+                check_that(alike, self.engine, "model", what, f"one whose {layer} differs", advice=advice)
         return run
 
     @property

@@ -75,8 +75,8 @@ class _Recorder(TorchFunctionMode):
         if isinstance(made, Tensor) and read:
             name = getattr(call, "__name__", str(call)).strip("_")
             if name not in _OPERATORS:
-                expected, advice = "a network of known layers", "Export a model on EfficientNet-Lite"
-                raise ArgumentError(message("export", "backbone", expected, f"one that calls {name}", advice))
+                expected, advice = "on a network of known layers", "Export a model on EfficientNet-Lite"
+                raise ArgumentError(message("export", "model", expected, f"one that calls {name}", advice))
             _OPERATORS[name](self, made, *args, **(kwargs or {}))
         return made
 
@@ -167,8 +167,8 @@ def _elementwise(kind: str) -> Callable[..., None]:
 
 def _global_average(recorder: _Recorder, made: Tensor, features: Tensor, *_: Any, **__: Any) -> None:
     whole = made.shape[2:] == (1, 1)
-    expected, advice = "a network that averages whole maps", "Export a model on EfficientNet-Lite"
-    check_that(whole, "export", "backbone", expected, f"parts of {tuple(made.shape)}", advice=advice)
+    expected, advice = "on a network that averages whole maps", "Export a model on EfficientNet-Lite"
+    check_that(whole, "export", "model", expected, f"parts of {tuple(made.shape)}", advice=advice)
     recorder.known(made, recorder.graph.op("GlobalAveragePool", recorder.value_of(features)))
 
 

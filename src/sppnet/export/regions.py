@@ -88,7 +88,7 @@ def _offsets(backbone: Backbone, layer: str, axis: int) -> tuple[np.ndarray, flo
     offsets, strides = (np.array([getattr(each, name) for each in of_axis]) for name in ("offset", "stride"))
     repeats = np.array_equal(offsets[-PERIOD:], offsets[-2 * PERIOD : -PERIOD]) and len(set(strides.tolist())) == 1
     advice = "Use a network of torchvision, timm or this package"
-    check_that(repeats, "export", "backbone", "a network whose cells repeat every 64 pixels", layer, advice=advice)
+    check_that(repeats, "export", "model", "on a network whose cells repeat every 64 pixels", layer, advice=advice)
     return np.concatenate([offsets[:1], offsets]), float(strides[0])
 
 

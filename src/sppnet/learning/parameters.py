@@ -37,7 +37,7 @@ class Parameters:
     def __repr__(self) -> str:
         """Return the call that makes the same one, where arguments are other than usual."""
         usual = inspect.signature(type(self).__init__).parameters
-        given = {name: value for name, value in self.get_params().items() if value is not usual[name].default}
+        given = {name: value for name, value in self.get_params().items() if value != usual[name].default}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
