@@ -321,9 +321,11 @@ def test_a_suggestion_is_answered_by_a_box_on_its_object() -> None:
     assert left(_box((0, 0, 55, 90), 7, crowd=True)) == [0.7, 0.2]  # what lies in it, half at least
     assert left(_box((0, 0, 54, 90), 7, crowd=True)) == [0.7, 0.6, 0.2]
     touching = np.array([[0, 0, 10, 10], [4, 0, 14, 10]], dtype=np.float64)  # an overlap of 0.43
-    found = Detections(touching, np.array([0, 0]), np.array([0.9, 0.6]), ("a",))
+    found = Detections(touching, np.array([0, 0]), np.array([0.9, 0.85]), ("a",))
     beside = Suggestions.of(found, (7,)).unanswered([_box((0, 0, 10, 9), 7)])
-    assert beside.scores.tolist() == pytest.approx([0.6])  # the box is of the first, as it was found: one is left
+    assert beside.scores.tolist() == pytest.approx([0.85])  # the box is of the first, as it was found: one is left
+    unsure = Detections(touching, np.array([0, 0]), np.array([0.9, 0.7]), ("a",))
+    assert len(Suggestions.of(unsure, (7,)).unanswered([_box((0, 0, 10, 9), 7)]).scores) == 0  # hardly another object
     assert len(Suggestions.of(found[1:], (7,)).unanswered([_box((0, 0, 10, 9), 7)]).scores) == 0  # drawn over it
     many = Detections(np.tile(boxes[:1], (150, 1)), np.zeros(150, np.int64), np.r_[[0.9] * 120, [0.01] * 30], ("a",))
     assert len(Suggestions.of(many, (7,)).scores) == 120  # of noise no more than fills the hundred

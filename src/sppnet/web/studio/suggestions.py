@@ -17,6 +17,7 @@ from sppnet.web.studio.store import Box, Offered
 SAME_OBJECT: Final = 0.5  # from this overlap a detection and a box of its class are of one object
 SAME_PLACE: Final = 0.7  # from this one, whatever their classes
 WORSE_PLACE: Final = Settings().nms_iou  # from this one a detection is a worse place of an object that a person boxed
+SURE: Final = 0.8  # from which on a suggestion beside an object that was found is one that touches it
 MOSTLY: Final = 0.5  # of a suggestion that lies in a crowd belongs to it
 MOST: Final = 100  # suggestions of an image, of which more are kept only where they are
 WORTH: Final = 0.05  # sure, at least: below it a suggestion shows hardly anything but noise
@@ -71,9 +72,9 @@ class Suggestions:
     def unanswered(self, said: Iterable[Box]) -> "Suggestions":
         """Return those that no box of a person stands for: an object there, or the word that there is none.
 
-        An object's box stands for the suggestions of that object. Where there is none, it was drawn over what is badly
-        placed, and suppresses that as a detection of score infinity would. Where there is one, those beside it are of
-        objects that touch: who accepts one has not answered the others. A crowd's box stands for its class in it.
+        An object's box suppresses what is found around it, as a detection of score infinity would: who draws over a
+        suggestion that is badly placed has answered it. But where the object itself was found, what is sure beside it
+        is an object that touches: who accepts one has not answered the other. A crowd's box stands for its class in it.
         """
         kept = np.ones(len(self.scores), dtype=np.bool_)
         for box in said:
@@ -82,8 +83,9 @@ class Suggestions:
             if box.crowd:
                 kept &= ~(own & (self._share_in(box) >= MOSTLY))
             elif box.kind == "object":
-                is_found = bool((own & (overlap >= SAME_OBJECT)).any())
-                kept &= ~(own & (overlap >= (SAME_OBJECT if is_found else WORSE_PLACE)) | (overlap >= SAME_PLACE))
+                same = own & (overlap >= SAME_OBJECT)
+                touches = same.any() & (self.scores >= SURE)
+                kept &= ~(same | own & (overlap >= WORSE_PLACE) & ~touches | (overlap >= SAME_PLACE))
             else:
                 kept &= ~((overlap >= SAME_OBJECT) & own)
         return self._only(kept)
