@@ -98,9 +98,9 @@ def test_more_objects_than_coco_counts_are_told(model: Path, cache: Path, tmp_pa
 
 @pytest.mark.slow
 def test_predict_takes_each_images_own_regions_from_a_file(shapes: Path, cache: Path, tmp_path: Path) -> None:
-    copies = [tmp_path / folder / "00.png" for folder in ("a", "b")]
+    copies = [tmp_path / "images" / folder / "00.png" for folder in ("a", "b")]
     for copy in copies:
-        copy.parent.mkdir()
+        copy.parent.mkdir(parents=True)
         copy.write_bytes((shapes / "JPEGImages/00.png").read_bytes())
     data = load_detection(shapes, split="train")
     rows = [(sample.path.name, *box) for sample in data for box in (*sample.boxes, *sample.boxes * 0.5)]
@@ -116,6 +116,11 @@ def test_predict_takes_each_images_own_regions_from_a_file(shapes: Path, cache: 
     text(regions, regions.read_text().replace("b/00.png", "00.png"))
     with pytest.raises(ArgumentError, match=f"'00.png' may mean {copies[0]} and {copies[1]}. Write their paths."):
         here(*predict)
+    text(tmp_path / "data.yaml", "val: images\nnames: [disc, square]\n")
+    for folder in ("a", "b"):
+        text(tmp_path / "labels" / folder / "00.txt", "0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(ArgumentError, match=f"'00.png' may mean {copies[0]} and {copies[1]}. Write their paths."):
+        here("evaluate", made, tmp_path, "--layout", "yolo", "--cache", cache)  # no figures of another image's regions
 
 
 @pytest.mark.slow

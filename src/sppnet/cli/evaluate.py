@@ -182,7 +182,7 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
     from sppnet.evaluation.plotting import plot_precision_recall
     from sppnet.evaluation.precision import detection_report
 
-    found = [known.detect(sample.path, threshold=0) for sample in bar("Detecting", data.samples)]
+    found = list(known.detect((sample.path for sample in bar("Detecting", data.samples)), threshold=0))
     judged_by = (found, data.samples, data.classes)
     matching: Matching = "ilsvrc" if wanted.metric is Metric.ILSVRC else "voc"
     rule: Rule = "eleven" if wanted.metric is Metric.VOC07 else "area"
