@@ -133,8 +133,9 @@ def _answer(
         for each in (*right_sure, *right_guesses, *drawn)
     ]
     session.change(_asked(*added, {"do": "complete", "image": image, "complete": True}, image=image))
-    wrong = _suggestions([each for each in sure if each not in right_sure]).unanswered(session.store.boxes(image))
-    actions = len(wrong.scores) + len(right_guesses) + drawing.actions([each["label"] for each in drawn])
+    left = _suggestions(opened["suggestions"]).unanswered(session.store.boxes(image)).as_list()
+    wrong = sum(each["edges"] in [other["edges"] for other in left] for each in sure if each not in right_sure)
+    actions = wrong + len(right_guesses) + drawing.actions([each["label"] for each in drawn])
     return actions, len(sure) + len(guesses)
 
 
