@@ -39,7 +39,7 @@ def test_a_graph_that_answers_otherwise_is_refused(
 ) -> None:
     monkeypatch.setattr(classifier, "SHORTEST", 1e6)
     _refused("scores", tmp_path, export_classifier, _classifier(), scaling=scaling)
-    monkeypatch.setattr(detector, "PER_CLASS", 1)
+    monkeypatch.setattr(detector, "SCORE_FLOOR", 1e6)
     _refused("detections", tmp_path, export_detector, _detector(), scaling=scaling)
 
 

@@ -62,9 +62,20 @@ def test_an_image_that_counts_as_several_gives_as_many_more(monkeypatch: pytest.
             monkeypatch.setattr(f"sppnet.{module}.LARGE", large)
         for module in ("detection.model", "export.detector"):
             monkeypatch.setattr(f"sppnet.{module}.PER_CLASS", 2)
+            monkeypatch.setattr(f"sppnet.{module}.GOOD", 1e6)
         expected.append(model.detect(Scene(image, model.encoder)))
         assert_same(*_session(detector_graph(model, scaled=True)).run(None, scaled_inputs(model, image)), expected[-1])
     assert len(expected[1]) > len(expected[0]) > 0
+
+
+def test_limits_take_nothing_that_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image = drawn_model(("stride8",)), image_of(97, 101)
+    for module in ("detection.model", "export.detector"):
+        monkeypatch.setattr(f"sppnet.{module}.PER_CLASS", 2)
+        monkeypatch.setattr(f"sppnet.{module}.CANDIDATES", 4)
+    expected = model.detect(Scene(image, model.encoder))
+    assert max(expected.counts().values()) > 2 * 2  # two turns
+    assert_same(*_session(detector_graph(model, scaled=True)).run(None, scaled_inputs(model, image)), expected)
 
 
 @pytest.mark.parametrize("scales", [(96,), (80, 112)], ids=["one scale", "two scales"])

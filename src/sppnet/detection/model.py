@@ -19,6 +19,7 @@ from sppnet.progress import stage
 from sppnet.proposals.protocol import Proposals
 
 SCORE_FLOOR = -1.2  # regions below are not worth moving
+GOOD = 0.0  # regions above are on objects: as many are moved, and kept, whatever the limits below
 CANDIDATES = 600  # regions a class that are moved, the best of an image that counts as one
 PER_CLASS = 100  # detections a class and turn, the best of an image that counts as one
 
@@ -55,9 +56,14 @@ class DetectorModel:
         """Find the objects of one image among regions (R, 4) that somebody proposed."""
         scores = self.head.scores(maps, regions)
         with stage("suppression"):
-            share = images_in(maps.size, max(self.encoder.scales))
-            found = [self._of_class(maps, regions, scores[:, k], k, share) for k in range(scores.shape[1])]
-            sure = self._sure(found, int(PER_CLASS * share))
+            share, good = (
+                images_in(maps.size, max(self.encoder.scales)),
+                int((scores > GOOD).sum(axis=0).max(initial=0)),
+            )
+            candidates, most = (max(int(count * share), good) for count in (CANDIDATES, PER_CLASS))
+            of_class = enumerate(scores.T)
+            found = [self._of_class(maps, regions, own, label, candidates, most) for label, own in of_class]
+            sure = self._sure(found, most)
         least = np.broadcast_to(self.calibration.thresholds if threshold is None else threshold, len(self.classes))
         return sure[sure.confidence >= least[sure.labels]]
 
@@ -77,15 +83,17 @@ class DetectorModel:
         with stage("proposals"):
             return maps.unique(self.proposals.regions(scene))
 
-    def _of_class(self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int, share: float) -> Found:
+    def _of_class(
+        self, maps: Maps, regions: Boxes, scores: NDArray[np.float32], label: int, candidates: int, most: int
+    ) -> Found:
         likely = np.flatnonzero(scores > SCORE_FLOOR)
-        best = likely[np.argsort(-scores[likely], kind="stable")[: int(CANDIDATES * share)]]
+        best = likely[np.argsort(-scores[likely], kind="stable")[:candidates]]
         boxes, moved, scored = regions[best], scores[best], regions[best]
         rounds, damping = self.settings.rounds, self.settings.damping
         if rounds:
             with stage("moving boxes"):
                 boxes, moved, scored = self.head.refine(maps, boxes, label, rounds=rounds, damping=damping)
-        kept = self._kept(boxes, moved, int(PER_CLASS * share))
+        kept = self._kept(boxes, moved, most)
         voting = self.settings.voting_iou
         placed = boxes[kept] if voting is None else vote(boxes, moved, kept, voting)
         return placed, moved[kept], scored[kept]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sppnet.detection.head import RegionHead
-from sppnet.detection.model import CANDIDATES, PER_CLASS, SCORE_FLOOR, DetectorModel
+from sppnet.detection.model import CANDIDATES, GOOD, PER_CLASS, SCORE_FLOOR, DetectorModel
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.images import image_inputs
@@ -150,7 +150,10 @@ class _Answers:
         graph, head, settings = regions.graph, self.model.head, self.model.settings
         classes = len(self.model.classes)
         scores = self.maps.score(regions, head.levels, head.weights.numpy(), head.bias.numpy()).transpose(1, 0)
-        count = scores.shape(1).smaller(self._most(CANDIDATES))
+        good = (scores > GOOD).to(np.int64).over("ReduceSum", 1).over("ReduceMax", 0, keep=False)
+        share = images_in(self.size, max(self.model.encoder.scales))
+        candidates, most = (_times(number, share).larger(good) for number in (CANDIDATES, PER_CLASS))
+        count = scores.shape(1).smaller(candidates)
         best, places = graph.best(scores, count)
         likely = graph.op("NonZero", best > SCORE_FLOOR)  # (2, V): class and place, class by class
         labels = likely.take(0)
@@ -160,16 +163,16 @@ class _Answers:
         for turn in range(settings.rounds):
             moved, boxes = self._refined(boxes, labels, share=settings.damping if turn else 1.0)
         of_class, of_score = self._by_class(graph, first, boxes, moved, count, classes)
-        chosen = self._kept(of_class, of_score)
+        chosen = self._kept(of_class, of_score, most)
         own, found = graph.op("GatherND", of_class, chosen), graph.op("GatherND", of_score, chosen)
         label, place = chosen.take(0, axis=1), chosen.take(1, axis=1)
         if settings.voting_iou is not None:
             voters = of_class.take(label), of_score.take(label).to(np.float64)
             itself = place.insert(1).equals(graph.range(count).insert(0))
             own = vote(own, *voters, itself, settings.voting_iou)
-        return own, label, found, self._rivals(own, found, chosen, of_class)
+        return own, label, found, self._rivals(own, found, chosen, of_class, most)
 
-    def _rivals(self, boxes: Value, scores: Value, chosen: Value, of_class: Value) -> Value:
+    def _rivals(self, boxes: Value, scores: Value, chosen: Value, of_class: Value, most: Value) -> Value:
         """Tell what speaks against each of M detections beside its score, (M, 2) float64: ``geometry.rivals``.
 
         Args:
@@ -182,15 +185,15 @@ class _Answers:
             )
         nobody = graph.op("Expand", graph.constant(NONE), graph.op("Shape", of_class, end=2))
         same = graph.op("ScatterND", of_class, chosen, boxes), graph.op("ScatterND", nobody, chosen, scores)
-        surest, places = graph.best(scores, scores.shape(0).smaller(self._most(PER_CLASS)))
+        surest, places = graph.best(scores, scores.shape(0).smaller(most))
         own = label.insert(1).equals(label.take(places).insert(0))
         others = boxes.take(places).insert(0), graph.where(own, graph.constant(NONE), surest)
         return rivals(boxes, scores, [part.take(label) for part in same], others)
 
-    def _kept(self, boxes: Value, scores: Value) -> Value:
+    def _kept(self, boxes: Value, scores: Value, most: Value) -> Value:
         """Return class and place (M, 2) of the candidates (K, N, 4) that suppression keeps: ``DetectorModel._kept``."""
         settings, graph = self.model.settings, boxes.graph
-        first = self._suppressed(boxes, scores)
+        first = self._suppressed(boxes, scores, most)
         if settings.apart_iou is None:
             return first
         label = first.take(0, axis=1)
@@ -198,23 +201,19 @@ class _Answers:
         of_class = label.insert(0).equals(np.arange(len(self.model.classes))[:, None])  # (K, M)
         taken = of_class.to(np.float32) @ near.to(np.float32)
         left = graph.where(taken > 0.0, graph.constant(NONE), scores)
-        return graph.join(first, self._suppressed(boxes, left))
+        return graph.join(first, self._suppressed(boxes, left, most))
 
-    def _suppressed(self, boxes: Value, scores: Value) -> Value:
+    def _suppressed(self, boxes: Value, scores: Value, most: Value) -> Value:
         graph = boxes.graph
         kept = graph.op(
             "NonMaxSuppression",
             boxes.to(np.float32),
             scores.insert(1),
-            self._most(PER_CLASS).insert(0),
+            most.insert(0),
             graph.constant(np.array([self.model.settings.nms_iou], dtype=np.float32)),
             graph.constant(np.array([SCORE_FLOOR], dtype=np.float32)),
         )
         return kept.take([0, 2], axis=1)
-
-    def _most(self, count: int) -> Value:
-        """Return a count of an image that counts as one, for this one."""
-        return _times(count, images_in(self.size, max(self.model.encoder.scales)))
 
     def _refined(self, boxes: Value, labels: Value, *, share: float) -> tuple[Value, Value]:
         """Score boxes (V, 4) for their own class and move them by a share: one turn of ``RegionHead.refine``."""

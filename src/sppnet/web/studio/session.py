@@ -422,7 +422,6 @@ class Session:
             ),
             "complete": sum(image.complete for image in images.values()),
             "unseen": sum(each is None for each in looked_at),
-            "full": sum(each is not None and each.full for each in looked_at),
             "quality": self.quality()["measured"],
             "thresholds": self.thresholds,
         }

@@ -21,7 +21,6 @@ SURE: Final = 0.8  # from which on a suggestion beside an object that was found 
 MOSTLY: Final = 0.5  # of a suggestion that lies in a crowd belongs to it
 MOST: Final = 100  # suggestions of an image, of which more are kept only where they are
 WORTH: Final = 0.05  # sure, at least: below it a suggestion shows hardly anything but noise
-FULL: Final = 100  # detections of a class in an image, from which on the detector may have left out more
 BINS: Final = 40  # of the histogram, over confidence from 0 to 1
 STEP: Final = 1 / BINS
 NEARLY: Final = 0.5  # of its class's threshold, from which on a suggestion counts where one is expected
@@ -147,11 +146,6 @@ class LookedAt:
     doubt: float
     counts: NDArray[np.int64]
     round: int
-
-    @property
-    def full(self) -> bool:
-        """Whether so much of a class was found that there may be more than the detector looks for."""
-        return bool(self.counts.max(initial=0) >= FULL)
 
     @classmethod
     def of(cls, found: Detections, ids: Sequence[int], thresholds: NDArray[np.float64], number: int) -> "LookedAt":

@@ -37,18 +37,14 @@ function draw({ classes, groups }) {
 }
 
 // What the numbers leave out, as far as it is known.
-function limits({ unseen, full }) {
-  const images = (number) => (number === 1 ? "1 image" : `${number} images`);
-  const texts = [
-    unseen && `The detector has not looked at ${images(unseen)} yet: only boxes of a person count there.`,
-    full && `In ${images(full)} it found 100 or more of a class, about as many as it looks for: there may be more.`,
-  ].filter(Boolean);
-  byId("limits").hidden = !texts.length;
-  byId("limits").textContent = texts.join(" ");
+function limits(unseen) {
+  const images = unseen === 1 ? "1 image" : `${unseen} images`;
+  byId("limits").hidden = !unseen;
+  byId("limits").textContent = `The detector has not looked at ${images} yet: only boxes of a person count there.`;
 }
 
-function fill({ classes, groups, quality, complete, folder, unseen, full }) {
-  limits({ unseen, full });
+function fill({ classes, groups, quality, complete, folder, unseen }) {
+  limits(unseen);
   byId("title").textContent = `Objects in ${folder}`;
   byId("facts").textContent =
     `${groups[0].images} images, ${complete} of them complete. ${new Date().toLocaleDateString()}`;
