@@ -230,9 +230,10 @@ def _studio_table() -> str:
     lines += [line.removesuffix(" |") for line in _studio(speed["figures"])] if speed else []
     for name, mine in (records.read("studio_actions") or {"figures": {}})["figures"].items():
         lines.append(
-            f"| actions of labelling {mine['images']} images of {name} ({mine['boxes']} boxes), of those by hand | "
+            f"| actions of labelling {mine['images']} images of {name} in {len(mine['share_of_each_run'])} runs "
+            f"({mine['boxes']} boxes), of those by hand | "
             f"{mine['actions']} of {mine['actions_by_hand']}: {100 * mine['share_of_by_hand']:.0f} % "
-            f"({', '.join(f'{100 * share:.0f}' for share in mine['share_of_each_run'])} in each run) |"
+            f"({', '.join(f'{100 * share:.0f}' for share in mine['share_of_each_run'])}) |"
         )
     for name, mine in (records.read("studio_alike") or {"figures": {}})["figures"].items():
         lines.append(
