@@ -20,7 +20,7 @@ from sppnet.proposals.grid import GridProposals
 
 CLASSES = ("cell", "disc", "nobody saw it")
 LEVELS = (3, 2, 1)
-SIZES = [(1, 1), (2, 3), (61, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
+SIZES = [(1, 1), (2, 3), (62, 90), (97, 101), (240, 130), (30, 400), (333, 500)]
 VIEW_SIDE = 30.0
 GRID = GridProposals(((40.0, 30.0), (24.0, 24.0), (20.0, 50.0)), 96, 0.4)
 

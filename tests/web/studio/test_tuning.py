@@ -23,6 +23,7 @@ from sppnet.detection import deep
 from sppnet.detection.deep import DeepPlan
 from sppnet.detection.detector import Detector
 from sppnet.errors import CorruptFileError
+from sppnet.geometry import iou
 from sppnet.web.studio import tuner, tuning
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.networks import read_network
@@ -122,15 +123,16 @@ def test_a_better_network_is_gone_on_with_kept_and_saved_and_there_is_a_way_back
         assert session.learner.judged is not None
         assert page.get("/api/state").json()["status"]["ready"] == 12
         assert not (session.folder.hidden / "tuning").exists()
-        found = detector.detect(image, threshold=0)
+        found = detector.detect(image)
     with _opened(root) as (page, session):  # opened again, it goes on with it
         assert _status(page)["report"] == after["report"]
         _taught(page)
         detector = session.learner.detector
         assert detector is not None
         assert detector.model_.encoder.backbone.fingerprint == network.fingerprint
-        again = detector.detect(image, threshold=0)
-        assert np.allclose(found.boxes, again.boxes, atol=1.0)
+        again = detector.detect(image)
+        assert len(found) == len(again) > 0
+        assert (iou(found.boxes, again.boxes).max(axis=1) > 0.9).all()  # in whichever order
         saved = tmp_path / "saved.safetensors"
         saved.write_bytes(page.get("/api/export/model").content)
         mine = detector.relearnt().detect(image, threshold=0)

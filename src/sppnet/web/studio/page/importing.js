@@ -37,8 +37,15 @@ function begin() {
   if (!dialog.open) dialog.showModal();
 }
 
+// What is not taken in leaves nothing behind.
+function forget() {
+  if (token !== null) post("api/imports/drop", { token }).catch(() => null);
+  token = null;
+}
+
 // Runs one import from its files to what it would change; a fault is told in the dialog.
 async function through(sent) {
+  forget();
   begin();
   try {
     token = await sent();
@@ -139,10 +146,9 @@ byId("import-take").addEventListener("click", async () => {
   dialog.close();
   if (await takeImport(asked)) say("Imported. Z takes it back.");
 });
-// What is not taken in leaves nothing behind.
+// The browser tells of the closing later, maybe when files were dropped again: these stay.
 dialog.addEventListener("close", () => {
-  if (token !== null) post("api/imports/drop", { token }).catch(() => null);
-  token = null;
+  if (!dialog.open) forget();
 });
 
 on("status", () => (byId("import-path-form").hidden = !model.local));
