@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.geometry.test_geometry import boxes, kept_one_by_one
 
-from sppnet.geometry import SHARED, Boxes, iou, nms, rivals, second_turn
+from sppnet.geometry import RIVAL_IOU, Boxes, iou, nms, rivals, second_turn
 
 SCORES = st.sampled_from([-1.5, -0.5, 0.0, 0.25, 1.0])
 SIDE = 100.0
@@ -43,7 +43,7 @@ def test_rivals_are_what_a_plain_loop_finds(case: tuple[Boxes, np.ndarray, np.nd
             if scores[other] <= scores[row]:
                 continue
             if labels[other] == labels[row]:
-                expected[row, 0] += (overlap / SHARED) ** 3
+                expected[row, 0] += (overlap / RIVAL_IOU) ** 3
             elif other in surest:
                 expected[row, 1] = max(expected[row, 1], overlap**2 * max(float(scores[other]) + 1, 0))
     np.testing.assert_allclose(rivals(some, labels, scores, most=most), expected, atol=1e-12)
@@ -71,7 +71,7 @@ def test_half_a_margin_counts_where_another_class_lies_on_it() -> None:
     labels, scores = np.array([0, 1, 1, 2]), np.array([0.5, 0.2, 0.1, 3.0])
     told = rivals(some, labels, scores, most=100)
     assert told[:, 1] == pytest.approx([0.0, 1.5, 0.64 * 1.5, 0.0])
-    assert told[:, 0] == pytest.approx([0.0, 0.0, (0.8 / SHARED) ** 3, 0.0])
+    assert told[:, 0] == pytest.approx([0.0, 0.0, (0.8 / RIVAL_IOU) ** 3, 0.0])
     assert rivals(some, labels, scores, most=1)[:, 1] == pytest.approx([0, 0, 0, 0])  # the surest lies elsewhere
 
 

@@ -13,7 +13,7 @@ from sppnet.backbones.protocol import Backbone
 from sppnet.errors import check_that
 from sppnet.export.graph import Graph, Value
 from sppnet.export.pooling import BlockTable, block_table
-from sppnet.geometry import LARGE, MAX_LOG_RATIO, RELEASED_SHRINK, SHARED, VOTE_SHARPNESS, WindowRule
+from sppnet.geometry import LARGE, MAX_LOG_RATIO, RELEASED_SHRINK, RIVAL_IOU, VOTE_SHARPNESS, WindowRule
 from sppnet.proposals.grid import OVERHANG
 
 TABULATED: Final = 1024  # lengths in pixels for which a grid's offset is looked up; past them it repeats
@@ -273,7 +273,7 @@ def rivals(boxes: Value, scores: Value, same: Sequence[Value], others: Sequence[
     """
     graph, own = boxes.graph, scores.insert(1)
     nothing = graph.constant(np.array(0.0))
-    around = overlaps(boxes, same[0]) / SHARED
+    around = overlaps(boxes, same[0]) / RIVAL_IOU
     near = graph.where(same[1] > own, around * around * around, nothing).over("ReduceSum", 1)
     on = overlaps(boxes, others[0])
     against = on * on * (others[1].to(np.float64) + 1.0).larger(0.0)

@@ -6,7 +6,7 @@ are ``left .. right - 1``. Sizes are ``(height, width)``. Windows are the same i
 
 from sppnet.geometry.boxes import (
     MAX_LOG_RATIO,
-    SHARED,
+    RIVAL_IOU,
     VOTE_SHARPNESS,
     Boxes,
     ScoredBoxes,
@@ -49,7 +49,7 @@ __all__ = [
     "LARGE",
     "MAX_LOG_RATIO",
     "RELEASED_SHRINK",
-    "SHARED",
+    "RIVAL_IOU",
     "SHORT_SIDES",
     "SIDEWAYS",
     "VIEW_SIDE",

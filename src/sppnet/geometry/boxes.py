@@ -29,7 +29,7 @@ class ScoredBoxes(Protocol):
 
 PAIRS: Final = 1_000_000  # of boxes that are compared at a time
 VOTE_SHARPNESS: Final = 2.0  # a box that scores higher by 1 weighs e^2 = 7.4 times as much
-SHARED: Final = 0.42  # IoU with a surer box of its class that speaks against a box as much as a margin of 1
+RIVAL_IOU: Final = 0.42  # IoU with a surer box of its class that speaks against a box as much as a margin of 1
 MAX_LOG_RATIO: Final = float(np.log(1000 / 16))  # a box regression never enlarges a side more than this
 
 
@@ -192,7 +192,7 @@ def second_turn(
 def rivals(boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.floating], *, most: int) -> NDArray[np.float64]:
     """Tell what speaks against each box: surer ones of its class around it, a surer one of another class on it.
 
-    Soft suppression (after Bodla et al. 2017), by terms that a curve weighs: a cube of the overlap, 1 at ``SHARED``,
+    Soft suppression (after Bodla et al. 2017), by terms that a curve weighs: a cube of the overlap, 1 at ``RIVAL_IOU``,
     summed over its class; a square of the overlap, times the other's margin above -1, the largest of other classes.
 
     Args:
@@ -205,7 +205,7 @@ def rivals(boxes: Boxes, labels: NDArray[np.int64], scores: NDArray[np.floating]
 
     signed = scores.astype(np.float64)
     surest = np.argsort(-signed, kind="stable")[:most]
-    return np.asarray(rivals_of(boxes, labels, signed, surest, SHARED), dtype=np.float64)
+    return np.asarray(rivals_of(boxes, labels, signed, surest, RIVAL_IOU), dtype=np.float64)
 
 
 def vote(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], threshold: float) -> Boxes:
