@@ -1,5 +1,6 @@
 """A graph that answers otherwise than its model is refused before anything is written."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.export.conftest import LEVELS, drawn_model
 
 from sppnet import Classifier, Detector, export_classifier, export_detector
+from sppnet.detection.scale import LONGEST
 from sppnet.errors import ArgumentError
 from sppnet.export import classifier, detector
 
@@ -41,6 +43,14 @@ def test_a_graph_that_answers_otherwise_is_refused(
     _refused("scores", tmp_path, export_classifier, _classifier(), scaling=scaling)
     monkeypatch.setattr(detector, "SCORE_FLOOR", 1e6)
     _refused("detections", tmp_path, export_detector, _detector(), scaling=scaling)
+
+
+def test_a_model_of_the_largest_scale_that_is_chosen_has_room_for_what_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sppnet.images.pixels.MAX_SCALED_PIXELS", math.ceil(LONGEST * 96**2))
+    export_detector(_detector(), tmp_path)
+    assert (tmp_path / "model.onnx").is_file()
 
 
 def test_a_graph_that_gives_no_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from sppnet.errors import check_that
 from sppnet.export.run import inputs
 from sppnet.geometry import iou
 
-SIZES: Final = ((97, 131), (160, 90))  # (height, width) of the images that both are asked about
+# (height, width) of the images that both are asked about. No more elongated than ``scale.LONGEST``, so that any scale
+# that is chosen has room for them; and the longer side, scaled, is a whole number of cells at few scales.
+SIZES: Final = ((97, 131), (137, 90))
 APART: Final = 0.05  # of probabilities, and of features as a share of the largest: rounding moves them by less
 SAME_BOX: Final = 0.5  # IoU
 LOST: Final = 0.1  # of all confidence: of two boxes that are as good as each other, rounding may keep the other one
