@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
 
+from sppnet.detection.detections import Detections
+from sppnet.detection.output import ImageDetections, write_detections
 from sppnet.errors import ArgumentError, DataError, MissingExtraError, ShapeError
 from sppnet.features.scene import Scene
 from sppnet.geometry import Boxes, area, iou
@@ -437,6 +439,20 @@ def test_regions_are_read_from_coco_results(tmp_path: Path) -> None:
     path.write_text(json.dumps([rows[0] | {"bbox": [1, 2, 0, 4]}]))
     with pytest.raises(DataError, match=r"of the image '139', is no box\. Write left < right and top < bottom\."):
         FileProposals(path).of("139", (50, 50))
+
+
+@pytest.mark.parametrize("form", ["csv", "coco"])
+def test_an_image_that_shows_nothing_has_no_regions_and_is_not_missing(tmp_path: Path, form: str) -> None:
+    found = Detections(np.array([[1.0, 2, 9, 8]]), np.array([0]), np.array([0.9]), ("cell",))
+    none = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), ("cell",))
+    names = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    answers = [ImageDetections(Path(name), (20, 30), each) for name, each in zip(names, (found, none), strict=True)]
+    regions = FileProposals(str(write_detections(tmp_path, form, answers)))
+    regions.check(names)
+    np.testing.assert_array_equal(regions.of(names[0], (20, 30)), [[1, 2, 9, 8]])
+    assert regions.of(names[1], (20, 30)).shape == (0, 4)
+    with pytest.raises(DataError, match=r"holds no regions for 1 of 3 images, the first c\.png\. Add rows"):
+        regions.check([*names, "c.png"])
 
 
 def _disc(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ MAX_BYTES: Final = 1 << 30  # of a JSON file
 class FileProposals:
     """Regions of your own from a file: CSV, COCO results, or MATLAB, told apart by its suffix; see ``read_regions``."""
 
-    path: Path
+    path: Path | str
 
     def regions(self, scene: Scene) -> Boxes:
         """Return the regions of the image of the scene's name in the file's order, clipped to the image."""
@@ -98,7 +98,7 @@ class FileProposals:
 
     def where(self, key: str, place: int = 0) -> str:
         """Return the file, and of CSV the line, that holds a region of what the file calls an image."""
-        if self.path.suffix.lower() in (".json", ".mat"):
+        if Path(self.path).suffix.lower() in (".json", ".mat"):
             return str(self.path)
         with TextIOWrapper(open_file(self.path), encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -142,7 +142,7 @@ def basis_of(proposals: Proposals) -> dict[str, Any]:
     return {"file": proposals.content} if isinstance(proposals, FileProposals) else proposals.describe()
 
 
-def read_regions(path: Path) -> dict[str, Boxes]:
+def read_regions(path: Path | str) -> dict[str, Boxes]:
     """Read a file of regions: what the image is called in it -> (R, 4) boxes, the first the best.
 
     ``.csv``: the columns image, left, top, right, bottom; 0-based pixels, ends excluded; in the file's order.
@@ -156,7 +156,7 @@ def read_regions(path: Path) -> dict[str, Boxes]:
         file that is damaged.
     """
     readers = {".json": _read_coco, ".mat": _read_matlab}
-    return readers.get(path.suffix.lower(), _read_csv)(path)
+    return readers.get(Path(path).suffix.lower(), _read_csv)(Path(path))
 
 
 def _read_matlab(path: Path) -> dict[str, Boxes]:
@@ -179,7 +179,7 @@ def _read_coco(path: Path) -> dict[str, Boxes]:
         rows = content if isinstance(content, list) else content["annotations"]
         images = [] if isinstance(content, list) else content["images"]
         names = {image["id"]: str(image["file_name"]) for image in images}
-        scored: dict[str, list[tuple[float, list[float]]]] = {}
+        scored: dict[str, list[tuple[float, list[float]]]] = {name: [] for name in names.values()}
         for row in rows:
             name = names.get(row["image_id"], str(row["image_id"]))
             box = [float(number) for number in row["bbox"]]
@@ -191,7 +191,7 @@ def _read_coco(path: Path) -> dict[str, Boxes]:
         rows.sort(key=lambda row: -row[0])
         if any(len(box) != 4 for _, box in rows):
             raise DataError(f"{path}: a bbox of {name!r} has not 4 numbers. Write left, top, width, height.")
-        left, top, width, height = np.array([box for _, box in rows]).T
+        left, top, width, height = np.array([box for _, box in rows]).reshape(-1, 4).T
         regions[name] = _sound(path, name, np.stack([left, top, left + width, top + height], axis=1))
     return regions
 
