@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 from signal import SIGKILL
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from tests.cli.stopping import stopping
 from typer.testing import CliRunner
 
 from sppnet import Classifier
+from sppnet.cli import predict
 from sppnet.cli.commands import app
 from sppnet.detection import output
 from sppnet.detection.journal import Journal
+from sppnet.features.files import encoder_of
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +237,16 @@ def test_the_profile_offers_the_fastest_engine(model: Path, images: Path) -> Non
     assert re.search(
         r"The network by engine: torch \d+ ms, onnxruntime \d+ ms.*\. Take the fastest with --engine", told
     )
+
+
+def test_the_profile_offers_no_engine_where_the_network_is_not_on_the_processor(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = encoder_of(("stride16",), (64,))
+    encoder.backbone.to("meta")  # type: ignore[attr-defined]
+    model = SimpleNamespace(kind="detector", model_=SimpleNamespace(encoder=encoder))
+    predict._offer_engine(model, images / "0.png")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_engine_runs_on_the_processor_alone(model: Path, images: Path, tmp_path: Path) -> None:

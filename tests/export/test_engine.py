@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tests.export.conftest import CLASSES, LEVELS, assert_same, drawn_model
 
-from sppnet import Classifier, Detector
+from sppnet import Classifier, Detector, export_classifier, export_detector
 from sppnet.backbones import EfficientNetLite0, backbone
 from sppnet.errors import ArgumentError, MissingExtraError
 from sppnet.export import installed
@@ -123,6 +123,23 @@ def test_weights_of_another_network_are_refused(monkeypatch: pytest.MonkeyPatch)
     for model in (_detector(), Classifier.imagenet(short_side=64)):
         with pytest.raises(ArgumentError, match=told):
             model.encode_by(other)
+
+
+def test_a_network_on_another_device_is_refused(tmp_path: Path) -> None:
+    told = r"{0}: network must be on the processor, got one on meta\. Move its model there with model\.to\(\"cpu\"\)\."
+    detector, classifier = _detector(), Classifier.imagenet(short_side=64)
+    for encoder in (detector.model_.encoder, classifier.encoder_.encoder):
+        encoder.backbone.to("meta")  # type: ignore[attr-defined]
+        with pytest.raises(ArgumentError, match=told.format("compare_engines")):
+            compare_engines(encoder, _image(64, 90))
+    for refused in (
+        lambda: export_detector(detector, tmp_path),
+        lambda: export_classifier(classifier, tmp_path),
+        lambda: run_by(detector, "onnxruntime"),
+        lambda: run_by(classifier, "onnxruntime"),
+    ):
+        with pytest.raises(ArgumentError, match=told.format("EngineNetwork")):
+            refused()
 
 
 def test_an_engine_that_is_unknown_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

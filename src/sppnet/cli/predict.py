@@ -156,10 +156,16 @@ def _profile(known: Any, paths: Sequence[Path], on_bad: OnBad, as_json: bool) ->
 
 
 def _offer_engine(known: Any, path: Path) -> None:
-    """Tell how long the network takes on an image by each engine that is installed and agrees, and how to take it."""
+    """Tell how long the network takes on an image by each engine that is installed and agrees, and how to take it.
+
+    Engines run on the processor: where the network is on another device, there is nothing to choose.
+    """
     from sppnet.export.engine import compare_engines
 
-    seconds = compare_engines(known.model_.encoder if known.kind == "detector" else known.encoder_.encoder, path)
+    encoder = known.model_.encoder if known.kind == "detector" else known.encoder_.encoder
+    if encoder.backbone.device.type != "cpu":
+        return
+    seconds = compare_engines(encoder, path)
     told = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in seconds.items())
     fastest = min(seconds, key=lambda name: seconds[name])
     advice = (

@@ -39,14 +39,15 @@ class EngineNetwork(nn.Module):
         network: whose weights it has as they are now.
         engine: one of ``ENGINES``. It takes as many threads as PyTorch has when it is first asked.
     Raises:
-        MissingExtraError: an engine that is not installed.
-        ArgumentError, when it is asked first: a network with layers that have no operator, or whose maps differ.
+        MissingExtraError: an engine that is not installed. ArgumentError: a network on another device; or, when it
+            is asked first, one with layers that have no operator, or whose maps differ.
     """
 
     def __init__(self, network: Backbone, engine: str) -> None:
         super().__init__()
         self.network, self.engine = network, engine
         check_engine(engine)
+        _check_on_processor("EngineNetwork", network)
         self._opener = ENGINES[engine]
         self._runs: dict[tuple[str, ...], Run] = {}
         self._opening = Lock()
@@ -159,8 +160,12 @@ def compare_engines(encoder: MapsEncoder, image: Source) -> dict[str, float]:
     """Return the median seconds of an encoder's network on an image at its first scale, by engine.
 
     Engines that are installed and agree with PyTorch take turns.
+
+    Raises:
+        ArgumentError: a network on another device than the processor, where engines run.
     """
     network = encoder.backbone.network if isinstance(encoder.backbone, EngineNetwork) else encoder.backbone
+    _check_on_processor("compare_engines", network)
     pixels = read_image(image)
     scaled = resize(pixels, shorter_side_size((pixels.shape[0], pixels.shape[1]), encoder.scales[0]))
     inputs = to_tensor(scaled, mean=network.mean, std=network.std)[None]
@@ -184,10 +189,16 @@ def check_maps(network: Backbone, layers: Sequence[str]) -> None:
     """Compare the graph of a network's layers with the network, in ONNX Runtime.
 
     Raises:
-        ArgumentError: a layer that has no operator, or the network does something by the image's size that no call
-            tells.
+        ArgumentError: a layer that has no operator, the network does something by the image's size that no call
+            tells, or lies on another device than the processor.
     """
     EngineNetwork(network, "onnxruntime").activations(torch.zeros(1, 3, 32, 32), layers)
+
+
+def _check_on_processor(function: str, network: Backbone) -> None:
+    device = network.device
+    advice = 'Move its model there with model.to("cpu")'
+    check_that(device.type == "cpu", function, "network", "on the processor", f"one on {device}", advice=advice)
 
 
 def _network_graph(network: Backbone, layers: Sequence[str]) -> bytes:

@@ -93,7 +93,7 @@ def export_detector(
     Raises:
         WriteError: a disk without room for it, before anything is written.
         ArgumentError: a detector that has no graph of standard operators, or none in 32 bits, or whose graph answers
-            otherwise than it does, and why.
+            otherwise than it does, and why; or one whose network is on another device than the processor.
         MissingExtraError: OpenVINO's converter is not installed.
     """
     model, scaled = detector.model_, scaling == "outside"
@@ -106,7 +106,7 @@ def export_detector(
         "classes": list(model.classes),
         "scaling": scaling,
     }
-    told |= {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(detector.levels)}
+    told |= {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(model.head.levels)}
     told |= {"untrained": list(detector.untrained_), "thresholds": detector.thresholds_.tolist()}
     if boxes:
         check_features(detector, graph, told)
@@ -120,10 +120,10 @@ def export_classifier(
     classifier: Classifier, folder: Path, *, scaling: Scaling = "inside", form: Form = "onnx"
 ) -> None:
     """Write a classifier to a folder; arguments and errors as of ``export_detector``."""
-    encoder = classifier.encoder_.encoder
+    images, encoder = classifier.encoder_, classifier.encoder_.encoder
     check_maps(encoder.backbone, [encoder.layer])
     told: dict[str, Any] = {"kind": "classifier", "classes": list(classifier.classes_), "scaling": scaling}
-    told |= {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(classifier.levels)}
+    told |= {"short_sides": [encoder.short_side], "multiple": encoder.multiple, "levels": list(images.levels)}
     told |= {"untrained": list(classifier.untrained_), "thresholds": [classifier.threshold_]}
     graph = classifier_graph(classifier, scaled=scaling == "outside")
     check_scores(classifier, graph, told)
