@@ -1,6 +1,8 @@
 """Learning change by change: as good as learning at once, exact in what it forgets, silent on what nobody said."""
 
+import copy
 import dataclasses
+import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sppnet.data import DetectionData, load_detection
 from sppnet.detection import examples, kept
@@ -108,6 +111,44 @@ def test_what_was_forgotten_leaves_nothing_behind(cache: TensorCache, train: Det
     detector.update(train.samples[0].path, None).update(train.samples[1].path, None)
     with pytest.raises(DataError, match=r"no object of disc, square is boxed\. Draw a box first\."):
         detector.learn(train.classes)
+
+
+def test_a_file_is_one_image_however_its_path_is_written(
+    cache: TensorCache, train: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = train.samples[0].path, train.samples[1].path
+    monkeypatch.chdir(path.parent)
+    (entry,) = (each for each in os.scandir(path.parent) if each.name == path.name)
+    detector = _updated(cache, train, count=2)
+    both = detector.learnt_from_
+    for image in (str(path), path.name, Path(path.name), entry):
+        detector.update(image, _labels(train, 0))
+    detector.learn(train.classes)
+    assert sorted(detector.learnt_from_) == sorted(both)
+    assert detector.relearnt(without=[path.name]).learnt_from_ == both[1:]
+    detector.update(path.name, None).learn()
+    assert detector.learnt_from_ == both[1:]
+    detector.update(other.read_bytes(), _labels(train, 1), key=str(other)).learn()
+    assert detector.learnt_from_ == both[1:]
+
+
+def test_a_name_that_is_no_path_stays_as_it_was_given() -> None:
+    pixels, labels = np.zeros((50, 60, 3), np.uint8), ImageLabels(np.array([[9.0, 9, 30, 30]]), ("a",))
+    detector = Detector(short_side=64, layers=("stride16",), levels=(1,))
+    detector.update(pixels, labels, key="one").update(pixels, labels, key=2).learn()
+    detector.calibrate()
+    assert list(detector.held_out_) == ["one", 2]
+
+
+def test_maps_are_prepared_of_any_image_that_is_detected_in(tmp_path: Path) -> None:
+    maps = TensorCache(tmp_path / "maps")
+    detector = Detector(cache=maps, short_side=64, layers=("stride16",))
+    image = Image.new("RGB", (60, 50), "red")
+    image.save(tmp_path / "image.png")
+    (entry,) = (each for each in os.scandir(tmp_path) if each.name == "image.png")
+    for number, each in enumerate((image, entry), start=1):
+        detector.prepare_image(each)  # type: ignore[arg-type]
+        assert len(maps) == number
 
 
 def test_a_rejected_suggestion_scores_lower(cache: TensorCache, train: DetectionData) -> None:
@@ -353,6 +394,38 @@ def test_who_learns_again_keeps_the_scale_and_who_begins_anew_forgets_the_tuning
     detector.deep_ = DeepReport(False, 0, (), (), 0, ())
     detector.fit(images, targets)
     assert detector.deep_ is None
+
+
+def _two_images() -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    images = [np.random.default_rng(seed).integers(0, 256, (50, 60, 3)).astype(np.uint8) for seed in range(2)]
+    return images, [{"boxes": np.array([[9.0, 9, 30, 30]]), "labels": ["a"]}] * 2
+
+
+def test_what_is_set_counts_from_the_next_fit(tmp_path: Path) -> None:
+    detector = Detector(short_side=64, layers=("stride16",), levels=(1,)).fit(*_two_images())
+    maps = TensorCache(tmp_path / "maps")
+    detector.set_params(cache=maps, settings="paper").learn()
+    assert (len(maps), detector.model_.settings) == (0, OURS)
+    detector.fit(*_two_images())
+    assert (len(maps), detector.model_.settings.rule) == (2, "paper")
+    with pytest.raises(ArgumentError, match=r"backbone: device must be auto, .* on this machine, got 'tpu'"):
+        detector.set_params(device="tpu").fit(*_two_images())
+
+
+def test_another_engines_network_makes_all_maps_until_the_next_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, targets = _two_images()
+    detector = Detector(short_side=64, layers=("stride16",), levels=(1,)).fit(images, targets)
+    other: Any = copy.deepcopy(detector.model_.encoder.backbone)
+    run, asked = other.activations, []
+    monkeypatch.setattr(other, "activations", lambda *given: asked.append(given) or run(*given))
+    detector.encode_by(other)
+    for number, ask in enumerate((detector.detect, detector.encode), start=1):
+        ask(images[0])
+        assert len(asked) == number
+    detector.update(images[0], ImageLabels(np.array([[9.0, 9, 40, 40]]), ("a",)), key="another").learn()
+    assert detector.model_.encoder.backbone is other
+    assert len(asked) > 2
+    assert detector.fit(images, targets).model_.encoder.backbone is not other
 
 
 def test_messages(cache: TensorCache, train: DetectionData) -> None:

@@ -18,7 +18,7 @@ from sppnet.detection.detections import Detections, check_threshold
 from sppnet.detection.examples import ImageLabels, labels_of, scene_of
 from sppnet.detection.files import choices_from_description, describe_choices, describe_model, model_from_description
 from sppnet.detection.head import RegionHead
-from sppnet.detection.kept import KeptImage
+from sppnet.detection.kept import KeptImage, known_as, name_of
 from sppnet.detection.learner import Learner
 from sppnet.detection.model import DetectorModel
 from sppnet.detection.regions import Choice, FittingRegions, unlearnt_regions
@@ -176,10 +176,13 @@ class Detector(Parameters):
         return self
 
     def encode_by(self, network: Backbone) -> "Detector":
-        """Have a network of the same weights, run by another engine, make the maps; answers stay, nearly."""
-        check_same_weights(self.model_.encoder.backbone, network)
-        self._model = replace(self.model_, encoder=encoder_with(self.model_.encoder, network))
-        return self
+        """Have another engine's network of the same weights make all maps until ``fit``; answers stay, nearly."""
+        with self._lock:
+            check_same_weights(self.model_.encoder.backbone, network)
+            self._model = replace(self.model_, encoder=encoder_with(self.model_.encoder, network))
+            if self._learner is not None:
+                self._learner.encoder = self._model.encoder
+            return self
 
     def encode(self, image: Source) -> Maps:
         """Compute the image's feature maps, once for any number of ``score`` calls."""
@@ -188,9 +191,10 @@ class Detector(Parameters):
 
     def prepare_image(self, image: Source) -> None:
         """Compute and cache an image's feature maps, which is what takes long; from any thread, fitted or not."""
-        encoder = self._encoder(image)
-        if not encoder.is_cached(image):
-            encoder(image)
+        source = as_source(image)
+        encoder = self._encoder(source)
+        if encoder.cache is not None and not encoder.is_cached(source):
+            encoder(source)
 
     def propose(self, image: Source, *, name: str = "") -> Boxes:
         """Propose regions (R, 4) of an image, one for each window that proposals fall on."""
@@ -267,8 +271,7 @@ class Detector(Parameters):
             if deep:
                 check_tunable(learner.encoder)  # before the work
             for sample in progress("Computing feature maps", data.samples):
-                if learner.encoder.cache is not None and not learner.encoder.is_cached(sample.source):
-                    learner.encoder(sample.source)
+                self.prepare_image(sample.source)
             self._learn_at_once(data.classes, progress)
             if deep:
                 tuned, self.deep_ = deepen(self, data, DeepPlan() if deep is True else deep, progress=progress)
@@ -292,16 +295,17 @@ class Detector(Parameters):
         This one goes on as it is. From the same complete labels and at one scale, both ways give the same bits.
 
         Args:
-            without: keys of images to leave out, such as those that are gone.
+            without: keys or paths of images to leave out, such as those that are gone.
             progress: wraps each pass over the images, given its name.
         """
         with self._lock:
             classes, learner = self.classes_, self._told("Detector.relearnt")
-            images = [kept for kept in learner.images.values() if kept.key not in without]
+            gone = {known_as(each, learner.images) for each in without}
+            images = [kept for kept in learner.images.values() if kept.key not in gone]
         fresh = self.unlearnt()
         fresh._learner = fresh._new_learner(learner.encoder)
         for kept in images:
-            fresh.update(kept.image, kept.labels, key=kept.key)
+            fresh._learner.update(kept.key, kept.image, kept.labels)
         fresh._learn_at_once(classes, progress)
         return fresh
 
@@ -327,15 +331,16 @@ class Detector(Parameters):
 
         Args:
             image: what ``detect`` takes. labels: all that is known of it, in place of what was before; None forgets it.
-            key: what stands for the image; a path stands for itself.
+            key: what stands for the image; a path stands for itself, however it is written.
         Returns:
             The detector itself. After ``load`` it begins anew: a file holds no examples.
         Raises:
             ImageDecodeError: an image that cannot be read. BoxError: naming the row of a box outside the image.
         """
-        name = key if key is not None else image if isinstance(image, str | Path) else None
+        name = name_of(image, key)
         check_that(name is not None, "Detector.update", "key", "given for an image in memory", key, advice="Name it")
         with self._lock:
+            name = known_as(name, self._learner.images if self._learner is not None else ())
             if labels is None:
                 self._behind |= self._learner is not None and self._learner.forget(name)
             else:
@@ -369,8 +374,7 @@ class Detector(Parameters):
             head = learner.learn(names, proposals, anew=anew, progress=progress)
             same = self._model is not None and self._model.classes == names
             calibration = self._model.calibration if self._model and same else Calibration.unknown(len(names))
-            settings = chosen_settings(self.settings)
-            self._model = DetectorModel(learner.encoder, proposals, head, names, settings, calibration)
+            self._model = DetectorModel(learner.encoder, proposals, head, names, learner.settings, calibration)
             self._learnt_from, self._behind = tuple(kept.digest for kept in learner.images.values()), False
             return self._model
 
@@ -471,7 +475,7 @@ class Detector(Parameters):
         if self.encoder is not None:
             return self.encoder
         layers = None if self.layers is None else tuple(self.layers)
-        wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule
+        wanted = self.backbone, layers, scales, chosen_settings(self.settings).rule, self.cache, self.device
         if wanted not in self._encoders:
             network = chosen_backbone(self.backbone, self.device)
             taken = network.detector_layers if layers is None else layers

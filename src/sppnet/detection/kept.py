@@ -1,7 +1,9 @@
 """What is kept of each labelled image between two learnings: its labels, and the rows of examples that came of it."""
 
+import os
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -153,6 +155,23 @@ class Matrix:
             self._written[:] = False
         products: NDArray[np.float32] = self._products.numpy()
         return products
+
+
+def name_of(image: Source | os.PathLike[str], key: Hashable) -> Hashable:
+    """Return what an image goes by: its key, or its path; None for one in memory without a key."""
+    return key if key is not None else Path(image) if isinstance(image, str | os.PathLike) else None
+
+
+def known_as(name: Hashable, told: Collection[Hashable]) -> Hashable:
+    """Return the one of the names told before that names the same image; a new name as it is.
+
+    A file is the same whether its path is text or a ``Path``, from the root or from where one is.
+    """
+    if name in told or not isinstance(name, str | os.PathLike):
+        return name
+    place = Path(name).absolute()
+    paths = (known for known in told if isinstance(known, str | os.PathLike))
+    return next((known for known in paths if Path(known).absolute() == place), name)
 
 
 def some_of_each(images: Sequence[KeptImage], names: Sequence[str]) -> list[KeptImage]:
