@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sppnet import Classifier, Detector, load_detection
 from sppnet.backbones import Backbone, backbone, kinds, named
+from sppnet.backbones.efficientnet_lite import VARIANTS, _published_weights
 from sppnet.backbones.zoo import ZooBackbone
 from sppnet.errors import ArgumentError, CorruptFileError, DataError, MissingExtraError
 
@@ -155,6 +156,31 @@ def test_weights_of_our_own_network_are_read(tmp_path: Path) -> None:
     assert all(value.dtype == torch.float16 for value in tuned.tensors().values())  # which holds them exactly
     again = kinds.with_weights(tuned, tuned.tensors())
     assert again.fingerprint == tuned.fingerprint
+
+
+def test_weights_of_another_network_of_the_family_are_refused(tmp_path: Path) -> None:
+    published = _published_weights(VARIANTS["efficientnet_lite0"])
+    torch.save(published, tmp_path / "lite0.pth")
+    with pytest.raises(DataError, match=r"lite1: weights must be of this network, 97 of 130 do not fit: .*Name the network"):
+        backbone("efficientnet_lite1", weights=tmp_path / "lite0.pth")
+    headless = {name: value for name, value in published.items() if not name.startswith("_fc")}
+    torch.save(headless, tmp_path / "headless.pth")
+    assert backbone(weights=tmp_path / "headless.pth").channels["head"] == 1280
+    torch.save(published | {"_blocks.0._se_reduce.weight": torch.zeros(8, 32, 1, 1)}, tmp_path / "b0.pth")
+    with pytest.raises(DataError, match=r"lite0: weights must be of this network, got some with squeeze-and-excit"):
+        backbone(weights=tmp_path / "b0.pth")
+
+
+def test_a_network_says_its_device_as_it_can_be_placed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    moved: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, name: moved.append(name) or module)
+    network = torch.nn.Identity()
+    for name in ("mps", "mps:0", "auto"):
+        named.placed(network, name)
+    assert moved[:2] == ["mps", "mps:0"]
+    with pytest.raises(ArgumentError, match=r"device must be auto, .*mps or cpu on this machine, got 'mps:1'"):
+        named.placed(network, "mps:1")
 
 
 class _Code:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -18,7 +19,9 @@ from typer.testing import CliRunner
 from sppnet import recipes
 from sppnet.backbones import PublishedNet
 from sppnet.cli.commands import app
-from sppnet.errors import ArgumentError
+from sppnet.data import FolderData
+from sppnet.errors import ArgumentError, DataError
+from sppnet.training import Images
 
 SMALL = ["--width", "0.05", "--sizes", "72,64", "--batch", "8", "--rate", "0.001"]
 
@@ -102,6 +105,27 @@ def test_a_trained_network_is_fine_tuned_for_other_classes(kinds: Path, trained:
     done = _invoked(tmp_path / "data", "--out", tmp_path / "other.safetensors", *options)  # links are followed
     assert "These begin anew: fc.fc8.weight, fc.fc8.bias." in done.stderr
     assert PublishedNet.load(tmp_path / "other.safetensors").classes == 3
+
+
+def test_classes_of_val_are_those_learnt_even_where_one_has_no_image(
+    kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(kinds, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "val" / "blue")
+    seen, begin = [], Images.__init__
+
+    def record(images: Images, data: FolderData, **options: Any) -> None:
+        seen.append(data)
+        begin(images, data, **options)
+
+    monkeypatch.setattr(Images, "__init__", record)
+    done = _invoked(tmp_path / "data", "--out", tmp_path / "net.safetensors", *SMALL, "--epochs", "1")
+    assert [data.classes for data in seen] == [("blue", "red")] * 2
+    assert set(seen[1].labels.tolist()) == {1}
+    assert "'val' has no image of blue: its error is of other classes.\n" in done.stderr
+    (tmp_path / "data" / "val" / "green").symlink_to(kinds / "train" / "red")
+    with pytest.raises(DataError, match="green"):
+        _invoked(tmp_path / "data", "--out", tmp_path / "other.safetensors", *SMALL, "--epochs", "1")
 
 
 def test_what_cannot_be_is_said_in_one_line(kinds: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from sppnet import Detector, load_detection
+from sppnet.backbones import backbone
 from sppnet.data import DetectionData, Sample
 from sppnet.detection import deep
 from sppnet.detection.deep import DeepPlan, DeepReport
@@ -222,6 +223,12 @@ def test_the_loss_falls_and_the_finest_layers_stay(data: DetectionData, linear: 
     after = tuning._network.state_dict()
     assert torch.equal(after["stem.conv.weight"], before["stem.conv.weight"])
     assert not torch.equal(after["blocks.9.project.conv.weight"], before["blocks.9.project.conv.weight"])
+
+
+def test_of_blocks_whose_channels_come_last_all_but_the_finest_learn() -> None:
+    network = backbone("convnext_tiny", weights="random").requires_grad_(True)  # its first cells measure 4 pixels
+    deep._freeze_finest(network)
+    assert all(each.requires_grad for each in network.parameters())
 
 
 def test_of_an_image_in_tiles_a_part_with_an_object_is_seen(

@@ -16,6 +16,7 @@ from sppnet.detection.settings import OURS, Fitting
 from sppnet.errors import ArgumentError
 from sppnet.features.files import published_encoder
 from sppnet.features.layers import LayeredEncoder
+from sppnet.geometry import apply_deltas
 from sppnet.storage import TensorCache
 
 SHORT = Fitting(rates=(1e-2, 1e-3), steps=(60, 10), batch=32, dropout=0.0)
@@ -108,3 +109,22 @@ def test_messages(plain: Detector, train: DetectionData) -> None:
         fine_tune([], layers, train.classes, levels=(2, 1), fitting=odd)
     with pytest.raises(ArgumentError, match=r"published_encoder: layer must be one of pool5, fc6, fc7, got 'fc9'"):
         published_encoder(PublishedNet("zf5", levels=(1,), width=0.1), (96,), layer="fc9")
+
+
+def test_layers_as_wide_as_the_pooled_rows_do_not_move_boxes_by_their_outputs(
+    plain: Detector, train: DetectionData
+) -> None:
+    """Boxes are regressed from what lies under the layers, however long both rows are."""
+    encoder = plain.prepare(train)[0]
+    width = encoder.length((1,))
+    torch.manual_seed(0)
+    layers = fresh_layers(width, hidden=width)
+    one = Detector(encoder=LayeredEncoder(encoder, layers), levels=(1,), settings=plain.settings).fit(train)
+    head, maps = one.model_.head, one.encode(train.samples[0].path)
+    assert head.weights.shape[1] == head.delta_weights.shape[2] == width
+    regions = train.samples[0].boxes[:1] + np.array([-6.0, -6.0, 6.0, 6.0])
+    moved = head.refine(maps, regions, 0, rounds=1)[0]
+    deltas = (maps.pooled_maps.pool(regions, (1,)) @ head.delta_weights[0].T + head.delta_bias[0]).numpy()
+    wanted = apply_deltas(maps.align_to_cells(regions), deltas.astype(np.float64))
+    height, width = maps.size
+    np.testing.assert_allclose(moved, np.clip(wanted, 0, [width, height, width, height]), atol=0.05)

@@ -445,3 +445,49 @@ def test_messages(cache: TensorCache, train: DetectionData) -> None:
     detector.learn(train.classes)
     with pytest.raises(DataError, match=r"Detector.calibrate: needs two labelled images\. Label another one first\."):
         detector.calibrate()
+
+
+def test_an_image_without_any_region_is_learnt_from_and_answered(train: DetectionData, cache: TensorCache) -> None:
+    seen, blank = train.samples[0], np.zeros((40, 40, 3), np.uint8)
+    regions = {str(seen.path): np.concatenate([seen.boxes, seen.boxes + 3]), "blank": np.zeros((0, 4))}
+
+    class Given:
+        def regions(self, scene: Scene) -> Boxes:
+            return regions[scene.name]
+
+        def describe(self) -> dict[str, Any]:
+            return {"method": "given"}
+
+        def tensors(self) -> dict[str, torch.Tensor]:
+            return {}
+
+    detector = Detector(short_side=SHORT_SIDE, proposals=Given(), cache=cache)
+    detector.update(seen.path, _labels(train, 0))
+    nothing = ImageLabels(np.zeros((0, 4)), (), complete=False)
+    detector.update(blank, nothing, key="blank").learn(train.classes)
+    assert len(detector.detect(blank, threshold=0, name="blank")) == 0
+    assert len(detector.detect(seen.path, threshold=0, name=str(seen.path))) > 0
+
+
+def test_the_published_way_keeps_its_hard_negatives_for_validation_and_learns_from_rejections(
+    cache: TensorCache, train: DetectionData
+) -> None:
+    options: dict[str, Any] = {"cache": cache, "short_side": SHORT_SIDE, "layers": ("stride16",), "levels": (1,)}
+    detector = Detector(settings="paper", **options)
+    for index in range(4):
+        detector.update(train.samples[index].path, _labels(train, index))
+    detector.learn(train.classes)
+    learner = detector._learner
+    assert learner is not None
+    assert all(sum(len(group.rows) for group in kept.hard) > 0 for kept in learner.images.values())
+    (whole,) = learner.without(detector.model_.head, train.classes, [[]])
+    maps = learner.encoder(train.samples[0].path)
+    regions = detector.propose(train.samples[0].path)
+    scores = [head.scores(maps, regions)[:, 0] for head in (detector.model_.head, whole)]
+    assert np.corrcoef(*scores)[0, 1] > 0.99  # learnt again from what was kept, it is nearly the head that answers
+    known = _labels(train, 0, complete=False)
+    box, name = known.boxes[:1] + 9, known.classes[0]
+    before = detector.model_.head.scores(maps, box)[0, train.classes.index(name)]
+    told = dataclasses.replace(known, rejected=box, rejected_classes=(name,))
+    detector.update(train.samples[0].path, told).learn(train.classes)
+    assert detector.model_.head.scores(maps, box)[0, train.classes.index(name)] < before

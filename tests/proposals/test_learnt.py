@@ -17,6 +17,7 @@ from sppnet.detection.fine_tuning import fresh_layers
 from sppnet.errors import ArgumentError, CorruptFileError
 from sppnet.features.encoder import MapsEncoder
 from sppnet.features.layers import LayeredEncoder
+from sppnet.features.maps import FeatureMap
 from sppnet.features.scene import Scene
 from sppnet.geometry import iou
 from sppnet.proposals.grid import GridProposals
@@ -226,3 +227,28 @@ def test_messages(learnt: LearntProposals, train: DetectionData) -> None:
     assert isinstance(again, LearntProposals)
     assert again.describe() == learnt.describe()
     assert isinstance(proposals_from_description(learnt.grid.describe(), {}), GridProposals)
+
+
+def test_of_an_image_that_is_not_complete_only_what_touches_a_box_is_background(
+    encoder: MapsEncoder, learnt: LearntProposals, train: DetectionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = train.samples[0]
+    one = dataclasses.replace(
+        sample, **{name: getattr(sample, name)[:1] for name in ("boxes", "labels", "difficult", "crowd")}
+    )
+    looked, average = [], FeatureMap.averages
+
+    def averages(maps: FeatureMap, regions: np.ndarray, levels: tuple[int, ...]) -> torch.Tensor:
+        looked.append(regions)
+        return average(maps, regions, levels)
+
+    monkeypatch.setattr(FeatureMap, "averages", averages)
+    partly = dataclasses.replace(_boxed(one), complete=False)
+    some = learn_proposals([partly], encoder, learnt.grid, 2)
+    least = iou(looked[0], one.boxes).min()
+    looked.clear()
+    learn_proposals([_boxed(one)], encoder, learnt.grid, 2)
+    assert least > 0 == iou(looked[0], one.boxes).min()
+    empty = BoxedImage(train.samples[1].path, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.bool_), False)
+    again = learn_proposals([empty, partly, empty], encoder, learnt.grid, 2)  # nothing is known of it
+    assert torch.equal(again.weights, some.weights)

@@ -6,7 +6,6 @@ weights are loaded, which changes the logits by less than 1e-4 and saves a pass 
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from io import BytesIO
@@ -18,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sppnet.backbones.weights import fitted_state, state_fingerprint, stored_state
-from sppnet.errors import CorruptFileError, MissingExtraError, check_shape, check_that
+from sppnet.errors import CorruptFileError, DataError, MissingExtraError, check_shape, check_that
 from sppnet.geometry import CellGrid, Layer, axis_grid
 
 BATCH_NORM_EPSILON: Final = 1e-3
+BATCH_NORM: Final = ("weight", "bias", "running_mean", "running_var")
 
 
 class Stage(NamedTuple):
@@ -195,6 +195,11 @@ class EfficientNetLite(nn.Module):
 
     def _own_state(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         published = "_conv_stem.weight" in weights
+        if any("._se_" in key for key in weights):
+            raise DataError(
+                f"{self.name}: weights must be of this network, got some with squeeze-and-excitation, as "
+                "EfficientNet-B0 has. Name the network that they were trained in."
+            )
         given = _folded(weights, len(self.blocks)) if published else weights
         return fitted_state(self.name, self.state_dict(), given, optional=("classifier.",))
 
@@ -318,11 +323,13 @@ def _published_weights(variant: Variant) -> dict[str, Tensor]:
     return state
 
 
-def _folded(published: Mapping[str, Tensor], blocks: int) -> "OrderedDict[str, Tensor]":
-    """Fold every batch normalisation into the convolution before it, under this module's names."""
-    state: OrderedDict[str, Tensor] = OrderedDict()
+def _folded(published: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
+    """Fold every batch normalisation into the convolution before it, under this module's names, as far as they go."""
+    state: dict[str, Tensor] = {}
 
     def fold(name: str, conv: str, norm: str) -> None:
+        if not {f"{conv}.weight", *(f"{norm}.{part}" for part in BATCH_NORM)}.issubset(published):
+            return  # weights of another network: whoever loads what is left names what is missing
         variance = published[f"{norm}.running_var"].double()
         factor = published[f"{norm}.weight"].double() / torch.sqrt(variance + BATCH_NORM_EPSILON)
         weight = published[f"{conv}.weight"].double() * factor[:, None, None, None]
@@ -332,10 +339,10 @@ def _folded(published: Mapping[str, Tensor], blocks: int) -> "OrderedDict[str, T
     fold("stem", "_conv_stem", "_bn0")
     for index in range(blocks):
         theirs = f"_blocks.{index}"
-        if f"{theirs}._expand_conv.weight" in published:
-            fold(f"blocks.{index}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
+        fold(f"blocks.{index}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0")
         fold(f"blocks.{index}.depthwise", f"{theirs}._depthwise_conv", f"{theirs}._bn1")
         fold(f"blocks.{index}.project", f"{theirs}._project_conv", f"{theirs}._bn2")
     fold("head", "_conv_head", "_bn1")
-    state["classifier.weight"], state["classifier.bias"] = published["_fc.weight"], published["_fc.bias"]
-    return state
+    return state | {
+        f"classifier.{part}": published[f"_fc.{part}"] for part in ("weight", "bias") if f"_fc.{part}" in published
+    }

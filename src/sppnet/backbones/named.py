@@ -81,7 +81,8 @@ def placed(network: Backbone, device: str | torch.device) -> Backbone:
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     found = [name for name, is_there in there.items() if is_there]
-    numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if there["cuda"] else []
+    counts = {"cuda": torch.cuda.device_count() if there["cuda"] else 0, "mps": int(there["mps"])}
+    numbered = [f"{kind}:{number}" for kind, count in counts.items() for number in range(count)]
     name = found[0] if device == "auto" else str(device)
     if name not in (*found, *numbered):
         expected = f"auto, {' or '.join([*found, *(numbered if len(numbered) > 1 else [])])} on this machine"

@@ -82,7 +82,9 @@ def train_network(
         seed=seed,
     )
     learn = load_folders(data, split=split, on_bad=on_bad.value)
-    check = load_folders(data, split="val", on_bad=on_bad.value) if "val" in splits(data) else None
+    check = (
+        load_folders(data, split="val", on_bad=on_bad.value, classes=learn.classes) if "val" in splits(data) else None
+    )
     torch.manual_seed(seed)
     network = PublishedNet(architecture.value, levels=levels, classes=len(learn.classes), width=width)
     anew = [] if start is None else start_from(network, PublishedNet.load(start).state_dict())
@@ -93,7 +95,10 @@ def train_network(
         folder=run_folder(out),
         validation=None if check is None else Images(check, on_bad=on_bad.value),
     )
-    warn(learn.problems)
+    warn([*learn.problems, *(check.problems if check else [])])
+    absent = [] if check is None else [name for label, name in enumerate(check.classes) if label not in check.labels]
+    if absent:
+        notes.print(f"'val' has no image of {', '.join(absent[:SHOWN])}: its error is of other classes.", markup=False)
     _announce(trainer, anew, out)
     _train(trainer, out, as_json)
 

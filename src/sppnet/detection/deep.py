@@ -115,7 +115,8 @@ class DeepReport:
     def __str__(self) -> str:
         """Tell it in a sentence."""
         if not self.held_out:
-            return f"The convolutions stay as they are: fewer than {FEWEST} images with objects are too few to tell."
+            needed = f"{FEWEST} with objects are needed, some of them among every fifth, which are held back"
+            return f"The convolutions stay as they are: these images are too few to tell ({needed})."
         verdict = "kept" if self.kept else "not better at both, so the network stays as it was"
         epochs = counted(self.epochs, "epoch")
         before, after = (" / ".join(f"{each:.1%}" for each in found) for found in (self.before, self.after))
@@ -413,7 +414,8 @@ def _freeze_finest(network: nn.Module) -> None:
     """Leave as they are the weights of layers whose cells are finer than ``FINEST`` pixels (as Girshick 2015 does)."""
 
     def freeze(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
-        if isinstance(output, Tensor) and output.ndim == PROBE.ndim and output.shape[-1] * FINEST > PROBE.shape[-1]:
+        # Axis 2 is a side of the map whether channels come before (most networks) or last (within ConvNeXt's blocks).
+        if isinstance(output, Tensor) and output.ndim == PROBE.ndim and output.shape[2] * FINEST > PROBE.shape[2]:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
 

@@ -64,7 +64,7 @@ class RegionHead:
         """Return the scores (R,) of one class and the deltas (R, 4), in one pass where both have one feature."""
         weights, bias = self.weights[label, None], self.bias[label, None]
         placing, offsets = self.delta_weights[label], self.delta_bias[label]
-        if weights.shape[1] == placing.shape[1]:
+        if feature_map.pooled_maps is feature_map:
             both = torch.cat([weights, placing]), torch.cat([bias, offsets])
             answers = _scored(feature_map, regions, self.levels, *both)
             return answers[:, 0], answers[:, 1:]

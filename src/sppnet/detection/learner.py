@@ -76,6 +76,7 @@ class Learner:
     def __init__(self, encoder: MapsEncoder, *, levels: Sequence[int], settings: Settings, seed: int = 0) -> None:
         self.encoder, self.levels, self.settings, self.seed = encoder, tuple(levels), settings, seed
         check_seed("Detector", seed)
+        self._layered = encoder.split()[1] is not None  # boxes are moved by other rows than are scored
         self.images: dict[Hashable, KeptImage] = {}
         self._told = 0
         self._begin_anew()
@@ -191,11 +192,16 @@ class Learner:
             self._mine(kept, look, names, head)
 
     def _learn_as_published(self, names: tuple[str, ...], proposals: Proposals, progress: Progress) -> RegionHead:
-        """Mine all images in one pass, whatever changed; only the objects are taken from what is kept."""
-        groups = [kept.drawn for kept in self.images.values() if kept.drawn is not None]
+        """Mine all images in one pass, whatever changed; objects and what was rejected alone are kept before.
+
+        The hard negatives of the head that comes of it are kept, by which validation learns it again without images.
+        """
+        groups = [group for kept in self.images.values() for group in (kept.drawn, kept.rejected) if group is not None]
+        rejected = {id(kept.rejected) for kept in self.images.values()}
         targets = np.concatenate([np.stack([group.target(name) for name in names], axis=1) for group in groups])
         rows = np.concatenate([group.rows for group in groups])
-        positives = Examples(self._matrix.values[rows], targets, np.concatenate([group.regions for group in groups]))
+        told = np.concatenate([np.full(len(group.rows), id(group) in rejected) for group in groups])
+        known = Examples(self._matrix.values[rows], targets, np.concatenate([group.regions for group in groups]))
         images = [
             LabelledImage(partial(self._usable, kept, proposals), kept.labels.only(names))
             for kept in self.images.values()
@@ -206,7 +212,7 @@ class Learner:
 
         svm = mine_in_one_pass(
             images,
-            positives.of((targets == 1).any(axis=1)),
+            known.of((targets == 1).any(axis=1) | told),
             names,
             levels=self.levels,
             train=train,
@@ -215,8 +221,10 @@ class Learner:
         )
         weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
         self._classes, self._head = names, RegionHead(self.levels, svm.weights, svm.bias, weights, bias)
-        for kept in self.images.values():
-            kept.changed = False
+        for kept, look in self._looks(progress("Keeping hard negatives", list(self.images.values())), proposals):
+            self._release(*(group.rows for group in kept.hard))
+            kept.hard = ()
+            self._mine(kept, look, names, self._head)
         return self._head
 
     def _looks(self, images: Iterable[KeptImage], proposals: Proposals) -> Iterator[tuple[KeptImage, "_Look"]]:
@@ -229,7 +237,7 @@ class Learner:
         if kept.labels.complete:
             return _Look(maps, regions, regions, None)
         known = kept.labels.shown(regions)
-        if self._head is None:
+        if self._head is None or len(regions) == 0:
             return _Look(maps, regions, regions[known], None)
         scores = self._head.scores(maps, regions)
         best = scores.max(axis=1)
@@ -258,7 +266,7 @@ class Learner:
         """Choose and pool an image's examples, all but the hard negatives, in place of those from before."""
         self._release(*(group.rows for group in (kept.drawn, kept.rejected) if group is not None))
         examples, moves = self._examples(kept, look, names)
-        self._keep_moves(kept, replace(moves, features=self._short(moves.features)), names)
+        self._keep_moves(kept, replace(moves, features=self._short_moves(moves.features)), names)
         kept.drawn, kept.rejected = self._store(examples, names, other=-_known_background(kept, examples.regions)), None
         if len(kept.labels.rejected):
             rejected = rejected_examples(look.maps, look.regions, kept.labels, levels=self.levels)
@@ -275,18 +283,25 @@ class Learner:
         self._matrix = Matrix(self._compression.length, np.float16)
 
     def _short(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
-        """Return rows as they are kept; those of maps under layers, which only move boxes, in half precision."""
-        if self._compression is None or rows.shape[1] != self.encoder.length(self.levels):
+        """Return rows as they are kept."""
+        return rows if self._compression is None else self._compression.shorten(rows)
+
+    def _short_moves(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return rows that boxes are moved by as they are kept; those under layers, in half precision or whole."""
+        if self._layered:
             return rows.astype(np.float16) if self.settings.sampled else rows
-        return self._compression.shorten(rows)
+        return self._short(rows)
 
     def _store(self, examples: Examples, names: tuple[str, ...], **known: NDArray[np.int8]) -> KeptExamples:
         return self._matrix.store(replace(examples, features=self._short(examples.features)), names, **known)
 
     def _lengthen(self, weights: torch.Tensor) -> torch.Tensor:
         """Return weights of kept rows as those of whole ones."""
-        same = self._compression is not None and weights.shape[-1] == self._compression.length
-        return self._compression.lengthen(weights) if self._compression is not None and same else weights
+        return weights if self._compression is None else self._compression.lengthen(weights)
+
+    def _lengthen_moves(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return weights that move boxes as those of whole rows; under layers they are."""
+        return weights if self._layered else self._lengthen(weights)
 
     def _mine(self, kept: KeptImage, look: "_Look", names: tuple[str, ...], head: RegionHead) -> None:
         """Look for hard negatives, near none that are kept; of those, drop the ones that no longer matter."""
@@ -344,7 +359,10 @@ class Learner:
         """Train the SVMs from their last solution, and the box regressions, on all that is kept."""
         scoring, offsets = self._scoring(names)
         weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
-        self._classes, self._head = names, RegionHead(self.levels, scoring, offsets, self._lengthen(weights), bias)
+        self._classes, self._head = (
+            names,
+            RegionHead(self.levels, scoring, offsets, self._lengthen_moves(weights), bias),
+        )
         return self._head
 
     def _scoring(self, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -369,7 +387,7 @@ class Learner:
             return head
         moves = [self._solved(*self._examples_of(name, images)) for name in names]
         weights, constants = (torch.stack(part) for part in zip(*moves, strict=True))
-        return replace(head, delta_weights=self._lengthen(weights), delta_bias=constants)
+        return replace(head, delta_weights=self._lengthen_moves(weights), delta_bias=constants)
 
     def svms(self, names: Sequence[str], groups: Sequence[Iterable[KeptImage]]) -> list[LinearSvm]:
         """Train SVMs on what is kept of each group of images, from their last solution: one pass over rows for all."""
@@ -447,14 +465,11 @@ class Learner:
 
     def _width(self) -> int:
         """Return how long the rows are that boxes are moved by: those of the pooled maps, under whatever layers."""
-        for kept in self.images.values():
-            for moves in kept.moves.values():
-                return int(moves.features.shape[1])
-        return int(self._matrix.values.shape[1])
+        return self.encoder.split()[0].length(self.levels) if self._layered else int(self._matrix.values.shape[1])
 
     def _moved_scale(self, parts: Sequence[Moves]) -> float:
         """Return the scale of the rows that boxes are moved by: the SVMs', or of layers' inputs their own."""
-        if not parts or parts[0].features.shape[1] == self._matrix.values.shape[1]:
+        if not parts or not self._layered:
             return self._scale
         rows = np.concatenate([part.features for part in parts]).astype(np.float32)
         return self.settings.mean_norm / max(float(np.linalg.norm(rows, axis=1).mean()), 1e-12)

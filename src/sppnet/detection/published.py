@@ -22,7 +22,7 @@ Train = Callable[[Examples, LinearSvm], LinearSvm]
 
 def mine_in_one_pass(
     images: Sequence[LabelledImage],
-    positives: Examples,
+    told: Examples,
     names: Sequence[str],
     *,
     levels: tuple[int, ...],
@@ -34,14 +34,14 @@ def mine_in_one_pass(
 
     Args:
         images: of no other classes than ``names``.
-        positives: the objects of all images. names: K classes.
+        told: the objects of all images, and what was rejected in them. names: K classes.
         levels: bins per side of each level of the pyramid.
         train: trains SVMs on examples, from an earlier solution.
     """
     classes = len(names)
-    nothing = torch.zeros(classes, positives.features.shape[1]), torch.zeros(classes)
+    nothing = torch.zeros(classes, told.features.shape[1]), torch.zeros(classes)
     head = RegionHead(levels, *nothing, torch.zeros(classes, 4, 0), torch.zeros(classes, 4))
-    known, svm = positives, LinearSvm(*nothing, np.zeros((len(positives.targets), classes), np.float32))
+    known, svm = told, LinearSvm(*nothing, np.zeros((len(told.targets), classes), np.float32))
     waiting: list[Examples] = []
     for index, image in enumerate(progress("Mining hard negatives", images)):
         maps, regions = image.load()

@@ -62,7 +62,8 @@ class FittingRegions:
         if self._learnt is None or anew or not same:
             images = [(kept, kept.labels.only(names)) for kept in learner.images.values()]
             examples = [
-                BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted) for kept, labels in images
+                BoxedImage(kept.image, labels.boxes, labels.indices(names), ~labels.counted, labels.complete)
+                for kept, labels in images
             ]
             self._learnt = learn_proposals(examples, learner.encoder, grid, len(names), seed=seed, progress=progress)
             self._learnt_of, self._images = wanted, len(boxed)

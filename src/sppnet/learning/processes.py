@@ -62,7 +62,8 @@ def joined_processes() -> Iterator[None]:
     device = own_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Both: what is reduced lies on the processor wherever the user did not ask for the GPU.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:

@@ -120,12 +120,14 @@ class BoxedImage:
     Args:
         image: a path, a file's bytes, or (H, W, 3) uint8 RGB.
         boxes: (N, 4). labels: (N,) int64 class of each. ignored: (N,) bool, objects that teach nothing.
+        complete: whether every object is boxed; otherwise only what touches a box is known not to hold one.
     """
 
     image: Source
     boxes: Boxes
     labels: NDArray[np.int64]
     ignored: NDArray[np.bool_]
+    complete: bool = True
 
 
 def learn_proposals(
@@ -154,11 +156,12 @@ def learn_proposals(
     """
     objects = sum(int((~image.ignored).sum()) for image in images)
     check_that(objects > 0, "learn_proposals", "images", "with an object", "none", advice="Label an object first")
-    places = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
+    telling = [image for image in images if image.complete or len(image.boxes)]
+    places = np.linspace(0, len(telling) - 1, min(MOST_IMAGES, len(telling))).round().astype(int)
     parts, layout = [], []
     for place in progress("Learning what holds an object", places.tolist()):
-        maps, rng = encoder(images[place].image).pooled_maps, np.random.default_rng((seed, place))
-        parts.append(_examples(maps, grid, images[place], classes, levels, rng))
+        maps, rng = encoder(telling[place].image).pooled_maps, np.random.default_rng((seed, place))
+        parts.append(_examples(maps, grid, telling[place], classes, levels, rng))
         layout = maps.layout(levels)
     features, overlap = (np.concatenate(part) for part in zip(*parts, strict=True))
     axes = Compression.fit(features, layout)
@@ -179,7 +182,8 @@ def _examples(
     held = np.stack([best_iou(regions, boxes[owners == label]) for label in range(classes)], axis=1)
     best = held.max(axis=1, initial=0.0)
     unsure = best_iou(regions, image.boxes[image.ignored]) >= FLOOR
-    groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, (best < FLOOR) & ~unsure)
+    off = (best < FLOOR) & ~unsure & (image.complete | (best > 0))
+    groups = (best >= HELD, (best >= NEAR_IOU) & (best < HELD) & ~unsure, off)
     chosen = np.unique(np.concatenate(list(_drawn(groups, rng))))
     return maps.averages(regions[chosen], levels).numpy(), np.maximum(held[chosen], FLOOR)
 
