@@ -161,7 +161,7 @@ def test_weights_of_our_own_network_are_read(tmp_path: Path) -> None:
 def test_weights_of_another_network_of_the_family_are_refused(tmp_path: Path) -> None:
     published = _published_weights(VARIANTS["efficientnet_lite0"])
     torch.save(published, tmp_path / "lite0.pth")
-    with pytest.raises(DataError, match=r"lite1: weights must be of this network, 97 of 130 do not fit: .*Name the network"):
+    with pytest.raises(DataError, match=r"lite1: weights must be of this network, 97 of 130 do not fit"):
         backbone("efficientnet_lite1", weights=tmp_path / "lite0.pth")
     headless = {name: value for name, value in published.items() if not name.startswith("_fc")}
     torch.save(headless, tmp_path / "headless.pth")
