@@ -80,6 +80,13 @@ def test_a_file_of_labels_that_is_dropped_is_imported_and_a_broken_one_is_said(p
     until(lambda: edges_of(page) == [[10, 10, 50, 40]])
 
 
+def _drop(page: Page, *folders: Path) -> None:
+    data = {"items": [], "files": list(map(str, folders)), "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+
+
 def test_a_folder_that_is_dropped_brings_its_images_and_then_their_labels(
     page: Page, shapes: Path, tmp_path: Path
 ) -> None:
@@ -91,19 +98,32 @@ def test_a_folder_that_is_dropped_brings_its_images_and_then_their_labels(
         (tmp_path / "set" / "labels" / f"{named}.xml").write_text(label.replace(file.name, f"{named}{file.suffix}"))
     (tmp_path / "set" / "paper.pdf").write_text("no image")
     (tmp_path / "none").mkdir()
-    browser = page.context.new_cdp_session(page)
-
-    def drop(folder: Path) -> None:
-        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
-            browser.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
-
-    drop(tmp_path / "none")
+    _drop(page, tmp_path / "none")
     expect(page.locator("#said")).to_have_text("No image, video or file of labels was dropped.")
-    drop(tmp_path / "set")
+    _drop(page, tmp_path / "set")
     expect(page.locator("#import-facts")).to_contain_text("2 images of this folder: ", timeout=SLOW)
     expect(page.locator("#gallery-count")).to_contain_text("of 14 labelled")
     expect(page.locator("#import-facts")).to_contain_text("2 XML files")
+
+
+def test_labels_of_one_name_in_dropped_folders_go_each_to_the_image_beside_them(page: Page, tmp_path: Path) -> None:
+    for plate, colour in (("plate1", "red"), ("plate2", "blue")):
+        (tmp_path / plate).mkdir()
+        Image.new("RGB", (100, 100), colour).save(tmp_path / plate / "00.png")  # a name that the studio's folder has
+        (tmp_path / plate / "00.txt").write_text(f"{'01'[plate == 'plate2']} 0.5 0.5 0.2 0.4\n")
+        (tmp_path / plate / "classes.txt").write_text("disc\nsquare\n")
+    (tmp_path / "plate2" / "01.png").write_text("no image")
+    (tmp_path / "plate2" / "01.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    _drop(page, tmp_path / "plate1", tmp_path / "plate2")
+    expect(page.locator("#import-facts")).to_contain_text("2 images of this folder: 2 new boxes", timeout=SLOW)
+    page.locator("#import-images summary").click()
+    expect(page.locator("#import-images li")).to_have_text(["00 2.png: 1 new", "00 3.png: 1 new"])
+    page.locator("#import-problems summary").click()
+    expect(page.locator("#import-problems li").first).to_contain_text(
+        "plate2/01.txt is not taken: its image plate2/01.png"
+    )
+    page.locator("#import-take").click()
+    expect(page.locator("#gallery-count")).to_have_text("2 of 14 labelled", timeout=SLOW)
 
 
 def test_a_replaced_file_asks_what_becomes_of_its_labels(page: Page, small: Studio, shapes: Path) -> None:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from sppnet.errors import ArgumentError, message
+from sppnet.web.studio.changes import Row
+from sppnet.web.studio.imports import Import
 from sppnet.web.studio.people import Person
 from sppnet.web.studio.session import Session
 from sppnet.web.studio.uploads import write_parts
@@ -31,6 +33,19 @@ class Named(_Asked):
     token: Annotated[str, Field(max_length=40)]
 
 
+class Came(_Asked):
+    """An image that came with labels: its path beside them, and its id; None if it was not taken."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4000)]
+    image: Row | None
+
+
+class Beside(Named):
+    """Some of the images that came with labels; without a token, an import begins with them."""
+
+    images: Annotated[list[Came], Field(max_length=1000)]
+
+
 class Taken(Named):
     """How an import is taken in: as labels or as suggestions.
 
@@ -49,12 +64,21 @@ def add_imports(app: FastAPI, session: Session, *, local: bool) -> None:
         local: only this machine's user asks, and may name any path of it.
     """
 
+    def begun(token: str, person: str) -> Import:
+        return session.imports.get(token) if token else session.begin_import(person)
+
     @app.post(IMPORTS)
     async def bring(name: str, request: Request, person: Person, token: str = "") -> dict[str, str]:
-        one = session.imports.get(token) if token else session.begin_import(person)
+        one = begun(token, person)
         file = one.new_file()
         await write_parts(file, request.stream())
         await run_in_threadpool(one.add, file, name)
+        return {"token": one.token}
+
+    @app.post("/api/imports/images")
+    def beside(asked: Beside, person: Person) -> dict[str, str]:
+        one = begun(asked.token, person)
+        one.add_images((each.path, each.image) for each in asked.images)
         return {"token": one.token}
 
     @app.post("/api/imports/path")

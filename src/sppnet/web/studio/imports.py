@@ -1,22 +1,25 @@
 """Labels, predictions and models that are brought into a folder that is open: gathered, read, looked at, taken in.
 
 What a person drops or names is gathered in a hidden folder as a data set whose images are links to those of the folder.
-So every layout is read by its own loader, and files of labels alone find their images. Nothing changes before the
-person has seen what would.
+So every layout is read by its own loader, and files of labels alone find their images; those that come with images lie
+beside these, whatever the folder calls them. What is not taken is named. Nothing changes before the person has seen
+what would.
 """
 
+import filecmp
 import os
+import posixpath
 import secrets
 import shutil
 import threading
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sppnet.data.contents import contents
-from sppnet.data.names import LABEL_FOLDERS, key_of, leads_out, stem_of
+from sppnet.data.names import LABEL_FOLDERS, Pairing, key_of, leads_out, stem_of
 from sppnet.errors import ArgumentError, DataError, SppnetError, is_full, message
 from sppnet.images import is_image
 from sppnet.storage import TensorCache, open_file
@@ -43,6 +46,8 @@ MODEL: Final = ".safetensors"
 LABELS: Final = frozenset({".json", ".xml", ".txt", ".csv", ".tsv", ".yaml", ".yml", ".names", ".data"})
 KINDS: Final = LABELS | {".zip", MODEL}
 MOST_FILES: Final = 200_000
+LONGEST_NAME: Final = 200  # bytes
+LONGEST_PATH: Final = 2000
 LISTED: Final = 200  # images, problems and names that are shown
 
 
@@ -60,12 +65,14 @@ class Import:
     def __init__(self, folder: Folder, images: Mapping[str, StoredImage]) -> None:
         self.token = secrets.token_hex(8)
         self._folder, self._images = folder, images
-        self._place = folder.hidden / f"{PARTIAL}{self.token}"
-        self._place.mkdir()
-        self._set = self._place / "set"
+        self._home = folder.hidden / f"{PARTIAL}{self.token}"
+        self._home.mkdir()
+        self._set = self._home / "set"
         self._set.mkdir()
-        self._there: set[str] = set()  # the images of its own that the set has, which stay where they are
+        self._placed: dict[str, str] = {}  # path in the set -> the image of the folder that stands there
+        self._untaken: set[str] = set()  # paths of images that came along and were not taken
         self._model: Path | None = None
+        self._left_out: list[str] = []  # what is not taken, and why
         self._done, self._of = 0, 0
         self._thread: threading.Thread | None = None
         self._dropped = False
@@ -76,25 +83,62 @@ class Import:
 
     def new_file(self) -> Path:
         """Return where to write a file that comes in parts; ``add`` takes it in."""
-        return self._place / secrets.token_hex(8)
+        return self._home / secrets.token_hex(8)
 
     def add(self, file: Path, name: str) -> None:
-        """Take a file in, given the name that its sender gives it: labels, a zip of them, or a model.
+        """Take a file in, given the path that its sender gives it: labels, a zip of them, or a model.
 
         Raises:
             ArgumentError: a file of another kind, a broken or an enormous zip.
         """
-        named = PurePosixPath(name.replace("\\", "/").strip()).name.lstrip(".")
+        named = _inner(name)
         kind = Path(named).suffix.lower()
-        if kind not in KINDS or len(named.encode()) > 200 or not named.isprintable():
+        if kind not in KINDS:
             expected = f"labels ({', '.join(sorted(LABELS))}), a .zip of them, or a model ({MODEL})"
             raise ArgumentError(message("studio", "the file", expected, repr(name[:100]), "Choose another file"))
         if kind == ".zip":
             self._unpack(file, named)
+        elif kind == MODEL and self._model is not None:
+            self._leave_out(named, "one detector looks at a time, and another came before it", "Import it by itself")
         elif kind == MODEL:
             self._model = file
         else:
-            _link(file, self._set / named)
+            self._put(file, named)
+
+    def add_images(self, rows: Iterable[tuple[str, int | None]]) -> None:
+        """Tell which images came with the labels: the path of each beside them, and its id; None if it was not taken.
+
+        Labels that lie with an image are of that one, whatever the folder calls it.
+        """
+        names = {image.id: name for name, image in self._images.items()}
+        for path, image in rows:
+            place, name = _inner(path), names.get(image or 0)
+            if not place or place in self._placed:
+                continue
+            if name is not None:
+                self._place(name, place)
+                continue
+            self._untaken.add(place)
+            if is_image(Path(place)):  # a file of labels that names it finds it, empty, and no other image
+                (self._set / place).parent.mkdir(parents=True, exist_ok=True)
+                (self._set / place).touch()
+
+    def _put(self, file: Path, name: str) -> None:
+        """Make a file of labels stand in the set; another one that stands there already stays, and that is told."""
+        place = self._set / name
+        try:
+            _link(file, place)
+        except (FileExistsError, NotADirectoryError):
+            if not (place.is_file() and filecmp.cmp(file, place, shallow=False)):
+                self._leave_out(name, "another file of this name came before it", "Import it by itself")
+
+    def _place(self, image: str, place: str) -> None:
+        """Make an image of the folder stand in the set."""
+        self._placed[place] = image
+        _link(self._folder.path(image), self._set / place)
+
+    def _leave_out(self, name: str, why: str, advice: str) -> None:
+        self._left_out.append(f"{name} is not taken: {why}. {advice}.")
 
     def add_path(self, path: Path) -> None:
         """Take in a file or folder of this machine, which stays where it is.
@@ -109,13 +153,14 @@ class Import:
             raise ArgumentError(message("studio", "path", "a file or folder", f"{str(path)[:200]!r}", "Name another"))
         listed = contents(path)
         for name in listed.others:
-            _link(listed.path(name), self._set / name)
+            self._put(listed.path(name), name)
         own = {self._folder.path(name).resolve(): name for name in self._images}
         self._match((name, own.get(listed.path(name).resolve())) for name in listed.images)
 
     def _unpack(self, file: Path, name: str) -> None:
-        """Write the labels of a zip into the set; of its images, only the names count."""
+        """Write the labels of a zip into the set, where the zip lies; of its images, only the names count."""
         images = []
+        beside = posixpath.dirname(name)
         try:
             with zipfile.ZipFile(file) as archive:
                 rows = [each for each in archive.infolist() if not each.is_dir()]
@@ -134,25 +179,25 @@ class Import:
                     if is_image(Path(inner)):
                         images.append(inner)
                     elif Path(inner).suffix.lower() in LABELS:
-                        place = self._set / inner
-                        place.parent.mkdir(parents=True, exist_ok=True)
-                        with archive.open(row) as opened, place.open("wb") as written:
+                        unpacked = self.new_file()
+                        with archive.open(row) as opened, unpacked.open("wb") as written:
                             shutil.copyfileobj(opened, written)
+                        self._put(unpacked, posixpath.join(beside, inner))
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             if is_full(error):  # no fault of the zip's
                 raise
             reason = str(error)[:100] or type(error).__name__
             raise ArgumentError(message("studio", name, "a zip file", reason, "Make the zip anew")) from error
-        self._match((image, None) for image in images)
+        self._match(((image, None) for image in images), beside)
 
-    def _match(self, rows: Iterable[tuple[str, str | None]]) -> None:
-        """Link images of the set to those of the folder that they are, by path or by name; each stands for one."""
-        finder = finder_of(self._images)
+    def _match(self, rows: Iterable[tuple[str, str | None]], beside: str = "") -> None:
+        """Place the images of the folder that those of a set are, by path or by name; each stands for one."""
+        finder, there = finder_of(self._images), set(self._placed.values())
         for name, known in rows:
-            found = known or finder.find(name, [""])
-            if found is not None and found not in self._there:
-                self._there.add(found)
-                _link(self._folder.path(found), self._set / name)
+            found, place = known or finder.find(name, [""]), posixpath.join(beside, name)
+            if found is not None and found not in there and place not in self._placed:
+                there.add(found)
+                self._place(found, place)
 
     # Reading
 
@@ -165,21 +210,25 @@ class Import:
         offer, fault = None, ""
         try:
             offer = self._read()
+            offer.problems = [*self._left_out, *map(self._shortened, offer.problems)]
+            offer.unmatched = [self._shortened(each) for each in offer.unmatched]
         except _Dropped:
             fault = "it was dropped"
         except (SppnetError, OSError, ValueError, RuntimeError) as error:
-            fault = self._shortened(for_people(error) or type(error).__name__)
+            fault = " ".join([*self._left_out[:3], self._shortened(for_people(error) or type(error).__name__)])
         if offer is None or not offer.boxes:
             cut = next((file for file in self._set.rglob("*.json") if _is_cut_off(file)), None)
             if cut is not None:
                 said = "ends in the middle: it was not saved or sent whole. Choose it anew once it is."
                 offer, fault = None, f"{cut.name} {said}"
-        shutil.rmtree(self._place, ignore_errors=True)  # before anybody is told that it is read
+        shutil.rmtree(self._home, ignore_errors=True)  # before anybody is told that it is read
         self._offer, self.fault = offer, fault
 
     def _read(self) -> Offer:
-        files = [path for path in self._set.rglob("*") if path.is_file() and not is_image(path)]
+        paths = [path for path in self._set.rglob("*") if path.is_file() and not is_image(path)]
+        files = sorted(path.relative_to(self._set).as_posix() for path in paths)
         if self._model is not None:
+            self._leave_rest(files, "a detector")
             from sppnet.detection.detector import Detector  # torch takes seconds, and the page is there before
 
             encoder = Detector.load(self._model).model_.encoder
@@ -192,32 +241,68 @@ class Import:
                 if not each.complete and not each.fault
             }
             return detect_with(detector, open_images, progress=self._counted)
-        predictions = next((path for path in files if is_predictions(path)), None)
+        predictions = next((file for file in files if is_predictions(self._set / file)), None)
+        self._place_images([] if predictions else files)
         if predictions is not None:
-            return read_predictions(predictions, self._images)
-        self._link_images([path.relative_to(self._set).as_posix() for path in files])
-        offer = read_labels(self._set, {self._folder.path(name).resolve(): name for name in self._images})
-        offer.unmatched = [self._shortened(each) for each in offer.unmatched]
-        offer.problems = [self._shortened(each) for each in offer.problems]
-        return offer
+            self._leave_rest([file for file in files if file != predictions], predictions)
+            images = {place: self._images[name] for place, name in self._placed.items()}
+            return read_predictions(self._set / predictions, images)
+        self._leave_astray(files)
+        return read_labels(self._set, {self._set / place: name for place, name in self._placed.items()})
 
-    def _link_images(self, files: Sequence[str]) -> None:
-        """Put images where the set has none: each where its own file of labels looks for it, all others at the root."""
-        stems: dict[str, list[str]] = defaultdict(list)
-        for name in self._images:
-            if name not in self._there:
-                stems[stem_of(name)].append(name)
-        placed: set[str] = set()
+    def _leave_rest(self, files: Iterable[str], read: str) -> None:
         for file in files:
-            same = stems.get(stem_of(file)) or stems.get(stem_of(stem_of(file))) or []
-            alike = same if len(same) == 1 else [name for name in same if key_of(file).endswith(key_of(name))]
-            if len(alike) == 1:
+            self._leave_out(file, f"{read} came with it, which is imported by itself", "Import this one after it")
+
+    def _place_images(self, files: Iterable[str]) -> None:
+        """Place images that the set has not: each where its own file of labels looks for it, all others as they lie.
+
+        Where an image of that name came along, labels mean this one: others of the name stay out of its way.
+        """
+        there = [*self._placed, *self._untaken]
+        own, came = set(map(key_of, there)), set(map(stem_of, there))
+        stems: dict[str, list[str]] = defaultdict(list)
+        for name in self._images.keys() - set(self._placed.values()):
+            stems[stem_of(name)].append(name)
+        placed = set(self._placed.values())
+        for file in _nearest_first(files, self._images):
+            named = file if stem_of(file) in stems.keys() | came else posixpath.splitext(file)[0]  # as in 1.jpg.txt
+            same = stems.get(stem_of(named), [])
+            alike = [name for name in same if key_of(name) == key_of(named)]
+            if not alike and stem_of(named) not in came:
+                alike = same if len(same) == 1 else [name for name in same if key_of(named).endswith(key_of(name))]
+            if len(alike) == 1 and alike[0] not in placed and key_of(named) not in own:
                 folder = "/".join(map(_beside, file.split("/")[:-1]))
-                _link(self._folder.path(alike[0]), self._set / folder / PurePosixPath(alike[0]).name)
+                self._place(alike[0], posixpath.join(folder, posixpath.basename(alike[0])))
                 placed.add(alike[0])
         for name in self._images:
-            if name not in placed | self._there:
-                _link(self._folder.path(name), self._set / name)
+            if name not in placed and stem_of(name) not in came:
+                self._place(name, name)
+
+    def _leave_astray(self, files: Iterable[str]) -> None:
+        """Leave out files of labels that would go to no image, or to one that has those of another folder."""
+        there = sorted([*self._placed, *self._untaken])
+        pairing, stems = Pairing(there), set(map(stem_of, there))
+        first: dict[tuple[str, str], str] = {}
+        for file in _nearest_first(files, there):
+            kind = Path(file).suffix.lower()
+            images = pairing.images(file)
+            others = [first.setdefault((image, kind), file) for image in images]
+            other = next((each for each in others if not self._are_same(each, file)), None)
+            if self._untaken.intersection(images):
+                why, advice = f"its image {images[0]} was not either", "Drop both again once the image can be read"
+            elif other is not None:
+                why = f"the image {posixpath.basename(images[0])} has the labels of {other} already"
+                advice = "Import it together with its own image, or by itself"
+            elif kind == ".txt" and not images and stem_of(file) in stems:  # nothing in it could tell the image
+                why, advice = "several images have its name", "Import a zip with it in the folder of its image"
+            else:
+                continue
+            self._leave_out(file, why, advice)
+            (self._set / file).unlink()
+
+    def _are_same(self, one: str, other: str) -> bool:
+        return one == other or filecmp.cmp(self._set / one, self._set / other, shallow=False)
 
     def _counted(self, _: str, items: Sequence[Item], /) -> Iterator[Item]:
         self._of = len(items)
@@ -228,13 +313,14 @@ class Import:
 
     def _shortened(self, text: str) -> str:
         """Return a text with paths as the person knows them."""
-        return text.replace(f"{self._set}/", "").replace(str(self._set), "the files").replace(str(self._model), "it")
+        text = text.replace(f"{self._set}/", "").replace(str(self._set), "the files")
+        return text if self._model is None else text.replace(str(self._model), "it")
 
     def drop(self) -> None:
         """End it, and remove what was gathered."""
         self._dropped = True
         if self._thread is None:
-            shutil.rmtree(self._place, ignore_errors=True)
+            shutil.rmtree(self._home, ignore_errors=True)
 
     # Looking
 
@@ -296,18 +382,32 @@ def _beside(folder: str) -> str:
     return "images" if folder.lower() in LABEL_FOLDERS else folder
 
 
+def _inner(name: str) -> str:
+    """Return where a file lies in the set, given the path that its sender gives it; empty if it can lie nowhere."""
+    parts = [part.strip().lstrip(".") for part in name.replace("\\", "/").split("/")]
+    inner = "/".join(filter(None, parts))
+    fits = inner.isprintable() and len(inner.encode()) <= LONGEST_PATH
+    return inner if fits and all(len(part.encode()) <= LONGEST_NAME for part in parts) else ""
+
+
+def _nearest_first(files: Iterable[str], images: Iterable[str]) -> list[str]:
+    """Sort files of labels: those first that lie as an image does, the others by how deep they lie."""
+    keys = set(map(key_of, images))
+    return sorted(files, key=lambda file: (key_of(file) not in keys, file.count("/"), file))
+
+
 def _link(path: Path, place: Path) -> None:
-    """Make a file stand at another place too; one that stands there already stays."""
+    """Make a file stand at another place too; FileExistsError where one stands there already."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    link: Callable[[Path, Path], object]
-    for link in (os.symlink, os.link, shutil.copyfile):  # Windows gives links to few
+    for link in (os.symlink, os.link):  # Windows gives links to few
         try:
             link(path.absolute(), place)
         except FileExistsError:
-            return
+            raise
         except OSError:
             continue
         return
+    shutil.copyfile(path, place)
 
 
 class Imports:

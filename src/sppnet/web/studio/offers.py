@@ -85,12 +85,13 @@ def read_labels(root: Path, names: Mapping[Path, str]) -> Offer:
         problems |= dict.fromkeys(part.problems)
         of_one = dataset.found.layout == "labelstudio"  # whose tasks that nobody has done are left out
         empty = {stem_of(each.path.name) for each in part.problems if each.code == "labels-empty"}
+        bare = {each.path for each in part.problems if each.code == "image-without-labels"}
         for sample in part.samples:
             name = names.get(sample.path) or names.get(sample.path.resolve())
             if name is not None:
                 mine = offer.boxes.setdefault(name, [])
                 mine += [values for values in _boxes_of(part, sample) if values not in mine]
-                if not mine and (of_one or stem_of(sample.path.name) in empty):
+                if not mine and (of_one or (stem_of(sample.path.name) in empty and sample.path not in bare)):
                     offer.empty.add(name)
     offer.classes = tuple(classes)
     offer.unmatched = [str(each) for each in problems if each.code in UNMATCHED]
@@ -126,7 +127,7 @@ def is_predictions(file: Path) -> bool:
 
 
 def read_predictions(file: Path, images: Mapping[str, StoredImage]) -> Offer:
-    """Read what ``sppnet predict`` wrote, for the images of these names.
+    """Read what ``sppnet predict`` wrote, for images by the names that it may have for them.
 
     Raises:
         DataError: a file that is no such list.
@@ -150,12 +151,13 @@ def read_predictions(file: Path, images: Mapping[str, StoredImage]) -> Offer:
         if name is None:
             offer.unmatched.append(f"{where}: the image {printable(written)!r} is missing")
             continue
-        size = (images[name].height, images[name].width)
+        image = images[name]
+        size = (image.height, image.width)
         if told != size:
             made = f"was made for an image of {told[1]} x {told[0]} pixels"
-            offer.problems.append(f"{where}: {made}, {name} has {size[1]} x {size[0]}")
+            offer.problems.append(f"{where}: {made}, {image.name} has {size[1]} x {size[0]}")
         classes |= dict.fromkeys(row["class"] for row in rows)
-        offer.boxes[name] = _within(rows, size)
+        offer.boxes[image.name] = _within(rows, size)
     offer.classes = tuple(classes)
     return offer
 

@@ -2,7 +2,7 @@
 
 import { show } from "./actions.js";
 import { download, Refused, send } from "./api.js";
-import { filesOf, isVideo } from "./dropped.js";
+import { chosen, filesOf, isImage, isVideo } from "./dropped.js";
 import { bring, isImport } from "./importing.js";
 import { model, on } from "./model.js";
 import { ask, say } from "./saying.js";
@@ -82,22 +82,25 @@ async function stepFor(videos) {
   return value;
 }
 
-async function add(chosen) {
-  let files = [...chosen];
-  const videos = files.filter(isVideo);
+// Returns, of each image's path, which image it is; null if it was refused.
+async function add(rows) {
+  const videos = rows.map(({ file }) => file).filter(isVideo);
   const every = videos.length ? await stepFor(videos) : null;
-  if (videos.length && every === null) files = files.filter((file) => !isVideo(file));
+  const files = videos.length && every === null ? rows.filter(({ file }) => !isVideo(file)) : rows;
   let last = null;
   let added = 0;
   const here = []; // names of files that were in the folder before
   const faults = [];
-  for (const [place, file] of files.entries()) {
+  const images = [];
+  for (const [place, { path, file }] of files.entries()) {
     const frames = isVideo(file);
+    let image = null;
     say(`${frames ? "Taking frames of" : "Adding"} ${place + 1} of ${files.length}: ${file.name}…`, { busy: true });
     try {
       const query = `name=${encodeURIComponent(file.name)}${frames ? `&every=${every}` : ""}`;
       const answer = await send(`api/uploads?${query}`, file);
-      last = answer.image;
+      image = answer.image;
+      last = image;
       added += answer.fresh;
       if (!answer.fresh) here.push(file.name);
       if (answer.cut) faults.push(`${file.name} has more frames than the first ${answer.files}: take fewer a second.`);
@@ -105,9 +108,11 @@ async function add(chosen) {
       if (!(error instanceof Refused)) throw error;
       faults.push(error.message);
     }
+    if (isImage(file)) images.push({ path, image });
   }
   if (files.length) say(addedWords(added, here, faults), { bad: faults.length > 0 });
   if (last !== null) show(last);
+  return images;
 }
 
 function addedWords(added, here, faults) {
@@ -128,12 +133,13 @@ addEventListener("drop", async (event) => {
   const files = await filesOf(event.dataTransfer.items, isImport).catch(() => null);
   if (files === null) return say("What was dropped cannot be read.", { bad: true });
   if (!files.length) return say("No image, video or file of labels was dropped.", { bad: true });
-  const [labels, images] = [files.filter(isImport), files.filter((file) => !isImport(file))];
-  if (images.length) await add(images); // first, as the labels may be theirs
-  if (labels.length) bring(labels);
+  const isLabels = ({ file }) => isImport(file);
+  const [labels, others] = [files.filter(isLabels), files.filter((each) => !isLabels(each))];
+  const images = others.length ? await add(others) : []; // first, as the labels may be theirs
+  if (labels.length) bring(labels, images);
 });
 byId("add-images").addEventListener("click", () => byId("add-files").click());
 byId("add-files").addEventListener("change", (event) => {
-  add(event.target.files);
+  add(chosen(event.target.files));
   event.target.value = "";
 });

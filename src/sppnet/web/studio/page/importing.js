@@ -2,6 +2,7 @@
 
 import { takeImport } from "./actions.js";
 import { get, post, Refused, send } from "./api.js";
+import { chosen } from "./dropped.js";
 import { model, on } from "./model.js";
 import { element } from "./parts.js";
 import { say } from "./saying.js";
@@ -9,6 +10,7 @@ import { say } from "./saying.js";
 const byId = (id) => document.getElementById(id);
 const dialog = byId("import-dialog");
 const ENDINGS = byId("import-files").accept.split(",");
+const AT_ONCE = 200; // images that one request tells of
 const AGAIN = 300; // milliseconds between two questions how far reading is
 
 let token = null; // of what is being brought
@@ -67,12 +69,17 @@ async function through(sent) {
   }
 }
 
-export const bring = (files) =>
+// Brings files in, each { path, file }; of images that came with them, { path, image }, it tells which they are here.
+export const bring = (files, images = []) =>
   through(async () => {
     let known = "";
-    for (const [place, file] of [...files].entries()) {
-      tellProgress(`Sending ${place + 1} of ${files.length}: ${file.name}…`, { done: place, of: files.length });
-      known = (await send(`api/imports?name=${encodeURIComponent(file.name)}&token=${known}`, file)).token;
+    for (let first = 0; first < images.length; first += AT_ONCE) {
+      const some = images.slice(first, first + AT_ONCE);
+      known = (await post("api/imports/images", { token: known, images: some })).token;
+    }
+    for (const [place, { path, file }] of files.entries()) {
+      tellProgress(`Sending ${place + 1} of ${files.length}: ${path}…`, { done: place, of: files.length });
+      known = (await send(`api/imports?name=${encodeURIComponent(path)}&token=${known}`, file)).token;
     }
     return known;
   });
@@ -125,7 +132,7 @@ for (const choice of document.getElementsByName("import-into")) choice.addEventL
 byId("import").addEventListener("click", begin);
 byId("import-choose").addEventListener("click", () => byId("import-files").click());
 byId("import-files").addEventListener("change", (event) => {
-  const files = [...event.target.files];
+  const files = chosen(event.target.files);
   event.target.value = "";
   if (files.length) bring(files);
 });
