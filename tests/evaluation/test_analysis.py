@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sppnet.errors import ArgumentError
 from sppnet.evaluation.coco import coco_precision
 from sppnet.evaluation.intervals import interval, mean_precision, resampled_precision
-from sppnet.evaluation.matching import Judged, judge
+from sppnet.evaluation.matching import Judged, Matching, judge
 from sppnet.evaluation.mistakes import mistakes
 from sppnet.evaluation.precision import Rule, detection_report
 
@@ -110,10 +110,28 @@ def test_mistakes_are_counted_by_kind() -> None:
     assert mistakes([found], [shown], CLASSES, thresholds=-1).missed.tolist() == [0, 1]
 
 
-def test_every_wrong_detection_has_one_kind() -> None:
+def test_mistakes_are_those_of_the_rule() -> None:
+    """Of 4 x 4 pixels, ILSVRC asks an object for 16 / 196; and a second object for what found the first again."""
+    small = _shown((0, 0, 4, 4), (50, 50, 60, 60), (50, 50, 60, 61), labels=(0, 1, 1))
+    boxes = np.array([[2, 0, 6, 4], [2, 0, 6, 4], [50, 50, 60, 60], [50, 50, 60, 60], [0, 0, 5, 2]], float)
+    found = ImageDetections(boxes, np.array([0, 0, 1, 1, 1]), np.array([0.9, 0.8, 0.7, 0.6, 0.5]))
+    near = [boxes[:1]]
+    none = {"duplicate": 0, "confused": 0, "badly_placed": 0, "background": 0, "missed": 0, "unreached": 0}
+    assert mistakes([found], [small], CLASSES, regions=near, matching="ilsvrc").as_dict() == {
+        "a": none | {"duplicate": 1},
+        "b": none | {"confused": 1, "unreached": 2},
+    }
+    assert mistakes([found], [small], CLASSES, regions=near).as_dict() == {
+        "a": none | {"badly_placed": 2, "missed": 1, "unreached": 1},
+        "b": none | {"duplicate": 1, "background": 1, "missed": 1, "unreached": 2},
+    }
+
+
+@pytest.mark.parametrize("matching", ["voc", "ilsvrc"])
+def test_every_wrong_detection_has_one_kind(matching: Matching) -> None:
     found, shown = _drawn(np.random.default_rng(4), 30)
-    judged = judge(found, shown, CLASSES)
-    report = mistakes(found, shown, CLASSES, thresholds=-np.inf)
+    judged = judge(found, shown, CLASSES, matching=matching)
+    report = mistakes(found, shown, CLASSES, thresholds=-np.inf, matching=matching)
     kinds = report.duplicate + report.confused + report.badly_placed + report.background
     np.testing.assert_array_equal(kinds, np.bincount(judged.labels[judged.verdicts == 0], minlength=2))
     with pytest.raises(ArgumentError, match=r"regions must be one list for each of the 30 images, got 1\. Propose"):

@@ -178,13 +178,12 @@ def match_ilsvrc(boxes: Boxes, ground_truth: Boxes, *, ignored: NDArray[np.bool_
     """Judge the detections of one class in one image, as ILSVRC's task of detection does.
 
     Each detection takes, of the objects that are still free and that it overlaps enough, the one that it overlaps
-    most. Enough is ``iou``, or for an object of w x h pixels ``w h / ((w + 10) (h + 10))`` where that is less.
+    most. What is enough, ``least_overlap`` says.
 
     Args and Returns: see ``match``. Ignored objects can be taken by any number of detections.
     """
     verdicts = np.zeros(len(boxes), dtype=np.int8)
-    sides = ground_truth[:, 2:] - ground_truth[:, :2]
-    enough = np.minimum(iou, sides.prod(axis=1) / (sides + TOLERANCE).prod(axis=1))
+    enough = least_overlap(ground_truth, iou=iou, matching="ilsvrc")
     free = np.ones(len(ground_truth), dtype=np.bool_)
     for place, overlaps in enumerate(geometry.iou(boxes, ground_truth)):
         fitting = np.where(free & (overlaps >= enough), overlaps, -1.0)
@@ -193,6 +192,18 @@ def match_ilsvrc(boxes: Boxes, ground_truth: Boxes, *, ignored: NDArray[np.bool_
             verdicts[place] = -1 if ignored[taken] else 1
             free[taken] = ignored[taken]
     return verdicts
+
+
+def least_overlap(boxes: Boxes, *, iou: float, matching: Matching) -> NDArray[np.float64]:
+    """Return the overlap (M,) from which each of objects (M, 4) counts as found.
+
+    It is ``iou``; for ILSVRC's rule, of an object of w x h pixels ``w h / ((w + 10) (h + 10))`` where that is less.
+    """
+    if matching == "voc":
+        return np.full(len(boxes), iou)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    least: NDArray[np.float64] = np.minimum(iou, sides.prod(axis=1) / (sides + TOLERANCE).prod(axis=1))
+    return least
 
 
 def _check_images(found: Sequence[ScoredBoxes], samples: Sequence[TrueObjects], classes: int) -> None:

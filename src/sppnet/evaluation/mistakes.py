@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sppnet import geometry
 from sppnet.errors import check_that
-from sppnet.evaluation.matching import Thresholds, TrueObjects, judge
+from sppnet.evaluation.matching import Matching, Thresholds, TrueObjects, judge, least_overlap
 from sppnet.geometry import Boxes, ScoredBoxes
 from sppnet.proposals.protocol import covered
 
@@ -59,6 +59,7 @@ def mistakes(
     classes: Sequence[str],
     *,
     iou: float = 0.5,
+    matching: Matching = "voc",
     thresholds: Thresholds = 0.5,
     regions: Sequence[Boxes] | None = None,
 ) -> Mistakes:
@@ -66,7 +67,7 @@ def mistakes(
 
     Args:
         found: one an image. samples: the same images in the same order. classes: K names.
-        iou: the overlap from which a box counts as found. thresholds: least confidence that counts.
+        iou, matching: what counts as found, see ``metrics.judge``. thresholds: least confidence that counts.
         regions: (R, 4) of each image, where the detections come from, to tell what they missed.
     Raises:
         ArgumentError: as ``metrics.judge`` does; or regions of another number of images.
@@ -75,28 +76,28 @@ def mistakes(
     advice = "Propose regions in every image, in their order"
     expected = f"one list for each of the {len(found)} images"
     check_that(given == len(found), "mistakes", "regions", expected, given, advice=advice)
-    judged = judge(found, samples, classes, iou=iou)
+    judged = judge(found, samples, classes, iou=iou, matching=matching)
+    needed = [least_overlap(sample.boxes, iou=iou, matching=matching) for sample in samples]
     counts = {name: np.zeros(len(classes), dtype=np.int64) for name in MISTAKES[:-1]}
     boxes = np.concatenate([np.zeros((0, 4)), *(each.boxes for each in found)])[judged.order]
     least = np.broadcast_to(thresholds, len(classes))[judged.labels]
     for place in np.flatnonzero((judged.verdicts == 0) & (judged.confidence >= least)):
-        label = judged.labels[place]
-        counts[_kind(boxes[place], label, samples[judged.images[place]], iou)][label] += 1
+        label, image = judged.labels[place], judged.images[place]
+        counts[_kind(boxes[place], label, samples[image], needed[image])][label] += 1
     right = judged.labels[(judged.verdicts == 1) & (judged.confidence >= least)]
     counts["missed"] = judged.objects.sum(axis=0) - np.bincount(right, minlength=len(classes))
     far = None if regions is None else np.zeros(len(classes), dtype=np.int64)
-    for sample, proposed in zip(samples, regions or (), strict=regions is not None):
+    for sample, enough, proposed in zip(samples, needed, regions or (), strict=regions is not None):
         wanted = ~(sample.difficult | sample.crowd)
-        missed = ~covered(proposed, sample.boxes[wanted], threshold=iou)
+        missed = ~covered(proposed, sample.boxes[wanted], threshold=enough[wanted])
         far = np.bincount(sample.labels[wanted][missed], minlength=len(classes)) + (0 if far is None else far)
     return Mistakes(tuple(classes), **counts, unreached=far)
 
 
-def _kind(box: Boxes, label: np.int64, sample: TrueObjects, iou: float) -> str:
-    overlap = geometry.iou(box[None], sample.boxes)[0]
-    own = overlap[sample.labels == label].max(initial=0.0)
-    if own >= iou:
+def _kind(box: Boxes, label: np.int64, sample: TrueObjects, enough: NDArray[np.float64]) -> str:
+    overlap, own = geometry.iou(box[None], sample.boxes)[0], sample.labels == label
+    if (own & (overlap >= enough)).any():
         return "duplicate"
-    if overlap[sample.labels != label].max(initial=0.0) >= iou:
+    if (~own & (overlap >= enough)).any():
         return "confused"
-    return "badly_placed" if own >= NEAR_IOU else "background"
+    return "badly_placed" if overlap[own].max(initial=0.0) >= NEAR_IOU else "background"

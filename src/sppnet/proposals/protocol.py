@@ -24,7 +24,7 @@ class Proposals(Protocol):
         """Return what it has learnt, for a model file."""
 
 
-def covered(regions: Boxes, ground_truth: Boxes, *, threshold: float) -> NDArray[np.bool_]:
-    """Tell for every ground-truth box whether some region overlaps it by ``threshold`` IoU: (N,) bool."""
+def covered(regions: Boxes, ground_truth: Boxes, *, threshold: float | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell for every ground-truth box whether some region overlaps it by ``threshold`` IoU, of each its own: (N,)."""
     check_shape("covered", "ground_truth", ground_truth.shape, ("N", 4), advice="Give one row a box")
     return best_iou(ground_truth, regions) >= threshold
