@@ -1,15 +1,22 @@
 """``evaluate`` on what its model does not know, and on what a classifier would not name."""
 
+import errno
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.cli.conftest import Run
-from tests.data.drawing import coco, dump, image
+from tests.data.drawing import coco, dump, image, text, voc, yolo
 
 from sppnet.classification.classifier import Classifier
+from sppnet.detection import output
+from sppnet.detection.detections import Detections
+from sppnet.detection.detector import Detector
 from sppnet.models import load
 
 
@@ -81,3 +88,78 @@ def test_a_classifier_is_judged_as_it_answers_too(run: Run, kinds: Path, tmp_pat
     printed = run("evaluate", tmp_path / "none", kinds / "data", *cache).stdout
     assert "As 'sppnet predict' answers: 0.0% of the images right, 100.0% 'none of these'." in printed
     assert "right as predicted" in printed
+    both = shutil.copytree(kinds / "data", tmp_path / "both")
+    rows = {f"{number}.jpg": image(both / "more" / f"{number}.jpg", number) for number in range(9)}
+    dump(both / "labels.json", coco(rows))
+    assert run("evaluate", tmp_path / "none", both, *cache).returncode == 1
+    assert run("evaluate", tmp_path / "none", both, "--layout", "folders", "--split", "val", *cache).returncode == 0
+
+
+def two_kinds(root: Path, name: str, known: str) -> Path:
+    """Make a folder of one image whose labels are there as VOC and as YOLO have them."""
+    boxes = [(0, *box) for _, *box in image(root / f"{name}.jpg")]
+    text(root / f"{name}.xml", voc(boxes, f"{name}.jpg", (known,)))
+    text(root / f"{name}.txt", yolo(boxes))
+    text(root / "classes.txt", f"{known}\n")
+    return root
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_results_are_of_the_layout_that_was_named(run: Run, model: Path, tmp_path: Path, layout: str) -> None:
+    root = two_kinds(tmp_path / "data", "1", load(model).classes_[0])
+    words = ("evaluate", model, root, "--cache", tmp_path / "cache")
+    assert "--layout" in run(*words).stderr
+    done = run(*words, "--layout", layout, "--results", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    written = {path.name.partition("_")[0] for path in (tmp_path / "out").iterdir()}
+    assert written == ({"detections", "comp4"} if layout == "voc" else {"detections"})
+
+
+def test_a_name_that_results_have_no_place_for_is_refused_before_the_work(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = two_kinds(tmp_path / "data", "a b", load(model).classes_[0])
+    (root / "a b.txt").unlink()
+    words = ("evaluate", model, root, "--cache", tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.delattr(Detector, "detect")
+        done = run(*words, "--results", tmp_path / "out")
+    assert (done.returncode, (tmp_path / "out").exists()) == (1, False)
+    assert (
+        "VOC's result files have no place for the name 'a b'. Rename it, or write COCO's: 'sppnet conv" in done.stderr
+    )
+    assert run(*words).returncode == 0
+    assert run("convert", root, "--to", "coco", "--out", tmp_path / "coco").returncode == 0
+    coco_words = ("evaluate", model, tmp_path / "coco", "--cache", tmp_path / "cache", "--results", tmp_path / "out")
+    assert run(*coco_words).returncode == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections_all_sppnet_results.json"]
+
+
+def test_the_report_is_not_lost_where_results_cannot_be_written(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results.json")
+
+    monkeypatch.setattr(output, "write_results", full)
+    root = labels(tmp_path / "data", (load(model).classes_[0],) * 2)
+    done = run("evaluate", model, root, "--cache", tmp_path / "cache", "--results", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Mean average precision" in done.stdout
+
+
+def test_mistakes_are_counted_by_the_rule_of_the_table(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pixels beside a small object is right by ILSVRC's rule, and badly placed by VOC's."""
+    known = load(model).classes_
+    image(tmp_path / "data/1.jpg")
+    dump(tmp_path / "data/labels.json", coco({"1.jpg": [(0, 10, 10, 14, 14)]}, names=(known[0], known[1])))
+    beside = Detections(np.array([[12.0, 10, 16, 14]]), np.zeros(1, np.int64), np.ones(1, np.float32), known)
+    monkeypatch.setattr(Detector, "detect", lambda _, images, **__: (beside for _ in images))
+    for metric, recall, badly_placed in (("ilsvrc", 1, 0), ("voc", 0, 1)):
+        words = (model, tmp_path / "data", "--cache", tmp_path / "cache", "--metric", metric, "--errors")
+        found, _ = report(run, *words)
+        row = found["mistakes"][known[0]]
+        assert found["classes"][known[0]]["recall"] == recall
+        assert (row["badly_placed"], row["missed"]) == (badly_placed, 1 - recall)

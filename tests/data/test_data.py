@@ -911,7 +911,7 @@ def test_what_vocs_result_files_have_no_place_for(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="VOC's result files have no place for the name"):
             write_voc_results(tmp_path / "out", dataclasses.replace(data, classes=(name,)), [nothing])
     spaced = dataclasses.replace(data.samples[0], path=tmp_path / "a b.png")
-    with pytest.raises(DataError, match=r"no place for the name 'a b'\. Write COCO's\."):
+    with pytest.raises(DataError, match=r"no place for the name 'a b'\. Rename it, or write COCO's: 'sppnet convert"):
         write_voc_results(tmp_path / "out", dataclasses.replace(data, samples=(spaced,)), [nothing])
     with pytest.raises(ArgumentError, match=r"competition must be comp3 or comp4, got 'comp5'\. Name one of these\."):
         write_voc_results(tmp_path / "out", data, [nothing], competition="comp5")  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from sppnet.classification.classifier import Classifier
     from sppnet.data import DetectionData
+    from sppnet.detection.detections import Detections
     from sppnet.detection.detector import Detector
     from sppnet.evaluation.matching import Matching
     from sppnet.evaluation.precision import Rule
@@ -77,7 +78,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare a model's answers with a data set's labels."""
-    from sppnet.data import load_detection, load_folders, open_dataset
+    from sppnet.data import open_dataset
+    from sppnet.detection.output import check_results, write_results
     from sppnet.evaluation.coco import check_coco
     from sppnet.evaluation.plotting import check_plot
 
@@ -95,17 +97,21 @@ def evaluate(
     chosen = split or next((name for name in ("val", "test") if name in dataset.splits), "all")
     if known.kind == "classifier":
         refuse_given(context, ("iou", "metric", "errors", "intervals", "plot", "results"), "a classifier")
-        images, unknown = _known(known, load_folders(data, split=chosen, on_bad=on_bad.value), "image")
+        images, unknown = _known(known, dataset.folders("evaluate", split=chosen), "image")
         report = known.evaluate(_judgeable(known, images, on_bad), progress=bar).as_dict()
         _show_classes(report | unknown, chosen, as_json)
         return
-    samples = load_detection(data, split=chosen, on_bad=on_bad.value, layout=layout)
-    samples, unknown = _known(known, samples, "object")
+    samples, unknown = _known(known, dataset.boxes("evaluate", split=chosen, on_bad=on_bad.value), "object")
     samples = _judgeable(known, samples, on_bad)
     if metric is Metric.COCO:
         _tell_limit(samples)
-    wanted = _Wanted(metric, iou, errors, intervals, plot, results)
-    _show(_measured(known, samples, wanted) | unknown, chosen, as_json)
+    if results:
+        check_results(samples)
+    found = list(known.detect((sample.path for sample in bar("Detecting", samples.samples)), threshold=0))
+    wanted = _Wanted(metric, iou, errors, intervals, plot)
+    _show(_measured(known, samples, found, wanted) | unknown, chosen, as_json)
+    if results:  # the report comes first: it is not lost where these cannot be written
+        write_results(results, samples, found)
     for written in filter(None, (plot, results)):
         tell(f"Written to {printable(written)}")
 
@@ -170,11 +176,11 @@ class _Wanted(NamedTuple):
     errors: bool
     intervals: bool
     plot: Path | None
-    results: Path | None
 
 
-def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict[str, Any]:
-    from sppnet.detection.output import write_results
+def _measured(
+    known: "Detector", data: "DetectionData", found: "Sequence[Detections]", wanted: _Wanted
+) -> dict[str, Any]:
     from sppnet.evaluation.coco import coco_precision
     from sppnet.evaluation.intervals import interval, mean_precision, resampled_precision
     from sppnet.evaluation.matching import judge
@@ -182,7 +188,6 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
     from sppnet.evaluation.plotting import plot_precision_recall
     from sppnet.evaluation.precision import detection_report
 
-    found = list(known.detect((sample.path for sample in bar("Detecting", data.samples)), threshold=0))
     judged_by = (found, data.samples, data.classes)
     matching: Matching = "ilsvrc" if wanted.metric is Metric.ILSVRC else "voc"
     rule: Rule = "eleven" if wanted.metric is Metric.VOC07 else "area"
@@ -197,12 +202,10 @@ def _measured(known: "Detector", data: "DetectionData", wanted: _Wanted) -> dict
     if wanted.errors:
         regions = [known.propose(each.path) for each in bar("Proposing", data.samples)]
         report["mistakes"] = mistakes(
-            *judged_by, iou=wanted.iou, thresholds=known.thresholds_, regions=regions
+            *judged_by, iou=wanted.iou, matching=matching, thresholds=known.thresholds_, regions=regions
         ).as_dict()
     if wanted.plot:
         plot_precision_recall(wanted.plot, judged, measured)
-    if wanted.results:
-        write_results(wanted.results, data, found)
     return report
 
 

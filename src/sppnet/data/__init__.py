@@ -11,7 +11,7 @@ from sppnet.data.dataset import Dataset, Layout, open_dataset
 from sppnet.data.layouts.coco import write_coco, write_coco_results
 from sppnet.data.layouts.label_studio import write_labelstudio
 from sppnet.data.layouts.tables import write_csv
-from sppnet.data.layouts.voc import write_voc, write_voc_results
+from sppnet.data.layouts.voc import result_names, write_voc, write_voc_results
 from sppnet.data.layouts.yolo import write_yolo
 from sppnet.data.problems import CODES, LEVELS, BrokenSampleError, Level, Problem, printable
 from sppnet.data.samples import (
@@ -53,6 +53,7 @@ __all__ = [
     "open_dataset",
     "printable",
     "recognise",
+    "result_names",
     "splits",
     "write_coco",
     "write_coco_results",

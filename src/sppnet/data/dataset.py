@@ -144,8 +144,8 @@ class Dataset:
         if self.told is not None:
             inside = self._in_splits([sample.path for sample in whole.samples], chosen)
             whole = replace(whole.subset(inside), problems=whole.problems)
-        problems = (*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))
-        return replace(whole, name=split if split else chosen[0], problems=tuple(dict.fromkeys(problems)))
+        problems = tuple(dict.fromkeys((*self.problems, *whole.problems, *alike(whole.classes, self.listed.root))))
+        return replace(whole, name=split if split else chosen[0], problems=problems, layout=self.layout)
 
     def _in_splits(self, paths: Sequence[Path], chosen: Sequence[str]) -> list[int]:
         """Return which images ``splits.csv`` puts into the chosen splits."""

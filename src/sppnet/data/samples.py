@@ -80,6 +80,7 @@ class DetectionData:
         samples: the usable images. problems: what was left out, and what is worth knowing.
         name: of the split, "all" when every image was asked for.
         numbers: of the classes that the data set's own file numbers (COCO), by name.
+        layout: that was read, such as "voc"; "" of what lies in memory, or was put together of several.
     """
 
     root: Path
@@ -88,6 +89,7 @@ class DetectionData:
     problems: tuple[Problem, ...]
     name: str
     numbers: Mapping[str, int] = field(default_factory=dict)
+    layout: str = ""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -202,7 +204,9 @@ class DetectionData:
         samples = tuple(unique.values()) if numbered else tuple(replace(each, number=None) for each in unique.values())
         problems = tuple(dict.fromkeys(problem for each in parts for problem in each.problems))
         name = "+".join(dict.fromkeys(each.name for each in parts))
-        return DetectionData(self.root, tuple(classes), samples, problems, name, self.numbers if numbered else {})
+        numbers = self.numbers if numbered else {}
+        layout = self.layout if len({each.layout for each in parts}) == 1 else ""
+        return DetectionData(self.root, tuple(classes), samples, problems, name, numbers, layout)
 
 
 def as_detection_data(

@@ -20,7 +20,7 @@ from sppnet.data import (
     DetectionData,
     Sample,
     printable,
-    recognise,
+    result_names,
     write_coco_results,
     write_voc_results,
 )
@@ -152,6 +152,12 @@ def counts_table(found: Sequence[ImageDetections]) -> Iterator[str]:
     return _csv(header, rows)
 
 
+def check_results(data: DetectionData) -> None:
+    """Raise DataError where ``write_results`` has no place for a name; asked before the work."""
+    if data.layout == "voc":
+        result_names(data)
+
+
 def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]) -> Path:
     """Write what was found in a data set for its evaluation by others, and return the folder.
 
@@ -161,10 +167,11 @@ def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]
     Args:
         folder: made where it is missing. data: the images. found: one an image, of the classes of ``data``.
     Raises:
-        ArgumentError, DataError: as those two do; DataError, too, where ``data.root`` holds no data set.
+        ArgumentError, DataError: as those two do.
     """
+    check_results(data)
     write_coco_results(folder / f"detections_{data.name}_sppnet_results.json", data, found)
-    if recognise(data.root) == "voc":
+    if data.layout == "voc":
         write_voc_results(folder, data, found)
     return folder
 

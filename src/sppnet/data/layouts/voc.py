@@ -249,6 +249,20 @@ def _document(sample: Sample, classes: tuple[str, ...]) -> Element:
     return document
 
 
+def result_names(data: DetectionData) -> list[str]:
+    """Return what VOC's result files call the images, which can be asked before anything is found.
+
+    Raises:
+        DataError: two images of the same name, an image's name with a space, or a class's with a slash.
+    """
+    stems = unique_stems(data)
+    for name, allowed in [*((stem, r"\S+") for stem in stems), *((name, r"[^/\\\0]+") for name in data.classes)]:
+        if not re.fullmatch(allowed, name):
+            advice = "Rename it, or write COCO's: 'sppnet convert --to coco' makes a set that has these alone"
+            raise DataError(f"{data.root}: VOC's result files have no place for the name {name!r}. {advice}.")
+    return stems
+
+
 def write_voc_results(
     folder: Path | str,
     data: DetectionData,
@@ -268,16 +282,13 @@ def write_voc_results(
             ImageNet did.
     Raises:
         ArgumentError: another number of answers than images, or another competition.
-        DataError: two images of the same name, an image's name with a space, or a class's with a slash.
+        DataError: as ``result_names``.
     """
     known = competition in ("comp3", "comp4")
     advice = "Name one of these"
     check_that(known, "write_voc_results", "competition", "comp3 or comp4", repr(competition), advice=advice)
     check_found("write_voc_results", found, data)
-    stems = unique_stems(data)
-    for name, allowed in [*((stem, r"\S+") for stem in stems), *((name, r"[^/\\\0]+") for name in data.classes)]:
-        if not re.fullmatch(allowed, name):
-            raise DataError(f"{data.root}: VOC's result files have no place for the name {name!r}. Write COCO's.")
+    stems = result_names(data)
     lines: dict[str, list[str]] = {name: [] for name in data.classes}
     for stem, answer in zip(stems, found, strict=True):
         for name, (left, top, right, bottom), score in answer_rows(answer, data.classes):
