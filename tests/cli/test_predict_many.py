@@ -76,7 +76,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
 def test_what_ended_when_all_was_answered_goes_on(
     run: Run, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "detections.csv")
 
     command = ["predict", model, *(images / name for name in names), "--format", "csv", "--cache", tmp_path / "cache"]

@@ -10,9 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sppnet.classification.prediction import Prediction
 from sppnet.detection.detections import Detections
 from sppnet.detection.journal import Journal
-from sppnet.detection.output import ImageDetections, as_dict, from_dict, write_detections
+from sppnet.detection.output import (
+    ImageDetections,
+    as_dict,
+    classified,
+    from_dict,
+    write_classes,
+    write_detections,
+)
 from sppnet.errors import CorruptFileError
 from sppnet.pipeline import Lazy
 
@@ -95,3 +103,10 @@ def test_a_name_that_is_not_utf8_is_spelt_out_in_every_form(tmp_path: Path, form
     write_detections(tmp_path, form, [ImageDetections(path, (30, 40), nothing)])
     texts = [each.name + each.read_text("utf-8") for each in tmp_path.rglob("*") if each.is_file()]
     assert any("caf\\" in text and "xe9" in text for text in texts)
+
+
+def test_classes_in_a_folder_whose_name_is_not_utf8_are_named_from_there(tmp_path: Path) -> None:
+    base = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    answer = classified(base / "a/1.jpg", Prediction(("no", "yes"), np.array([0.25, 0.75], np.float32)))
+    written = write_classes(tmp_path, "csv", [answer], base=base)
+    assert written.read_text("utf-8").splitlines()[1] == "a/1.jpg,yes,0.75"

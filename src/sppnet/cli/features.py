@@ -183,7 +183,7 @@ def _write_parts(pooling: Pooling, images: list[str], out: str, where: Where, on
 def _write_file(pooling: Pooling, images: list[str], out: Path, workers: int, on_bad: OnBad, as_json: bool) -> None:
     import numpy as np
 
-    from sppnet.detection.output import short_names
+    from sppnet.detection.output import common_folder, short_name
     from sppnet.features.tables import LEAST_BYTES, check_form, write_features
     from sppnet.storage import check_room
 
@@ -194,7 +194,8 @@ def _write_file(pooling: Pooling, images: list[str], out: Path, workers: int, on
     rows = list(each_good("Computing features", paths, partial(region_features, pooling), workers, on_bad))
     boxes, vectors = [mine for _, (mine, _) in rows], np.concatenate([values for _, (_, values) in rows])
     settings = {"layer": encoder.layer, "short_side": pooling.short_side, "levels": LEVELS}
-    write_features(out, short_names([path for path, _ in rows]), boxes, vectors, settings)
+    base = common_folder(paths)
+    write_features(out, [short_name(path, base) for path, _ in rows], boxes, vectors, settings)
     if as_json:
         print_json({"written": printable(out), "rows": len(vectors), "features": vectors.shape[1], "images": len(rows)})
     else:

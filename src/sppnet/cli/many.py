@@ -66,6 +66,8 @@ def where_of(workers: int | None, on: On | None, address: str | None, gpus: floa
 def shard_of(images: list[File], out: Place, part: str | None) -> tuple[list[File], Place]:
     """Return the images of a part such as 3/10, and the folder that its results go to; of no part, all and ``out``.
 
+    There may be more parts than images: one without any is told of, and writes files that hold none.
+
     Raises:
         ArgumentError: something else than a part.
     """
@@ -76,7 +78,10 @@ def shard_of(images: list[File], out: Place, part: str | None) -> tuple[list[Fil
     number, _, parts = part.partition("/")
     if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
         raise ArgumentError(f"--shard must be a part of all images such as 3/10, got {part!r}. Count parts from 1.")
-    return shard(images, int(number), int(parts)), place_in(out, f"part-{int(number)}-of-{int(parts)}")
+    mine = shard(images, int(number), int(parts))
+    if not mine:
+        tell(f"The part {part} has no images: {counted(len(images), 'image')} for {parts} parts. Its files are empty.")
+    return mine, place_in(out, f"part-{int(number)}-of-{int(parts)}")
 
 
 def place(text: str) -> Place:
@@ -152,11 +157,11 @@ class Skipped:
         """Tell how many there were.
 
         Raises:
-            DataError: no image was good.
+            DataError: there were images, and none was good.
         """
         if self.count:
             notes.print(f"{self.count} of {counted(len(images), 'image')} could not be read.")
-        if not good:
+        if images and not good:
             first, count = without_folders(printable(images[0])), counted(len(images), "image")
             raise DataError(f"{first}: none of {count} could be read. Name other ones.")
 
@@ -169,7 +174,7 @@ def each_good(
     Args:
         known: good images beside these, which a run before has answered.
     Raises:
-        DataError: there is no good image.
+        DataError: there are images, and none is good.
     """
     skipped, good = Skipped(on_bad), known
     coming = answers(prepare, images, workers)
@@ -205,7 +210,7 @@ def fill(files: "PartFiles", table: "Table", prepare: Prepare, where: Where, on_
         for bad in done:
             skipped.add(bad)
     files.remove_others()
-    skipped.conclude(images or [""], len(images) - skipped.count)
+    skipped.conclude(images, len(images) - skipped.count)
     return skipped.count
 
 

@@ -102,21 +102,23 @@ def predict(
         return
     if form is Format.PARQUET:
         refuse_given(context, ("draw",), "asked for Parquet")
-        shard = shard_of(image_files(images), place(out), part)
-        _check_regions(known, [image.place for image in shard[0]])
+        files = image_files(images)
+        shard = shard_of(files, place(out), part)
+        _check_regions(known, [image.place for image in files])
         _write_parts(asked, known, shard, where, on_bad, as_json)
         return
     from sppnet.detection.journal import Journal
     from sppnet.detection.output import check_names
 
-    paths, folder = shard_of(images_below(only_paths(images)), Path(out), part)
-    check_names(paths, form.value)
-    _check_regions(known, paths)
+    given = images_below(only_paths(images))
+    paths, folder = shard_of(given, Path(out), part)
+    check_names(given, form.value)
+    _check_regions(known, given)
     journal = Journal(Path(folder), asked.run())
     prepare = partial(model_answers, asked, known if where.workers == 1 else None)
     found = _answered(prepare, paths, journal, where.workers, on_bad)
     write = _write_classes if known.kind == "classifier" else partial(_write_boxes, draw=draw)
-    write(found, journal, form, as_json)
+    write(found, given, journal, form, as_json)
 
 
 def _check_threshold(threshold: float | None) -> None:
@@ -135,7 +137,7 @@ def _check_kind(context: typer.Context, known: Any, form: Format) -> None:
 
 
 def _check_regions(known: Any, images: Sequence[Place]) -> None:
-    """Look up all images before the work, where a detector takes its regions from a file."""
+    """Look up all images before the work, those of other parts too, where a detector takes its regions from a file."""
     if known.kind == "detector":
         from sppnet.proposals.files import check_names
 
@@ -191,11 +193,13 @@ def _answered(
     return [path for path in paths if path in good]
 
 
-def _write_classes(paths: Sequence[Path], journal: "Journal", form: Format, as_json: bool) -> None:
-    from sppnet.detection.output import write_classes
+def _write_classes(
+    paths: Sequence[Path], given: Sequence[Path], journal: "Journal", form: Format, as_json: bool
+) -> None:
+    from sppnet.detection.output import common_folder, write_classes
 
     found = Lazy(paths, journal.answer)
-    written = write_classes(journal.file.parent, form.value, found)
+    written = write_classes(journal.file.parent, form.value, found, base=common_folder(given))
     if as_json:
         print_json_list(found)
     else:
@@ -207,13 +211,15 @@ def _write_classes(paths: Sequence[Path], journal: "Journal", form: Format, as_j
     journal.remove()
 
 
-def _write_boxes(paths: Sequence[Path], journal: "Journal", form: Format, as_json: bool, *, draw: bool) -> None:
-    from sppnet.detection.output import from_dict, write_detections
+def _write_boxes(
+    paths: Sequence[Path], given: Sequence[Path], journal: "Journal", form: Format, as_json: bool, *, draw: bool
+) -> None:
+    from sppnet.detection.output import common_folder, from_dict, write_detections
 
     found = Lazy(paths, lambda path: from_dict(path, journal.answer(path)))
-    written = write_detections(journal.file.parent, form.value, found)
+    written = write_detections(journal.file.parent, form.value, found, base=common_folder(given))
     if draw:
-        _draw(found, journal.file.parent)
+        _draw(found, given, journal.file.parent)
     if as_json:
         print_json_list(Lazy(paths, journal.answer))
     else:
@@ -224,17 +230,17 @@ def _write_boxes(paths: Sequence[Path], journal: "Journal", form: Format, as_jso
     journal.remove()
 
 
-def _draw(found: "Sequence[ImageDetections]", out: Path) -> None:
+def _draw(found: "Sequence[ImageDetections]", given: Sequence[Path], out: Path) -> None:
     """Draw the detections of each image; unless the disk is full, what cannot be written is named and passed over."""
     from sppnet.detection.output import drawing_names
     from sppnet.images import encode
     from sppnet.storage import write_file
 
-    names = drawing_names([each.path for each in found])
-    for each, name in bar("Drawing", list(zip(found, names, strict=True))):
+    names = dict(zip(given, drawing_names(given), strict=True))
+    for each in bar("Drawing", found):
         drawing = encode(each.detections.draw(each.path), "JPEG", quality=92)
         try:
-            write_file(out / name, drawing, durable=False)
+            write_file(out / names[each.path], drawing, durable=False)
         except OSError as error:
             if is_full(error):
                 raise

@@ -74,7 +74,7 @@ def from_dict(path: Path, answer: Mapping[str, Any]) -> ImageDetections:
     return ImageDetections(path, (answer["height"], answer["width"]), detections)
 
 
-def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) -> Path:
+def write_detections(folder: Path, form: str, found: Sequence[ImageDetections], *, base: Path | None = None) -> Path:
     """Write detections into a folder and return the file, or for VOC the folder, that holds them.
 
     ``counts.csv`` is written beside them: of each image, how many objects of each class.
@@ -85,9 +85,11 @@ def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) 
             score. "voc": one XML file an image. "csv": one row a detection, and one without a box for an image that
             shows nothing; a file of regions for ``FileProposals`` too.
         found: in the order to write; read one at a time.
+        base: the folder from which CSV and COCO name images; None: ``common_folder`` of those that are written.
     Raises:
         ArgumentError: another form, or two images of one name for VOC.
     """
+    start = base or common_folder([each.path for each in found])
     writers: Mapping[str, Callable[[Path, Sequence[ImageDetections]], Path]] = {
         "json": lambda folder, found: _written(
             folder / "detections.json", _json_list(as_dict(*each) for each in found)
@@ -95,14 +97,14 @@ def write_detections(folder: Path, form: str, found: Sequence[ImageDetections]) 
         "jsonl": lambda folder, found: _written(
             folder / "detections.jsonl", _json_lines(as_dict(*each) for each in found)
         ),
-        "coco": _write_coco,
+        "coco": lambda folder, found: _written(folder / "detections.coco.json", _coco(found, start)),
         "voc": _write_voc,
-        "csv": _write_csv,
+        "csv": lambda folder, found: _written(folder / "detections.csv", _detections_csv(found, start)),
     }
     if form not in writers:
         expected = f"one of {', '.join(writers)}"
         raise ArgumentError(message("write_detections", "form", expected, repr(form), "Name one of these"))
-    _written(folder / "counts.csv", counts_table(found))
+    _written(folder / "counts.csv", _counts_csv(found, start))
     return writers[form](folder, found)
 
 
@@ -116,21 +118,31 @@ def check_names(paths: Sequence[Path], form: str) -> None:
         raise ArgumentError(message("predict", "form", "another than voc", actual, advice))
 
 
-def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return what images are called in tables: their paths from the folder that they all lie in."""
-    base = _base(paths)
-    return [printable(path.absolute().relative_to(base).as_posix()) for path in paths]
+def common_folder(paths: Iterable[Path]) -> Path:
+    """Return the folder that images all lie in.
+
+    Tables name images by their paths from there: of all that were given, those of other parts and those that cannot
+    be read too, so that a name tells the same image in every part.
+    """
+    folders = {str(path.absolute().parent) for path in paths}
+    return Path(os.path.commonpath(folders)) if folders else Path().absolute()
+
+
+def short_name(path: Path, base: Path) -> str:
+    """Return what an image is called in tables, ``base`` being the ``common_folder`` of all."""
+    return _named(path).relative_to(_named(base)).as_posix()
 
 
 def drawing_names(paths: Sequence[Path]) -> list[str]:
-    """Return a file name for the drawing of each image; no two are the same.
+    """Return a file name for the drawing of each of all images that were given; no two are the same.
 
     >>> drawing_names([Path("a/1.jpg"), Path("a/2.jpg")]), drawing_names([Path("a/1.jpg"), Path("a/1.png")])
     (['1.detections.jpg', '2.detections.jpg'], ['1.jpg.detections.jpg', '1.png.detections.jpg'])
     """
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
-        names = [name.replace("/", "_") for name in short_names(paths)]
+        base = common_folder(paths)
+        names = [short_name(path, base).replace("/", "_") for path in paths]
     times: Counter[str] = Counter()
     unique = []
     for name in names:
@@ -139,16 +151,12 @@ def drawing_names(paths: Sequence[Path]) -> list[str]:
     return unique
 
 
-def counts_table(found: Sequence[ImageDetections]) -> Iterator[str]:
+def _counts_csv(found: Sequence[ImageDetections], base: Path) -> Iterator[str]:
     """Yield lines of CSV of how many objects of each class were found in each image, and in all."""
     classes = found[0].detections.classes if found else ()
     fixed = ("image", "total")
     header = [fixed[0], *(f"{name} (class)" if name in fixed else name for name in classes), fixed[1]]
-    names = short_names([each.path for each in found])
-    rows = (
-        (name, *each.detections.counts().values(), len(each.detections))
-        for name, each in zip(names, found, strict=True)
-    )
+    rows = ((short_name(each.path, base), *each.detections.counts().values(), len(each.detections)) for each in found)
     return _csv(header, rows)
 
 
@@ -176,16 +184,18 @@ def write_results(folder: Path, data: DetectionData, found: Sequence[Detections]
     return folder
 
 
-def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]]) -> Path:
+def write_classes(folder: Path, form: str, found: Sequence[Mapping[str, Any]], *, base: Path | None = None) -> Path:
     """Write what ``classified`` returned into a folder, as "json", "jsonl" or "csv", and return the file.
 
+    Args:
+        folder, found, base: see ``write_detections``.
     Raises:
         ArgumentError: another form.
     """
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        names = short_names([Path(each["image"]) for each in found])
-        return (row for name, each in zip(names, found, strict=True) for row in class_rows(name, each))
+        start = base or common_folder(Path(each["image"]) for each in found)
+        return (row for each in found for row in class_rows(short_name(Path(each["image"]), start), each))
 
     writers: Mapping[str, Callable[[], Path]] = {
         "json": lambda: _written(folder / "classes.json", _json_list(found)),
@@ -217,14 +227,13 @@ TABLE: Final = Table(COLUMNS, detection_rows)
 CLASS_TABLE: Final = Table(CLASS_COLUMNS, class_rows)
 
 
-def _write_csv(folder: Path, found: Sequence[ImageDetections]) -> Path:
-    names = short_names([each.path for each in found])
+def _detections_csv(found: Sequence[ImageDetections], base: Path) -> Iterator[str]:
     rows = (
         (*row[:-1], "" if row[-1] is None else f"{row[-1]:.4f}")
-        for name, each in zip(names, found, strict=True)
-        for row in detection_rows(name, as_dict(*each))
+        for each in found
+        for row in detection_rows(short_name(each.path, base), as_dict(*each))
     )
-    return _written(folder / "detections.csv", _csv(list(COLUMNS), rows))
+    return _csv(list(COLUMNS), rows)
 
 
 def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
@@ -234,16 +243,16 @@ def _write_voc(folder: Path, found: Sequence[ImageDetections]) -> Path:
     return folder
 
 
-def _write_coco(folder: Path, found: Sequence[ImageDetections]) -> Path:
+def _coco(found: Sequence[ImageDetections], base: Path) -> Iterator[str]:
     """Add the scores, which a data set has no place for, to the boxes' records."""
     scores = (round(float(score), 4) for each in found for score in each.detections.confidence)
     annotations = zip(coco_annotations(map(_sample, found)), scores, strict=True)
     content = {
-        "images": coco_images(map(_sample, found), _base([_named(each.path) for each in found])),
+        "images": coco_images(map(_sample, found), _named(base)),
         "annotations": (annotation | {"score": score} for annotation, score in annotations),
         "categories": coco_categories(_classes(found)),
     }
-    return _written(folder / "detections.coco.json", _json_lists(content))
+    return _json_lists(content)
 
 
 def _sample(found: ImageDetections) -> Sample:
@@ -259,12 +268,6 @@ def _named(path: Path) -> Path:
 
 def _classes(found: Sequence[ImageDetections]) -> tuple[str, ...]:
     return found[0].detections.classes if found else ()
-
-
-def _base(paths: Sequence[Path]) -> Path:
-    """Return the folder that all the images lie in."""
-    folders = {str(path.absolute().parent) for path in paths}
-    return Path(os.path.commonpath(folders)) if folders else Path()
 
 
 def _written(path: Path, texts: Iterable[str]) -> Path:

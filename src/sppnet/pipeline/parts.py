@@ -54,7 +54,8 @@ class PartFiles:
     ) -> None:
         check_pyarrow()
         self.folder, made_by = folder, json.dumps(run, sort_keys=True)
-        groups = [images[start : start + size] for start in range(0, len(images), size)]
+        # Of no images there is one part without rows, so that who reads the folder finds a table.
+        groups = [images[start : start + size] for start in range(0, len(images) or 1, size)]
         self.parts: tuple[Part, ...] = tuple(
             Part(
                 f"part-{number:05}-of-{len(groups):05}-{_digest(made_by, group)}.parquet",
