@@ -212,3 +212,11 @@ def test_a_second_detector_and_labels_beside_one_are_named(page: TestClient) -> 
         "b.safetensors is not taken: one detector looks at a time, and another came before it. Import it by itself. "
         "boxes.csv is not taken: a detector came with it, which is imported by itself. Import this one after it. "
     )
+
+
+def test_a_file_that_names_an_image_that_was_refused_says_so_and_means_no_other(page: TestClient) -> None:
+    files = {"plate1/002.png": _png("red"), "plate1/annotations.json": _coco("002.png", BOX_LEFT)}
+    files |= {"plate2/002.png": b"no image", "plate2/annotations.json": _coco("002.png", BOX_RIGHT)}
+    found = _taken(page, files)
+    assert found["002.png"] == ([BOX_LEFT], True)
+    assert [each.startswith("plate2/002.png: cannot be read: ") for each in found["told"]] == [True]
