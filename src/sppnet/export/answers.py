@@ -1,6 +1,7 @@
 """A graph beside the model that it was written of: do both answer alike, from the image to the end?"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,14 +11,20 @@ from numpy.typing import NDArray
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detections import Detections
-from sppnet.detection.detector import Detector
+from sppnet.detection.model import DetectorModel
 from sppnet.errors import check_that
 from sppnet.export.run import inputs
+from sppnet.features.files import encoder_of
+from sppnet.features.scene import Scene
 from sppnet.geometry import iou
+from sppnet.images import MAX_WHOLE_PIXELS
+from sppnet.proposals.grid import GridProposals
+from sppnet.proposals.learnt import LearntProposals
 
-# (height, width) of the images that both are asked about. No more elongated than ``scale.LONGEST``, so that any scale
-# that is chosen has room for them; and the longer side, scaled, is a whole number of cells at few scales.
+# (height, width) of the images that both are asked about; scaled, the longer side is a whole number of cells at few
+# scales.
 SIZES: Final = ((97, 131), (137, 90))
+LONGEST: Final = 1.6  # of these images, the longer side over the shorter one is less
 APART: Final = 0.05  # of probabilities, and of features as a share of the largest: rounding moves them by less
 SAME_BOX: Final = 0.5  # IoU
 LOST: Final = 0.1  # of all confidence: of two boxes that are as good as each other, rounding may keep the other one
@@ -39,8 +46,32 @@ def check_scores(classifier: Classifier, graph: onnx.ModelProto, told: Told) -> 
         _check(np.allclose(scores, classifier.predict(image).scores, rtol=0, atol=APART), "scores", image)
 
 
-def check_detections(detector: Detector, graph: onnx.ModelProto, told: Told) -> None:
-    """Compare with ``Detector.detect``, as ``check_scores`` does.
+def untiled(model: DetectorModel) -> DetectorModel:
+    """Return a detector to compare its graph by: itself, or the same at scales of which it takes no tiles.
+
+    A graph computes all of an image at once, and so answers otherwise than tiles, in several times their memory.
+    """
+    encoder, proposals = model.encoder, model.proposals
+    most = int((MAX_WHOLE_PIXELS / LONGEST) ** 0.5)
+    if max(encoder.scales) <= most:
+        return model
+    scales = [max(1, side * most // max(encoder.scales)) for side in encoder.scales]
+    rule = encoder.describe()["rule"]
+    smaller = encoder_of(encoder.layers, scales, rule=rule, backbone=encoder.backbone)
+    if isinstance(proposals, LearntProposals):
+        proposals = replace(proposals, encoder=smaller.fingerprint, grid=_smaller(proposals.grid, most))
+    elif isinstance(proposals, GridProposals):
+        proposals = _smaller(proposals, most)
+    return replace(model, encoder=smaller, proposals=proposals)
+
+
+def _smaller(grid: GridProposals, most: int) -> GridProposals:
+    """Return a grid of the same shapes for smaller images, where it was for large ones: of fewer regions."""
+    return replace(grid, short_side=min(grid.short_side, most))
+
+
+def check_detections(model: DetectorModel, graph: onnx.ModelProto, told: Told) -> None:
+    """Compare with ``DetectorModel.detect``, as ``check_scores`` does.
 
     Args:
         graph: of ``detector_graph`` with thresholds of 0, since images of noise show nothing that is certain.
@@ -48,18 +79,19 @@ def check_detections(detector: Detector, graph: onnx.ModelProto, told: Told) -> 
     run = _runner(graph)
     for image in _images():
         boxes, labels, confidence = run(inputs(told, image))
-        found = Detections(boxes.astype(np.float64), labels, confidence.astype(np.float64), detector.classes_)
-        _check(_unpaired(found, detector.detect(image, threshold=0.0)) <= LOST, "detections", image)
+        found = Detections(boxes.astype(np.float64), labels, confidence.astype(np.float64), model.classes)
+        expected = model.detect(Scene(image, model.encoder), threshold=0.0)
+        _check(_unpaired(found, expected) <= LOST, "detections", image)
 
 
-def check_features(detector: Detector, graph: onnx.ModelProto, told: Told) -> None:
-    """Compare the graph of ``boxes_graph`` with ``Detector.features``, as ``check_scores`` does."""
+def check_features(model: DetectorModel, graph: onnx.ModelProto, told: Told) -> None:
+    """Compare the graph of ``boxes_graph`` with what is pooled, as ``check_scores`` does."""
     run = _runner(graph)
     for image in _images():
         height, width = image.shape[:2]
         boxes = np.array([[0, 0, width, height], [width / 3, height / 4, width / 2, height]])
         features, confidence = run({**inputs(told, image), "boxes": boxes.astype(np.float32)})
-        expected = detector.features(image, boxes)[0].numpy()
+        expected = model.encoder(image).pool(boxes, model.head.levels).cpu().numpy()
         alike = features.shape == expected.shape and np.isfinite(confidence).all()
         _check(
             alike and np.allclose(features, expected, rtol=0, atol=APART * np.abs(expected).max()), "features", image

@@ -13,7 +13,7 @@ import onnx
 
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detector import Detector
-from sppnet.export.answers import check_detections, check_features, check_scores
+from sppnet.export.answers import check_detections, check_features, check_scores, untiled
 from sppnet.export.classifier import classifier_graph
 from sppnet.export.detector import boxes_graph, detector_graph
 from sppnet.export.engine import check_maps
@@ -108,11 +108,13 @@ def export_detector(
     }
     told |= {"short_sides": list(model.encoder.scales), "multiple": 1, "levels": list(model.head.levels)}
     told |= {"untrained": list(detector.untrained_), "thresholds": detector.thresholds_.tolist()}
+    asked = untiled(model)
+    told_of_asked = told | {"short_sides": list(asked.encoder.scales)}
     if boxes:
-        check_features(detector, graph, told)
+        check_features(asked, boxes_graph(asked, scaled=scaled), told_of_asked)
     else:
-        every = detector_graph(model, scaled=scaled, thresholds=np.zeros(len(model.classes)))
-        check_detections(detector, every, told)
+        every = detector_graph(asked, scaled=scaled, thresholds=np.zeros(len(model.classes)))
+        check_detections(asked, every, told_of_asked)
     _write(folder, graph, form, told)
 
 
