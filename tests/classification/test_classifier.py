@@ -124,6 +124,18 @@ def test_a_cache_changes_no_bit(halves: tuple[FolderData, FolderData], classifie
     assert (tmp_path / "kept").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
+def test_an_estimate_is_of_the_arguments_that_the_next_fit_counts(
+    halves: tuple[FolderData, FolderData], tmp_path: Path
+) -> None:
+    cache = TensorCache(tmp_path / "cache")
+    kept = Classifier(short_side=96, cache=cache).fit(halves[0])
+    before = kept.estimate(halves[0])
+    told = kept.set_params(short_side=64, levels=(1,)).estimate(halves[0])
+    assert (before.missing, told.missing) == (0, 12)
+    assert told.model < before.model
+    assert kept.encoder_.encoder.short_side == 96
+
+
 @pytest.mark.parametrize(
     ("image", "names"),
     [

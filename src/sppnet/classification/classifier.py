@@ -269,11 +269,12 @@ class Classifier(Parameters):
 
     def estimate(self, data: FolderData) -> Estimate:
         """Tell what ``fit`` will cost on this machine, from the work on one image that it times."""
-        missing = [path for path in data.paths if not self.encoder_.is_cached(path)]
+        encoder = Classifier(**self.get_params()).encoder_  # of the arguments as they are now
+        missing = [path for path in data.paths if not encoder.is_cached(path)]
         sample = missing[len(missing) // 2 :][:1]
-        seconds = sum(timed(lambda: self.encoder_.compute(path)) for path in sample)  # noqa: B023
-        features = 4 * len(data.paths) * len(self.encoder_)
-        model = 4 * len(data.classes) * len(self.encoder_)
+        seconds = sum(timed(lambda: encoder.compute(path)) for path in sample)  # noqa: B023
+        features = 4 * len(data.paths) * len(encoder)
+        model = 4 * len(data.classes) * len(encoder)
         return Estimate(len(data.paths), len(missing), seconds * len(missing), BASE_MEMORY + 2 * features, model)
 
     def fit(
