@@ -327,6 +327,8 @@ def test_files_of_other_programs_are_read(tmp_path: Path, text: str | bytes) -> 
         ("a,1,2,,4", "could not convert string to float: ''. Write the box as four numbers."),
         ("a,1,2,3", "[1.0, 2.0, 3.0] is no box. Write left < right and top < bottom."),
         ("a", "[] is no box. Write left < right and top < bottom."),
+        (",1,2,3,4", "names no image. Write its name, or its path."),
+        (",,,,", "names no image. Write its name, or its path."),
         ("a,3,2,3,4", "[3.0, 2.0, 3.0, 4.0] is no box. Write left < right and top < bottom."),
         ("a,1,4,3,2", "[1.0, 4.0, 3.0, 2.0] is no box. Write left < right and top < bottom."),
         ("a,nan,2,3,4", "[nan, 2.0, 3.0, 4.0] is no box. Write left < right and top < bottom."),

@@ -216,11 +216,13 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
                 expected = f"the columns image, {', '.join(columns)}, with commas between them"
                 raise DataError(f"{path}:1: must name {expected}, got {has!r}. Write them into line 1.")
             for row in reader:
-                row["image"] = row["image"] and safe_text(row["image"])  # as sppnet's own tables have names
-                if row["image"] and all(row[column] == "" for column in columns):
+                if not row["image"]:
+                    raise DataError(f"{path}:{reader.line_num}: names no image. Write its name, or its path.")
+                row["image"] = safe_text(row["image"])  # as sppnet's own tables have names
+                if all(row[column] == "" for column in columns):
                     rows.setdefault(row["image"], [])  # as predict writes an image that shows nothing
                     continue
-                numbers = _numbers(path, reader.line_num, [row[column] for column in columns], row["image"])
+                numbers = _numbers(path, reader.line_num, [row[column] for column in columns])
                 rows.setdefault(row["image"], []).append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -228,17 +230,12 @@ def _read_csv(path: Path) -> dict[str, Boxes]:
     return {name: np.array(boxes, dtype=np.float64).reshape(-1, 4) for name, boxes in rows.items()}
 
 
-def _numbers(path: Path, line: int, texts: Sequence[str | None], name: str | None) -> list[float]:
+def _numbers(path: Path, line: int, texts: Sequence[str | None]) -> list[float]:
     try:
         numbers = [float(text) for text in texts if text is not None]
     except ValueError as error:
         raise DataError(f"{path}:{line}: {error}. Write the box as four numbers.") from error
-    if (
-        name is None
-        or len(numbers) != 4
-        or not np.isfinite(numbers).all()
-        or numbers[2] <= numbers[0]
-        or numbers[3] <= numbers[1]
-    ):
+    sound = len(numbers) == 4 and np.isfinite(numbers).all() and numbers[2] > numbers[0] and numbers[3] > numbers[1]
+    if not sound:
         raise DataError(f"{path}:{line}: {numbers} is no box. Write left < right and top < bottom.")
     return numbers
