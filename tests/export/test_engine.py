@@ -140,6 +140,10 @@ def test_a_network_on_another_device_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=told.format("EngineNetwork")):
             refused()
+    on_engine = run_by(_detector(), "onnxruntime").model_.encoder.backbone  # type: ignore[union-attr]
+    assert on_engine.to("cpu") is on_engine  # type: ignore[attr-defined]
+    with pytest.raises(ArgumentError, match=told.format("EngineNetwork")):
+        on_engine.to("meta")  # type: ignore[attr-defined]
 
 
 def test_an_engine_that_is_unknown_or_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

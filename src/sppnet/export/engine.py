@@ -136,6 +136,12 @@ class EngineNetwork(nn.Module):
         """Return the network's: PyTorch trains."""
         return self.network.trainable()
 
+    def _apply(self, *given: Any) -> "EngineNetwork":
+        """Have the network moved, as PyTorch's modules are; raises as ``__init__`` where it goes off the processor."""
+        super()._apply(*given)  # type: ignore[no-untyped-call]
+        _check_on_processor("EngineNetwork", self.network)
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         """Copy the network: what is tuned is run by PyTorch."""
         return copy.deepcopy(cast(nn.Module, self.network), memo)
