@@ -24,10 +24,10 @@ def _box(side: float) -> np.ndarray:
     [
         ((480, 640), 60, 480),  # large enough as they are
         ((480, 640), 40, 672),  # 56 pixels
-        ((480, 640), 5, 960),  # at most twice as large
+        ((480, 640), 5, 720),  # at most a half more
         ((2000, 3000), 400, 640),
         ((2000, 3000), 120, 933),
-        ((2000, 3000), 60, 1280),
+        ((2000, 3000), 60, 960),
         ((2000, 3000), 30, 1600),  # 24 pixels
         ((2000, 3000), 10, 2000),  # as large as they are
     ],
@@ -71,10 +71,10 @@ def test_without_objects_the_median_decides_within_limits() -> None:
 def test_a_detector_scales_so_and_a_users_choice_stands() -> None:
     image, target = np.zeros((1500, 1600, 3), dtype=np.uint8), {"boxes": _box(30), "labels": np.array([0])}
     data = DetectionData.from_arrays([image], [target], classes=["mark"])
-    assert scales_for(data) == (1280,)
+    assert scales_for(data) == (1200,)
     assert scales_for(data, 700) == (700,)
     assert scales_for(data, (300, 600)) == (300, 600)
-    assert Detector().prepare(data)[0].scales == (1280,)
+    assert Detector().prepare(data)[0].scales == (1200,)
 
 
 def test_a_side_that_is_none_is_refused_and_a_searchs_number_taken(tmp_path: Path) -> None:

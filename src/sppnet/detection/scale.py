@@ -16,7 +16,7 @@ from sppnet.images import MAX_SCALED_PIXELS, MAX_WHOLE_PIXELS
 # Sides in pixels of the square that measures as much as half of a class's objects at least.
 GOOD: Final = 56.0  # for which images are enlarged a little: cells and small defects are found and placed better
 LEAST: Final = 24.0  # for which they are scaled down less, whatever it costs
-ENLARGED: Final = 2.0  # times the usual scale, at most
+ENLARGED: Final = 1.5  # times the usual scale, at most
 LONGEST: Final = 1.6  # an image's longer side over its shorter one, for which there is always room
 
 
@@ -29,7 +29,7 @@ def fitting_short_side(
 ) -> int:
     """Return the shorter side that images are scaled to unless the user chooses.
 
-    It is the median, within limits; up to twice that where some class's objects measure less than ``GOOD`` pixels;
+    It is the median, within limits; up to a half more where some class's objects measure less than ``GOOD`` pixels;
     and as large as images are where they would measure less than ``LEAST``. Large ones go through the network in tiles.
 
     Args:
