@@ -85,7 +85,8 @@ def placed(network: Backbone, device: str | torch.device) -> Backbone:
     numbered = [f"{kind}:{number}" for kind, count in counts.items() for number in range(count)]
     name = found[0] if device == "auto" else str(device)
     if name not in (*found, *numbered):
-        expected = f"auto, {' or '.join([*found, *(numbered if len(numbered) > 1 else [])])} on this machine"
+        names = ["auto", *(numbered if len(numbered) > 1 else []), *found]
+        expected = f"{', '.join(names[:-1])} or {names[-1]} on this machine"
         raise ArgumentError(message("backbone", "device", expected, repr(name), "Leave it out for the processor"))
     cast(nn.Module, network).to(name)
     return network
