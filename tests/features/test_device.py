@@ -65,7 +65,7 @@ def test_a_detector_answers_alike_on_a_gpu(shapes: Path) -> None:
 def test_a_device_that_is_not_there_is_named(shapes: Path) -> None:
     data = load_detection(shapes, split="train")
     for name in ("tpu", "cpu:x", "cuda:99", None, *(() if torch.cuda.is_available() else ("cuda",))):
-        with pytest.raises(ArgumentError, match=rf"backbone: device must be auto.* or cpu on this machine, got '{name}'"):
+        with pytest.raises(ArgumentError, match=rf"backbone: device must be auto.* or cpu on .*, got '{name}'"):
             Detector(device=name).fit(data)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"backbone must be a name, or what sppnet\.backbone makes .*, got ResNet"):
         Detector(backbone=torchvision.models.resnet18()).fit(data)
