@@ -18,6 +18,7 @@ class _Net:
     """A network of three layers, and of what a test adds."""
 
     mean, std = (120.0, 110.0, 100.0), (50.0, 60.0, 70.0)
+    device = torch.device("cpu")
 
     def __init__(self, change=lambda features: features) -> None:
         generator = torch.Generator().manual_seed(0)

@@ -59,5 +59,5 @@ def studio(
         )
     except KeyboardInterrupt:
         if not is_open:
-            raise
-        notes.print("Stopped. Everything is saved.")  # what was announced is no interruption
+            raise  # what was announced is no interruption
+    notes.print("Stopped. Everything is saved.")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from benchmarks.driving import Studio, drag, draw
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
-from tests.web.studio.paging import SLOW, edges_of, known, opened, suggest
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
+from tests.web.studio.paging import SLOW, edges_of, known, opened, suggest, until
 
 pytestmark = pytest.mark.browser
 
@@ -213,6 +213,23 @@ def test_one_object_is_not_accepted_twice_as_two_classes(page: Page) -> None:
 
 
 # Fields
+
+
+def test_a_class_chosen_while_the_studio_takes_a_new_one_stays_chosen(page: Page) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+    page.route(
+        "**/api/changes", lambda route: held.append((route, route.fetch()))
+    )  # done, and the page is not told yet
+    page.get_by_label("Name of another class").fill("square")
+    page.keyboard.press("Enter")
+    expect(page.locator("#classes .choose")).to_have_count(2)
+    page.keyboard.press("1")
+    until(lambda: page.evaluate("1") and held)
+    route, answer = held[0]
+    with page.expect_response("**/api/changes"):
+        route.fulfill(response=answer)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+    expect(page.locator("#classes .choose[aria-pressed=true]")).to_contain_text("disc")
 
 
 def test_right_after_a_name_a_digit_means_a_class_and_enter_the_last_name(page: Page) -> None:

@@ -370,9 +370,14 @@ export async function done() {
 
 // Classes
 
+let choices = 0;
+
+// The new class is chosen, unless another one was while the studio answered.
 export async function addClass(name) {
+  choices += 1;
+  const mine = choices;
   const added = await change(`Add the class ${name}`, [{ do: "add class", name }]);
-  if (added) chooseClass(added.added[0]);
+  if (added && mine === choices) chooseClass(added.added[0]);
   return added;
 }
 
@@ -405,6 +410,7 @@ export async function removeClass(label) {
 
 // Chooses what is drawn next. Of chosen boxes it changes the class; a chosen suggestion gets it and is accepted.
 export function chooseClass(label) {
+  choices += 1;
   model.label = label;
   const suggestion = chosenSuggestion();
   const boxes = chosenBoxes().filter((box) => box.kind === "object" && box.label !== label);
