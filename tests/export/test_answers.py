@@ -56,7 +56,7 @@ def test_a_model_that_takes_tiles_is_asked_at_a_smaller_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scales: tuple[int, ...], boxes: bool
 ) -> None:
     """Whole and in tiles it answers otherwise, and at the largest scales images as long as these have no room."""
-    for place in ("export.answers", "features.tiles"):
+    for place in ("detection.scale", "features.tiles"):
         monkeypatch.setattr(f"sppnet.{place}.MAX_WHOLE_PIXELS", 20_000)
     monkeypatch.setattr("sppnet.images.pixels.MAX_SCALED_PIXELS", 300 * 310)
     export_detector(_detector(scales), tmp_path, boxes=boxes)

@@ -80,18 +80,9 @@ def evaluate(
     """Compare a model's answers with a data set's labels."""
     from sppnet.data import open_dataset
     from sppnet.detection.output import check_results, write_results
-    from sppnet.evaluation.coco import check_coco
-    from sppnet.evaluation.plotting import check_plot
 
-    if not 0 < iou <= 1:
-        raise ArgumentError(f"--iou must be above 0 and at most 1, got {iou}. Leave it out for 0.5.")
-    if metric is Metric.COCO:
-        check_coco()
-    if plot:
-        check_plot(plot)
-        check_out_file(plot, "--plot")
-    if results:
-        check_out_folder(results, "--results")
+    wanted = _Wanted(metric, iou, errors, intervals, plot)
+    _check_wanted(wanted, results)
     known = load_model(model, cache_in(cache), device)
     dataset = open_dataset(data, "evaluate", layout=layout)
     chosen = split or next((name for name in ("val", "test") if name in dataset.splits), "all")
@@ -108,7 +99,6 @@ def evaluate(
     if results:
         check_results(samples)
     found = list(known.detect((sample.path for sample in bar("Detecting", samples.samples)), threshold=0))
-    wanted = _Wanted(metric, iou, errors, intervals, plot)
     _show(_measured(known, samples, found, wanted) | unknown, chosen, as_json)
     if results:  # the report comes first: it is not lost where these cannot be written
         write_results(results, samples, found)
@@ -176,6 +166,22 @@ class _Wanted(NamedTuple):
     errors: bool
     intervals: bool
     plot: Path | None
+
+
+def _check_wanted(wanted: _Wanted, results: Path | None) -> None:
+    """Raise before the work for what cannot be measured or written."""
+    from sppnet.evaluation.coco import check_coco
+    from sppnet.evaluation.plotting import check_plot
+
+    if not 0 < wanted.iou <= 1:
+        raise ArgumentError(f"--iou must be above 0 and at most 1, got {wanted.iou}. Leave it out for 0.5.")
+    if wanted.metric is Metric.COCO:
+        check_coco()
+    if wanted.plot:
+        check_plot(wanted.plot)
+        check_out_file(wanted.plot, "--plot")
+    if results:
+        check_out_folder(results, "--results")
 
 
 def _measured(

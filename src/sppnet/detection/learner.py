@@ -196,11 +196,12 @@ class Learner:
 
         The hard negatives of the head that comes of it are kept, by which validation learns it again without images.
         """
-        groups = [group for kept in self.images.values() for group in (kept.drawn, kept.rejected) if group is not None]
-        rejected = {id(kept.rejected) for kept in self.images.values()}
+        drawn = [kept.drawn for kept in self.images.values() if kept.drawn is not None]
+        rejected = [kept.rejected for kept in self.images.values() if kept.rejected is not None]
+        groups = [*drawn, *rejected]
         targets = np.concatenate([np.stack([group.target(name) for name in names], axis=1) for group in groups])
         rows = np.concatenate([group.rows for group in groups])
-        told = np.concatenate([np.full(len(group.rows), id(group) in rejected) for group in groups])
+        told = np.arange(len(rows)) >= sum(len(group.rows) for group in drawn)
         known = Examples(self._matrix.values[rows], targets, np.concatenate([group.regions for group in groups]))
         images = [
             LabelledImage(partial(self._usable, kept, proposals), kept.labels.only(names))
@@ -359,10 +360,8 @@ class Learner:
         """Train the SVMs from their last solution, and the box regressions, on all that is kept."""
         scoring, offsets = self._scoring(names)
         weights, bias = (torch.stack(part) for part in zip(*map(self._regression, names), strict=True))
-        self._classes, self._head = (
-            names,
-            RegionHead(self.levels, scoring, offsets, self._lengthen_moves(weights), bias),
-        )
+        self._classes = names
+        self._head = RegionHead(self.levels, scoring, offsets, self._lengthen_moves(weights), bias)
         return self._head
 
     def _scoring(self, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -41,7 +41,7 @@ def fitting_short_side(
     [280, 600, 2000]
     """
     usual = usual_short_side(sizes)
-    most = max(_room(sizes, MAX_SCALED_PIXELS), usual) if tiles else _untiled(sizes)
+    most = max(_room(sizes, MAX_SCALED_PIXELS), usual) if tiles else untiled_short_side(sizes)
     shares = _shares(sizes, boxes, labels)
     if not shares:
         return int(min(usual, most))
@@ -64,7 +64,7 @@ def tiled(sizes: Sequence[Size], scales: Sequence[int]) -> int:
     return sum(math.prod(shorter_side_size(size, max(scales))) > MAX_WHOLE_PIXELS for size in sizes)
 
 
-def _untiled(sizes: Sequence[Size]) -> int:
+def untiled_short_side(sizes: Sequence[Size]) -> int:
     """Return the largest shorter side at which no image needs tiles: the other side is rounded, up perhaps."""
     side = max(1, int(_room(sizes, MAX_WHOLE_PIXELS)))
     while side > 1 and tiled(sizes, (side,)):

@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 from sppnet.classification.classifier import Classifier
 from sppnet.detection.detections import Detections
 from sppnet.detection.model import DetectorModel
+from sppnet.detection.scale import untiled_short_side
 from sppnet.errors import check_that
 from sppnet.export.run import inputs
 from sppnet.features.files import encoder_of
 from sppnet.features.scene import Scene
 from sppnet.geometry import iou
-from sppnet.images import MAX_WHOLE_PIXELS
 from sppnet.proposals.grid import GridProposals
 from sppnet.proposals.learnt import LearntProposals
 
 # (height, width) of the images that both are asked about; scaled, the longer side is a whole number of cells at few
 # scales.
 SIZES: Final = ((97, 131), (137, 90))
-LONGEST: Final = 1.6  # of these images, the longer side over the shorter one is less
 APART: Final = 0.05  # of probabilities, and of features as a share of the largest: rounding moves them by less
 SAME_BOX: Final = 0.5  # IoU
 LOST: Final = 0.1  # of all confidence: of two boxes that are as good as each other, rounding may keep the other one
@@ -52,7 +51,7 @@ def untiled(model: DetectorModel) -> DetectorModel:
     A graph computes all of an image at once, and so answers otherwise than tiles, in several times their memory.
     """
     encoder, proposals = model.encoder, model.proposals
-    most = int((MAX_WHOLE_PIXELS / LONGEST) ** 0.5)
+    most = untiled_short_side(SIZES)
     if max(encoder.scales) <= most:
         return model
     scales = [max(1, side * most // max(encoder.scales)) for side in encoder.scales]
