@@ -17,6 +17,7 @@ from sppnet.detection.examples import (
     rejected_examples,
     rejected_names,
     taken,
+    variety_of,
 )
 from sppnet.detection.head import RegionHead
 from sppnet.detection.settings import OURS, PAPER
@@ -50,6 +51,19 @@ def regions() -> Boxes:
 
 
 # What labels tell
+
+
+def test_variety_is_how_often_two_objects_differ() -> None:
+    def of(*classes: str) -> ImageLabels:
+        return ImageLabels(np.tile(CAT, (len(classes), 1)), classes)
+
+    assert variety_of([of("cat"), of("cat", "cat")], NAMES) == 0
+    assert variety_of([of("cat"), of("dog")], NAMES) == 0.5
+    assert (
+        variety_of([of("cat", "cat", "cat"), of("dog", "bird")], NAMES) == 1 - (9 + 1) / 16
+    )  # birds are not asked for
+    assert variety_of([of(*"abcdef")], tuple("abcdef")) == pytest.approx(5 / 6)
+    assert variety_of([of()], NAMES) == variety_of([], NAMES) == 0
 
 
 def test_targets_follow_the_overlap_with_objects_of_the_class() -> None:

@@ -285,6 +285,19 @@ def test_classes_can_come_and_go(cache: TensorCache, train: DetectionData) -> No
     assert {name: other[name] for name in one} == one
 
 
+def test_rows_are_shortened_anew_once_classes_must_be_told_apart(
+    cache: TensorCache, train: DetectionData, tmp_path: Path
+) -> None:
+    one, other = (Detector(cache=cache, short_side=SHORT_SIDE) for _ in range(2))
+    for index in range(4):
+        for detector in (one, other):
+            detector.update(train.samples[index].path, _labels(train, index))
+    one.learn(["square"])
+    for detector in (one, other):
+        detector.learn(["square", "disc"])
+    assert _saved(one, tmp_path / "one") == _saved(other, tmp_path / "other")
+
+
 def test_a_class_that_comes_later_is_learnt_from_all_of_its_objects(cache: TensorCache, train: DetectionData) -> None:
     one, other = (Detector(cache=cache, short_side=SHORT_SIDE) for _ in range(2))
     for index in range(4):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sppnet.learning.compression import MOST, Compression
+from sppnet.learning.compression import EVENED, MOST, Compression
 
 LAYOUT = [((2, 1), 6), ((1,), 8)]
 
@@ -57,3 +57,39 @@ def test_channels_that_are_zero_throughout_have_no_part_in_the_axes() -> None:
 
 def test_rows_of_nothing_but_zeros_keep_one_axis() -> None:
     assert Compression.fit(np.zeros((5, 8), np.float32), [((1,), 8)]).length == 1
+
+
+def test_evened_rows_hold_as_much_and_their_weights_score_whole_rows_alike() -> None:
+    rng = np.random.default_rng(5)
+    rows = (rng.normal(size=(300, 38)) * np.r_[np.tile([6, 5, 4, 3, 2, 1], 5), np.arange(1, 9)]).astype(np.float32)
+    plain = Compression.fit(rows, LAYOUT)
+    evened = plain.evened(0.8)
+    before, after = (axes.shorten(rows).astype(np.float32) for axes in (plain, evened))
+    np.testing.assert_allclose((after**2).sum(), (before**2).sum(), rtol=1e-3)
+    np.testing.assert_array_equal(after[:, 30:], before[:, 30:])  # what one bin pools stays
+    energies = [(short[:, :30].reshape(-1, 6) ** 2).mean(axis=0) for short in (before, after)]
+    slopes = np.log(energies[1] / energies[1][0]) / np.log(energies[0] / energies[0][0]).clip(max=-1e-9)
+    np.testing.assert_allclose(slopes[1:], 1 - EVENED * 0.8, rtol=0.02)
+    weights = torch.randn(3, evened.length, generator=torch.Generator().manual_seed(1))
+    whole = torch.from_numpy(rows) @ evened.lengthen(weights).T
+    torch.testing.assert_close(torch.from_numpy(after) @ weights.T, whole, atol=0.1, rtol=0.01)
+
+
+def test_the_deepest_of_the_maps_that_the_whole_pyramid_pools_is_evened() -> None:
+    rows = np.random.default_rng(6).normal(size=(50, 68)).astype(np.float32) * np.tile([1, 2], 34)
+    plain = Compression.fit(rows, [((2, 1), 6), ((2, 1), 6), ((1,), 8)])
+    changed = [not torch.equal(*pair) for pair in zip(plain.bases, plain.evened(0.5).bases, strict=True)]
+    assert changed == [False, True, False]
+
+
+def test_of_one_class_or_one_bin_nothing_is_evened() -> None:
+    plain = Compression.fit(_rows(40, rank=2), LAYOUT)
+    assert plain.evened(0) is plain
+    single = Compression.fit(_rows(40, rank=2)[:, 30:], LAYOUT[1:])
+    assert single.evened(0.8) is single
+
+
+def test_nothing_but_zeros_is_evened_into_zeros() -> None:
+    axes = Compression.fit(np.zeros((5, 30), np.float32), LAYOUT[:1]).evened(0.8)
+    assert not axes.shorten(np.zeros((5, 30), np.float32)).any()
+    assert torch.isfinite(axes.bases[0]).all()

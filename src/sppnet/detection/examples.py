@@ -183,6 +183,12 @@ def shares_of(images: Sequence[ImageLabels], names: Sequence[str], settings: Set
     return Shares(min(1.0, FULL_SHARES / len(images)), {name: MOST_OBJECTS / objects[name] for name in many})
 
 
+def variety_of(images: Sequence[ImageLabels], names: Sequence[str]) -> float:
+    """Return how often two objects are of different classes, in 0..1: 0 of one class, 5/6 of six that are as many."""
+    objects = Counter(name for labels in images for name in labels.classes if name in names)
+    return 1 - sum(count**2 for count in objects.values()) / objects.total() ** 2 if objects else 0.0
+
+
 def taken(share: float, count: int, rng: np.random.Generator) -> int:
     """Return a share of a number as a whole number, right on average: of one region in ten images, one now and then."""
     return count if share == 1 else int(share * count + rng.random())

@@ -85,6 +85,11 @@ class KeptImage:
         """Forget all that came of the image: only what is known of it stays."""
         self.drawn, self.rejected, self.hard, self.moves, self.changed = None, None, (), {}, True
 
+    def known_background(self, regions: Boxes) -> NDArray[np.int8]:
+        """Return 1 for regions (R, 4) that are background to classes nobody named yet, else 0."""
+        known: NDArray[np.int8] = (self.labels.complete | self.labels.shown(regions)).astype(np.int8)
+        return known
+
     def lacks(self, names: Collection[str]) -> bool:
         """Tell whether it holds objects of a named class that some of its examples were chosen without.
 

@@ -35,6 +35,7 @@ from sppnet.detection.examples import (
     rejected_names,
     shares_of,
     taken,
+    variety_of,
 )
 from sppnet.detection.head import RegionHead
 from sppnet.detection.kept import KeptExamples, KeptImage, Matrix, some_of_each
@@ -60,6 +61,7 @@ AXES_IMAGES: Final = 16  # by which the axes are chosen that rows are shortened 
 GROWTH: Final = 4  # times as many images as before, as long as they are few, choose the axes anew
 ALONE: Final = 30  # up to so many images, box regressions are left out of validation with their image
 SUMMED: Final = 32  # images at a time, whose examples of box regression are summed
+VARIETY_DRIFT: Final = 0.25  # axes are chosen anew when the objects' classes have become so much more, or less, mixed
 SCALE_DRIFT: Final = 0.02  # the features' scale follows their mean length only when that moved so far
 
 
@@ -82,9 +84,10 @@ class Learner:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._compression: Compression | None = None
+        self._scored: Compression | None = None
+        self._moved: Compression | None = None
         self._shares = ALL
-        self._compressed_for = 0  # how many images there were when the axes were chosen
+        self._axes_images, self._axes_variety = 0, 0.0  # that there were when the axes were chosen
         self._matrix = Matrix(self.encoder.length(self.levels))
         self._classes: tuple[str, ...] = ()
         self._head: RegionHead | None = None
@@ -151,10 +154,10 @@ class Learner:
         names = tuple(classes)
         if not any(name in kept.labels.classes for kept in self.images.values() for name in names):
             raise DataError(f"Detector.fit: no object of {', '.join(names)} is boxed. Draw a box first.")
-        grown = self._compressed_for < AXES_IMAGES and len(self.images) >= GROWTH * self._compressed_for
-        if anew or (self._compression is not None and grown):
+        labels = [kept.labels for kept in self.images.values()]
+        if anew or self._outgrown(variety_of(labels, names)):
             self._begin_anew()
-        self._shares = shares_of([kept.labels for kept in self.images.values()], names, self.settings)
+        self._shares = shares_of(labels, names, self.settings)
         if self._classes != names:
             self._head = None
         for kept in [kept for kept in self.images.values() if kept.lacks(names)]:
@@ -165,7 +168,7 @@ class Learner:
                 self._draw(kept, look, names)
             self._rescale()
             return self._learn_as_published(names, proposals, progress)
-        if self._compression is None:
+        if self._scored is None:
             self._choose_axes(fresh, names, proposals)
         # What the last head finds is what the person saw. Only the first has to be learnt to be mined with.
         head = self._head or self._first_head(fresh, names, proposals, progress)
@@ -268,10 +271,15 @@ class Learner:
         self._release(*(group.rows for group in (kept.drawn, kept.rejected) if group is not None))
         examples, moves = self._examples(kept, look, names)
         self._keep_moves(kept, replace(moves, features=self._short_moves(moves.features)), names)
-        kept.drawn, kept.rejected = self._store(examples, names, other=-_known_background(kept, examples.regions)), None
+        kept.drawn, kept.rejected = self._store(examples, names, other=-kept.known_background(examples.regions)), None
         if len(kept.labels.rejected):
             rejected = rejected_examples(look.maps, look.regions, kept.labels, levels=self.levels)
             kept.rejected = self._store(rejected, rejected_names(kept.labels))
+
+    def _outgrown(self, variety: float) -> bool:
+        """Tell whether the axes were chosen for too few images, or for classes of another mixture."""
+        grown = self._axes_images < AXES_IMAGES and len(self.images) >= GROWTH * self._axes_images
+        return self._scored is not None and (grown or abs(variety - self._axes_variety) > VARIETY_DRIFT)
 
     def _choose_axes(self, fresh: Sequence[KeptImage], names: tuple[str, ...], proposals: Proposals) -> None:
         """Choose by some images how rows are shortened, as long as nothing is kept."""
@@ -279,30 +287,32 @@ class Learner:
         rows = []
         for kept, look in self._looks([fresh[place] for place in places], proposals):
             rows.append(self._examples(kept, look, names)[0].features)
-        self._compression = Compression.fit(np.concatenate(rows), look.maps.layout(self.levels))
-        self._compressed_for = len(self.images)
-        self._matrix = Matrix(self._compression.length, np.float16)
+        self._moved = Compression.fit(np.concatenate(rows), look.maps.layout(self.levels))
+        self._axes_images = len(self.images)
+        self._axes_variety = variety_of([kept.labels for kept in self.images.values()], names)
+        self._scored = self._moved.evened(self._axes_variety)
+        self._matrix = Matrix(self._scored.length, np.float16)
 
     def _short(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
-        """Return rows as they are kept."""
-        return rows if self._compression is None else self._compression.shorten(rows)
+        """Return rows that are scored as they are kept."""
+        return rows if self._scored is None else self._scored.shorten(rows)
 
     def _short_moves(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return rows that boxes are moved by as they are kept; those under layers, in half precision or whole."""
         if self._layered:
             return rows.astype(np.float16) if self.settings.sampled else rows
-        return self._short(rows)
+        return rows if self._moved is None else self._moved.shorten(rows)
 
     def _store(self, examples: Examples, names: tuple[str, ...], **known: NDArray[np.int8]) -> KeptExamples:
         return self._matrix.store(replace(examples, features=self._short(examples.features)), names, **known)
 
     def _lengthen(self, weights: torch.Tensor) -> torch.Tensor:
         """Return weights of kept rows as those of whole ones."""
-        return weights if self._compression is None else self._compression.lengthen(weights)
+        return weights if self._scored is None else self._scored.lengthen(weights)
 
     def _lengthen_moves(self, weights: torch.Tensor) -> torch.Tensor:
         """Return weights that move boxes as those of whole rows; under layers they are."""
-        return weights if self._layered else self._lengthen(weights)
+        return weights if self._layered or self._moved is None else self._moved.lengthen(weights)
 
     def _mine(self, kept: KeptImage, look: "_Look", names: tuple[str, ...], head: RegionHead) -> None:
         """Look for hard negatives, near none that are kept; of those, drop the ones that no longer matter."""
@@ -323,7 +333,7 @@ class Learner:
             settings=self.settings,
         )
         _, targets = labels.overlaps(found.regions, names, self.settings)
-        hard = self._store(found, names, other=-_known_background(kept, found.regions))
+        hard = self._store(found, names, other=-kept.known_background(found.regions))
         hard = KeptExamples(hard.rows, hard.regions, names, np.minimum(targets, 0), hard.other)
         kept.hard, kept.changed = (*kept.hard, hard), False
 
@@ -488,9 +498,3 @@ class _Look:
     regions: Boxes
     known: Boxes
     scores: NDArray[np.float32] | None
-
-
-def _known_background(kept: KeptImage, regions: Boxes) -> NDArray[np.int8]:
-    """Return 1 for regions that are background to classes nobody named yet, else 0."""
-    known: NDArray[np.int8] = (kept.labels.complete | kept.labels.shown(regions)).astype(np.int8)
-    return known
