@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
+from unittest.mock import patch
 
 from benchmarks import records
 from benchmarks.sets import SETS, drawn
@@ -22,6 +23,7 @@ from sppnet.evaluation.intervals import interval, mean_precision, resampled_prec
 from sppnet.evaluation.matching import judge
 from sppnet.evaluation.precision import detection_report
 from sppnet.features.scene import Scene
+from sppnet.learning.compression import Compression
 from sppnet.storage import TensorCache
 
 IOUS: Final = (0.5, 0.7)
@@ -71,6 +73,8 @@ def _everything(train: DetectionData, val: DetectionData, cache: TensorCache) ->
     yield "boxes moved once, no voting", answered(ours, rounds=1, voting_iou=None)
     yield "boxes moved twice, no voting", answered(ours, rounds=2, voting_iou=None)
     yield "one turn, scores alone", answered(ours, apart_iou=None)
+    with patch.object(Compression, "evened", lambda axes, _: axes):
+        yield "axes weigh what they hold", answered(learnt())
     yield "no hard negatives", answered(learnt(replace(OURS, margin=float("inf"))))
     yield "objects alone as positives", answered(learnt(replace(OURS, positive_iou=None)))
     for layers in (("stride8",), ("stride16",), ("stride8", "stride16"), ("stride16", "head")):

@@ -14,7 +14,7 @@ from sppnet.features.encoder import Encoder, MapsEncoder
 from sppnet.features.files import KINDS, describe_encoder, encoder_from_description
 from sppnet.features.joined import JoinedEncoder
 from sppnet.features.layers import FullyConnected, LayeredEncoder, LayeredMaps, RegionLayers
-from sppnet.features.maps import Maps
+from sppnet.features.maps import FeatureMap, Maps
 from sppnet.features.multiscale import MultiscaleEncoder
 from sppnet.geometry import Boxes, WindowRule, area, clip_boxes, nearest_scale, unique_windows
 from sppnet.ops import bins
@@ -346,3 +346,25 @@ def test_messages(backbone: EfficientNetLite0) -> None:
         _layers(4).first(3)
     with pytest.raises(ArgumentError, match=r"RegionLayers\.truncated: ranks must be one a layer, at least 1, got"):
         _layers(4).truncated((3,))
+
+
+def test_maps_of_images_in_tiles_answer_alike_in_half_the_memory(
+    backbone: EfficientNetLite0, image: np.ndarray, regions: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = _single(backbone, None)
+    whole, halves = encoder(image), encoder(image)
+    weights = torch.randn(3, whole.length(LEVELS), generator=torch.Generator().manual_seed(2))
+    asked: list[Callable[[Maps], torch.Tensor]] = [
+        lambda maps: maps.pool(regions, LEVELS),
+        lambda maps: maps.score(regions, LEVELS, weights, torch.ones(3)),
+        lambda maps: maps.averages(regions, LEVELS),
+        lambda maps: maps.score_averages(regions, LEVELS, weights),
+    ]
+    expected = [ask(whole) for ask in asked]
+    monkeypatch.setattr("sppnet.features.maps.MAX_WHOLE_PIXELS", 0)
+    got = [ask(halves) for ask in asked]
+    assert isinstance(halves, FeatureMap)
+    assert halves.cells is halves.values
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)

@@ -38,3 +38,16 @@ def test_large_maps_lose_nothing(size: float) -> None:
     """A map of 600 x 400 cells: the last cell alone is the difference of four sums of a quarter of a million."""
     cells = torch.full((600, 400, 1), size)
     assert window_means(cells, np.array([[399, 599, 400, 600]]), (1,)).item() == pytest.approx(size, rel=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 100, 7 * 9 * 5])
+def test_large_maps_are_summed_in_parts(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    rng = np.random.default_rng(0)
+    cells = torch.from_numpy(rng.normal(size=(7, 9, 5)).astype(np.float32)).half()
+    windows = np.array([[0, 0, 9, 7], [2, 3, 4, 6], [8, 6, 9, 7]])
+    weights = torch.from_numpy(rng.normal(size=(3, 5 * 5)).astype(np.float32))
+    means, scores = window_means(cells, windows, (2, 1)), weighed_means(cells, windows, (2, 1), weights)
+    monkeypatch.setattr("sppnet.features.sums.BLOCK", block)
+    assert torch.equal(window_means(cells, windows, (2, 1)), means)
+    torch.testing.assert_close(weighed_means(cells, windows, (2, 1), weights), scores, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores, means.flatten(1) @ weights.T, atol=1e-4, rtol=1e-4)

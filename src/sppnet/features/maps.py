@@ -21,6 +21,7 @@ from sppnet.geometry import (
     unique_windows,
     windows_from_regions,
 )
+from sppnet.images import MAX_WHOLE_PIXELS
 from sppnet.ops import bins, pool_chunks, pool_windows
 from sppnet.ops.planning import moved
 from sppnet.progress import stage
@@ -103,8 +104,9 @@ class FeatureMap:
 
     @cached_property
     def cells(self) -> Tensor:
-        """The values (C, H, W) as float32, made once for all that is asked."""
-        return self.values.float()
+        """The values (C, H, W) as float32, made once for all that is asked; in tiles they would take a gigabyte."""
+        height, width = self.scaled
+        return self.values if height * width > MAX_WHOLE_PIXELS else self.values.float()
 
     @property
     def pooled_maps(self) -> "FeatureMap":
@@ -147,7 +149,7 @@ class FeatureMap:
         """
         with stage("pooling and scores"):
             pooled = pool_windows(self.cells, torch.from_numpy(self.windows(regions)), levels=levels)
-            return pooled.transpose(1, 2).flatten(1)
+            return pooled.transpose(1, 2).flatten(1).float()
 
     def score(self, regions: Boxes, levels: Sequence[int], weights: Tensor, bias: Tensor) -> Tensor:
         """Compute ``pool(regions, levels) @ weights.T + bias`` without ever holding all the pooled rows.
@@ -192,7 +194,7 @@ class FeatureMap:
             pooled = pool_chunks(self.cells, torch.from_numpy(windows), levels=levels)
         else:
             pooled = device_chunks(self.cells, torch.from_numpy(windows), levels)
-        return (rows.flatten(1) for rows in pooled), which
+        return (rows.flatten(1).float() for rows in pooled), which
 
 
 def score_rows(chunks: Iterator[Tensor], which: NDArray[np.int64], weights: Tensor, bias: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Means over bins by sums over the map, whatever the size of the bins (Viola and Jones 2001)."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numba
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sppnet.ops.planning import direct_plan, moved, window_edges
+
+BLOCK: Final = 16_000_000  # numbers of a map at a time: more than those of any that is not made in tiles
 
 
 def integral(cells: Tensor) -> Tensor:
@@ -23,10 +26,13 @@ def integral(cells: Tensor) -> Tensor:
 def window_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[int]) -> Tensor:
     """Return the means (R, B, K) float32 of cells (H, W, K) over windows (R, 4), by the bins that maxima have."""
     edges, bins = _edges(windows, levels, cells.device)
-    means = torch.zeros(len(windows), len(bins), cells.shape[2], dtype=torch.float64, device=cells.device)
-    sums = integral(cells)
-    for number, (row, column) in enumerate(bins):
-        _add_means(sums, edges, row, column, means[:, number])
+    height, width, channels = cells.shape
+    means = torch.zeros(len(windows), len(bins), channels, dtype=torch.float64, device=cells.device)
+    at_once = max(BLOCK // (height * width), 1)
+    for some, its_means in zip(cells.split(at_once, dim=2), means.split(at_once, dim=2), strict=True):
+        sums = integral(some)
+        for number, (row, column) in enumerate(bins):
+            _add_means(sums, edges, row, column, its_means[:, number])
     return means.float().cpu()
 
 
@@ -34,12 +40,14 @@ def weighed_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[in
     """Return ``window_means(...).flatten(1) @ weights.T``, (R, K) float32: the map is weighed first, then summed.
 
     Args:
-        cells: (H, W, C) float32. windows: (R, 4). weights: (K, B * C), bin by bin and in it channel by channel.
+        cells: (H, W, C). windows: (R, 4). weights: (K, B * C) float32, bin by bin and in it channel by channel.
     """
     edges, bins = _edges(windows, levels, cells.device)
     height, width, channels = cells.shape
     parts = weights.to(cells.device).reshape(len(weights), len(bins), channels).permute(1, 0, 2).flatten(0, 1)
-    weighed = (cells.reshape(-1, channels) @ parts.T).reshape(height, width, len(bins), len(weights))
+    some = cells.split(max(BLOCK // (width * channels), 1))  # rows of cells
+    weighed = torch.cat([rows.reshape(-1, channels).float() @ parts.T for rows in some])
+    weighed = weighed.reshape(height, width, len(bins), len(weights))
     scores = torch.zeros(len(windows), len(weights), dtype=torch.float64, device=cells.device)
     for number, (row, column) in enumerate(bins):
         _add_means(integral(weighed[:, :, number]), edges, row, column, scores)
