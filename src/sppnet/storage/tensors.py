@@ -86,11 +86,11 @@ def packed(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, Any]) -> byte
     import torch  # files of other kinds do without
     from safetensors.torch import save
 
-    # Copied, because safetensors refuses strides and tensors that share memory.
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
-    blank = save(copies, {METADATA_KEY: _json(metadata)})
+    # Copied, because safetensors refuses strides and tensors that share memory; without a name, as maps are large.
+    blank = save(
+        {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()},
+        {METADATA_KEY: _json(metadata)},
+    )
     length = _header_length(blank)
     expected = f"names and metadata of at most {MAX_HEADER} bytes"
     check_that(length <= MAX_HEADER, "write_tensors", "tensors", expected, length, advice="Store less metadata")
