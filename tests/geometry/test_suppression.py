@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.geometry.test_geometry import boxes, kept_one_by_one
 
-from sppnet.geometry import RIVAL_IOU, Boxes, iou, nms, rivals, second_turn
+from sppnet.geometry import RIVAL_IOU, Boxes, iou, nms, rivals, second_turn, vote
+from sppnet.geometry import boxes as boxes_module
 
 SCORES = st.sampled_from([-1.5, -0.5, 0.0, 0.25, 1.0])
 SIDE = 100.0
@@ -77,3 +78,21 @@ def test_half_a_margin_counts_where_another_class_lies_on_it() -> None:
 
 def test_where_nothing_is_found_nothing_speaks_against_it() -> None:
     assert rivals(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), most=100).shape == (0, 2)
+
+
+@pytest.mark.parametrize("pairs", [1, 100, 1_000_000])
+def test_a_kept_box_lies_at_the_mean_of_its_voters(monkeypatch: pytest.MonkeyPatch, pairs: int) -> None:
+    monkeypatch.setattr(boxes_module, "PAIRS", pairs)
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 30, (60, 2))
+    some = np.concatenate([corners, corners + rng.uniform(5, 25, (60, 2))], axis=1)
+    some[7, 2:] = some[7, :2]  # without area: its own vote is all that it has
+    scores = rng.normal(size=60).astype(np.float32)
+    kept = np.array([3, 7, 50, 21])
+    placed = vote(some, scores, kept, 0.5)
+    for row, place in zip(kept, placed, strict=True):
+        voters = np.flatnonzero(iou(some[row : row + 1], some)[0] >= 0.5)
+        voters = np.union1d(voters, [row])
+        weights = np.exp(boxes_module.VOTE_SHARPNESS * scores[voters].astype(np.float64))
+        np.testing.assert_allclose(place, np.average(some[voters], axis=0, weights=weights), rtol=1e-9)
+    assert vote(some, scores, kept[:0], 0.5).shape == vote(some[:0], scores[:0], kept[:0], 0.5).shape == (0, 4)

@@ -220,6 +220,12 @@ def vote(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], th
     Returns:
         (M, 4) means of the voters, inside their hull.
     """
+    step = max(1, PAIRS // max(len(boxes), 1))  # a large image has thousands of either
+    parts = [_voted(boxes, scores, kept[start : start + step], threshold) for start in range(0, len(kept), step)]
+    return np.concatenate([np.zeros((0, 4)), *parts])
+
+
+def _voted(boxes: Boxes, scores: NDArray[np.floating], kept: NDArray[np.int64], threshold: float) -> Boxes:
     voters = iou(boxes[kept], boxes) >= threshold
     voters[np.arange(len(kept)), kept] = True
     logarithms = np.where(voters, VOTE_SHARPNESS * np.asarray(scores, dtype=np.float64)[None], -np.inf)
