@@ -29,7 +29,7 @@ def window_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[int
     height, width, channels = cells.shape
     means = torch.zeros(len(windows), len(bins), channels, dtype=torch.float64, device=cells.device)
     at_once = max(BLOCK // (height * width), 1)
-    for some, its_means in zip(cells.split(at_once, dim=2), means.split(at_once, dim=2), strict=True):
+    for some, its_means in zip(torch.split(cells, at_once, dim=2), torch.split(means, at_once, dim=2), strict=True):
         sums = integral(some)
         for number, (row, column) in enumerate(bins):
             _add_means(sums, edges, row, column, its_means[:, number])
@@ -45,7 +45,7 @@ def weighed_means(cells: Tensor, windows: NDArray[np.int64], levels: Sequence[in
     edges, bins = _edges(windows, levels, cells.device)
     height, width, channels = cells.shape
     parts = weights.to(cells.device).reshape(len(weights), len(bins), channels).permute(1, 0, 2).flatten(0, 1)
-    some = cells.split(max(BLOCK // (width * channels), 1))  # rows of cells
+    some = torch.split(cells, max(BLOCK // (width * channels), 1))  # rows of cells
     weighed = torch.cat([rows.reshape(-1, channels).float() @ parts.T for rows in some])
     weighed = weighed.reshape(height, width, len(bins), len(weights))
     scores = torch.zeros(len(windows), len(weights), dtype=torch.float64, device=cells.device)
