@@ -125,15 +125,20 @@ def test_percent_encoded_names(tmp_path: Path) -> None:
 # YOLO (A9, C1, C2)
 
 
-def test_images_without_labels_empty_labels_and_strays_are_told_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_images_without_labels_empty_labels_and_strays_are_told_apart(tmp_path: Path, named: bool) -> None:
     yolo_set(tmp_path, 6)
+    if not named:
+        (tmp_path / "data.yaml").unlink()
+        text(tmp_path / "labels/train/notes.txt", "taken in May, 12 of 18 plates\n")
     for k in (0, 1):
         text(tmp_path / "labels/train" / f"{k}.txt", "")
     for k in (2, 3, 4):
         (tmp_path / "labels/train" / f"{k}.txt").unlink()
     text(tmp_path / "labels/train/gone.txt", "0 .5 .5 .2 .2\n")
     data = load_detection(tmp_path)
-    assert codes(data) == {"labels-empty": 2, "image-without-labels": 3, "labels-without-image": 1}
+    expected = {"labels-empty": 2, "image-without-labels": 3, "labels-without-image": 1}
+    assert codes(data) == expected | ({} if named else {"class-unnamed": 1})
     assert len(data) == 6
 
 

@@ -62,7 +62,7 @@ def look(listed: Contents) -> Found | None:
     """
     known = named(listed)
     images = counted(listed.images)
-    labels, strays = _labels(listed, images, known)
+    labels, strays = _labels(listed, images)
     source = known.source.relative_to(listed.root).as_posix() if known and known.source else ""
     sure = known is not None and bool(known.document) and "/" not in source
     if not sure and not (labels and (known is not None or _fit(listed, labels))):
@@ -79,7 +79,7 @@ def look(listed: Contents) -> Found | None:
     )
 
 
-def _labels(listed: Contents, images: Sequence[str], known: NamedClasses | None) -> tuple[dict[str, str], list[str]]:
+def _labels(listed: Contents, images: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the file of labels of each image, and the files that belong to no image."""
     pairing = Pairing(images)
     labels: dict[str, str] = {}
@@ -94,7 +94,7 @@ def _labels(listed: Contents, images: Sequence[str], known: NamedClasses | None)
         loose += [] if found else [name]
     folders = {name.rpartition("/")[0] for name in labels.values()}
     inside = {name for name in loose if name.rpartition("/")[0] in folders or name.startswith("labels/")}
-    sure = {name for name in inside if known is not None and _fit(listed, {"": name})}
+    sure = {name for name in inside if _fit(listed, {"": name})}
     return labels, [name for name in loose if name in sure]
 
 
