@@ -38,6 +38,7 @@ from sppnet.cli.misuse import in_words
 from sppnet.cli.printing import notes, printable, said, show_warning
 from sppnet.cli.program import app
 from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, causes_of, is_full, places_of
+from sppnet.memory import reuse_memory
 
 __all__ = ["app", "run"]
 
@@ -63,6 +64,7 @@ _OPTIONS: Final = {
 
 def run() -> None:
     """Run the command that the program was called with, and end with its code."""
+    reuse_memory()  # before there are threads, whose heaps would be others
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that lacks a letter gets its number
             stream.reconfigure(errors="backslashreplace")

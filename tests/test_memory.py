@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sppnet.web.shared.memory import HEAPS, MORE, STATM, given_back
+from sppnet.memory import HEAPS, MORE, REUSED, STATM, given_back, reuse_memory
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
@@ -15,7 +15,7 @@ HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"
 # In a process of its own: what a test before it freed would be taken for the pieces.
 PIECES = """
 import numpy as np
-from sppnet.web.shared.memory import _resident, given_back
+from sppnet.memory import _resident, given_back
 
 give_back = given_back()
 assert not give_back()
@@ -43,14 +43,14 @@ def test_memory_in_pieces_goes_back() -> None:
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.web.shared.memory.STATM", STATM / "none")
+    monkeypatch.setattr("sppnet.memory.STATM", STATM / "none")
     assert not given_back()(rests=True)
 
 
 # The heaps of a process of many threads, each of which asks for memory while all others hold some.
 THREADS = """
 import ctypes, threading
-from sppnet.web.shared.memory import share_heaps
+from sppnet.memory import share_heaps
 
 share_heaps()
 malloc = ctypes.CDLL(None).malloc
@@ -80,3 +80,38 @@ def test_threads_share_few_heaps() -> None:
     usual = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
     told = subprocess.run([sys.executable, "-c", alone], env=usual, capture_output=True, text=True, check=True).stdout
     assert told.count("<heap nr=") > HEAPS
+
+
+# A block of 100 MB, as a layer of a tile takes, again and again; faults are of pages that the system gave anew.
+AGAIN = """
+import os, resource
+import numpy as np
+from sppnet.memory import REUSED, reuse_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        np.empty(100 << 20, np.uint8)[::4096] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+asked_anew = faults()
+reuse_memory()
+faults()
+assert faults() < asked_anew / 10, (asked_anew, faults())
+assert set(REUSED) <= set(os.environ)
+"""
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_what_was_freed_serves_again() -> None:
+    free = {name: value for name, value in os.environ.items() if name not in REUSED}
+    subprocess.run([sys.executable, "-c", AGAIN], check=True, env=free)
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="needs glibc")
+def test_what_the_environment_says_of_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in REUSED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    reuse_memory()
+    assert {name: os.environ.get(name) for name in REUSED} == dict.fromkeys(REUSED) | {"MALLOC_ARENA_MAX": "4"}
