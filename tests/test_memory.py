@@ -82,7 +82,7 @@ def test_threads_share_few_heaps() -> None:
     assert told.count("<heap nr=") > HEAPS
 
 
-# A block of 100 MB, as a layer of a tile takes, again and again; faults are of pages that the system gave anew.
+# A block of 60 MB, as a layer takes, again and again; faults are of pages that the system gave anew.
 AGAIN = """
 import os, resource
 import numpy as np
@@ -91,7 +91,7 @@ from sppnet.memory import REUSED, reuse_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        np.empty(100 << 20, np.uint8)[::4096] = 1
+        np.empty(60_000_000, np.uint8)[::4096] = 1
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 asked_anew = faults()

@@ -16,8 +16,9 @@ LITTLE: Final = 1_000_000  # the same at rest, when nobody waits
 HEAPS: Final = 2  # glibc would make eight a core
 ARENA_MAX: Final = -8  # what ``mallopt`` calls their number
 REUSED: Final = {  # by their names in the environment of programs that this one starts, and for ``mallopt``
-    "MALLOC_MMAP_THRESHOLD_": (-3, 128 << 20),  # bytes: a layer of a tile of an image takes 100 MB
-    "MALLOC_TRIM_THRESHOLD_": (-1, 256 << 20),
+    # Bytes: a layer takes 59 MB of an image of 0.6 megapixels; 100 MB of a tile, which in a heap would leave holes.
+    "MALLOC_MMAP_THRESHOLD_": (-3, 64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 128 << 20),
     "MALLOC_ARENA_MAX": (ARENA_MAX, 1),  # of several heaps each would keep as much
 }
 STATM: Final = Path("/proc/self/statm")
