@@ -38,7 +38,7 @@ from sppnet.cli.misuse import in_words
 from sppnet.cli.printing import notes, printable, said, show_warning
 from sppnet.cli.program import app
 from sppnet.errors import ArgumentError, MissingExtraError, SppnetError, WriteError, causes_of, is_full, places_of
-from sppnet.memory import reuse_memory
+from sppnet.web.shared.memory import reuse_memory
 
 __all__ = ["app", "run"]
 

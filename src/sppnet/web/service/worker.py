@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from sppnet.errors import SppnetError, places_of
-from sppnet.memory import GiveBack, given_back
 from sppnet.web.service import frames
 from sppnet.web.service.limits import ServiceLimits
+from sppnet.web.shared.memory import GiveBack, given_back
 from sppnet.web.shared.priority import process_gives_way
 
 REST: Final = 5.0  # seconds without a question: whatever is free is given back

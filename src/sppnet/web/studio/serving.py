@@ -9,8 +9,8 @@ import uvicorn
 
 from sppnet.errors import ArgumentError, message
 from sppnet.export.installed import TORCH
-from sppnet.memory import share_heaps
 from sppnet.progress import Progress, silent
+from sppnet.web.shared.memory import share_heaps
 from sppnet.web.studio.access import Access
 from sppnet.web.studio.app import studio_app
 from sppnet.web.studio.below import Below, checked_path

@@ -17,8 +17,8 @@ import numpy as np
 from sppnet.data.parting import compiled
 from sppnet.errors import ArgumentError, WriteError, message, places_of
 from sppnet.export.installed import TORCH, check_engine
-from sppnet.memory import given_back
 from sppnet.progress import Progress, silent
+from sppnet.web.shared.memory import given_back
 from sppnet.web.studio.board import Board, Limits
 from sppnet.web.studio.changes import Changes, apply
 from sppnet.web.studio.events import Batches, Events

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sppnet.memory import HEAPS, MORE, REUSED, STATM, given_back, reuse_memory
+from sppnet.web.shared.memory import HEAPS, MORE, REUSED, STATM, given_back, reuse_memory
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
@@ -15,7 +15,7 @@ HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"
 # In a process of its own: what a test before it freed would be taken for the pieces.
 PIECES = """
 import numpy as np
-from sppnet.memory import _resident, given_back
+from sppnet.web.shared.memory import _resident, given_back
 
 give_back = given_back()
 assert not give_back()
@@ -43,14 +43,14 @@ def test_memory_in_pieces_goes_back() -> None:
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sppnet.memory.STATM", STATM / "none")
+    monkeypatch.setattr("sppnet.web.shared.memory.STATM", STATM / "none")
     assert not given_back()(rests=True)
 
 
 # The heaps of a process of many threads, each of which asks for memory while all others hold some.
 THREADS = """
 import ctypes, threading
-from sppnet.memory import share_heaps
+from sppnet.web.shared.memory import share_heaps
 
 share_heaps()
 malloc = ctypes.CDLL(None).malloc
@@ -86,7 +86,7 @@ def test_threads_share_few_heaps() -> None:
 AGAIN = """
 import os, resource
 import numpy as np
-from sppnet.memory import REUSED, reuse_memory
+from sppnet.web.shared.memory import REUSED, reuse_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
