@@ -660,6 +660,9 @@ def test_no_path_leads_to_another_file(page: TestClient, path: str) -> None:
     ],
 )
 def test_bad_changes_are_refused_with_a_reason(page: TestClient, body: str, status: int) -> None:
+    page.post(
+        "/api/changes", json={"what": "x", "changes": [{"do": "add class", "name": "disc"}]}
+    )  # if it is not there
     before = _shown(page)
     answer = page.post("/api/changes", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
